@@ -1,0 +1,35 @@
+"""The error family. Every message says what was wrong, where in the user's code, and what to do instead."""
+
+from __future__ import annotations
+
+
+class IrdlError(Exception):
+    """Base of every error irdl raises on purpose."""
+
+
+class TraceError(IrdlError, TypeError):
+    """NumPy code did something a traced array cannot follow."""
+
+
+class LeakedTracerError(TraceError):
+    """A traced array was used after the trace that made it had ended."""
+
+
+class GraphError(IrdlError, ValueError):
+    """An ill-formed graph: a type that does not follow, a value used before it exists."""
+
+
+class ParseError(IrdlError, ValueError):
+    """Text that is not a graph dump."""
+
+
+class ProgramError(IrdlError, ValueError):
+    """An ill-formed program of the loop language."""
+
+
+class DifferentiationError(IrdlError, TypeError):
+    """A derivative was asked of something that has none."""
+
+
+class DonationError(IrdlError, ValueError):
+    """A donated argument cannot be reused for a result."""

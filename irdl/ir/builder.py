@@ -1,0 +1,206 @@
+"""Building graphs: infers types, folds constants and shares equal nodes on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import GraphError
+from irdl.ir.graph import NOWHERE, Graph, Location, Node, Value, freeze_attributes
+from irdl.ir.op import NoAttributes, Op, find_op, register
+from irdl.ir.types import TensorType
+
+#: Folding never makes a constant larger than this many elements out of smaller ones.
+FOLD_LIMIT = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class ConstantAttributes:
+    value: np.ndarray
+
+    def __post_init__(self) -> None:
+        value = np.array(self.value, order="C", copy=True)
+        value.flags.writeable = False
+        object.__setattr__(self, "value", value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ConstantAttributes) and freeze_attributes(self) == freeze_attributes(other)
+
+    def __hash__(self) -> int:
+        return hash(freeze_attributes(self))
+
+
+class Constant(Op):
+    """A literal array."""
+
+    name = "constant"
+    Attributes = ConstantAttributes
+
+    def infer(self, types: Sequence[TensorType], attributes: ConstantAttributes, regions: Sequence[Graph]):
+        return (TensorType.of(attributes.value),)
+
+    def evaluate(self, operands, attributes, regions):
+        return (attributes.value,)
+
+    def vjp(self, operands, outputs, cotangents, attributes):
+        return ()
+
+    def batch(self, builder, operands, batched, size, attributes):
+        raise GraphError("a constant has no operand and is never batched")
+
+
+CONSTANT = register(Constant())
+
+
+def constant_of(value: Value) -> np.ndarray | None:
+    """The array a value is known to hold, or None."""
+    if value.node is not None and value.node.op is CONSTANT:
+        return value.node.attributes.value
+    return None
+
+
+def make_node(
+    op: Op,
+    operands: Sequence[Value],
+    attributes: Any = NoAttributes(),
+    regions: Sequence[Graph] = (),
+    location: Location = NOWHERE,
+) -> Node:
+    """A node as asked, its types inferred, nothing folded and nothing shared."""
+    types = op.infer([value.type for value in operands], attributes, regions)
+    return Node(op, operands, attributes, regions, types, location)
+
+
+class Builder:
+    """Makes nodes, shared and folded. One builder serves one graph under construction."""
+
+    def __init__(self, fold: bool = True) -> None:
+        # The operands are kept with the node: the key holds their ids, which must not be reused.
+        self._table: dict[tuple, tuple[Node, tuple[Value, ...]]] = {}
+        self._fold = fold
+
+    def node(
+        self,
+        op: Op | str,
+        operands: Sequence[Value] = (),
+        attributes: Any = NoAttributes(),
+        regions: Sequence[Graph] = (),
+        location: Location = NOWHERE,
+    ) -> Node:
+        op = _resolve(op)
+        key = (op.name, tuple(map(id, operands)), freeze_attributes(attributes), tuple(regions))
+        found = self._table.get(key)
+        if found is not None:
+            return found[0]
+        node = make_node(op, operands, attributes, regions, location)
+        folded = self._folded(node)
+        if folded is not None:
+            node = folded
+        self._table[key] = (node, tuple(operands))
+        return node
+
+    def value(
+        self,
+        op: Op | str,
+        operands: Sequence[Value] = (),
+        attributes: Any = NoAttributes(),
+        regions: Sequence[Graph] = (),
+        location: Location = NOWHERE,
+    ) -> Value:
+        return self.node(op, operands, attributes, regions, location).outputs[0]
+
+    def constant(self, array: Any, dtype: Any = None, location: Location = NOWHERE) -> Value:
+        return self.value(CONSTANT, (), ConstantAttributes(np.asarray(array, dtype)), (), location)
+
+    def _folded(self, node: Node) -> Node | None:
+        if not self._fold or node.op is CONSTANT or node.op.can_raise or node.regions or len(node.outputs) != 1:
+            return None
+        arrays = [constant_of(value) for value in node.operands]
+        if not arrays or any(array is None for array in arrays) or node.output.type.size > FOLD_LIMIT:
+            return None
+        with np.errstate(all="ignore"):
+            (result,) = node.op.evaluate(arrays, node.attributes, ())
+        return self.node(CONSTANT, (), ConstantAttributes(result), (), node.location)
+
+    def inline(self, graph: Graph, arguments: Sequence[Value], location: Location = NOWHERE) -> list[Value]:
+        """A copy of `graph`'s nodes with `arguments` for its inputs; the outputs' values."""
+        if [value.type for value in arguments] != list(graph.input_types):
+            raise GraphError(f"arguments {[str(v.type) for v in arguments]} do not fit {graph!r}")
+        mapping: dict[Value, Value] = dict(zip(graph.inputs, arguments, strict=True))
+        copy_nodes(self, graph.nodes, mapping, location=location)
+        return [mapping[value] for value in graph.outputs]
+
+
+def copy_nodes(
+    builder: Builder,
+    nodes: Sequence[Node],
+    mapping: dict[Value, Value],
+    location: Location = NOWHERE,
+    region: Callable[[Graph], Graph] | None = None,
+) -> None:
+    """Rebuild `nodes` through `builder`, operands looked up in and outputs added to `mapping`."""
+    for node in nodes:
+        regions = node.regions if region is None else tuple(region(graph) for graph in node.regions)
+        made = builder.node(
+            node.op, [mapping[v] for v in node.operands], node.attributes, regions, node.location or location
+        )
+        mapping.update(zip(node.outputs, made.outputs, strict=True))
+
+
+def rewrite(
+    graph: Graph,
+    visit: Callable[[Builder, Node, list[Value]], Sequence[Value] | None],
+    *,
+    regions: bool = True,
+    name: str | None = None,
+) -> Graph:
+    """Rebuild a graph bottom-up. `visit(builder, node, new_operands)` returns the new outputs, or None to keep the node.
+
+    With `regions`, the regions are rewritten first, and `visit` sees nodes that already hold the new ones.
+    """
+    builder = Builder()
+    inputs = fresh_inputs(graph.inputs)
+    mapping: dict[Value, Value] = dict(zip(graph.inputs, inputs, strict=True))
+    memo: dict[Graph, Graph] = {}
+    for node in graph.nodes:
+        operands = [mapping[value] for value in node.operands]
+        if regions and node.regions:
+            new_regions = []
+            for inner in node.regions:
+                if inner not in memo:
+                    memo[inner] = rewrite(inner, visit)
+                new_regions.append(memo[inner])
+            if any(a is not b for a, b in zip(new_regions, node.regions, strict=True)):
+                node_with = Node(
+                    node.op, node.operands, node.attributes, new_regions, [v.type for v in node.outputs], node.location
+                )
+                old_outputs, node = node.outputs, node_with
+            else:
+                old_outputs = node.outputs
+        else:
+            old_outputs = node.outputs
+        new = visit(builder, node, operands)
+        if new is None:
+            new = builder.node(node.op, operands, node.attributes, node.regions, node.location).outputs
+        for old, value in zip(old_outputs, new, strict=True):
+            if old.type != value.type:
+                raise GraphError(f"a rewrite of {node} turned {old.type} into {value.type}")
+            mapping[old] = value
+    return Graph(inputs, [mapping[value] for value in graph.outputs], graph.name if name is None else name)
+
+
+def fresh_inputs(values: Sequence[Value]) -> list[Value]:
+    """New input values of the same types and names."""
+    return [Value(value.type, name=value.name) for value in values]
+
+
+def _resolve(op: Op | str) -> Op:
+    if isinstance(op, Op):
+        return op
+    found = find_op(op)
+    if found is None:
+        raise GraphError(f"there is no op named {op!r}")
+    return found

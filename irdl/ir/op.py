@@ -1,0 +1,107 @@
+"""What an op is. Every op is declared once (in `irdl.ops`) as an instance of a subclass of `Op`; the registry here is
+how the verifier, the printer, the parser, the interpreter and the tests find it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from irdl.errors import GraphError
+from irdl.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from irdl.ir.builder import Builder
+    from irdl.ir.graph import Graph, Value
+
+
+@dataclass(frozen=True)
+class NoAttributes:
+    """The attribute record of an op that has none."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One example of an op for the tests: operand types, attributes, and how to draw the operands.
+
+    `low` and `high` bound the values drawn; `smooth` says that finite differences make sense there.
+    """
+
+    types: tuple[TensorType, ...]
+    attributes: Any = NoAttributes()
+    low: float = -2.0
+    high: float = 2.0
+    smooth: bool = True
+
+
+class Op:
+    """One operation: its types, its NumPy meaning, its gradient and its batching rule, side by side.
+
+    Subclasses set `name` and `Attributes` (a frozen dataclass) and override what applies.
+    """
+
+    name: str
+    Attributes: ClassVar[type] = NoAttributes
+    #: True where every output element depends on one element of each (broadcast) operand.
+    is_elementwise: ClassVar[bool] = False
+    #: True where evaluating can raise (an index out of range), which makes it unsafe to run speculatively.
+    can_raise: ClassVar[bool] = False
+
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
+        """The output types.
+
+        Raises:
+            GraphError: the operand types or the attributes do not fit.
+        """
+        raise NotImplementedError(self.name)
+
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
+        """The op's meaning, in NumPy."""
+        raise NotImplementedError(self.name)
+
+    def vjp(
+        self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any
+    ) -> Sequence[Any]:
+        """The operands' cotangents (None: no dependence), as NumPy code that is traced once per types and spliced."""
+        raise NotImplementedError(f"op {self.name} has no derivative")
+
+    def batch(
+        self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any
+    ) -> Sequence[Value]:
+        """The outputs with a new leading axis of `size`, from operands of which those marked have one already."""
+        raise NotImplementedError(f"op {self.name} has no batching rule")
+
+    def samples(self) -> Iterable[Sample]:
+        """Examples that the tests run through every property."""
+        return ()
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+_REGISTRY: dict[str, Op] = {}
+
+
+def register(op: Op) -> Op:
+    """Make `op` known under its name. Raises GraphError for a name already taken."""
+    if op.name in _REGISTRY:
+        raise GraphError(f"an op named {op.name!r} is registered already")
+    _REGISTRY[op.name] = op
+    return op
+
+
+def find_op(name: str) -> Op | None:
+    return _REGISTRY.get(name)
+
+
+def registered_ops() -> Iterator[Op]:
+    return iter(list(_REGISTRY.values()))
+
+
+def attribute_items(attributes: Any) -> list[tuple[str, Any]]:
+    return [(field.name, getattr(attributes, field.name)) for field in fields(attributes)]
+
+
+Evaluate = Callable[..., np.ndarray]

@@ -1,0 +1,134 @@
+"""Control: scan, cond and while. Their regions are closed graphs; what they read comes in as operands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from irdl.errors import GraphError
+from irdl.ir.evaluate import evaluate
+from irdl.ir.op import Op, register
+from irdl.ir.types import TensorType
+
+
+@dataclass(frozen=True)
+class ScanAttributes:
+    """Operands and body inputs are `consts`, then `carry`, then xs (body inputs without their leading axis)."""
+
+    consts: int
+    carry: int
+    length: int
+    reverse: bool = False
+
+
+class Scan(Op):
+    """A loop over the leading axis of xs: `body(consts, carry, x) -> carry, y`; outputs the last carry and all ys.
+
+    With `reverse` the elements are visited from the last to the first; ys keep the order of xs.
+    """
+
+    name = "scan"
+    Attributes = ScanAttributes
+
+    def infer(self, types, attributes, regions):
+        (body,) = regions
+        consts, carry, length = attributes.consts, attributes.carry, attributes.length
+        inputs, outputs = body.input_types, body.output_types
+        if len(types) != len(inputs) or len(types) < consts + carry or len(outputs) < carry:
+            raise GraphError(f"scan has {len(types)} operands and a body of {len(inputs)} inputs, {len(outputs)} outputs")
+        for place, (type, inner) in enumerate(zip(types, inputs, strict=True)):
+            expected = type
+            if place >= consts + carry:
+                if type.rank < 1 or type.shape[0] != length:
+                    raise GraphError(f"xs of a scan of length {length} cannot be {type}")
+                expected = TensorType(type.dtype, type.shape[1:])
+            if inner != expected:
+                raise GraphError(f"the body of a scan takes {inner} for operand {place}, which gives {expected}")
+        if tuple(outputs[:carry]) != tuple(inputs[consts : consts + carry]):
+            raise GraphError(
+                "the body of a scan must return the carry with the types it took: "
+                f"{list(map(str, inputs[consts : consts + carry]))}, not {list(map(str, outputs[:carry]))}"
+            )
+        return (*outputs[:carry], *(TensorType(type.dtype, (length, *type.shape)) for type in outputs[carry:]))
+
+    def evaluate(self, operands, attributes, regions):
+        (body,) = regions
+        consts = list(operands[: attributes.consts])
+        carry = list(operands[attributes.consts : attributes.consts + attributes.carry])
+        xs = operands[attributes.consts + attributes.carry :]
+        ys = [np.empty((attributes.length, *type.shape), type.dtype) for type in body.output_types[attributes.carry :]]
+        steps = range(attributes.length)
+        for step in reversed(steps) if attributes.reverse else steps:
+            results = evaluate(body, [*consts, *carry, *(x[step] for x in xs)])
+            carry = results[: attributes.carry]
+            for y, result in zip(ys, results[attributes.carry :], strict=True):
+                y[step] = result
+        return [*carry, *ys]
+
+
+SCAN = register(Scan())
+
+
+class Cond(Op):
+    """`cond(predicate, operands...)`: the first region's results if the bool scalar holds, else the second's."""
+
+    name = "cond"
+
+    def infer(self, types, attributes, regions):
+        on_true, on_false = regions
+        if not types or types[0] != TensorType(np.dtype(bool), ()):
+            raise GraphError("the predicate of a cond is a bool scalar")
+        for region in regions:
+            if region.input_types != tuple(types[1:]):
+                raise GraphError(f"a branch takes {list(map(str, region.input_types))}, not {list(map(str, types[1:]))}")
+        if on_true.output_types != on_false.output_types:
+            raise GraphError(
+                f"the branches give {list(map(str, on_true.output_types))} and {list(map(str, on_false.output_types))}"
+            )
+        return on_true.output_types
+
+    def evaluate(self, operands, attributes, regions):
+        return evaluate(regions[0 if operands[0] else 1], operands[1:])
+
+
+COND = register(Cond())
+
+
+@dataclass(frozen=True)
+class WhileAttributes:
+    """Operands are `cond_consts` of the condition, `body_consts` of the body, then the carry."""
+
+    cond_consts: int
+    body_consts: int
+
+
+class While(Op):
+    """`while condition(carry): carry = body(carry)`."""
+
+    name = "while"
+    Attributes = WhileAttributes
+
+    def infer(self, types, attributes, regions):
+        condition, body = regions
+        first, second = attributes.cond_consts, attributes.body_consts
+        carry = tuple(types[first + second :])
+        if condition.output_types != (TensorType(np.dtype(bool), ()),):
+            raise GraphError("the condition of a while gives one bool scalar")
+        if condition.input_types != (*types[:first], *carry):
+            raise GraphError("the condition of a while takes its constants and the carry")
+        if body.input_types != (*types[first : first + second], *carry) or body.output_types != carry:
+            raise GraphError("the body of a while takes its constants and the carry, and returns the carry")
+        return carry
+
+    def evaluate(self, operands, attributes, regions):
+        condition, body = regions
+        first, second = attributes.cond_consts, attributes.body_consts
+        carry = list(operands[first + second :])
+        while evaluate(condition, [*operands[:first], *carry])[0]:
+            carry = evaluate(body, [*operands[first : first + second], *carry])
+        return carry
+
+
+WHILE = register(While())
+

@@ -1,0 +1,315 @@
+"""Elementwise ops. Operands broadcast as in NumPy and share one dtype (casts are ops of their own)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import GraphError
+from irdl.ir.op import NoAttributes, Op, Sample, register
+from irdl.ir.types import TensorType, short_name
+
+Vjp = Callable[..., Sequence[Any]]
+
+FLOAT = "f"
+NUMBER = "fiu"
+INTEGER = "iu"
+BITS = "biu"
+ANY = "bfiu"
+
+
+class Elementwise(Op):
+    """One output element from one element of each operand.
+
+    Args:
+        name: the op's name.
+        function: its meaning, a NumPy function of the operands.
+        arity: how many operands it takes.
+        kinds: the dtype kinds it accepts.
+        vjp: `(cotangent, output, *operands) -> cotangents`, in NumPy; None for a piecewise constant op.
+        boolean: the output is bool whatever the operands are.
+        low, high: where the tests draw operands from.
+        smooth: False where finite differences are of no use over that range.
+    """
+
+    is_elementwise = True
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., np.ndarray],
+        arity: int,
+        kinds: str,
+        vjp: Vjp | None = None,
+        *,
+        boolean: bool = False,
+        low: float = -2.0,
+        high: float = 2.0,
+        smooth: bool = True,
+    ) -> None:
+        self.name = name
+        self.arity = arity
+        self.kinds = kinds
+        self._function = function
+        self._vjp = vjp
+        self._boolean = boolean
+        self._range = (low, high, smooth)
+
+    def infer(self, types, attributes, regions):
+        if len(types) != self.arity:
+            raise GraphError(f"{self.name} takes {self.arity} operands, not {len(types)}")
+        dtype = types[0].dtype
+        if any(type.dtype != dtype for type in types):
+            raise GraphError(f"{self.name} takes operands of one dtype, not {', '.join(map(str, types))}")
+        if dtype.kind not in self.kinds:
+            raise GraphError(f"{self.name} is not defined for {short_name(dtype)}")
+        return (TensorType(np.dtype(bool) if self._boolean else dtype, broadcast_shapes(types)),)
+
+    def evaluate(self, operands, attributes, regions):
+        result = self._function(*operands)
+        dtype = np.dtype(bool) if self._boolean else operands[0].dtype
+        return (np.asarray(result).astype(dtype, copy=False),)
+
+    def vjp(self, operands, outputs, cotangents, attributes):
+        if self._vjp is None:
+            return [None] * len(operands)
+        raw = self._vjp(cotangents[0], outputs[0], *operands)
+        return [sum_to_shape(ct, operand.shape) for ct, operand in zip(raw, operands, strict=True)]
+
+    def batch(self, builder, operands, batched, size, attributes):
+        rank = max((len(v.shape) - mark for v, mark in zip(operands, batched, strict=True)), default=0)
+        aligned = [
+            _align(builder, value, rank) if mark else value for value, mark in zip(operands, batched, strict=True)
+        ]
+        return builder.node(self, aligned, attributes).outputs
+
+    def samples(self) -> Iterable[Sample]:
+        low, high, smooth = self._range
+        shapes: list[tuple[tuple[int, ...], ...]] = [((3, 4),) * self.arity, ((0, 5),) * self.arity, ((17,),) * self.arity]
+        shapes.append(((),) * self.arity)
+        if self.arity == 2:
+            shapes += [((3, 1), (1, 37)), ((5,), ()), ((2, 3, 4), (3, 1))]
+        for kind in self.kinds:
+            for name in {"b": ["bool"], "f": ["float32", "float64"], "i": ["int8", "int32", "int64"], "u": ["uint8", "uint32"]}[
+                kind
+            ]:
+                dtype = np.dtype(name)
+                for group in shapes:
+                    types = tuple(TensorType(dtype, shape) for shape in group)
+                    yield Sample(types, NoAttributes(), low, high, smooth and kind == "f" and self._vjp is not None)
+
+
+def broadcast_shapes(types: Sequence[TensorType]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*(type.shape for type in types))
+    except ValueError:
+        raise GraphError(f"shapes {', '.join(str(type.shape) for type in types)} do not broadcast") from None
+
+
+def sum_to_shape(array: Any, shape: tuple[int, ...]) -> Any:
+    """Undo a broadcast: sum `array` over the axes along which `shape` was stretched to `array.shape`."""
+    if array is None or array.shape == tuple(shape):
+        return array
+    lead = array.ndim - len(shape)
+    axes = tuple(range(lead)) + tuple(
+        lead + axis for axis, extent in enumerate(shape) if extent == 1 and array.shape[lead + axis] != 1
+    )
+    return np.reshape(np.sum(array, axis=axes), shape)
+
+
+def _align(builder, value, rank):
+    """Insert axes of 1 behind the leading batch axis, so that the others broadcast as they did without it."""
+    missing = rank - (len(value.shape) - 1)
+    if missing == 0:
+        return value
+    shape = (value.shape[0], *([1] * missing), *value.shape[1:])
+    from irdl.ops.shape import RESHAPE, ReshapeAttributes  # shape ops are declared after these
+
+    return builder.value(RESHAPE, [value], ReshapeAttributes(shape))
+
+
+def _divide_vjp(ct, out, x, y):
+    return ct / y, -ct * out / y
+
+
+def _power(x, y):
+    return np.power(x, y)
+
+
+def _power_vjp(ct, out, x, y):
+    # 0 ** 0 and 0 ** y have derivatives that the plain formulas turn into nan.
+    safe = np.where(y == 0, np.ones_like(y), y)
+    to_x = np.where(y == 0, np.zeros_like(out), y * np.power(x, safe - 1))
+    log = np.log(np.where(x > 0, x, np.ones_like(x)))
+    return ct * to_x, ct * np.where(x == 0, np.zeros_like(out), out * log)
+
+
+def _pick_vjp(ct, out, x, y):
+    # Where both are the result, each gets one half, as the limit from both sides.
+    left, right = x == out, y == out
+    share = ct / np.where(left & right, 2.0, 1.0).astype(ct.dtype)
+    zero = np.zeros_like(ct)
+    return np.where(left, share, zero), np.where(right, share, zero)
+
+
+def _remainder_vjp(ct, out, x, y):
+    return ct, -ct * np.floor_divide(x, y)
+
+
+def _sigmoid(x):
+    z = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + z), z / (1 + z)).astype(x.dtype)
+
+
+def _erf(x):
+    return np.vectorize(math.erf, otypes=[np.float64])(x.astype(np.float64)).astype(x.dtype)
+
+
+def _one(name, function, kinds, vjp=None, **more):
+    return register(Elementwise(name, function, 1, kinds, vjp, **more))
+
+
+def _two(name, function, kinds, vjp=None, **more):
+    return register(Elementwise(name, function, 2, kinds, vjp, **more))
+
+
+ADD = _two("add", np.add, NUMBER, lambda ct, out, x, y: (ct, ct))
+SUB = _two("sub", np.subtract, NUMBER, lambda ct, out, x, y: (ct, -ct))
+MUL = _two("mul", np.multiply, NUMBER, lambda ct, out, x, y: (ct * y, ct * x))
+DIV = _two("div", np.divide, FLOAT, _divide_vjp, low=0.5)
+FLOOR_DIVIDE = _two("floor_divide", np.floor_divide, NUMBER)
+REMAINDER = _two("remainder", np.remainder, NUMBER, _remainder_vjp, low=0.7, high=0.95)
+FMOD = _two("fmod", np.fmod, NUMBER, lambda ct, out, x, y: (ct, -ct * np.trunc(x / y)), low=0.7, high=0.95)
+POWER = _two("power", _power, FLOAT, _power_vjp, low=0.5)
+MAXIMUM = _two("maximum", np.maximum, NUMBER, _pick_vjp)
+MINIMUM = _two("minimum", np.minimum, NUMBER, _pick_vjp)
+ARCTAN2 = _two(
+    "arctan2",
+    np.arctan2,
+    FLOAT,
+    lambda ct, out, y, x: (ct * x / (x * x + y * y), -ct * y / (x * x + y * y)),
+    low=0.5,
+)
+COPYSIGN = _two("copysign", np.copysign, FLOAT, lambda ct, out, x, y: (ct * np.sign(x) * np.sign(out), None), low=0.2)
+
+EQUAL = _two("equal", np.equal, ANY, boolean=True)
+NOT_EQUAL = _two("not_equal", np.not_equal, ANY, boolean=True)
+LESS = _two("less", np.less, ANY, boolean=True)
+LESS_EQUAL = _two("less_equal", np.less_equal, ANY, boolean=True)
+
+BITWISE_AND = _two("bitwise_and", np.bitwise_and, BITS)
+BITWISE_OR = _two("bitwise_or", np.bitwise_or, BITS)
+BITWISE_XOR = _two("bitwise_xor", np.bitwise_xor, BITS)
+LEFT_SHIFT = _two("left_shift", np.left_shift, INTEGER, low=0.0, high=70.0)
+RIGHT_SHIFT = _two("right_shift", np.right_shift, INTEGER, low=0.0, high=70.0)
+INVERT = _one("invert", np.invert, BITS)
+
+NEG = _one("neg", np.negative, NUMBER, lambda ct, out, x: (-ct,))
+ABS = _one("abs", np.abs, NUMBER, lambda ct, out, x: (ct * np.sign(x),), low=0.2)
+SIGN = _one("sign", np.sign, NUMBER)
+FLOOR = _one("floor", np.floor, FLOAT)
+CEIL = _one("ceil", np.ceil, FLOAT)
+TRUNC = _one("trunc", np.trunc, FLOAT)
+RINT = _one("rint", np.rint, FLOAT)
+SQRT = _one("sqrt", np.sqrt, FLOAT, lambda ct, out, x: (ct * 0.5 / out,), low=0.3)
+CBRT = _one("cbrt", np.cbrt, FLOAT, lambda ct, out, x: (ct / (3 * out * out),), low=0.3)
+EXP = _one("exp", np.exp, FLOAT, lambda ct, out, x: (ct * out,))
+EXP2 = _one("exp2", np.exp2, FLOAT, lambda ct, out, x: (ct * out * math.log(2.0),))
+EXPM1 = _one("expm1", np.expm1, FLOAT, lambda ct, out, x: (ct * (out + 1),))
+LOG = _one("log", np.log, FLOAT, lambda ct, out, x: (ct / x,), low=0.3)
+LOG2 = _one("log2", np.log2, FLOAT, lambda ct, out, x: (ct / (x * math.log(2.0)),), low=0.3)
+LOG10 = _one("log10", np.log10, FLOAT, lambda ct, out, x: (ct / (x * math.log(10.0)),), low=0.3)
+LOG1P = _one("log1p", np.log1p, FLOAT, lambda ct, out, x: (ct / (1 + x),), low=-0.5)
+SIN = _one("sin", np.sin, FLOAT, lambda ct, out, x: (ct * np.cos(x),))
+COS = _one("cos", np.cos, FLOAT, lambda ct, out, x: (-ct * np.sin(x),))
+TAN = _one("tan", np.tan, FLOAT, lambda ct, out, x: (ct * (1 + out * out),), low=-1.0, high=1.0)
+ARCSIN = _one("arcsin", np.arcsin, FLOAT, lambda ct, out, x: (ct / np.sqrt(1 - x * x),), low=-0.8, high=0.8)
+ARCCOS = _one("arccos", np.arccos, FLOAT, lambda ct, out, x: (-ct / np.sqrt(1 - x * x),), low=-0.8, high=0.8)
+ARCTAN = _one("arctan", np.arctan, FLOAT, lambda ct, out, x: (ct / (1 + x * x),))
+SINH = _one("sinh", np.sinh, FLOAT, lambda ct, out, x: (ct * np.cosh(x),))
+COSH = _one("cosh", np.cosh, FLOAT, lambda ct, out, x: (ct * np.sinh(x),))
+ARCSINH = _one("arcsinh", np.arcsinh, FLOAT, lambda ct, out, x: (ct / np.sqrt(x * x + 1),))
+ARCCOSH = _one("arccosh", np.arccosh, FLOAT, lambda ct, out, x: (ct / np.sqrt(x * x - 1),), low=1.2, high=3.0)
+ARCTANH = _one("arctanh", np.arctanh, FLOAT, lambda ct, out, x: (ct / (1 - x * x),), low=-0.8, high=0.8)
+TANH = _one("tanh", np.tanh, FLOAT, lambda ct, out, x: (ct * (1 - out * out),))
+SIGMOID = _one("sigmoid", _sigmoid, FLOAT, lambda ct, out, x: (ct * out * (1 - out),))
+ERF = _one("erf", _erf, FLOAT, lambda ct, out, x: (ct * (2 / math.sqrt(math.pi)) * np.exp(-x * x),))
+STOP_GRADIENT = _one("stop_gradient", lambda x: x, ANY)
+
+
+class Select(Op):
+    """`select(condition, x, y)`: x where the bool condition holds, y elsewhere."""
+
+    name = "select"
+    is_elementwise = True
+
+    def infer(self, types, attributes, regions):
+        if len(types) != 3 or types[0].dtype != np.bool_ or types[1].dtype != types[2].dtype:
+            raise GraphError(f"select takes a bool and two arrays of one dtype, not {', '.join(map(str, types))}")
+        return (TensorType(types[1].dtype, broadcast_shapes(types)),)
+
+    def evaluate(self, operands, attributes, regions):
+        return (np.where(*operands),)
+
+    def vjp(self, operands, outputs, cotangents, attributes):
+        condition, x, y = operands
+        (ct,) = cotangents
+        zero = np.zeros_like(ct)
+        return [
+            None,
+            sum_to_shape(np.where(condition, ct, zero), x.shape),
+            sum_to_shape(np.where(condition, zero, ct), y.shape),
+        ]
+
+    batch = Elementwise.batch
+
+    def samples(self):
+        for dtype in ("float32", "float64", "int32", "bool"):
+            for shapes in (((3, 4),) * 3, ((4,), (3, 1), ()), ((0,),) * 3, ((), (35,), (35,))):
+                kinds = ("bool", dtype, dtype)
+                yield Sample(tuple(TensorType(np.dtype(k), s) for k, s in zip(kinds, shapes, strict=True)))
+
+
+SELECT = register(Select())
+
+
+@dataclass(frozen=True)
+class CastAttributes:
+    dtype: np.dtype
+
+
+class Cast(Op):
+    """Conversion to another dtype, as C does it where C defines it; see `cast_array` for the rest."""
+
+    name = "cast"
+    Attributes = CastAttributes
+    is_elementwise = True
+
+    def infer(self, types, attributes, regions):
+        (type,) = types
+        return (TensorType(attributes.dtype, type.shape),)
+
+    def evaluate(self, operands, attributes, regions):
+        return (operands[0].astype(attributes.dtype),)
+
+    def vjp(self, operands, outputs, cotangents, attributes):
+        (x,) = operands
+        if attributes.dtype.kind != "f" or x.dtype.kind != "f":
+            return [None]
+        return [cotangents[0].astype(x.dtype)]
+
+    batch = Elementwise.batch
+
+    def samples(self):
+        names = ("bool", "int8", "uint8", "int32", "int64", "uint32", "float32", "float64")
+        for source in names:
+            for target in names:
+                low = 0.0 if target[0] == "u" else -2.0  # a negative float to unsigned depends on the machine
+                yield Sample((TensorType(np.dtype(source), (19,)),), CastAttributes(np.dtype(target)), low=low, high=100.0)
+
+
+CAST = register(Cast())

@@ -1,0 +1,172 @@
+"""Reading and writing at computed places. Indices count from the end when negative, as in NumPy; out of range raises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from irdl.errors import GraphError
+from irdl.ir.op import Op, Sample, register
+from irdl.ir.types import TensorType
+from irdl.ops.shape import CONCAT, IOTA, ConcatAttributes, IotaAttributes, with_batch
+
+
+@dataclass(frozen=True)
+class IndexAttributes:
+    """`axes`: which axes of the array the columns of `indices` index, ascending."""
+
+    axes: tuple[int, ...]
+
+
+def _check(x: TensorType, indices: TensorType, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of what `indices` (int64, [..., len(axes)]) read from `x`."""
+    if indices.dtype != np.int64 or indices.rank < 1 or indices.shape[-1] != len(axes):
+        raise GraphError(f"indices are int64[..., {len(axes)}], not {indices}")
+    if list(axes) != sorted(set(axes)) or any(not 0 <= axis < x.rank for axis in axes):
+        raise GraphError(f"axes {axes} do not fit {x}")
+    return indices.shape[:-1] + tuple(extent for axis, extent in enumerate(x.shape) if axis not in axes)
+
+
+def _key(x: np.ndarray, indices: np.ndarray, axes: tuple[int, ...]):
+    """`x` with the indexed axes in front, and the index arrays; raises IndexError with the place."""
+    front = np.moveaxis(x, axes, range(len(axes)))
+    for column, axis in enumerate(axes):
+        values, extent = indices[..., column], x.shape[axis]
+        wrong = (values < -extent) | (values >= extent)
+        if wrong.any():
+            raise IndexError(f"index {values[wrong][0]} is out of bounds for axis {axis} with size {extent}")
+    return front, tuple(indices[..., column] for column in range(len(axes)))
+
+
+class Gather(Op):
+    """`gather(x, indices)`: for every row of indices the slice of x there; index axes first, then what is left of x."""
+
+    name = "gather"
+    Attributes = IndexAttributes
+    can_raise = True
+
+    def infer(self, types, attributes, regions):
+        x, indices = types
+        return (TensorType(x.dtype, _check(x, indices, attributes.axes)),)
+
+    def evaluate(self, operands, attributes, regions):
+        front, key = _key(*operands, attributes.axes)
+        return (front[key] if key else np.broadcast_to(front, operands[1].shape[:-1] + front.shape),)
+
+    def vjp(self, operands, outputs, cotangents, attributes):
+        x, indices = operands
+        return [scatter(np.zeros_like(x), indices, cotangents[0], attributes.axes), None]
+
+    def batch(self, builder, operands, batched, size, attributes):
+        x, indices = operands
+        if not batched[0]:
+            return builder.node(self, operands, attributes).outputs
+        if not batched[1]:
+            # The batch axis is left over, behind the index axes: bring it to the front.
+            from irdl.ops.shape import TRANSPOSE, TransposeAttributes
+
+            axes = tuple(axis + 1 for axis in attributes.axes)
+            out = builder.value(self, operands, IndexAttributes(axes))
+            lead = len(indices.shape) - 1
+            order = (lead, *range(lead), *range(lead + 1, len(out.shape)))
+            return (builder.value(TRANSPOSE, [out], TransposeAttributes(order)),)
+        return builder.node(self, [x, _numbered(builder, indices)], _with_batch_axis(attributes)).outputs
+
+    def samples(self):
+        # Indices are drawn in the range that the axes have: see the tests.
+        for shape, indices, axes in (((5,), (3, 1), (0,)), ((5, 6), (2, 3, 1), (1,)), ((5, 6, 33), (4, 2), (0, 1)), ((4, 3), (1,), (0,)), ((4, 3), (0, 1), (0,)), ((4, 5, 3), (4, 2), (0, 2))):
+            yield Sample((TensorType(np.dtype("float64"), shape), TensorType(np.dtype("int64"), indices)), IndexAttributes(axes), smooth=True)
+
+
+GATHER = register(Gather())
+
+
+class Scatter(Op):
+    """`scatter(x, indices, updates)`: x with every update stored (or added) at its place, in order."""
+
+    Attributes = IndexAttributes
+    can_raise = True
+
+    def __init__(self, name: str, adds: bool) -> None:
+        self.name = name
+        self.adds = adds
+
+    def infer(self, types, attributes, regions):
+        x, indices, updates = types
+        shape = _check(x, indices, attributes.axes)
+        if updates != TensorType(x.dtype, shape) or (self.adds and x.dtype.kind == "b"):
+            raise GraphError(f"{self.name} into {x} by {indices} takes {TensorType(x.dtype, shape)}, not {updates}")
+        return (x,)
+
+    def evaluate(self, operands, attributes, regions):
+        x, indices, updates = operands
+        result = x.copy()
+        front, key = _key(result, indices, attributes.axes)
+        if self.adds:
+            np.add.at(front, key, updates)
+        else:
+            # Row by row: NumPy leaves the order open where an index stands twice; here the last one wins.
+            flat = updates.reshape(-1, *updates.shape[indices.ndim - 1 :]) if updates.size else updates[:0]
+            for row, place in enumerate(indices.reshape(-1, indices.shape[-1])[: len(flat)]):
+                front[tuple(place)] = flat[row]
+        return (result,)
+
+    def vjp(self, operands, outputs, cotangents, attributes):
+        x, indices, updates = operands
+        (ct,) = cotangents
+        taken = gather(ct, indices, attributes.axes)
+        if self.adds:
+            return [ct, None, taken]
+        # Only the last store to a place counts: give each store its number and see whose number stayed.
+        count = int(np.prod(indices.shape[:-1]))
+        lead = indices.shape[:-1]
+        rest = (1,) * (updates.ndim - len(lead))
+        number = np.broadcast_to(np.reshape(np.arange(1, count + 1), lead + rest), updates.shape)
+        # `ct` only lends its shape and its being traced.
+        owner = scatter(np.zeros_like(ct, dtype=np.int64), indices, number, attributes.axes, adds=False)
+        won = gather(owner, indices, attributes.axes) == number
+        zero = np.zeros_like(ct)
+        return [np.where(owner == 0, ct, zero), None, np.where(won, taken, np.zeros_like(taken))]
+
+    def batch(self, builder, operands, batched, size, attributes):
+        x, indices, updates = (with_batch(builder, v, mark, size) for v, mark in zip(operands, batched, strict=True))
+        return builder.node(self, [x, _numbered(builder, indices), updates], _with_batch_axis(attributes)).outputs
+
+    def samples(self):
+        f, i = np.dtype("float64"), np.dtype("int64")
+        for shape, indices, axes in (((5,), (7, 1), (0,)), ((5, 6), (3, 1), (1,)), ((5, 6, 20), (4, 2), (0, 1)), ((4, 3), (1,), (0,)), ((4, 3), (0, 1), (0,))):
+            x, k = TensorType(f, shape), TensorType(i, indices)
+            yield Sample((x, k, TensorType(f, _check(x, k, axes))), IndexAttributes(axes))
+
+
+SCATTER_ADD = register(Scatter("scatter_add", True))
+SCATTER_SET = register(Scatter("scatter_set", False))
+
+
+def _with_batch_axis(attributes: IndexAttributes) -> IndexAttributes:
+    return IndexAttributes((0, *(axis + 1 for axis in attributes.axes)))
+
+
+def _numbered(builder, indices):
+    """Batched indices with the number of the batch element as their first column."""
+    shape = (*indices.shape[:-1], 1)
+    number = builder.value(IOTA, [], IotaAttributes(np.dtype(np.int64), shape, 0))
+    return builder.value(CONCAT, [number, indices], ConcatAttributes(len(shape) - 1))
+
+
+def gather(x, indices, axes):
+    """The op as a NumPy-level call for gradient rules: traced arrays record it, arrays evaluate it."""
+    traced = getattr(x, "__irdl_apply__", None) or getattr(indices, "__irdl_apply__", None)
+    if traced is None:
+        return GATHER.evaluate([x, indices], IndexAttributes(axes), ())[0]
+    return traced(GATHER, [x, indices], IndexAttributes(axes))[0]
+
+
+def scatter(x, indices, updates, axes, adds=True):
+    """As `gather`, for scatter_add and scatter_set."""
+    op = SCATTER_ADD if adds else SCATTER_SET
+    traced = next((f for f in (getattr(a, "__irdl_apply__", None) for a in (x, indices, updates)) if f), None)
+    if traced is None:
+        return op.evaluate([x, indices, updates], IndexAttributes(axes), ())[0]
+    return traced(op, [x, indices, updates], IndexAttributes(axes))[0]

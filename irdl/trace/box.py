@@ -1,0 +1,314 @@
+"""The box: what stands for an array while its code is traced.
+
+A box holds a cell (the base array's present value) and the steps that view it, with the strides and the writeability
+NumPy would give it. Stores rebind the cell; views read through. `kind` tells an array from a NumPy scalar and from a
+Python scalar (which is weak in promotion).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import TraceError
+from irdl.ir.graph import Value
+from irdl.ir.op import NoAttributes, Op, find_op
+from irdl.ir.types import TensorType, is_supported
+from irdl.ops.elementwise import CAST, CastAttributes
+from irdl.trace import views
+from irdl.trace.recorder import Cell, Trace, current_trace, user_line
+
+ARRAY, SCALAR, PYTHON = "array", "scalar", "python"
+
+
+class Box:
+    """A traced array. `isinstance(box, np.ndarray)` holds; NumPy's functions, operators and methods record nodes."""
+
+    __slots__ = ("__weakref__", "_cache", "_shadow", "_steps", "cell", "kind", "read_only", "type")
+
+    def __init__(
+        self,
+        cell: Cell,
+        type: TensorType,
+        kind: str = ARRAY,
+        steps: tuple[Any, ...] = (),
+        shadow: np.ndarray | None = None,
+        read_only: str = "",
+    ) -> None:
+        self.cell = cell
+        self.type = type
+        self.kind = kind
+        self.read_only = read_only
+        self._steps = steps
+        self._shadow = shadow
+        self._cache: tuple[Value, Value] | None = None
+
+    # What it holds.
+
+    @property
+    def value(self) -> Value:
+        """The present value, as one of the current trace."""
+        trace = _innermost(self.cell)
+        if not self._steps:
+            return trace.read(self.cell)
+        base = self.cell.value
+        if self._cache is None or self._cache[0] is not base:
+            self._cache = (base, self._chain(self.cell.trace)[-1])
+        return trace.lift(self.cell.trace, self._cache[1])
+
+    def _chain(self, trace: Trace) -> list[Value]:
+        """The base's value and the value behind each step."""
+        chain = [self.cell.value]
+        for step in self._steps:
+            chain.append(step.read(trace, chain[-1]))
+        return chain
+
+    @property
+    def known(self) -> np.ndarray | None:
+        """The array this box is known to hold during the trace, or None."""
+        trace = _innermost(self.cell)
+        return trace.known_array(self.value)
+
+    @property
+    def shadow(self) -> np.ndarray:
+        if self._shadow is None:
+            self._shadow = views.shadow_array(self.type.shape, self.type.dtype)
+        return self._shadow
+
+    def view(self, steps: Sequence[Any], shadow: np.ndarray, kind: str = ARRAY) -> Box:
+        """A view of this box through further steps."""
+        type = TensorType(self.type.dtype, shadow.shape)
+        if kind != ARRAY:
+            return wrap(_apply_steps(self.value, steps), kind)
+        return Box(self.cell, type, kind, (*self._steps, *steps), shadow, self.read_only)
+
+    def store(self, new: Value) -> None:
+        """Replace everything this box shows.
+
+        Raises:
+            ValueError: it is read-only, as NumPy's would be.
+            TraceError: it belongs to an enclosing trace (a loop body may not change what is outside).
+        """
+        if self.kind != ARRAY:
+            raise TypeError(f"'{self.type.dtype}' object does not support item assignment{user_line()}")
+        if self.read_only:
+            raise ValueError(f"assignment destination is read-only: {self.read_only}{user_line()}")
+        trace = self.cell.trace
+        if trace is not current_trace():
+            raise TraceError(
+                "an array from outside is changed inside a traced loop, branch or gradient, where a store would be "
+                f"lost: make it part of the carry and return it{user_line()}"
+            )
+        chain = self._chain(trace)
+        for step, base in zip(reversed(self._steps), reversed(chain[:-1]), strict=True):
+            new = step.write(trace, base, new)
+        self.cell.value = new
+
+    # What NumPy code asks of it.
+
+    @property
+    def __class__(self):  # type: ignore[override]
+        if self.kind == ARRAY:
+            return np.ndarray
+        if self.kind == SCALAR:
+            return self.type.dtype.type
+        return {"b": bool, "i": int, "f": float}[self.type.dtype.kind]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.type.rank
+
+    @property
+    def size(self) -> int:
+        return self.type.size
+
+    @property
+    def itemsize(self) -> int:
+        return self.type.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.type.nbytes
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return self.shadow.strides
+
+    @property
+    def flags(self) -> Any:
+        return self.shadow.flags
+
+    @property
+    def base(self) -> Any:
+        return self if self._steps else None
+
+    def __len__(self) -> int:
+        if self.type.rank == 0:
+            raise TypeError("len() of unsized object")
+        return self.type.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.type.rank == 0:
+            raise TypeError("iteration over a 0-d array")
+        return (self[position] for position in range(self.type.shape[0]))
+
+    def __hash__(self) -> int:
+        raise TypeError(f"unhashable type: a traced array{user_line()}")
+
+    def _array(self, function: str, remedy: str) -> np.ndarray:
+        known = self.known
+        if known is None:
+            raise views.not_an_array(function, remedy)
+        return known
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        array = self._array(
+            "turning it into a NumPy array",
+            "use np.stack or np.concatenate to join traced arrays, x.copy() or x.astype for np.array and np.asarray, and "
+            "np.zeros_like(x, shape=...) for a buffer that traced values are stored into",
+        )
+        return np.array(array, dtype=dtype, copy=True)
+
+    def __bool__(self) -> bool:
+        return bool(
+            self._array(
+                "`if`, `while`, `and` or `or`", "use np.where, np.logical_and, irdl.cond or irdl.while_loop, or make it a static argument"
+            )
+        )
+
+    def __int__(self) -> int:
+        return int(self._array("int()", "use x.astype(np.int64), or make it a static argument"))
+
+    def __float__(self) -> float:
+        return float(self._array("float()", "leave the call out, or use x.astype(np.float64)"))
+
+    def __index__(self) -> int:
+        return int(self._array("an index, a shape or range()", "index arrays with it directly, or make it a static argument"))
+
+    def item(self, *place: Any) -> Any:
+        return self._array(".item()", "return the array and read it outside").item(*place)
+
+    def tolist(self) -> Any:
+        return self._array(".tolist()", "return the array and read it outside").tolist()
+
+    def __repr__(self) -> str:
+        what = {ARRAY: "array", SCALAR: "scalar", PYTHON: "Python scalar"}[self.kind]
+        return f"<traced {what} {self.type}>"
+
+    def __format__(self, specification: str) -> str:
+        return format(repr(self), "")
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a traced array cannot be pickled or deep-copied")
+
+    def __deepcopy__(self, memo: Any) -> Box:
+        return self.copy()  # type: ignore[attr-defined]
+
+    def __irdl_apply__(self, op: Op, operands: Sequence[Any], attributes: Any) -> list[Any]:
+        return apply_op(op, [to_value(operand) for operand in operands], attributes)
+
+
+def _innermost(cell: Cell) -> Trace:
+    return current_trace() or cell.trace
+
+
+def is_box(x: Any) -> bool:
+    return type(x) is Box
+
+
+def wrap(value: Value, kind: str = ARRAY, read_only: str = "") -> Any:
+    """A new box that owns `value`, a value of the current trace."""
+    trace = current_trace()
+    assert trace is not None
+    return Box(Cell(trace, value), value.type, kind, (), None, read_only)
+
+
+def result_kind(type: TensorType) -> str:
+    """NumPy gives scalars for zero-dimensional results."""
+    return SCALAR if type.rank == 0 else ARRAY
+
+
+def wrap_result(value: Value) -> Any:
+    return wrap(value, result_kind(value.type))
+
+
+def apply(op: Op | str, operands: Sequence[Value], attributes: Any = NoAttributes()) -> Value:
+    """Record an op on values of the current trace; its first output."""
+    trace = current_trace()
+    assert trace is not None
+    found = find_op(op) if isinstance(op, str) else op
+    assert found is not None, op
+    return trace.apply(found, operands, attributes)[0]
+
+
+def apply_op(op: Op, operands: Sequence[Value], attributes: Any, regions: Sequence[Any] = ()) -> list[Any]:
+    """As `apply`, all outputs, boxed."""
+    trace = current_trace()
+    assert trace is not None
+    return [wrap(value) for value in trace.apply(op, operands, attributes, regions)]
+
+
+def to_value(x: Any, dtype: Any = None) -> Value:
+    """Anything array-like as a value of the current trace, cast to `dtype` if given.
+
+    Raises:
+        TraceError: x is of a dtype irdl does not know.
+    """
+    trace = current_trace()
+    if is_box(x):
+        if trace is None:
+            # No trace is open: reading through the ended one explains the leak.
+            x.cell.trace.apply(CAST, [x.cell.value], CastAttributes(x.type.dtype))
+        value = x.value
+    else:
+        assert trace is not None
+        if isinstance(x, (list, tuple)) and any(is_box(item) for item in _leaves(x)):
+            value = _stack_nested(x)
+        else:
+            array = np.asarray(x) if dtype is None or isinstance(x, np.ndarray) else np.asarray(x, dtype)
+            if not is_supported(array.dtype):
+                raise TraceError(f"dtype {array.dtype} is not supported in traced code{user_line()}")
+            if not array.dtype.isnative:
+                array = array.astype(array.dtype.newbyteorder("="))
+            value = trace.constant(array)
+    return value if dtype is None else cast(value, np.dtype(dtype))
+
+
+def _leaves(x: Any) -> Iterator[Any]:
+    if isinstance(x, (list, tuple)):
+        for item in x:
+            yield from _leaves(item)
+    else:
+        yield x
+
+
+def _stack_nested(items: Sequence[Any]) -> Value:
+    """`[a, b]` of traced arrays, as np.array would stack them."""
+    boxes = [wrap_result(to_value(item)) for item in items]
+    return np.stack(boxes).value  # type: ignore[attr-defined]
+
+
+def cast(value: Value, dtype: np.dtype) -> Value:
+    if value.dtype == dtype:
+        return value
+    if not is_supported(dtype):
+        raise TraceError(f"dtype {dtype} is not supported in traced code{user_line()}")
+    return apply(CAST, [value], CastAttributes(dtype))
+
+
+def _apply_steps(value: Value, steps: Sequence[Any]) -> Value:
+    trace = current_trace()
+    assert trace is not None
+    for step in steps:
+        value = step.read(trace, value)
+    return value

@@ -1,0 +1,252 @@
+"""`scan`, `cond` and `while_loop`: called with arrays they are plain Python over NumPy; traced, they are one op each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import TraceError
+from irdl.ir.graph import Graph, Value
+from irdl.ir.types import TensorType
+from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
+from irdl.trace import tree
+from irdl.trace.box import ARRAY, PYTHON, cast, is_box, result_kind, to_value, wrap
+from irdl.trace.function import Region, trace_region
+from irdl.trace.recorder import Trace, current_trace, user_line
+
+
+def scan(
+    f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any, length: int | None = None, reverse: bool = False
+) -> tuple[Any, Any]:
+    """A loop: `carry, y = f(carry, x)` for every x along the leading axis of `xs`.
+
+    Args:
+        f: the body. Its new carry has the structure and the shapes of the old one.
+        init: the first carry, a tree of arrays. Its dtypes are promoted to what the body returns.
+        xs: a tree of arrays with one leading extent, or None.
+        length: the number of steps; needed only where xs is None.
+        reverse: visit the elements from the last to the first; ys keep the order of xs.
+
+    Returns:
+        The last carry, and the ys stacked along a new leading axis.
+
+    Raises:
+        ValueError: the leading extents differ, or no length is known.
+        TraceError: the carry changes its structure or its shapes; the message names the leaf.
+    """
+    leaves, structure = tree.flatten(xs)
+    extents = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in leaves}
+    if None in extents:
+        raise ValueError("scan: every array of xs needs a leading axis to loop over; one is a scalar")
+    if length is not None:
+        extents.add(length)
+    if len(extents) != 1:
+        raise ValueError(
+            f"scan: the leading extents of xs{' and length' if length is not None else ''} differ: {sorted(extents)}"
+            if extents
+            else "scan: without xs, give length="
+        )
+    (steps,) = extents
+    trace = current_trace()
+    if trace is None or _all_known(trace, (init, xs)) and not _inside_unknown(trace):
+        return _scan_eagerly(f, init, leaves, structure, int(steps), reverse)
+    return _scan_traced(f, init, leaves, structure, int(steps), reverse)
+
+
+def _inside_unknown(trace: Trace) -> bool:
+    """True in a trace whose inputs are not all known: its loops stay loops."""
+    return any(value not in trace.known for value in trace.inputs) or not trace.inputs
+
+
+def _all_known(trace: Trace, items: Any) -> bool:
+    return all(not is_box(leaf) or leaf.known is not None for leaf in tree.flatten(items)[0])
+
+
+def _scan_eagerly(f: Any, carry: Any, leaves: list[Any], structure: Any, steps: int, reverse: bool) -> tuple[Any, Any]:
+    if steps == 0:
+        return _empty_scan(f, carry, leaves, structure)
+    results: list[Any] = [None] * steps
+    for step in reversed(range(steps)) if reverse else range(steps):
+        carry, results[step] = f(carry, tree.unflatten(structure, [leaf[step] for leaf in leaves]))
+    flat = [tree.flatten(y) for y in results]
+    ys = [np.stack([leaves[place] for leaves, _ in flat]) for place in range(len(flat[0][0]))]
+    return carry, tree.unflatten(flat[0][1], ys)
+
+
+def _empty_scan(f: Any, init: Any, leaves: list[Any], structure: Any) -> tuple[Any, Any]:
+    """Of no steps the ys are empty; their types come from tracing the body."""
+    trace = Trace("scan")
+    with trace:
+        _, region, _ = _trace_body(f, init, leaves, structure)
+    carries = len(tree.flatten(init)[0])
+    ys = [np.empty((0, *type.shape), type.dtype) for type in region.graph.output_types[carries:]]
+    return init, tree.unflatten(_ys_structure(region, init), ys)
+
+
+def _trace_body(f: Any, init: Any, leaves: list[Any], structure: Any) -> tuple[list[Value], Region, list[str]]:
+    """Trace the body until the carry's dtypes stand: the promoted init, the region and the carry's kinds."""
+    init_leaves, init_structure = tree.flatten(init)
+    names = tree.paths(init)
+    values = [to_value(leaf) for leaf in init_leaves]
+    kinds = [ARRAY if is_box(leaf) and leaf.kind == ARRAY or isinstance(leaf, np.ndarray) else result_kind(value.type) for leaf, value in zip(init_leaves, values, strict=True)]
+    weak = [tree.leaf_kind(leaf) == PYTHON for leaf in init_leaves]
+    x_types = [TensorType(tree.leaf_type(leaf, "xs").dtype, np.shape(leaf)[1:]) for leaf in leaves]
+    both = tree.flatten((tree.unflatten(init_structure, [0] * len(values)), tree.unflatten(structure, [0] * len(leaves))))[1]
+
+    def body(carry: Any, x: Any) -> Any:
+        result = f(carry, x)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TraceError(f"the body of a scan returns (carry, y), not {type(result).__name__}")
+        if tree.flatten(result[0])[1] != init_structure:
+            raise TraceError(
+                f"the body of a scan returned a carry of another structure: {tree.flatten(result[0])[1]}, not {init_structure}"
+            )
+        return result
+
+    for _ in range(3):
+        types = [value.type for value in values]
+        region = trace_region(
+            body, [*types, *x_types], both, [*kinds, *(result_kind(type) for type in x_types)], "scan body"
+        )
+        returned = region.graph.output_types[: len(types)]
+        if tuple(types) == returned:
+            return values, region, kinds
+        for place, (old, new) in enumerate(zip(types, returned, strict=True)):
+            if old.shape != new.shape:
+                raise TraceError(
+                    f"the carry{names[place]} of a scan starts as {old} and comes back from its body as {new}: "
+                    f"give it one shape{user_line()}"
+                )
+            dtype = new.dtype if weak[place] else np.result_type(old.dtype, new.dtype)
+            values[place] = cast(values[place], dtype)
+    raise TraceError(f"the dtypes of the carry of a scan do not settle: they start as {types}{user_line()}")
+
+
+def _scan_traced(f: Any, init: Any, leaves: list[Any], structure: Any, steps: int, reverse: bool) -> tuple[Any, Any]:
+    trace = current_trace()
+    assert trace is not None
+    values, region, kinds = _trace_body(f, init, leaves, structure)
+    count, consts = len(values), len(region.operands)
+    graph = region.graph
+    explicit = len(values) + len(leaves)
+    # The op wants the constants first.
+    body = Graph([*graph.inputs[explicit:], *graph.inputs[:explicit]], graph.outputs, graph.name)
+    operands = [*region.operands, *values, *(to_value(leaf) for leaf in leaves)]
+    results = trace.apply(SCAN, operands, ScanAttributes(consts, count, steps, reverse), [body])
+    carry = [wrap(value, kind) for value, kind in zip(results[:count], kinds, strict=True)]
+    ys = [wrap(value) for value in results[count:]]
+    init_structure = tree.flatten(init)[1]
+    return tree.unflatten(init_structure, carry), tree.unflatten(_ys_structure(region, init), ys)
+
+
+def _ys_structure(region: Region, init: Any) -> Any:
+    whole = tree.unflatten(region.structure, list(range(region.structure.num_leaves)))
+    return tree.flatten(whole[1])[1]
+
+
+def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any) -> Any:
+    """`true_fun(*operands) if pred else false_fun(*operands)`, `pred` being one bool that may be traced.
+
+    Raises:
+        TraceError: the branches return different structures or types.
+    """
+    trace = current_trace()
+    if trace is None or not is_box(pred) or pred.known is not None:
+        if trace is None or not is_box(pred):
+            return true_fun(*operands) if pred else false_fun(*operands)
+        return true_fun(*operands) if bool(pred.known) else false_fun(*operands)
+    if pred.size != 1:
+        raise TraceError(f"the predicate of a cond is one bool, not {pred.type}{user_line()}")
+    predicate = to_value(np.reshape(pred, ()) != 0 if pred.dtype != np.bool_ else np.reshape(pred, ()))
+    leaves, structure = tree.flatten(operands)
+    values = [to_value(leaf) for leaf in leaves]
+    kinds = [tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
+    types = [value.type for value in values]
+    regions = [trace_region(fun, types, structure, kinds, "cond branch") for fun in (true_fun, false_fun)]
+    if regions[0].structure != regions[1].structure:
+        raise TraceError(
+            f"the branches of a cond return different structures: {regions[0].structure} and {regions[1].structure}"
+        )
+    first, second = (region.graph.output_types for region in regions)
+    for a, b in zip(first, second, strict=True):
+        if a.shape != b.shape:
+            raise TraceError(f"the branches of a cond return {a} and {b}: give them one shape{user_line()}")
+    if first != second:
+        dtypes = [np.result_type(a.dtype, b.dtype) for a, b in zip(first, second, strict=True)]
+        regions = [
+            trace_region(_cast_results(fun, dtypes), types, structure, kinds, "cond branch") for fun in (true_fun, false_fun)
+        ]
+    shared = list(dict.fromkeys([*regions[0].operands, *regions[1].operands]))
+    graphs = [_widen(region, shared, len(values)) for region in regions]
+    results = trace.apply(COND, [predicate, *values, *shared], regions=graphs)
+    kinds = [result_kind(value.type) if ARRAY in pair or len(set(pair)) > 1 else pair[0] for value, pair in zip(results, zip(regions[0].kinds, regions[1].kinds, strict=True), strict=True)]
+    return tree.unflatten(regions[0].structure, [wrap(value, kind) for value, kind in zip(results, kinds, strict=True)])
+
+
+def _cast_results(function: Callable[..., Any], dtypes: Sequence[np.dtype]) -> Callable[..., Any]:
+    def wrapped(*arguments: Any) -> Any:
+        leaves, structure = tree.flatten(function(*arguments))
+        boxes = [wrap(cast(to_value(leaf), dtype)) for leaf, dtype in zip(leaves, dtypes, strict=True)]
+        return tree.unflatten(structure, boxes)
+
+    return wrapped
+
+
+def _widen(region: Region, shared: Sequence[Value], explicit: int) -> Graph:
+    """The region's graph with one input for each of `shared`, used or not."""
+    inner = dict(zip(region.operands, region.graph.inputs[explicit:], strict=True))
+    extra = [inner.get(value) or Value(value.type) for value in shared]
+    return Graph([*region.graph.inputs[:explicit], *extra], region.graph.outputs, region.graph.name)
+
+
+def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init: Any) -> Any:
+    """`while cond_fun(carry): carry = body_fun(carry)`; the last carry.
+
+    Raises:
+        TraceError: the carry changes its structure or its types, or the condition is not one bool.
+    """
+    trace = current_trace()
+    if trace is None or (_all_known(trace, init) and not _inside_unknown(trace)):
+        carry = init
+        while cond_fun(carry):
+            carry = body_fun(carry)
+        return carry
+    leaves, structure = tree.flatten(init)
+    values = [to_value(leaf) for leaf in leaves]
+    weak = [tree.leaf_kind(leaf) == PYTHON for leaf in leaves]
+    wrapped = tree.flatten((init,))[1]
+    for _ in range(3):
+        types = [value.type for value in values]
+        kinds = [ARRAY if tree.leaf_kind(leaf) == ARRAY else result_kind(type) for leaf, type in zip(leaves, types, strict=True)]
+        body = trace_region(body_fun, types, wrapped, kinds, "while body")
+        if body.structure != structure:
+            raise TraceError(f"the body of a while_loop returned another structure: {body.structure}, not {structure}")
+        if body.graph.output_types == tuple(types):
+            break
+        for place, (old, new) in enumerate(zip(types, body.graph.output_types, strict=True)):
+            if old.shape != new.shape:
+                raise TraceError(f"the carry{tree.paths(init)[place]} of a while_loop changes from {old} to {new}{user_line()}")
+            values[place] = cast(values[place], new.dtype if weak[place] else np.result_type(old.dtype, new.dtype))
+    else:
+        raise TraceError(f"the dtypes of the carry of a while_loop do not settle{user_line()}")
+    condition = trace_region(_one_bool(cond_fun), types, wrapped, kinds, "while condition")
+    count = len(values)
+    graphs = [
+        Graph([*region.graph.inputs[count:], *region.graph.inputs[:count]], region.graph.outputs, region.graph.name)
+        for region in (condition, body)
+    ]
+    attributes = WhileAttributes(len(condition.operands), len(body.operands))
+    results = trace.apply(WHILE, [*condition.operands, *body.operands, *values], attributes, graphs)
+    return tree.unflatten(structure, [wrap(value, kind) for value, kind in zip(results, kinds, strict=True)])
+
+
+def _one_bool(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def wrapped(carry: Any) -> Any:
+        result = function(carry)
+        if np.size(result) != 1:
+            raise TraceError(f"the condition of a while_loop is one bool, not an array of shape {np.shape(result)}{user_line()}")
+        return wrap(cast(to_value(np.reshape(result, ()) if is_box(result) else np.asarray(result).reshape(())), np.dtype(bool)))
+
+    return wrapped

@@ -1,0 +1,196 @@
+"""`x[index]` and `x[index] = value` on boxes: views for basic indices, gather and scatter for arrays of integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import TraceError
+from irdl.ir.graph import Value
+from irdl.ops.elementwise import SELECT
+from irdl.ops.index import GATHER, SCATTER_SET, IndexAttributes
+from irdl.ops.shape import (
+    BROADCAST,
+    CONCAT,
+    RESHAPE,
+    TRANSPOSE,
+    BroadcastAttributes,
+    ConcatAttributes,
+    ReshapeAttributes,
+    TransposeAttributes,
+)
+from irdl.trace.box import ARRAY, PYTHON, SCALAR, Box, apply, cast, is_box, to_value, wrap, wrap_result
+from irdl.trace.recorder import user_line
+from irdl.trace.ufuncs import store
+from irdl.trace.views import basic_index_steps, expand_index
+
+
+def get_item(box: Box, index: Any) -> Any:
+    items = _normalise(box, index)
+    if not any(_is_advanced(item) for item in items):
+        steps = basic_index_steps(box.shape, items)
+        shadow = box.shadow[items]
+        whole = not isinstance(shadow, np.ndarray)
+        if whole:  # every axis got an int: NumPy gives a scalar
+            return box.view(steps, np.empty(()), SCALAR)
+        return box.view(steps, shadow)
+    places, view, indices, axes = _advanced(box, items)
+    value = apply(GATHER, [view.value, indices], IndexAttributes(axes))
+    value = _move_index_axes(value, places, len(indices.shape) - 1, axes, items)
+    if len(indices.shape) == 1 and value.shape:
+        return wrap(value, ARRAY, "it is x[i] of a traced i, which irdl copies: store with x[i, ...] = value")
+    return wrap_result(value)
+
+
+def set_item(box: Box, index: Any, item: Any) -> None:
+    if box.kind != ARRAY:
+        raise TypeError(f"'{box.dtype}' object does not support item assignment")
+    if _is_mask(index):
+        return _set_masked(box, index, item)
+    items = _normalise(box, index)
+    if not any(_is_advanced(part) for part in items):
+        steps = basic_index_steps(box.shape, items)
+        target = box.view(steps, np.asarray(box.shadow[items]))
+        value = _fit(to_value(item, box.dtype), target.shape)
+        store(target, value)
+        return None
+    places, view, indices, axes = _advanced(box, items)
+    lead = len(indices.shape) - 1
+    rest = [n for axis, n in enumerate(view.shape) if axis not in axes]
+    shape = (*indices.shape[:-1], *rest)
+    order = _index_axes_order(places, lead, len(shape), axes, items)
+    shown = tuple(shape[axis] for axis in order)
+    updates = apply(BROADCAST, [_fit(to_value(item, box.dtype), shown)], BroadcastAttributes(shown))
+    updates = apply(TRANSPOSE, [updates], TransposeAttributes(tuple(int(i) for i in np.argsort(order))))
+    view.store(apply(SCATTER_SET, [view.value, indices, updates], IndexAttributes(axes)))
+    return None
+
+
+def _fit(value: Value, shape: tuple[int, ...]) -> Value:
+    """Drop leading axes of 1 that an assignment may have in excess."""
+    while len(value.shape) > len(shape) and value.shape[0] == 1:
+        value = apply(RESHAPE, [value], ReshapeAttributes(value.shape[1:]))
+    try:
+        fits = np.broadcast_shapes(value.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"could not broadcast input array from shape {value.shape} into shape {shape}{user_line()}")
+    return value
+
+
+def _normalise(box: Box, index: Any) -> tuple[Any, ...]:
+    """The index with every axis named; lists and known boxes become arrays, known masks become integers."""
+    raw = index if isinstance(index, tuple) else (index,)
+    items: list[Any] = []
+    for item in raw:
+        if is_box(item) and (known := item.known) is not None:
+            item = known[()] if item.kind in (SCALAR, PYTHON) else known
+        if isinstance(item, (list, tuple)):
+            item = wrap(to_value(item)) if any(is_box(part) for part in item) else np.asarray(item, None if item else np.int64)
+        if is_box(item):
+            if item.dtype == np.bool_:
+                raise TraceError(
+                    f"x[mask] has as many elements as the mask has True, which is not known while tracing: use np.where{user_line()}"
+                )
+            if item.dtype.kind not in "iu":
+                raise IndexError("only integers, slices, ellipsis, None and integer or boolean arrays are valid indices")
+        elif isinstance(item, np.ndarray):
+            if item.dtype == np.bool_:
+                items.extend(np.nonzero(item) if item.ndim else [np.arange(int(item))])
+                if item.ndim == 0:
+                    raise TraceError(f"a zero-dimensional bool index is not supported{user_line()}")
+                continue
+            if item.dtype.kind not in "iu":
+                raise IndexError("arrays used as indices must be of integer (or boolean) type")
+            if item.ndim == 0:
+                item = int(item)
+        elif isinstance(item, (bool, np.bool_)):
+            raise TraceError(f"a bool index is not supported: use x[None] or np.where{user_line()}")
+        elif isinstance(item, slice):
+            item = slice(*(_static(part) for part in (item.start, item.stop, item.step)))
+        elif item is not None and item is not Ellipsis:
+            try:
+                item = item.__index__()
+            except AttributeError:
+                raise IndexError("only integers, slices, ellipsis, None and integer arrays are valid indices") from None
+        items.append(item)
+    return expand_index(tuple(items), box.ndim)
+
+
+def _static(part: Any) -> Any:
+    return None if part is None else part.__index__()
+
+
+def _is_advanced(item: Any) -> bool:
+    return is_box(item) or isinstance(item, np.ndarray)
+
+
+def _advanced(box: Box, items: tuple[Any, ...]) -> tuple[list[int], Box, Value, tuple[int, ...]]:
+    """For an index with arrays: the places of the arrays in it, the view that the rest of it gives (with full axes
+    where the arrays go), the index rows, and the view's axes that they index."""
+    ints_count = any(not _is_traced_scalar(item) for item in items if _is_advanced(item))
+    advanced = [
+        place
+        for place, item in enumerate(items)
+        if _is_advanced(item) or (ints_count and isinstance(item, int) and not isinstance(item, bool))
+    ]
+    basic = tuple(slice(None) if place in advanced else item for place, item in enumerate(items))
+    view = box if all(item == slice(None) for item in basic if item is not None) and None not in basic else get_item(box, basic)
+    axis_of: dict[int, int] = {}
+    axis = 0
+    for place, item in enumerate(basic):
+        if place in advanced:
+            axis_of[place] = axis
+        if not isinstance(item, int):
+            axis += 1
+    columns = [to_value(items[place], np.dtype(np.int64)) for place in advanced]
+    try:
+        shape = np.broadcast_shapes(*(column.shape for column in columns))
+    except ValueError:
+        raise IndexError(
+            f"shape mismatch: indexing arrays could not be broadcast together with shapes {[c.shape for c in columns]}{user_line()}"
+        ) from None
+    parts = []
+    for column in columns:
+        whole = column if column.shape == shape else apply(BROADCAST, [column], BroadcastAttributes(shape))
+        parts.append(apply(RESHAPE, [whole], ReshapeAttributes((*shape, 1))))
+    indices = parts[0] if len(parts) == 1 else apply(CONCAT, parts, ConcatAttributes(len(shape)))
+    return advanced, view, indices, tuple(axis_of[place] for place in advanced)
+
+
+def _is_traced_scalar(item: Any) -> bool:
+    return is_box(item) and item.ndim == 0
+
+
+def _index_axes_order(places: list[int], lead: int, rank: int, axes: tuple[int, ...], items: tuple[Any, ...]) -> tuple[int, ...]:
+    """Where NumPy puts the axes of the index arrays: in their place if they stand together, else in front."""
+    together = all(b - a == 1 for a, b in zip(places, places[1:], strict=False))
+    before = axes[0] if together else 0
+    rest = list(range(lead, rank))
+    return (*rest[:before], *range(lead), *rest[before:])
+
+
+def _move_index_axes(value: Value, places: list[int], lead: int, axes: tuple[int, ...], items: tuple[Any, ...]) -> Value:
+    order = _index_axes_order(places, lead, len(value.shape), axes, items)
+    if order == tuple(range(len(order))):
+        return value
+    return apply(TRANSPOSE, [value], TransposeAttributes(order))
+
+
+def _is_mask(index: Any) -> bool:
+    return (is_box(index) or isinstance(index, np.ndarray)) and index.dtype == np.bool_ and index.ndim > 0
+
+
+def _set_masked(box: Box, mask: Any, item: Any) -> None:
+    """`x[mask] = v` where v does not depend on how many elements the mask has."""
+    mask_value = to_value(mask)
+    if mask_value.shape != box.shape[: len(mask_value.shape)]:
+        raise IndexError(f"boolean index of shape {mask_value.shape} does not match an array of shape {box.shape}{user_line()}")
+    value = to_value(item, box.dtype)
+    inner = box.shape[len(mask_value.shape) :]
+    if len(value.shape) > len(inner) or np.broadcast_shapes(value.shape, inner) != inner:
+        raise TraceError(f"x[mask] = v with one v per True is not known while tracing: use np.where(mask, ..., x){user_line()}")
+    column = apply(RESHAPE, [mask_value], ReshapeAttributes((*mask_value.shape, *([1] * len(inner)))))
+    box.store(apply(SELECT, [column, cast(value, box.dtype), box.value]))

@@ -1,0 +1,227 @@
+"""The box's side of NumPy's protocols: `__array_ufunc__`, `__array_function__`, the operators and the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import TraceError
+from irdl.ops.elementwise import SELECT
+from irdl.trace import functions, indexing, products
+from irdl.trace.box import ARRAY, PYTHON, Box, apply, cast, to_value, wrap, wrap_result
+from irdl.trace.functions import array_function
+from irdl.trace.recorder import user_line
+from irdl.trace.ufunc_methods import call_method
+from irdl.trace.ufuncs import as_bool, binary, in_place, record_ufunc, store, store_out, tuple_or_one
+
+
+def array_ufunc(self: Box, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+    """`Box.__array_ufunc__`."""
+    if method != "__call__":
+        return call_method(ufunc, method, inputs, options)
+    out = options.pop("out", None)
+    where = options.pop("where", True)
+    dtype = options.pop("dtype", None)
+    for harmless in ("casting", "order", "subok"):
+        options.pop(harmless, None)
+    if options:
+        raise TraceError(f"np.{ufunc.__name__}: {', '.join(options)} cannot be traced{user_line()}")
+    if ufunc.signature is not None:
+        results: tuple[Any, ...] = (products.gufunc(ufunc, inputs, dtype),)
+    else:
+        results = record_ufunc(ufunc, inputs, dtype)
+    if where is not True:
+        if out is None:
+            raise TraceError(
+                f"np.{ufunc.__name__} with where= and no out= leaves undefined numbers: use np.where{user_line()}"
+            )
+        mask = as_bool(to_value(where))
+        results = tuple(
+            apply(SELECT, [mask, cast(value, target.dtype), to_value(target)])
+            for value, target in zip(results, out, strict=True)
+        )
+    if out is not None:
+        return tuple_or_one([store_out(ufunc.__name__, t, v) for t, v in zip(out, results, strict=True)])
+    return tuple_or_one([wrap_result(value) for value in results])
+
+
+def _operator(ufunc: np.ufunc, reflected: bool = False) -> Callable[[Any, Any], Any]:
+    if reflected:
+        return lambda self, other: binary(ufunc, other, self)
+    return lambda self, other: binary(ufunc, self, other)
+
+
+def _in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+    return lambda self, other: in_place(ufunc, self, other)
+
+
+def _unary(ufunc: np.ufunc) -> Callable[[Any], Any]:
+    def operator(self: Box) -> Any:
+        (value,) = record_ufunc(ufunc, (self,))
+        return wrap(value, PYTHON) if self.kind == PYTHON else wrap_result(value)
+
+    return operator
+
+
+def _matmul(self: Any, other: Any) -> Any:
+    return wrap_result(products.matmul(self, other))
+
+
+def _matmul_in_place(self: Any, other: Any) -> Any:
+    return store_out("matmul", self, products.matmul(self, other))
+
+
+def _astype(self: Box, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
+    target = np.dtype(dtype)
+    if target == self.dtype and not copy:
+        return self
+    value = cast(self.value, target)
+    return wrap(value) if self.kind == ARRAY else wrap_result(value)
+
+
+def _reshape(self: Box, *shape: Any, order: str = "C", copy: Any = None) -> Any:
+    return functions.reshape(self, shape[0] if len(shape) == 1 else shape, order, copy=copy)
+
+
+def _transpose(self: Box, *axes: Any) -> Any:
+    if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
+        axes = axes[0]
+    return functions.transpose(self, axes or None)
+
+
+def _fill(self: Box, value: Any) -> None:
+    store(self, to_value(value, self.dtype))
+
+
+def _flatten(self: Box, order: str = "C") -> Any:
+    return wrap(functions.ravel(self, order).value)
+
+
+def _method(function: Any) -> Callable[..., Any]:
+    rule = functions.TABLE[function]
+    return lambda self, *arguments, **options: rule(self, *arguments, **options)
+
+
+def _unsupported(name: str) -> Callable[..., Any]:
+    def method(self: Box, *arguments: Any, **options: Any) -> Any:
+        raise TraceError(f"x.{name}() has no rule in irdl{user_line()}")
+
+    return method
+
+
+def _copy(self: Box, order: str = "C") -> Any:
+    return wrap(self.value) if self.kind == ARRAY else self
+
+
+def _contains(self: Box, item: Any) -> Any:
+    return bool(np.any(self == item))
+
+
+def _setter(name: str) -> Any:
+    def refuse(self: Box, value: Any) -> None:
+        raise TraceError(f"x.{name} = ... cannot be traced: use np.reshape or x.astype{user_line()}")
+
+    return refuse
+
+
+_OPERATORS = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "truediv": np.true_divide,
+    "floordiv": np.floor_divide,
+    "mod": np.remainder,
+    "pow": np.power,
+    "lshift": np.left_shift,
+    "rshift": np.right_shift,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+}
+_COMPARISONS = {
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+}
+_METHODS = {
+    "sum": np.sum,
+    "prod": np.prod,
+    "mean": np.mean,
+    "var": np.var,
+    "std": np.std,
+    "max": np.max,
+    "min": np.min,
+    "any": np.any,
+    "all": np.all,
+    "argmax": np.argmax,
+    "argmin": np.argmin,
+    "cumsum": np.cumsum,
+    "cumprod": np.cumprod,
+    "dot": np.dot,
+    "clip": np.clip,
+    "take": np.take,
+    "repeat": np.repeat,
+    "squeeze": np.squeeze,
+    "swapaxes": np.swapaxes,
+    "ravel": np.ravel,
+    "diagonal": np.diagonal,
+    "trace": np.trace,
+    "round": np.round,
+}
+
+
+def install() -> None:
+    """Give `Box` its operators and methods. Called once, when the package is imported."""
+    members: dict[str, Any] = {
+        "__array_ufunc__": array_ufunc,
+        "__array_function__": lambda self, function, types, arguments, options: array_function(function, arguments, options),
+        "__array_priority__": 1000.0,
+        "__getitem__": indexing.get_item,
+        "__setitem__": indexing.set_item,
+        "__matmul__": _matmul,
+        "__rmatmul__": lambda self, other: _matmul(other, self),
+        "__imatmul__": _matmul_in_place,
+        "__divmod__": _operator(np.divmod),
+        "__rdivmod__": _operator(np.divmod, reflected=True),
+        "__neg__": _unary(np.negative),
+        "__pos__": lambda self: _copy(self),
+        "__abs__": _unary(np.absolute),
+        "__invert__": _unary(np.invert),
+        "__round__": lambda self, digits=0: functions.round_(self, digits),
+        "__contains__": _contains,
+        "astype": _astype,
+        "reshape": _reshape,
+        "transpose": _transpose,
+        "flatten": _flatten,
+        "copy": _copy,
+        "__copy__": _copy,
+        "fill": _fill,
+        "conj": lambda self: self,
+        "conjugate": lambda self: self,
+        "T": property(functions.transpose, _setter("T")),
+        "mT": property(functions.matrix_transpose),
+        "real": property(lambda self: self),
+        "flat": property(_unsupported("flat")),
+    }
+    for name, ufunc in _OPERATORS.items():
+        members[f"__{name}__"] = _operator(ufunc)
+        members[f"__r{name}__"] = _operator(ufunc, reflected=True)
+        members[f"__i{name}__"] = _in_place(ufunc)
+    for name, ufunc in _COMPARISONS.items():
+        members[f"__{name}__"] = _operator(ufunc)
+    for name, function in _METHODS.items():
+        members[name] = _method(function)
+    for name in ("sort", "argsort", "nonzero", "partition", "searchsorted", "tobytes", "tofile", "resize", "byteswap", "choose", "compress", "put"):
+        members[name] = _unsupported(name)
+    for name, member in members.items():
+        setattr(Box, name, member)
+
+
+
+
+install()

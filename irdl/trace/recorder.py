@@ -1,0 +1,170 @@
+"""The recorder: what the code being traced does becomes nodes, in order, each with the user's line.
+
+Traces nest (a scan body inside a function, a gradient inside a jit). A value of an outer trace that an inner one
+reads becomes an explicit input of the inner graph, so every region is closed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import LeakedTracerError
+from irdl.ir.builder import CONSTANT, ConstantAttributes, constant_of, make_node
+from irdl.ir.graph import NOWHERE, Graph, Location, Value
+from irdl.ir.op import NoAttributes, Op
+from irdl.ir.types import TensorType
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
+_OPTREE = os.sep + "optree" + os.sep
+_state = threading.local()
+
+
+def user_frame() -> Any:
+    """The innermost frame that is neither irdl's nor NumPy's."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not (file.startswith((_PACKAGE, _NUMPY)) or _OPTREE in file):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def user_location() -> Location:
+    frame = user_frame()
+    return NOWHERE if frame is None else frozenset({(frame.f_code.co_filename, frame.f_lineno)})
+
+
+def user_line() -> str:
+    """` (model.py:12: h = tanh(x))`, for the end of an error message."""
+    frame = user_frame()
+    if frame is None:
+        return ""
+    import linecache
+
+    file, number = frame.f_code.co_filename, frame.f_lineno
+    text = linecache.getline(file, number).strip()
+    return f" (at {os.path.basename(file)}:{number}{': ' + text if text else ''})"
+
+
+def trace_stack() -> list[Trace]:
+    if not hasattr(_state, "stack"):
+        _state.stack = []
+    return _state.stack
+
+
+def current_trace() -> Trace | None:
+    stack = trace_stack()
+    return stack[-1] if stack else None
+
+
+class Cell:
+    """Where a traced array lives: its trace and its present value. A store rebinds `value`."""
+
+    __slots__ = ("trace", "value")
+
+    def __init__(self, trace: Trace, value: Value) -> None:
+        self.trace = trace
+        self.value = value
+
+
+class Trace:
+    """One graph being recorded. A context manager: values used after it has ended are leaks."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.inputs: list[Value] = []
+        self.known: dict[Value, np.ndarray] = {}
+        #: outer cell value -> the input that stands for it here, in order of first use
+        self.lifted: dict[Value, Value] = {}
+        self.lifted_cells: dict[Value, tuple[Trace, Value]] = {}
+        self.parent: Trace | None = None
+        self.location: Location | None = None
+        self.ended = False
+
+    def __enter__(self) -> Trace:
+        stack = trace_stack()
+        self.parent = stack[-1] if stack else None
+        stack.append(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        stack = trace_stack()
+        assert stack[-1] is self
+        stack.pop()
+        self.ended = True
+
+    def input(self, type: TensorType, name: str | None = None, known: np.ndarray | None = None) -> Value:
+        value = Value(type, name=name)
+        self.inputs.append(value)
+        if known is not None:
+            self.known[value] = known
+        return value
+
+    def constant(self, array: Any, dtype: Any = None) -> Value:
+        return self.apply(CONSTANT, (), ConstantAttributes(np.asarray(array, dtype)))[0]
+
+    def known_array(self, value: Value) -> np.ndarray | None:
+        """The array that `value` is known to hold during this trace, or None."""
+        array = constant_of(value)
+        return self.known.get(value) if array is None else array
+
+    def apply(
+        self, op: Op, operands: Sequence[Value], attributes: Any = NoAttributes(), regions: Sequence[Graph] = ()
+    ) -> tuple[Value, ...]:
+        """Record one node at the user's line; where every operand is known, so are the outputs."""
+        if self.ended:
+            raise LeakedTracerError(f"a traced array was used after its trace had ended{user_line()}")
+        location = self.location if self.location is not None else user_location()
+        node = make_node(op, operands, attributes, regions, location)
+        if op is not CONSTANT and operands:
+            arrays = []
+            for operand in operands:
+                array = self.known_array(operand)
+                if array is None:
+                    return node.outputs
+                arrays.append(array)
+            with np.errstate(all="ignore"):
+                results = op.evaluate(arrays, attributes, regions)
+            for value, result in zip(node.outputs, results, strict=True):
+                self.known[value] = np.asarray(result)
+        return node.outputs
+
+    def read(self, cell: Cell) -> Value:
+        """`cell`'s value as a value of this trace; one of an enclosing trace becomes an input.
+
+        Raises:
+            LeakedTracerError: the cell's trace has ended or does not enclose this one.
+        """
+        if cell.trace is self:
+            return cell.value
+        return self.lift(cell.trace, cell.value)
+
+    def lift(self, owner: Trace, value: Value) -> Value:
+        if owner is self:
+            return value
+        if owner.ended or self.parent is None:
+            raise LeakedTracerError(
+                f"a traced array of `{owner.name or 'an earlier trace'}` was used after its trace had ended: it was "
+                f"probably kept in a global, an attribute or a list; return it from the function instead{user_line()}"
+            )
+        array = constant_of(value)
+        if array is not None:
+            return self.constant(array)
+        if value not in self.lifted:
+            outer = self.parent.lift(owner, value)
+            inner = self.input(value.type, value.name, self.parent.known_array(outer))
+            self.lifted[value] = inner
+            self.lifted_cells[inner] = (self.parent, outer)
+        return self.lifted[value]
+
+    def lifted_operands(self) -> list[Value]:
+        """The parent's values that the lifted inputs stand for, in order."""
+        return [self.lifted_cells[inner][1] for inner in self.lifted.values()]

@@ -1,0 +1,171 @@
+"""Reductions on boxes, with NumPy's dtypes: sum, mean, var, max, argmax, cumsum, norm and their kin."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import TraceError
+from irdl.ir.graph import Value
+from irdl.ir.op import Op
+from irdl.ops import reduce as ops
+from irdl.ops.elementwise import SELECT
+from irdl.ops.reduce import ArgReduceAttributes, CumulativeAttributes, ReduceAttributes
+from irdl.ops.shape import RESHAPE, ReshapeAttributes
+from irdl.trace.box import apply, cast, to_value, wrap_result
+from irdl.trace.recorder import user_line
+from irdl.trace.ufuncs import as_bool, scalar_like, store_out
+
+_UNSET = np._NoValue  # type: ignore[attr-defined]
+
+
+def normalise_axes(axis: Any, rank: int) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(rank))
+    axes = [axis] if not isinstance(axis, (tuple, list)) else list(axis)
+    result = []
+    for item in axes:
+        item = item.__index__()
+        if not -rank <= item < rank:
+            raise np.exceptions.AxisError(item, rank)
+        result.append(item % rank)
+    if len(set(result)) != len(result):
+        raise ValueError("duplicate value in 'axis'")
+    return tuple(sorted(result))
+
+
+def keep(value: Value, axes: tuple[int, ...], shape: tuple[int, ...], keepdims: Any) -> Value:
+    """Put the reduced axes back as 1s if asked."""
+    if not keepdims or keepdims is _UNSET:
+        return value
+    return apply(RESHAPE, [value], ReshapeAttributes(tuple(1 if i in axes else n for i, n in enumerate(shape))))
+
+
+def _sum_dtype(dtype: np.dtype, wanted: Any) -> np.dtype:
+    if wanted is not None:
+        return np.dtype(wanted)
+    if dtype.kind in "bi":
+        return np.result_type(dtype, np.int_)
+    if dtype.kind == "u":
+        return np.result_type(dtype, np.uint)
+    return dtype
+
+
+def reduce(
+    op: Op, x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = _UNSET, where: Any = True
+) -> Any:
+    """One of sum, prod, max, min, any, all over `axis`, as NumPy's function of that name does it."""
+    value = to_value(x)
+    if op in (ops.SUM, ops.PROD):
+        value = cast(value, _sum_dtype(value.dtype, dtype))
+    elif op in (ops.ANY, ops.ALL):
+        value = as_bool(value)
+    elif dtype is not None:
+        value = cast(value, np.dtype(dtype))
+    axes = normalise_axes(axis, len(value.shape))
+    combine = {ops.SUM: "add", ops.PROD: "mul", ops.MAX: "maximum", ops.MIN: "minimum"}.get(op)
+    if where is not True and where is not _UNSET:
+        value = _masked(op, value, where, initial)
+    if op in (ops.MAX, ops.MIN) and any(value.shape[i] == 0 for i in axes):
+        rest = [n for i, n in enumerate(value.shape) if i not in axes]
+        if initial is not _UNSET:
+            return wrap_result(to_value(np.full(rest, initial, value.dtype)))
+        if math.prod(rest):
+            name = "maximum" if op is ops.MAX else "minimum"
+            raise ValueError(f"zero-size array to reduction operation {name} which has no identity{user_line()}")
+    result = apply(op, [value], ReduceAttributes(axes))
+    if initial is not _UNSET and initial is not None and combine is not None:
+        result = apply(combine, [result, to_value(initial, value.dtype)])
+    result = keep(result, axes, value.shape, keepdims)
+    return store_out(op.name, out, result) if out is not None else wrap_result(result)
+
+
+def _masked(op: Op, value: Value, where: Any, initial: Any) -> Value:
+    neutral: Any = {ops.SUM: 0, ops.PROD: 1, ops.ANY: False, ops.ALL: True}.get(op, initial)
+    if neutral is _UNSET:
+        raise ValueError(f"reduction operation '{op.name}' does not have an identity, so to use a where mask one has to specify 'initial'")
+    return apply(SELECT, [as_bool(to_value(where)), value, scalar_like(value, neutral)])
+
+
+def mean(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True) -> Any:
+    if where is not True and where is not _UNSET:
+        raise TraceError(f"np.mean with where= cannot be traced: divide two sums{user_line()}")
+    value = to_value(x)
+    value = cast(value, np.dtype(dtype) if dtype is not None else value.dtype if value.dtype.kind == "f" else np.dtype(np.float64))
+    axes = normalise_axes(axis, len(value.shape))
+    count = math.prod(value.shape[i] for i in axes)
+    total = apply(ops.SUM, [value], ReduceAttributes(axes))
+    result = keep(apply("div", [total, scalar_like(total, count)]), axes, value.shape, keepdims)
+    return store_out("mean", out, result) if out is not None else wrap_result(result)
+
+
+def var(
+    x: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any
+) -> Any:
+    options = {k: v for k, v in options.items() if v is not _UNSET and not (k == "where" and v is True)}
+    if "correction" in options:
+        ddof = options.pop("correction")
+    if options:
+        raise TraceError(f"np.var: {', '.join(options)} cannot be traced{user_line()}")
+    value = to_value(x)
+    value = cast(value, np.dtype(dtype) if dtype is not None else value.dtype if value.dtype.kind == "f" else np.dtype(np.float64))
+    axes = normalise_axes(axis, len(value.shape))
+    count = math.prod(value.shape[i] for i in axes)
+    total = keep(apply(ops.SUM, [value], ReduceAttributes(axes)), axes, value.shape, True)
+    centred = apply("sub", [value, apply("div", [total, scalar_like(total, count)])])
+    squares = apply(ops.SUM, [apply("mul", [centred, centred])], ReduceAttributes(axes))
+    result = keep(apply("div", [squares, scalar_like(squares, max(count - ddof, 0))]), axes, value.shape, keepdims)
+    return store_out("var", out, result) if out is not None else wrap_result(result)
+
+
+def std(x: Any, *arguments: Any, out: Any = None, **options: Any) -> Any:
+    result = np.sqrt(var(x, *arguments, **options))
+    return store_out("std", out, to_value(result)) if out is not None else result
+
+
+def arg_reduce(op: Op, x: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Any:
+    value = to_value(x)
+    shape = value.shape
+    if axis is None:
+        value = apply(RESHAPE, [value], ReshapeAttributes((value.type.size,)))
+        (place,), axes = (0,), tuple(range(len(shape)))
+    else:
+        axes = (place,) = normalise_axes(axis, len(shape))
+    if value.shape[place] == 0:
+        raise ValueError(f"attempt to get {op.name} of an empty sequence{user_line()}")
+    result = keep(apply(op, [value], ArgReduceAttributes(place)), axes, shape, keepdims)
+    return store_out(op.name, out, result) if out is not None else wrap_result(result)
+
+
+def cumulate(op: Op, x: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+    value = to_value(x)
+    if op in (ops.CUMSUM, ops.CUMPROD):
+        value = cast(value, _sum_dtype(value.dtype, dtype))
+    if axis is None:
+        value = apply(RESHAPE, [value], ReshapeAttributes((value.type.size,)))
+        axis = 0
+    (place,) = normalise_axes(axis, len(value.shape))
+    result = apply(op, [value], CumulativeAttributes(place))
+    return store_out(op.name, out, result) if out is not None else wrap_result(result)
+
+
+def count_nonzero(x: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
+    return reduce(ops.SUM, wrap_result(as_bool(to_value(x))), axis, np.int64, keepdims=keepdims)
+
+
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
+    """`np.linalg.norm` for vectors and the Frobenius norm."""
+    value = to_value(x)
+    value = value if value.dtype.kind == "f" else cast(value, np.dtype(np.float64))
+    box = wrap_result(value)
+    if ord is None or (ord == "fro" and isinstance(axis, tuple)) or (ord == 2 and (isinstance(axis, int) or box.ndim == 1)):
+        return np.sqrt(np.sum(box * box, axis=axis, keepdims=keepdims))
+    if isinstance(axis, int) or box.ndim == 1:
+        if ord == 1:
+            return np.sum(np.abs(box), axis=axis, keepdims=keepdims)
+        if ord in (np.inf, -np.inf):
+            return (np.max if ord > 0 else np.min)(np.abs(box), axis=axis, keepdims=keepdims)
+    raise TraceError(f"np.linalg.norm with ord={ord!r} here cannot be traced{user_line()}")
+

@@ -1,0 +1,93 @@
+"""Pytrees: nested dicts, lists, tuples and dataclasses of arrays, through optree."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import optree
+
+from irdl.errors import TraceError
+from irdl.ir.types import TensorType, is_supported
+from irdl.trace.box import ARRAY, PYTHON, SCALAR, is_box
+
+NAMESPACE = "irdl"
+_seen_dataclasses: set[type] = set()
+
+
+def _register_dataclass(cls: type) -> None:
+    names = tuple(field.name for field in dataclasses.fields(cls))
+
+    def flatten(instance: Any) -> tuple[list[Any], None, tuple[str, ...]]:
+        return [getattr(instance, name) for name in names], None, names
+
+    def unflatten(_: None, children: Sequence[Any]) -> Any:
+        instance = object.__new__(cls)
+        for name, child in zip(names, children, strict=True):
+            object.__setattr__(instance, name, child)
+        return instance
+
+    optree.register_pytree_node(cls, flatten, unflatten, namespace=NAMESPACE)
+
+
+def _meet(node: Any) -> bool:
+    """A leaf test that registers dataclasses when it meets them."""
+    cls = type(node)
+    if dataclasses.is_dataclass(cls) and cls not in _seen_dataclasses:
+        _seen_dataclasses.add(cls)
+        _register_dataclass(cls)
+    return False
+
+
+def flatten(tree: Any) -> tuple[list[Any], Any]:
+    """The leaves and the structure of a tree."""
+    leaves, structure = optree.tree_flatten(tree, is_leaf=_meet, namespace=NAMESPACE)
+    return leaves, structure
+
+
+def unflatten(structure: Any, leaves: Sequence[Any]) -> Any:
+    return optree.tree_unflatten(structure, leaves)
+
+
+def paths(tree: Any) -> list[str]:
+    """A readable name for each leaf: `['w'][0]`."""
+    found, _, _ = optree.tree_flatten_with_path(tree, is_leaf=_meet, namespace=NAMESPACE)
+    return ["".join(f"[{part!r}]" for part in path) for path in found]
+
+
+def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
+    leaves, structure = flatten(tree)
+    return unflatten(structure, [function(leaf) for leaf in leaves])
+
+
+def leaf_kind(leaf: Any) -> str | None:
+    """How NumPy sees a leaf: array, scalar or Python scalar; None for anything that is not numeric."""
+    if is_box(leaf):
+        return leaf.kind
+    if isinstance(leaf, np.ndarray):
+        return ARRAY
+    if isinstance(leaf, np.generic):
+        return SCALAR
+    if isinstance(leaf, (bool, int, float)):
+        return PYTHON
+    return None
+
+
+def leaf_type(leaf: Any, what: str) -> TensorType:
+    """The type of an array-like leaf.
+
+    Raises:
+        TraceError: it is no array or number, or of a dtype irdl does not know; the message names it.
+    """
+    if is_box(leaf):
+        return leaf.type
+    if leaf_kind(leaf) is None:
+        raise TraceError(
+            f"{what} is a {type(leaf).__name__}, not an array or a number: list it in static_argnums or close over it"
+        )
+    array = np.asarray(leaf)
+    if not is_supported(array.dtype):
+        raise TraceError(f"{what} has dtype {array.dtype}, which is not supported: convert it with .astype")
+    return TensorType(array.dtype.newbyteorder("="), array.shape)

@@ -1,0 +1,79 @@
+"""`ufunc.reduce`, `accumulate`, `outer` and `at` on boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import TraceError
+from irdl.ops import reduce as ops
+from irdl.ops.index import SCATTER_ADD, IndexAttributes
+from irdl.trace.box import apply, is_box, to_value
+from irdl.trace.functions import as_box, broadcast_to, reshape
+from irdl.trace.indexing import _advanced, _normalise
+from irdl.trace.reductions import cumulate, reduce
+from irdl.trace.recorder import user_line
+
+_REDUCE = {
+    "add": ops.SUM,
+    "multiply": ops.PROD,
+    "maximum": ops.MAX,
+    "minimum": ops.MIN,
+    "logical_and": ops.ALL,
+    "logical_or": ops.ANY,
+}
+_ACCUMULATE = {"add": ops.CUMSUM, "multiply": ops.CUMPROD, "maximum": ops.CUMMAX, "minimum": ops.CUMMIN}
+
+
+def call_method(ufunc: np.ufunc, method: str, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
+    """One of the methods of a ufunc, on boxes.
+
+    Raises:
+        TraceError: the ufunc or the method has no traced form.
+    """
+    name = ufunc.__name__
+    out = options.pop("out", None)
+    if isinstance(out, tuple):
+        (out,) = out
+    if out is not None and not is_box(out):
+        raise TraceError(f"np.{name}.{method} cannot store into a real array: leave out= away{user_line()}")
+    if method == "reduce" and name in _REDUCE:
+        x, *rest = inputs
+        names = ("axis", "dtype", "_", "keepdims", "initial", "where")
+        options = {**dict(zip(names, rest, strict=False)), **options}
+        options.pop("_", None)
+        axis = options.pop("axis", 0)
+        return reduce(_REDUCE[name], x, axis, options.pop("dtype", None), out, **options)
+    if method == "accumulate" and name in _ACCUMULATE:
+        x, *rest = inputs
+        axis = rest[0] if rest else options.get("axis", 0)
+        dtype = rest[1] if len(rest) > 1 else options.get("dtype")
+        return cumulate(_ACCUMULATE[name], x, axis, dtype, out)
+    if method == "outer":
+        x, y = (as_box(item) for item in inputs)
+        return ufunc(reshape(x, x.shape + (1,) * y.ndim), y, **options)
+    if method == "at" and name in ("add", "subtract"):
+        return _add_at(name, *inputs)
+    raise TraceError(f"np.{name}.{method} has no rule in irdl{user_line()}")
+
+
+def _add_at(name: str, target: Any, index: Any, item: Any) -> None:
+    if not is_box(target):
+        raise TraceError(
+            f"np.{name}.at would store traced values into a real array: make it with np.zeros_like(x, shape=...){user_line()}"
+        )
+    update = -as_box(item) if name == "subtract" else as_box(item)
+    if not np.can_cast(update.dtype, target.dtype, "same_kind"):
+        raise TypeError(f"Cannot cast ufunc '{name}' input 1 from {update.dtype!r} to {target.dtype!r}")
+    items = _normalise(target, index)
+    if not any(is_box(part) or isinstance(part, np.ndarray) for part in items):
+        target[index] = target[index] + update
+        return
+    _, view, indices, axes = _advanced(target, items)
+    rest = tuple(n for axis, n in enumerate(view.shape) if axis not in axes)
+    if axes != tuple(range(len(axes))):
+        raise TraceError(f"np.{name}.at with a slice before the index arrays is not supported: transpose first{user_line()}")
+    updates = broadcast_to(update, (*indices.shape[:-1], *rest))
+    view.store(apply(SCATTER_ADD, [view.value, indices, to_value(updates, target.dtype)], IndexAttributes(axes)))

@@ -1,0 +1,372 @@
+"""NumPy's ufuncs on boxes: which op (or small composition) each one is, with NumPy's own choice of dtypes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import TraceError
+from irdl.ir.graph import Value
+from irdl.ir.types import is_supported
+from irdl.ops.elementwise import SELECT
+from irdl.ops.shape import BROADCAST, BroadcastAttributes
+from irdl.trace.box import ARRAY, PYTHON, Box, apply, cast, is_box, to_value, wrap, wrap_result
+from irdl.trace.recorder import current_trace, user_line
+
+Rule = Callable[..., Value | tuple[Value, ...]]
+
+
+def scalar_like(value: Value, number: Any) -> Value:
+    trace = current_trace()
+    assert trace is not None
+    return trace.constant(number, value.dtype)
+
+
+def as_bool(value: Value) -> Value:
+    return value if value.dtype == np.bool_ else apply("not_equal", [value, scalar_like(value, 0)])
+
+
+def _op(name: str, on_bool: str | None = None) -> Rule:
+    def rule(*values: Value) -> Value:
+        if values[0].dtype == np.bool_ and on_bool is not None:
+            return apply(on_bool, values)
+        return apply(name, values)
+
+    return rule
+
+
+def _swapped(name: str) -> Rule:
+    return lambda x, y: apply(name, [y, x])
+
+
+def _logical(name: str) -> Rule:
+    return lambda x, y: apply(name, [as_bool(x), as_bool(y)])
+
+
+def _same(x: Value) -> Value:
+    return x
+
+
+def _reciprocal(x: Value) -> Value:
+    if x.dtype.kind != "f":
+        raise TraceError(f"np.reciprocal of integers is not supported: divide 1 by x{user_line()}")
+    return apply("div", [scalar_like(x, 1), x])
+
+
+def _is_nan(x: Value) -> Value:
+    return apply("not_equal", [x, x])
+
+
+def _is_inf(x: Value) -> Value:
+    if x.dtype.kind != "f":
+        return apply("not_equal", [x, x])
+    return apply("equal", [apply("abs", [x]), scalar_like(x, np.inf)])
+
+
+def _is_finite(x: Value) -> Value:
+    if x.dtype.kind != "f":
+        return apply("equal", [x, x])
+    return apply("less", [apply("abs", [x]), scalar_like(x, np.inf)])
+
+
+def _absolute(x: Value) -> Value:
+    return x if x.dtype.kind in "bu" else apply("abs", [x])
+
+
+def _sign(x: Value) -> Value:
+    return apply("sign", [x])
+
+
+def _extremum_ignoring_nan(name: str) -> Rule:
+    def rule(x: Value, y: Value) -> Value:
+        best = apply(name, [x, y]) if x.dtype != np.bool_ else _BOOLEAN_EXTREMUM[name](x, y)
+        if x.dtype.kind != "f":
+            return best
+        return apply(SELECT, [_is_nan(x), y, apply(SELECT, [_is_nan(y), x, best])])
+
+    return rule
+
+
+_BOOLEAN_EXTREMUM = {"maximum": _logical("bitwise_or"), "minimum": _logical("bitwise_and")}
+
+
+def _divide_floor(x: Value, y: Value) -> Value:
+    return apply("floor_divide", [x, y])
+
+
+def _divmod(x: Value, y: Value) -> tuple[Value, Value]:
+    return apply("floor_divide", [x, y]), apply("remainder", [x, y])
+
+
+def _integer_power(x: Value, y: Value) -> Value:
+    """Integer powers by repeated squaring of a known exponent."""
+    if x.dtype.kind == "f":
+        return apply("power", [x, y])
+    trace = current_trace()
+    assert trace is not None
+    known = trace.known_array(y)
+    if known is None or known.size == 0 or (known != known.flat[0]).any():
+        raise TraceError(
+            f"an integer power with an exponent that is not one known number is not supported: use floats{user_line()}"
+        )
+    exponent = int(known.flat[0])
+    if exponent < 0:
+        raise ValueError("Integers to negative integer powers are not allowed.")
+    result, square = None, x
+    while exponent:
+        if exponent & 1:
+            result = square if result is None else apply("mul", [result, square])
+        exponent >>= 1
+        if exponent:
+            square = apply("mul", [square, square])
+    ones = apply("add", [apply("mul", [x, scalar_like(x, 0)]), scalar_like(x, 1)]) if result is None else result
+    if ones.shape != np.broadcast_shapes(x.shape, y.shape):
+        ones = apply("add", [ones, apply("mul", [y, scalar_like(y, 0)])])
+    return ones
+
+
+def _hypot(x: Value, y: Value) -> Value:
+    a, b = apply("abs", [x]), apply("abs", [y])
+    large, small = apply("maximum", [a, b]), apply("minimum", [a, b])
+    nothing = apply("equal", [large, scalar_like(large, 0)])
+    ratio = apply("div", [small, apply(SELECT, [nothing, scalar_like(large, 1), large])])
+    root = apply("sqrt", [apply("add", [apply("mul", [ratio, ratio]), scalar_like(ratio, 1)])])
+    result = apply("mul", [large, root])
+    infinite = apply("bitwise_or", [_is_inf(x), _is_inf(y)])
+    return apply(SELECT, [infinite, scalar_like(large, np.inf), result])
+
+
+def _logaddexp(x: Value, y: Value) -> Value:
+    high, low = apply("maximum", [x, y]), apply("minimum", [x, y])
+    equal = apply("equal", [x, y])  # inf - inf would be nan
+    gap = apply(SELECT, [equal, scalar_like(x, 0), apply("sub", [low, high])])
+    return apply("add", [high, apply("log1p", [apply("exp", [gap])])])
+
+
+def _heaviside(x: Value, y: Value) -> Value:
+    zero, one = scalar_like(x, 0), scalar_like(x, 1)
+    step = apply(SELECT, [apply("less", [x, zero]), zero, one])
+    result = apply(SELECT, [apply("equal", [x, zero]), y, step])
+    return apply(SELECT, [_is_nan(x), x, result])
+
+
+def _sign_bit(x: Value) -> Value:
+    return apply("less", [apply("copysign", [scalar_like(x, 1), x]), scalar_like(x, 0)])
+
+
+def _scaled(factor: float) -> Rule:
+    return lambda x: apply("mul", [x, scalar_like(x, factor)])
+
+
+def _erfc(x: Value) -> Value:
+    raise TraceError(f"scipy.special.erfc has no rule: 1 - erf(x) loses its small values{user_line()}")
+
+
+def _logit(x: Value) -> Value:
+    return apply("log", [apply("div", [x, apply("sub", [scalar_like(x, 1), x])])])
+
+
+def _log_expit(x: Value) -> Value:
+    # min(x, 0) - log1p(exp(-|x|)): exact for large |x|.
+    zero = scalar_like(x, 0)
+    tail = apply("log1p", [apply("exp", [apply("neg", [apply("abs", [x])])])])
+    return apply("sub", [apply("minimum", [x, zero]), tail])
+
+
+RULES: dict[str, Rule] = {
+    "add": _op("add", "bitwise_or"),
+    "subtract": _op("sub"),
+    "multiply": _op("mul", "bitwise_and"),
+    "divide": _op("div"),
+    "true_divide": _op("div"),
+    "floor_divide": _divide_floor,
+    "remainder": _op("remainder"),
+    "mod": _op("remainder"),
+    "fmod": _op("fmod"),
+    "divmod": _divmod,
+    "power": _integer_power,
+    "float_power": _op("power"),
+    "maximum": _op("maximum", "bitwise_or"),
+    "minimum": _op("minimum", "bitwise_and"),
+    "fmax": _extremum_ignoring_nan("maximum"),
+    "fmin": _extremum_ignoring_nan("minimum"),
+    "arctan2": _op("arctan2"),
+    "copysign": _op("copysign"),
+    "hypot": _hypot,
+    "logaddexp": _logaddexp,
+    "heaviside": _heaviside,
+    "equal": _op("equal"),
+    "not_equal": _op("not_equal"),
+    "less": _op("less"),
+    "less_equal": _op("less_equal"),
+    "greater": _swapped("less"),
+    "greater_equal": _swapped("less_equal"),
+    "logical_and": _logical("bitwise_and"),
+    "logical_or": _logical("bitwise_or"),
+    "logical_xor": _logical("bitwise_xor"),
+    "logical_not": lambda x: apply("invert", [as_bool(x)]),
+    "bitwise_and": _op("bitwise_and"),
+    "bitwise_or": _op("bitwise_or"),
+    "bitwise_xor": _op("bitwise_xor"),
+    "left_shift": _op("left_shift"),
+    "right_shift": _op("right_shift"),
+    "invert": _op("invert"),
+    "negative": _op("neg"),
+    "positive": _same,
+    "absolute": _absolute,
+    "fabs": _op("abs"),
+    "sign": _sign,
+    "signbit": _sign_bit,
+    "conjugate": _same,
+    "square": lambda x: apply("bitwise_and" if x.dtype == np.bool_ else "mul", [x, x]),
+    "reciprocal": _reciprocal,
+    "isnan": _is_nan,
+    "isinf": _is_inf,
+    "isfinite": _is_finite,
+    "deg2rad": _scaled(math.pi / 180),
+    "radians": _scaled(math.pi / 180),
+    "rad2deg": _scaled(180 / math.pi),
+    "degrees": _scaled(180 / math.pi),
+    "expit": _op("sigmoid"),
+    "erf": _op("erf"),
+    "erfc": _erfc,
+    "logit": _logit,
+    "log_expit": _log_expit,
+}
+for _name in ("floor", "ceil", "trunc"):
+    RULES[_name] = lambda x, _name=_name: x if x.dtype.kind != "f" else apply(_name, [x])
+for _name in (
+    "rint sqrt cbrt exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan sinh cosh arcsinh arccosh "
+    "arctanh tanh"
+).split():
+    RULES[_name] = _op(_name)
+
+
+def loop_dtypes(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any = None) -> tuple[np.dtype, ...]:
+    """The dtypes NumPy's loop for these inputs works in: one per input, then one per output.
+
+    Raises:
+        TypeError: NumPy has no loop for them.
+        TraceError: it is one irdl does not compile (float16, complex, dates).
+    """
+    given: list[Any] = []
+    for x in inputs:
+        if is_box(x):
+            given.append(_PYTHON_TYPES[x.type.dtype.kind] if x.kind == PYTHON else x.type.dtype)
+        elif isinstance(x, (bool, int, float)) and not isinstance(x, np.generic):
+            given.append(type(x) if type(x) is not bool else np.dtype(bool))
+        else:
+            given.append(np.asarray(x).dtype)
+    options: dict[str, Any] = {}
+    if dtype is not None:
+        options["signature"] = (None,) * ufunc.nin + (np.dtype(dtype),) * ufunc.nout
+    if all(isinstance(g, type) for g in given):
+        given = [np.dtype(g) for g in given]
+    resolved = ufunc.resolve_dtypes((*given, *([None] * ufunc.nout)), **options)
+    for found in resolved:
+        if not is_supported(found):
+            raise TraceError(f"np.{ufunc.__name__} would work in {found} here, which is not supported{user_line()}")
+    return resolved
+
+
+_PYTHON_TYPES: dict[str, Any] = {"b": np.dtype(bool), "i": int, "f": float}
+
+
+def record_ufunc(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any = None) -> tuple[Value, ...]:
+    """The outputs of a ufunc call, as values of the current trace."""
+    rule = RULES.get(ufunc.__name__)
+    if rule is None:
+        raise TraceError(f"{_full_name(ufunc)} has no rule in irdl: write it with ufuncs that have one{user_line()}")
+    dtypes = loop_dtypes(ufunc, inputs, dtype)
+    values = [_loop_operand(x, d) for x, d in zip(inputs, dtypes[: ufunc.nin], strict=True)]
+    results = rule(*values)
+    results = results if isinstance(results, tuple) else (results,)
+    return tuple(cast(value, d) for value, d in zip(results, dtypes[ufunc.nin :], strict=True))
+
+
+def _loop_operand(x: Any, dtype: np.dtype) -> Value:
+    if isinstance(x, (bool, int, float)) and not isinstance(x, np.generic) and not is_box(x):
+        return to_value(np.asarray(x, dtype))  # raises OverflowError as NumPy does
+    return to_value(x, dtype)
+
+
+def _full_name(ufunc: np.ufunc) -> str:
+    module = "np" if getattr(np, ufunc.__name__, None) is ufunc else "scipy.special"
+    return f"{module}.{ufunc.__name__}"
+
+
+def store_out(name: str, target: Any, value: Value) -> Any:
+    """Store a result into `out=`; the target.
+
+    Raises:
+        TraceError: the target is a real array, where the result would be lost.
+    """
+    if target is None:
+        return wrap_result(value)
+    if not is_box(target):
+        raise TraceError(
+            f"np.{name} was asked to store a traced result into a real array: leave out= away, or make the buffer with "
+            f"np.zeros_like(x, shape=...){user_line()}"
+        )
+    if not np.can_cast(value.dtype, target.dtype, "same_kind"):
+        raise TypeError(f"Cannot cast ufunc '{name}' output from {value.dtype!r} to {target.dtype!r} with casting rule 'same_kind'")
+    if np.broadcast_shapes(value.shape, target.shape) != target.shape:
+        raise ValueError(f"non-broadcastable output operand with shape {target.shape} doesn't match {value.shape}{user_line()}")
+    store(target, cast(value, target.dtype))
+    return target
+
+
+def store(target: Box, value: Value) -> None:
+    """Broadcast `value` to the target's shape and store it there."""
+    if value.shape != target.shape:
+        value = apply(BROADCAST, [value], BroadcastAttributes(target.shape))
+    target.store(value)
+
+
+def binary(ufunc: np.ufunc, x: Any, y: Any) -> Any:
+    """An operator: as the ufunc, but two Python scalars stay one, and other types get their chance."""
+    if not _is_operand(y) or not _is_operand(x):
+        return NotImplemented
+    if _is_python(x) and _is_python(y):
+        return _python_binary(ufunc, x, y)
+    results = record_ufunc(ufunc, (x, y))
+    boxes = [wrap_result(value) for value in results]
+    return boxes[0] if len(boxes) == 1 else tuple(boxes)
+
+
+def _is_operand(x: Any) -> bool:
+    return is_box(x) or isinstance(x, (np.ndarray, np.generic, bool, int, float, list, tuple))
+
+
+def _is_python(x: Any) -> bool:
+    return x.kind == PYTHON if is_box(x) else isinstance(x, (bool, int, float)) and not isinstance(x, np.generic)
+
+
+def _python_binary(ufunc: np.ufunc, x: Any, y: Any) -> Any:
+    # bool behaves as int in Python arithmetic.
+    if ufunc not in (np.bitwise_and, np.bitwise_or, np.bitwise_xor):
+        x, y = (_int_of_bool(a) for a in (x, y))
+    return tuple_or_one([wrap(value, PYTHON) for value in record_ufunc(ufunc, (x, y))])
+
+
+def _int_of_bool(x: Any) -> Any:
+    if is_box(x):
+        return wrap(cast(x.value, np.dtype(np.int64)), PYTHON) if x.dtype == np.bool_ else x
+    return int(x) if isinstance(x, bool) else x
+
+
+def tuple_or_one(items: list[Any]) -> Any:
+    return items[0] if len(items) == 1 else tuple(items)
+
+
+def in_place(ufunc: np.ufunc, x: Box, y: Any) -> Any:
+    """`x += y`: a store for arrays, a new object for scalars."""
+    if x.kind != ARRAY:
+        return binary(ufunc, x, y)
+    if not _is_operand(y):
+        return NotImplemented
+    (value,) = record_ufunc(ufunc, (x, y))
+    return store_out(ufunc.__name__, x, value)

@@ -1,0 +1,195 @@
+"""Views of a traced array: how to read one from its base, and how a store into it changes the base."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import TraceError
+from irdl.ir.graph import Value
+from irdl.ops.shape import (
+    BROADCAST,
+    RESHAPE,
+    REVERSE,
+    SLICE,
+    TRANSPOSE,
+    UPDATE_SLICE,
+    BroadcastAttributes,
+    ReshapeAttributes,
+    ReverseAttributes,
+    SliceAttributes,
+    TransposeAttributes,
+    UpdateSliceAttributes,
+)
+from irdl.trace.recorder import Trace, user_line
+
+
+@dataclass(frozen=True)
+class SliceStep:
+    attributes: SliceAttributes
+
+    def read(self, trace: Trace, base: Value) -> Value:
+        return trace.apply(SLICE, [base], self.attributes)[0]
+
+    def write(self, trace: Trace, base: Value, new: Value) -> Value:
+        if new.shape == base.shape:
+            return new
+        where = UpdateSliceAttributes(self.attributes.start, self.attributes.stride)
+        return trace.apply(UPDATE_SLICE, [base, new], where)[0]
+
+
+@dataclass(frozen=True)
+class ReverseStep:
+    attributes: ReverseAttributes
+
+    def read(self, trace: Trace, base: Value) -> Value:
+        return trace.apply(REVERSE, [base], self.attributes)[0]
+
+    def write(self, trace: Trace, base: Value, new: Value) -> Value:
+        return trace.apply(REVERSE, [new], self.attributes)[0]
+
+
+@dataclass(frozen=True)
+class ReshapeStep:
+    attributes: ReshapeAttributes
+
+    def read(self, trace: Trace, base: Value) -> Value:
+        return trace.apply(RESHAPE, [base], self.attributes)[0]
+
+    def write(self, trace: Trace, base: Value, new: Value) -> Value:
+        return trace.apply(RESHAPE, [new], ReshapeAttributes(base.shape))[0]
+
+
+@dataclass(frozen=True)
+class TransposeStep:
+    attributes: TransposeAttributes
+
+    def read(self, trace: Trace, base: Value) -> Value:
+        return trace.apply(TRANSPOSE, [base], self.attributes)[0]
+
+    def write(self, trace: Trace, base: Value, new: Value) -> Value:
+        inverse = tuple(int(axis) for axis in np.argsort(self.attributes.permutation))
+        return trace.apply(TRANSPOSE, [new], TransposeAttributes(inverse))[0]
+
+
+@dataclass(frozen=True)
+class BroadcastStep:
+    attributes: BroadcastAttributes
+
+    def read(self, trace: Trace, base: Value) -> Value:
+        return trace.apply(BROADCAST, [base], self.attributes)[0]
+
+    def write(self, trace: Trace, base: Value, new: Value) -> Value:
+        raise ValueError("assignment destination is read-only: it is a broadcast view")
+
+
+def basic_index_steps(shape: tuple[int, ...], index: tuple[Any, ...]) -> list[Any]:
+    """The steps of `x[index]` for an index of ints, slices and None (Ellipsis already expanded to full length)."""
+    start, limit, stride, reversed_axes, kept = [], [], [], [], []
+    axis = 0
+    for item in index:
+        if item is None:
+            kept.append(1)
+            continue
+        extent = shape[axis]
+        if isinstance(item, slice):
+            first, last, step = item.indices(extent)
+            count = len(range(first, last, step))
+            if count == 0:
+                lower, upper, step = 0, 0, 1
+            elif step < 0:
+                lower, upper = first + (count - 1) * step, first + 1
+                reversed_axes.append(axis)
+            else:
+                lower, upper = first, first + (count - 1) * step + 1
+            start.append(lower)
+            limit.append(upper)
+            stride.append(abs(step))
+            kept.append(count)
+        else:
+            if not -extent <= item < extent:
+                raise IndexError(f"index {item} is out of bounds for axis {axis} with size {extent}{user_line()}")
+            item = int(item) % extent
+            start.append(item)
+            limit.append(item + 1)
+            stride.append(1)
+        axis += 1
+    steps: list[Any] = []
+    sliced = tuple(len(range(a, b, c)) for a, b, c in zip(start, limit, stride, strict=True))
+    if sliced != tuple(shape) or any(c != 1 for c in stride):
+        steps.append(SliceStep(SliceAttributes(tuple(start), tuple(limit), tuple(stride))))
+    if reversed_axes:
+        steps.append(ReverseStep(ReverseAttributes(tuple(reversed_axes))))
+    if tuple(kept) != sliced:
+        steps.append(ReshapeStep(ReshapeAttributes(tuple(kept))))
+    return steps
+
+
+def expand_index(index: Any, rank: int) -> tuple[Any, ...]:
+    """The index as a tuple that names every axis: Ellipsis and missing axes become full slices.
+
+    Raises:
+        IndexError: more indices than axes, or two ellipses.
+    """
+    items = index if isinstance(index, tuple) else (index,)
+    used = sum(1 for item in items if item is not None and item is not Ellipsis and not _is_bool(item))
+    used += sum(np.ndim(item) if not np.isscalar(item) else 0 for item in items if _is_bool(item))
+    if used > rank:
+        raise IndexError(f"too many indices: the array has {rank} axes, but {used} were indexed{user_line()}")
+    if sum(1 for item in items if item is Ellipsis) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    fill = (slice(None),) * (rank - used)
+    for place, item in enumerate(items):
+        if item is Ellipsis:
+            return (*items[:place], *fill, *items[place + 1 :])
+    return (*items, *fill)
+
+
+def _is_bool(item: Any) -> bool:
+    return isinstance(item, (bool, np.bool_)) or getattr(item, "dtype", None) == np.bool_
+
+
+def contiguous_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Row-major strides in bytes."""
+    return tuple(math.prod(shape[axis + 1 :]) * itemsize for axis in range(len(shape)))
+
+
+def shadow_array(shape: tuple[int, ...], dtype: np.dtype, strides: tuple[int, ...] | None = None) -> np.ndarray:
+    """An array with the layout asked for and no memory behind it: views of it tell how NumPy would lay them out."""
+    if strides is None:
+        strides = contiguous_strides(shape, dtype.itemsize)
+    return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, strides)
+
+
+def reshape_is_view(shadow: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The shadow under the new shape where NumPy gives a view, None where it copies."""
+    try:
+        return np.reshape(shadow, shape, copy=False)
+    except ValueError:
+        return None
+
+
+def check_reshape(size: int, shape: Any) -> tuple[int, ...]:
+    """`shape` with its -1 filled in.
+
+    Raises:
+        ValueError: it does not hold `size` elements (NumPy's message).
+    """
+    shape = tuple(int(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
+    if shape.count(-1) > 1:
+        raise ValueError("can only specify one unknown dimension")
+    if -1 in shape:
+        rest = math.prod(n for n in shape if n != -1)
+        if rest == 0 or size % rest:
+            raise ValueError(f"cannot reshape array of size {size} into shape {shape}{user_line()}")
+        shape = tuple(size // rest if n == -1 else n for n in shape)
+    if math.prod(shape) != size or any(n < 0 for n in shape):
+        raise ValueError(f"cannot reshape array of size {size} into shape {shape}{user_line()}")
+    return shape
+
+
+def not_an_array(function: str, remedy: str) -> TraceError:
+    return TraceError(f"{function} needs the numbers of a traced array, which has none yet: {remedy}{user_line()}")

@@ -1,0 +1,1 @@
+"""Graph -> Graph on request: reverse and forward mode, batching."""

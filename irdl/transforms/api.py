@@ -1,0 +1,285 @@
+"""`grad`, `value_and_grad`, `vjp`, `jvp` and `vmap`: functions of functions, at the level of the user's trees.
+
+Outside a trace they run with known values (so `if x > 0` works) and the resulting graph is interpreted; inside one the
+transformed graph is spliced into it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import DifferentiationError, TraceError
+from irdl.ir.evaluate import evaluate
+from irdl.ir.graph import Graph, Value
+from irdl.ir.types import TensorType, is_float
+from irdl.trace import tree
+from irdl.trace.box import ARRAY, PYTHON, SCALAR, Box, is_box, result_kind, to_value, wrap
+from irdl.trace.function import read_outputs, splice
+from irdl.trace.recorder import Cell, Trace, current_trace, user_line
+from irdl.transforms.batch import batch_graph
+from irdl.transforms.forward import jvp_graph
+from irdl.transforms.reverse import vjp_graph
+
+
+@dataclass
+class _Call:
+    """One traced call: its graph over (traced leaves, lifted values) and how to read its results."""
+
+    graph: Graph
+    arguments: list[Any]  # what stands for the graph's inputs: boxes or arrays
+    structure: Any
+    kinds: list[str]
+    known: dict[Value, np.ndarray]
+
+    def run(self, graph: Graph, extra: Sequence[Any]) -> list[Any]:
+        """Results of a graph derived from this call's, over its arguments and `extra`, as values or arrays."""
+        trace = current_trace()
+        if trace is None:
+            with np.errstate(all="ignore"):
+                return evaluate(graph, [*self.arguments, *extra], self.known)
+        return splice(graph, [to_value(item) for item in (*self.arguments, *extra)])
+
+
+def _trace_call(
+    function: Callable[..., Any], leaves: Sequence[Any], rebuild: Callable[[list[Any]], Any], name: str, allow_aux: bool = False
+) -> tuple[_Call, Any]:
+    """Call `function` with boxes for `leaves`; the call, and the auxiliary result (second of a pair) if asked for."""
+    trace = Trace(name)
+    knowns = [leaf.known if is_box(leaf) else np.asarray(leaf) for leaf in leaves]
+    with trace:
+        boxes = []
+        for place, (leaf, known) in enumerate(zip(leaves, knowns, strict=True)):
+            type = tree.leaf_type(leaf, f"argument {place} of {name}")
+            value = trace.input(type, None, known)
+            boxes.append(Box(Cell(trace, value), type, tree.leaf_kind(leaf) or ARRAY))
+        explicit = list(trace.inputs)
+        result = rebuild(boxes)
+        aux: Any = None
+        if allow_aux:
+            if not isinstance(result, tuple) or len(result) != 2:
+                raise DifferentiationError(f"has_aux: {name} must return (result, aux){user_line()}")
+            result, aux = result
+        outputs, structure, kinds = read_outputs(result, name)
+        aux_values, aux_structure, aux_kinds = read_outputs(aux, name) if allow_aux else ([], None, [])
+        for box, value in zip(boxes, explicit, strict=True):
+            if box.cell.value is not value:
+                raise DifferentiationError(f"{name} stores into its argument: copy it first (x = x.copy()) and return the copy")
+    lifted = list(trace.lifted.values())
+    graph = Graph([*explicit, *lifted], [*outputs, *aux_values], name)
+    outer = [wrap(value) for value in trace.lifted_operands()] if lifted else []
+    arguments = [leaf if is_box(leaf) else np.asarray(leaf) for leaf in leaves]
+    call = _Call(graph, [*arguments, *outer], structure, [*kinds, *aux_kinds], trace.known)
+    return call, (aux_structure, len(outputs))
+
+
+def _wrapped(results: Sequence[Any], kinds: Sequence[str]) -> list[Any]:
+    """Values of the current trace as boxes; arrays as arrays, NumPy scalars or Python scalars."""
+    found = []
+    for result, kind in zip(results, kinds, strict=True):
+        if isinstance(result, Value):
+            found.append(wrap(result, kind))
+        elif kind == PYTHON:
+            found.append(result.item())
+        else:
+            found.append(result[()] if kind == SCALAR else np.array(result))
+    return found
+
+
+def _name(f: Any) -> str:
+    return getattr(f, "__name__", type(f).__name__)
+
+
+def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """A function returning `(f(*args), gradient)`.
+
+    Args:
+        f: returns one float (with `has_aux`, a pair of it and any tree of arrays).
+        argnums: the positional arguments to differentiate; for several, the gradients are a tuple.
+        has_aux: the value is then `(result, aux)`.
+
+    Raises:
+        DifferentiationError: the result is no float scalar, or a differentiated argument holds other than floats.
+    """
+
+    @functools.wraps(f)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        places = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        places = tuple(_place(place, len(arguments), f) for place in places)
+        chosen = [arguments[place] for place in places]
+        leaves, structure = tree.flatten(chosen)
+        marks = [is_float(tree.leaf_type(leaf, f"a differentiated argument of {_name(f)}").dtype) for leaf in leaves]
+        for leaf, mark, path in zip(leaves, marks, tree.paths(chosen), strict=True):
+            if not mark:
+                raise DifferentiationError(
+                    f"grad of {_name(f)} with respect to argnums {path} of dtype {np.asarray(leaf).dtype if not is_box(leaf) else leaf.dtype}: "
+                    "only floats have a derivative; convert with .astype, or choose other argnums"
+                )
+
+        def rebuild(boxes: list[Any]) -> Any:
+            replaced = list(arguments)
+            for place, item in zip(places, tree.unflatten(structure, boxes), strict=True):
+                replaced[place] = item
+            return f(*replaced, **options)
+
+        call, (aux_structure, count) = _trace_call(f, leaves, rebuild, _name(f), has_aux)
+        if count != 1 or not is_float(call.graph.outputs[0].dtype) or call.graph.outputs[0].type.size != 1:
+            got = ", ".join(str(v.type) for v in call.graph.outputs[:count])
+            raise DifferentiationError(f"grad needs one float as the result of {_name(f)}, not {got}: sum it, or use irdl.vjp")
+        graph = vjp_graph(call.graph, range(len(leaves)))
+        total = len(call.graph.outputs)
+        loss = call.graph.outputs[0].type
+        seeds = [np.ones(loss.shape, loss.dtype)]
+        seeds += [np.zeros(v.shape, v.dtype) for v in call.graph.outputs[1:] if is_float(v.dtype)]
+        results = call.run(graph, seeds)
+        outputs = _wrapped(results[:total], call.kinds)
+        kinds = [SCALAR if tree.leaf_kind(leaf) == PYTHON else tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
+        gradients = tree.unflatten(structure, _wrapped(results[total:], kinds))
+        gradient = gradients[0] if isinstance(argnums, int) else tuple(gradients)
+        value = tree.unflatten(call.structure, outputs[:1])
+        if has_aux:
+            return (value, tree.unflatten(aux_structure, outputs[1:])), gradient
+        return value, gradient
+
+    return wrapped
+
+
+def _place(place: int, count: int, f: Any) -> int:
+    if not -count <= place < count:
+        raise DifferentiationError(f"argnums names argument {place}, but {_name(f)} was called with {count} positional arguments")
+    return place % count
+
+
+def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """A function returning the gradient of `f`'s one float result; with `has_aux`, `(gradient, aux)`.
+
+    Arguments and errors are those of `value_and_grad`.
+    """
+    both = value_and_grad(f, argnums, has_aux)
+
+    @functools.wraps(f)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        value, gradient = both(*arguments, **options)
+        return (gradient, value[1]) if has_aux else gradient
+
+    return wrapped
+
+
+def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """`f(*primals)`, and a function from a cotangent of it (same structure) to the primals' cotangents."""
+    leaves, structure = tree.flatten(primals)
+    call, (_, count) = _trace_call(f, leaves, lambda boxes: f(*tree.unflatten(structure, boxes)), _name(f))
+    floats = [place for place, leaf in enumerate(leaves) if is_float(tree.leaf_type(leaf, "a primal").dtype)]
+    graph = vjp_graph(call.graph, floats)
+    outputs = call.graph.outputs
+    value = tree.unflatten(call.structure, _wrapped(call.run(call.graph, []), call.kinds))
+
+    def pull(cotangent: Any) -> tuple[Any, ...]:
+        given, given_structure = tree.flatten(cotangent)
+        if given_structure != call.structure:
+            raise DifferentiationError(f"a cotangent of {_name(f)} has the structure of its result, {call.structure}, not {given_structure}")
+        cts = []
+        for ct, v in zip(given, outputs, strict=True):
+            if is_float(v.dtype):
+                if np.shape(ct) != v.shape:
+                    raise DifferentiationError(f"a cotangent for {v.type} has shape {np.shape(ct)}")
+                cts.append(ct.astype(v.dtype) if is_box(ct) else np.asarray(ct, v.dtype))
+        found = iter(call.run(graph, cts)[count:])
+        results = []
+        for place, leaf in enumerate(leaves):
+            kind = tree.leaf_kind(leaf) or ARRAY
+            results.append(_wrapped([next(found)], [SCALAR if kind == PYTHON else kind])[0] if place in floats else None)
+        return tuple(tree.unflatten(structure, results))
+
+    return value, pull
+
+
+def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """`f(*primals)` and its derivative along `tangents`, which have the structure and the shapes of `primals`.
+
+    Raises:
+        DifferentiationError: tangents and primals differ in structure or shape.
+    """
+    leaves, structure = tree.flatten(tuple(primals))
+    given, given_structure = tree.flatten(tuple(tangents))
+    if structure != given_structure:
+        raise DifferentiationError(f"tangents have the structure {given_structure}, primals {structure}")
+    call, (_, count) = _trace_call(f, leaves, lambda boxes: f(*tree.unflatten(structure, boxes)), _name(f))
+    floats = [place for place, leaf in enumerate(leaves) if is_float(tree.leaf_type(leaf, "a primal").dtype)]
+    extra = []
+    for place in floats:
+        type, tangent = call.graph.inputs[place].type, given[place]
+        if np.shape(tangent) != type.shape:
+            raise DifferentiationError(f"the tangent of a primal {type} has shape {np.shape(tangent)}")
+        extra.append(tangent.astype(type.dtype) if is_box(tangent) else np.asarray(tangent, type.dtype))
+    results = call.run(jvp_graph(call.graph, floats), extra)
+    value = tree.unflatten(call.structure, _wrapped(results[:count], call.kinds))
+    found = iter(results[count:])
+    outputs = call.graph.outputs
+    out_tangents = []
+    for v, kind in zip(outputs, call.kinds, strict=True):
+        if is_float(v.dtype):
+            out_tangents.append(_wrapped([next(found)], [kind])[0])
+        else:
+            out_tangents.append(_wrapped([np.zeros(v.shape, np.float64)], [kind])[0])
+    return value, tree.unflatten(call.structure, out_tangents)
+
+
+def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
+    """`f` over a further axis of its arguments, as one batched computation.
+
+    Args:
+        f: takes arrays without the axis.
+        in_axes: for each positional argument the axis to map over, or None; one value serves all.
+        out_axes: where the axis goes in each result; one value serves all.
+
+    Raises:
+        ValueError: the mapped axes differ in extent, or nothing is mapped.
+    """
+
+    @functools.wraps(f)
+    def wrapped(*arguments: Any) -> Any:
+        axes = list(in_axes) if isinstance(in_axes, (tuple, list)) else [in_axes] * len(arguments)
+        if len(axes) != len(arguments):
+            raise ValueError(f"vmap: in_axes has {len(axes)} entries for {len(arguments)} arguments")
+        leaves, structure = tree.flatten(arguments)
+        leaf_axes: list[int | None] = []
+        for axis, argument in zip(axes, arguments, strict=True):
+            own = tree.flatten(argument)[0]
+            leaf_axes += [axis] * len(own)
+        extents = {np.shape(leaf)[axis] for leaf, axis in zip(leaves, leaf_axes, strict=True) if axis is not None}
+        if len(extents) != 1:
+            raise ValueError(f"vmap: the mapped axes have extents {sorted(extents)}" if extents else "vmap: no argument is mapped")
+        (size,) = extents
+        front = [leaf if axis is None else np.moveaxis(leaf, axis, 0) for leaf, axis in zip(leaves, leaf_axes, strict=True)]
+        batched = [axis is not None for axis in leaf_axes]
+        # The body is traced over unknown values: one element's numbers must not steer it.
+        trace = Trace(_name(f))
+        with trace:
+            boxes = []
+            for leaf, mark in zip(front, batched, strict=True):
+                type = tree.leaf_type(leaf, f"an argument of {_name(f)}")
+                kind = tree.leaf_kind(leaf) or ARRAY
+                if mark:
+                    type = TensorType(type.dtype, type.shape[1:])
+                    kind = result_kind(type)
+                boxes.append(Box(Cell(trace, trace.input(type)), type, kind))
+            explicit = list(trace.inputs)
+            outputs, out_structure, _ = read_outputs(f(*tree.unflatten(structure, boxes)), _name(f))
+            if any(box.cell.value is not value for box, value in zip(boxes, explicit, strict=True)):
+                raise TraceError(f"{_name(f)} stores into its argument inside vmap: copy it first")
+        graph = Graph([*explicit, *trace.lifted.values()], outputs, _name(f))
+        outer = [wrap(value) for value in trace.lifted_operands()] if trace.lifted else []
+        marks = batched + [False] * len(outer)
+        new, _ = batch_graph(graph, marks, int(size), [True] * len(outputs))
+        call = _Call(new, [*(leaf if is_box(leaf) else np.asarray(leaf) for leaf in front), *outer], out_structure, [], {})
+        results = _wrapped(call.run(new, []), [ARRAY] * len(outputs))
+        result_axes = out_axes if isinstance(out_axes, (tuple, list)) else [out_axes] * len(results)
+        moved = [r if axis == 0 else np.moveaxis(r, 0, axis) for r, axis in zip(results, result_axes, strict=True)]
+        return tree.unflatten(out_structure, moved)
+
+    return wrapped

@@ -1,0 +1,176 @@
+"""Batching: a graph becomes one whose marked inputs, and what depends on them, have a further leading axis.
+
+It is what `vmap` does, and what loop distribution does with the time axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from irdl.ir.builder import Builder
+from irdl.ir.graph import Graph, Node, Value
+from irdl.ir.types import TensorType
+from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
+from irdl.ops.elementwise import SELECT
+from irdl.ops.reduce import ANY, ReduceAttributes
+from irdl.ops.shape import RESHAPE, TRANSPOSE, ReshapeAttributes, TransposeAttributes, with_batch
+from irdl.transforms.custom import CUSTOM_VJP
+
+
+def batch_graph(
+    graph: Graph, batched: Sequence[bool], size: int, force: Sequence[bool] | None = None
+) -> tuple[Graph, list[bool]]:
+    """`graph` with the marked inputs batched; which outputs are (those in `force` always)."""
+    builder = Builder(fold=False)
+    inputs = [
+        Value(TensorType(v.dtype, (size, *v.shape)) if mark else v.type, name=v.name)
+        for v, mark in zip(graph.inputs, batched, strict=True)
+    ]
+    mapping = dict(zip(graph.inputs, inputs, strict=True))
+    marked = {v for v, mark in zip(graph.inputs, batched, strict=True) if mark}
+    batch_nodes(builder, graph.nodes, mapping, marked, size)
+    marks = [v in marked for v in graph.outputs]
+    outputs = [mapping[v] for v in graph.outputs]
+    if force is not None:
+        outputs = [
+            with_batch(builder, new, mark, size) if forced else new
+            for new, mark, forced in zip(outputs, marks, force, strict=True)
+        ]
+        marks = [mark or forced for mark, forced in zip(marks, force, strict=True)]
+    return Graph(inputs, outputs, graph.name), marks
+
+
+def batch_nodes(builder: Builder, nodes: Sequence[Node], mapping: dict[Value, Value], batched: set[Value], size: int) -> None:
+    """Rebuild `nodes` through `builder`. `mapping` and `batched` (old values that have the axis) are added to."""
+    for node in nodes:
+        operands = [mapping[v] for v in node.operands]
+        marks = [v in batched for v in node.operands]
+        if not any(marks):
+            outputs = builder.node(node.op, operands, node.attributes, node.regions, node.location).outputs
+            mapping.update(zip(node.outputs, outputs, strict=True))
+            continue
+        if node.op is SCAN:
+            outputs, out_marks = _scan(builder, node, operands, marks, size)
+        elif node.op is COND:
+            outputs, out_marks = _cond(builder, node, operands, marks, size)
+        elif node.op is WHILE:
+            outputs, out_marks = _while(builder, node, operands, marks, size)
+        elif node.op is CUSTOM_VJP:
+            outputs, out_marks = _custom(builder, node, operands, size, marks)
+        else:
+            outputs = list(node.op.batch(builder, operands, marks, size, node.attributes))
+            out_marks = [True] * len(outputs)
+        for old, new, mark in zip(node.outputs, outputs, out_marks, strict=True):
+            mapping[old] = new
+            if mark:
+                batched.add(old)
+
+
+def _swap(builder: Builder, value: Value) -> Value:
+    order = (1, 0, *range(2, len(value.shape)))
+    return builder.value(TRANSPOSE, [value], TransposeAttributes(order))
+
+
+def _settle(body: Graph, marks: list[bool], first: int, count: int, size: int) -> list[bool]:
+    """Marks of the inputs once the carry (`count` from `first`) is batched wherever the body makes it so."""
+    while True:
+        _, outputs = batch_graph(body, marks, size)
+        grown = [mark or (first <= place < first + count and outputs[place - first]) for place, mark in enumerate(marks)]
+        if grown == marks:
+            return marks
+        marks = grown
+
+
+def _scan(builder: Builder, node: Node, operands: list[Value], marks: list[bool], size: int) -> tuple[list[Value], list[bool]]:
+    attributes: ScanAttributes = node.attributes
+    consts, count = attributes.consts, attributes.carry
+    (body,) = node.regions
+    marks = _settle(body, marks, consts, count, size)
+    carry = marks[consts : consts + count]
+    new_body, out_marks = batch_graph(body, marks, size, [*carry, *([False] * (len(body.outputs) - count))])
+    given = []
+    for place, (value, mark, was) in enumerate(zip(operands, marks, node.operands, strict=True)):
+        has = value.type != was.type
+        if consts <= place < consts + count:
+            value = with_batch(builder, value, has or not mark, size)
+        elif place >= consts + count and mark:
+            value = _swap(builder, value)  # the loop's axis in front of the batch
+        given.append(value)
+    results = builder.node(SCAN, given, attributes, [new_body], node.location).outputs
+    outputs = [
+        _swap(builder, value) if place >= count and mark else value
+        for place, (value, mark) in enumerate(zip(results, out_marks, strict=True))
+    ]
+    return outputs, out_marks
+
+
+def _cond(builder: Builder, node: Node, operands: list[Value], marks: list[bool], size: int) -> tuple[list[Value], list[bool]]:
+    if marks[0]:
+        # Each element chooses: both branches run, and select picks.
+        results = []
+        for region in node.regions:
+            graph, _ = batch_graph(region, marks[1:], size, [True] * len(region.outputs))
+            results.append(builder.inline(graph, operands[1:], node.location))
+        outputs = []
+        for on_true, on_false in zip(*results, strict=True):
+            shape = (size, *([1] * (len(on_true.shape) - 1)))
+            predicate = builder.value(RESHAPE, [operands[0]], ReshapeAttributes(shape))
+            outputs.append(builder.value(SELECT, [predicate, on_true, on_false], location=node.location))
+        return outputs, [True] * len(outputs)
+    out_marks = [any(pair) for pair in zip(*(batch_graph(r, marks[1:], size)[1] for r in node.regions), strict=True)]
+    regions = [batch_graph(region, marks[1:], size, out_marks)[0] for region in node.regions]
+    return list(builder.node(COND, operands, regions=regions, location=node.location).outputs), out_marks
+
+
+def _while(builder: Builder, node: Node, operands: list[Value], marks: list[bool], size: int) -> tuple[list[Value], list[bool]]:
+    first, second = node.attributes.cond_consts, node.attributes.body_consts
+    condition, body = node.regions
+    count = len(operands) - first - second
+    cond_marks, body_marks = marks[:first], marks[first : first + second]
+    carry = marks[first + second :]
+    settled = _settle(body, [*body_marks, *carry], second, count, size)
+    carry = settled[second:]
+    (_, (varies,)) = batch_graph(condition, [*cond_marks, *carry], size)
+    if varies:
+        # Elements end at different steps: all of the carry is batched, and an element that has ended keeps its value.
+        carry = [True] * count
+    new_condition, _ = batch_graph(condition, [*cond_marks, *carry], size, [varies])
+    new_body, _ = batch_graph(body, [*body_marks, *carry], size, carry)
+    if varies:
+        new_condition, new_body, operands, first, second = _masked_while(
+            new_condition, new_body, operands, first, second, size
+        )
+    start = first + second
+    given = list(operands[:start])
+    for value, mark, was in zip(operands[start:], carry, node.operands[-count:] if count else (), strict=True):
+        given.append(with_batch(builder, value, value.type != was.type or not mark, size))
+    attributes = type(node.attributes)(first, second)
+    results = builder.node(WHILE, given, attributes, [new_condition, new_body], node.location).outputs
+    return list(results), list(carry)
+
+
+def _masked_while(
+    condition: Graph, body: Graph, operands: list[Value], first: int, second: int, size: int
+) -> tuple[Graph, Graph, list[Value], int, int]:
+    """Run while any element goes on; the body takes the condition's constants too and selects."""
+    make = Builder(fold=False)
+    inputs = [Value(v.type, name=v.name) for v in condition.inputs]
+    (each,) = make.inline(condition, inputs)
+    new_condition = Graph(inputs, [make.value(ANY, [each], ReduceAttributes((0,)))], condition.name)
+    make = Builder(fold=False)
+    cond_consts = [Value(v.type) for v in condition.inputs[:first]]
+    body_inputs = [Value(v.type, name=v.name) for v in body.inputs]
+    carry = body_inputs[second:]
+    (each,) = make.inline(condition, [*cond_consts, *carry])
+    outputs = []
+    for old, new in zip(carry, make.inline(body, body_inputs), strict=True):
+        column = make.value(RESHAPE, [each], ReshapeAttributes((size, *([1] * (len(old.shape) - 1)))))
+        outputs.append(make.value(SELECT, [column, new, old]))
+    new_body = Graph([*cond_consts, *body_inputs], outputs, body.name)
+    return new_condition, new_body, [*operands[:first], *operands[:first], *operands[first:]], first, first + second
+
+
+def _custom(builder: Builder, node: Node, operands: list[Value], size: int, marks: list[bool]) -> tuple[list[Value], list[bool]]:
+    """Batched as the function itself: a gradient taken of the result differentiates through it."""
+    graph, out_marks = batch_graph(node.regions[0], marks, size)
+    return builder.inline(graph, operands, node.location), out_marks

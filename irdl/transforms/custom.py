@@ -1,0 +1,138 @@
+"""`custom_vjp`: a function whose gradient the user writes, and `stop_gradient`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from irdl.errors import DifferentiationError, GraphError
+from irdl.ir.evaluate import evaluate
+from irdl.ir.graph import Graph, Value
+from irdl.ir.op import Op, register
+from irdl.ir.types import is_float
+from irdl.ops.elementwise import STOP_GRADIENT
+from irdl.trace import tree
+from irdl.trace.box import ARRAY, apply, is_box, to_value, wrap
+from irdl.trace.function import Region, trace_region
+from irdl.trace.recorder import current_trace
+
+
+@dataclass(frozen=True)
+class CustomVjpAttributes:
+    """Of the operands the first `arguments` are the function's; the others are what its parts read from outside."""
+
+    arguments: int
+
+
+class CustomVjp(Op):
+    """A function, with a forward function that also returns residuals, and a backward one from
+    (operands, residuals, cotangents) to the arguments' cotangents."""
+
+    name = "custom_vjp"
+    Attributes = CustomVjpAttributes
+
+    def infer(self, types, attributes, regions):
+        function, forward, backward = regions
+        if function.input_types != tuple(types) or forward.input_types != tuple(types):
+            raise GraphError("the regions of a custom_vjp take its operands")
+        count = len(function.outputs)
+        if forward.output_types[:count] != function.output_types:
+            raise GraphError("the forward function of a custom_vjp returns other types than the function itself")
+        cts = tuple(type for type in function.output_types if is_float(type.dtype))
+        if backward.input_types != (*types, *forward.output_types[count:], *cts):
+            raise GraphError("the backward function of a custom_vjp takes the operands, the residuals and the cotangents")
+        return function.output_types
+
+    def evaluate(self, operands, attributes, regions):
+        return evaluate(regions[0], operands)
+
+
+CUSTOM_VJP = register(CustomVjp())
+
+
+class custom_vjp:
+    """Give `f` a gradient of your own.
+
+    Define `forward(*args) -> (result, residuals)` and `backward(residuals, cotangent) -> tuple of cotangents, one per
+    argument`, then `f.defvjp(forward, backward)`. Arguments and results are trees of arrays; called without a gradient,
+    `f` itself runs.
+    """
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, f)
+        self._function = f
+        self._forward: Callable[..., Any] | None = None
+        self._backward: Callable[..., Any] | None = None
+
+    def defvjp(self, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
+        """Set the forward and the backward function."""
+        self._forward, self._backward = forward, backward
+
+    def __call__(self, *arguments: Any) -> Any:
+        leaves, structure = tree.flatten(arguments)
+        if current_trace() is None or not any(is_box(leaf) for leaf in leaves):
+            return self._function(*arguments)
+        if self._forward is None or self._backward is None:
+            raise DifferentiationError(f"{getattr(self, '__name__', 'the function')} is a custom_vjp without defvjp(forward, backward)")
+        return self._record(leaves, structure)
+
+    def _record(self, leaves: list[Any], structure: Any) -> Any:
+        values = [to_value(leaf) for leaf in leaves]
+        types = [value.type for value in values]
+        kinds = [tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
+        forward_function, backward_function = self._forward, self._backward
+        assert forward_function is not None and backward_function is not None
+        function = trace_region(self._function, types, structure, kinds, "custom_vjp")
+        forward = trace_region(forward_function, types, structure, kinds, "custom_vjp forward")
+        count = len(function.graph.outputs)
+        pair = tree.unflatten(forward.structure, list(range(forward.structure.num_leaves)))
+        if not isinstance(pair, tuple) or len(pair) != 2 or len(tree.flatten(pair[0])[0]) != count:
+            raise DifferentiationError("the forward function of a custom_vjp returns (result, residuals)")
+        residual_structure = tree.flatten(pair[1])[1]
+        result_leaves = function.graph.outputs
+        floats = [place for place, value in enumerate(result_leaves) if is_float(value.dtype)]
+
+        def backward_flat(*flat: Any) -> Any:
+            residuals = tree.unflatten(residual_structure, flat[: residual_structure.num_leaves])
+            cts: list[Any] = [None] * count
+            for place, ct in zip(floats, flat[residual_structure.num_leaves :], strict=True):
+                cts[place] = ct
+            found = backward_function(residuals, tree.unflatten(function.structure, cts))
+            return [wrap(to_value(ct, type.dtype)) for ct, type in zip(tree.flatten(found)[0], types, strict=True) if is_float(type.dtype)]
+
+        graph_types = [*(v.type for v in forward.graph.outputs[count:]), *(result_leaves[place].type for place in floats)]
+        flat_structure = tree.flatten(tuple([0] * len(graph_types)))[1]
+        backward = trace_region(backward_flat, graph_types, flat_structure, [ARRAY] * len(graph_types), "custom_vjp backward")
+        shared = list(dict.fromkeys([*function.operands, *forward.operands, *backward.operands]))
+        regions = [
+            _with_operands(function, types, shared, 0),
+            _with_operands(forward, types, shared, 0),
+            _with_operands(backward, types, shared, len(types)),
+        ]
+        trace = current_trace()
+        assert trace is not None
+        results = trace.apply(CUSTOM_VJP, [*values, *shared], CustomVjpAttributes(len(values)), regions)
+        boxes = [wrap(value, kind) for value, kind in zip(results, function.kinds, strict=True)]
+        return tree.unflatten(function.structure, boxes)
+
+
+def _with_operands(region: Region, types: list[Any], shared: list[Value], before: int) -> Graph:
+    """The region's graph over (arguments, shared operands, its own further inputs)."""
+    graph = region.graph
+    explicit = len(graph.inputs) - len(region.operands)
+    inner = dict(zip(region.operands, graph.inputs[explicit:], strict=True))
+    extra = [inner.get(value) or Value(value.type) for value in shared]
+    if before:
+        return Graph([*(Value(type) for type in types), *extra, *graph.inputs[:explicit]], graph.outputs, graph.name)
+    return Graph([*graph.inputs[:explicit], *extra], graph.outputs, graph.name)
+
+
+def stop_gradient(x: Any) -> Any:
+    """`x` itself (a tree of arrays), with a gradient of zero."""
+
+    def stop(leaf: Any) -> Any:
+        return wrap(apply(STOP_GRADIENT, [to_value(leaf)]), leaf.kind) if is_box(leaf) else leaf
+
+    return tree.map_leaves(stop, x)

@@ -1,0 +1,199 @@
+"""Forward mode: a graph and tangents of its inputs become its outputs and their tangents.
+
+No op declares a jvp. A vjp is linear in the cotangent, so its transpose with respect to the cotangent is the jvp; it is
+derived once per (op, attributes, types) with the reverse mode itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from irdl.ir.builder import Builder
+from irdl.ir.graph import Graph, Node, Value
+from irdl.ir.op import Op
+from irdl.ir.types import TensorType, is_float
+from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
+from irdl.transforms.custom import CUSTOM_VJP
+from irdl.transforms.reverse import op_vjp, reverse, zeros
+
+
+def jvp_graph(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """The graph of (inputs, tangents of the inputs `wrt`) -> (outputs, tangents of the float outputs)."""
+    builder = Builder(fold=False)
+    tangents: dict[Value, Value] = {graph.inputs[i]: Value(graph.inputs[i].type, name=f"t{i}") for i in wrt}
+    given = list(tangents.values())
+    found = push(builder, graph, tangents)
+    return Graph([*graph.inputs, *given], [*graph.outputs, *found], graph.name)
+
+
+def push(builder: Builder, graph: Graph, tangents: dict[Value, Value]) -> list[Value]:
+    """The tangents of the float outputs of `graph`; `tangents` holds those of the inputs and is added to."""
+    for node in graph.nodes:
+        if node.op.name == "stop_gradient" or not any(value in tangents for value in node.operands):
+            continue
+        if node.op is SCAN:
+            results = _scan(builder, node, tangents)
+        elif node.op is COND:
+            results = _cond(builder, node, tangents)
+        elif node.op is WHILE:
+            results = _while(builder, node, tangents)
+        elif node.op is CUSTOM_VJP:
+            function = node.regions[0]
+            copy = builder.inline(function, node.operands, node.location)
+            inner = Graph(list(dict.fromkeys(node.operands)), copy, "custom")
+            known = {v: tangents[v] for v in inner.inputs if v in tangents}
+            results = list(push(builder, inner, known))
+            floats = iter(results)
+            results = [next(floats) if is_float(v.dtype) else None for v in node.outputs]
+        else:
+            results = [_op(builder, node, tangents)] if is_float(node.output.dtype) else [None]
+        for value, tangent in zip(node.outputs, results, strict=True):
+            if tangent is not None:
+                tangents[value] = tangent
+    return [tangents.get(v) or zeros(builder, v.type) for v in graph.outputs if is_float(v.dtype)]
+
+
+def _op(builder: Builder, node: Node, tangents: dict[Value, Value]) -> Value | None:
+    marks = tuple(value in tangents for value in node.operands)
+    types = tuple(value.type for value in node.operands)
+    graph = op_jvp(node.op, node.attributes, types, node.output.type, marks)
+    if graph is None:
+        return None
+    given = [tangents[value] for value in node.operands if value in tangents]
+    return builder.inline(graph, [*node.operands, node.output, *given], node.location)[0]
+
+
+@lru_cache(maxsize=4096)
+def op_jvp(
+    op: Op, attributes: Any, types: tuple[TensorType, ...], output: TensorType, marks: tuple[bool, ...]
+) -> Graph | None:
+    """`(operands, output, tangents of the marked operands) -> tangent` of one op; None if it is zero."""
+    vjp, places = op_vjp(op, attributes, types, output)
+    count = len(types)
+    builder = Builder(fold=False)
+    tangents = [Value(type) for type, mark in zip(types, marks, strict=True) if mark]
+    given = iter(tangents)
+    seeds: list[Value | None] = [None] * len(vjp.outputs)
+    for place, mark in zip(places, marks, strict=True):
+        tangent = next(given) if mark else None
+        if place is not None:
+            seeds[place] = tangent
+    ct = vjp.inputs[count + 1]
+    _, (result,) = reverse(builder, vjp, [ct], seeds)
+    if result is None:
+        return None
+    # Linear in the cotangent: where the rule still mentions it, any value does.
+    graph = Graph([*vjp.inputs, *tangents], [result])
+    zero = zeros(builder, output)
+    (result,) = builder.inline(graph, [*vjp.inputs[: count + 1], zero, *tangents])
+    return Graph([*vjp.inputs[: count + 1], *tangents], [result], f"{op.name} jvp")
+
+
+def _region(region: Graph, marks: Sequence[bool], out_marks: Sequence[bool]) -> tuple[list[Value], list[Value]]:
+    """The tangent inputs and the tangents of the outputs marked, over the region's own values."""
+    builder = Builder(fold=False)
+    inputs = {v: Value(v.type, name=f"t_{v.name or place}") for place, (v, mark) in enumerate(zip(region.inputs, marks, strict=True)) if mark}
+    tangents = dict(inputs)
+    push(builder, region, tangents)
+    outputs = [
+        tangents.get(v) or zeros(builder, v.type) for v, mark in zip(region.outputs, out_marks, strict=True) if mark
+    ]
+    return list(inputs.values()), outputs
+
+
+def _depends(region: Graph, marks: Sequence[bool]) -> list[bool]:
+    """Which float outputs depend on the marked inputs."""
+    live = {value for value, mark in zip(region.inputs, marks, strict=True) if mark}
+    for node in region.nodes:
+        if node.op.name != "stop_gradient" and any(value in live for value in node.operands):
+            live.update(value for value in node.outputs if is_float(value.dtype))
+    return [value in live for value in region.outputs]
+
+
+def _grow(region: Graph, marks: list[bool], first: int, count: int) -> list[bool]:
+    """Marks of the inputs once those of the carry (`count` from `first`) have settled."""
+    while True:
+        outputs = _depends(region, marks)
+        grown = [mark or (first <= place < first + count and outputs[place - first]) for place, mark in enumerate(marks)]
+        if grown == marks:
+            return marks
+        marks = grown
+
+
+def _tangents_of(builder: Builder, operands: Sequence[Value], marks: Sequence[bool], tangents: dict[Value, Value]) -> list[Value]:
+    return [tangents.get(v) or zeros(builder, v.type) for v, mark in zip(operands, marks, strict=True) if mark]
+
+
+def _scan(builder: Builder, node: Node, tangents: dict[Value, Value]) -> list[Value | None]:
+    attributes: ScanAttributes = node.attributes
+    consts, count = attributes.consts, attributes.carry
+    (body,) = node.regions
+    marks = _grow(body, [v in tangents for v in node.operands], consts, count)
+    out_marks = [*marks[consts : consts + count], *_depends(body, marks)[count:]]
+    inner, outer = _region(body, marks, out_marks)
+    sections = [marks[:consts], marks[consts : consts + count], marks[consts + count :]]
+    sizes = [sum(section) for section in sections]
+    given = _tangents_of(builder, node.operands, marks, tangents)
+
+    def weave(plain: Sequence[Value], tangent: Sequence[Value]) -> list[Value]:
+        first, second = sizes[0], sizes[0] + sizes[1]
+        return [
+            *plain[:consts],
+            *tangent[:first],
+            *plain[consts : consts + count],
+            *tangent[first:second],
+            *plain[consts + count :],
+            *tangent[second:],
+        ]
+
+    carries = sizes[1]
+    outputs = [*body.outputs[:count], *outer[:carries], *body.outputs[count:], *outer[carries:]]
+    new_body = Graph(weave(body.inputs, inner), outputs, "scan jvp")
+    new = ScanAttributes(consts + sizes[0], count + carries, attributes.length, attributes.reverse)
+    results = builder.node(SCAN, weave(node.operands, given), new, [new_body], node.location).outputs
+    ys = len(body.outputs) - count
+    found = iter([*results[count : count + carries], *results[count + carries + ys :]])
+    return [next(found) if mark else None for mark in out_marks]
+
+
+def _cond(builder: Builder, node: Node, tangents: dict[Value, Value]) -> list[Value | None]:
+    marks = [v in tangents for v in node.operands[1:]]
+    out_marks = [any(pair) for pair in zip(*(_depends(region, marks) for region in node.regions), strict=True)]
+    regions = []
+    for region in node.regions:
+        inner, outer = _region(region, marks, out_marks)
+        regions.append(Graph([*region.inputs, *inner], outer, "cond jvp"))
+    given = _tangents_of(builder, node.operands[1:], marks, tangents)
+    found = iter(builder.node(COND, [*node.operands, *given], regions=regions, location=node.location).outputs)
+    return [next(found) if mark else None for mark in out_marks]
+
+
+def _while(builder: Builder, node: Node, tangents: dict[Value, Value]) -> list[Value | None]:
+    attributes: WhileAttributes = node.attributes
+    first, second = attributes.cond_consts, attributes.body_consts
+    condition, body = node.regions
+    body_operands = node.operands[first:]
+    count = len(body_operands) - second
+    marks = _grow(body, [v in tangents for v in body_operands], second, count)
+    carry_marks = marks[second:]
+    inner, outer = _region(body, marks, carry_marks)
+    given = _tangents_of(builder, body_operands, marks, tangents)
+    const_count = sum(marks[:second])
+    carry = body.inputs[second:]
+    new_body = Graph(
+        [*body.inputs[:second], *inner[:const_count], *carry, *inner[const_count:]], [*body.outputs, *outer], "while jvp"
+    )
+    extra = [Value(value.type) for value in inner[const_count:]]
+    new_condition = Graph([*condition.inputs, *extra], condition.outputs, condition.name)
+    operands = [
+        *node.operands[: first + second],
+        *given[:const_count],
+        *node.operands[first + second :],
+        *given[const_count:],
+    ]
+    new = WhileAttributes(first, second + const_count)
+    results = builder.node(WHILE, operands, new, [new_condition, new_body], node.location).outputs
+    found = iter(results[count:])
+    return [next(found) if mark else None for mark in carry_marks]

@@ -1,0 +1,321 @@
+"""Reverse mode: a graph and cotangents of its outputs become cotangents of its inputs.
+
+Each op's `vjp` rule is traced once per (op, attributes, types) and spliced; scan, cond and custom_vjp are handled by
+structure. Forward values are saved, not recomputed: that is the business of the remat pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from irdl.errors import DifferentiationError
+from irdl.ir.builder import Builder, copy_nodes
+from irdl.ir.graph import Graph, Node, Value, reachable_nodes
+from irdl.ir.op import Op
+from irdl.ir.printer import format_location
+from irdl.ir.types import TensorType, is_float
+from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
+from irdl.ops.shape import BROADCAST, BroadcastAttributes
+from irdl.trace.function import trace_rule
+from irdl.transforms.custom import CUSTOM_VJP
+
+#: From the cotangents of a node's outputs (None: zero) to those of its operands.
+Pullback = Callable[[list[Value | None]], list[Value | None]]
+
+
+def vjp_graph(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """The graph of (inputs, cotangents of the float outputs) -> (outputs, cotangents of the inputs `wrt`).
+
+    Raises:
+        DifferentiationError: a loop without a known length is in the way, or an op has no derivative.
+    """
+    builder = Builder(fold=False)
+    cotangents = [Value(value.type, name=f"ct{place}") for place, value in enumerate(graph.outputs) if is_float(value.dtype)]
+    given = iter(cotangents)
+    seeds = [next(given) if is_float(value.dtype) else None for value in graph.outputs]
+    outputs, results = reverse(builder, graph, [graph.inputs[i] for i in wrt], seeds)
+    filled = [zeros(builder, graph.inputs[i].type) if ct is None else ct for i, ct in zip(wrt, results, strict=True)]
+    return Graph([*graph.inputs, *cotangents], [*outputs, *filled], graph.name)
+
+
+def zeros(builder: Builder, type: TensorType) -> Value:
+    zero = builder.constant(0, type.dtype)
+    return zero if not type.shape else builder.value(BROADCAST, [zero], BroadcastAttributes(type.shape))
+
+
+def reverse(
+    builder: Builder, graph: Graph, wrt: Sequence[Value], seeds: Sequence[Value | None]
+) -> tuple[list[Value], list[Value | None]]:
+    """The outputs of `graph` (rebuilt only where a loop must save more) and the cotangents of `wrt`."""
+    active = _active_values(graph, wrt)
+    reached = _reached_values(graph, active, seeds)
+    mapping: dict[Value, Value] = {}
+    pullbacks: list[tuple[Node, Pullback]] = []
+    for node in graph.nodes:
+        differentiate = any(v in active for v in node.operands) and any(v in reached for v in node.outputs)
+        new = node
+        if differentiate and node.op is SCAN:
+            new, pullback = _scan(builder, node, mapping, active, reached)
+        elif differentiate and node.op is CUSTOM_VJP:
+            outputs, pullback = _custom(builder, node, mapping)
+            mapping.update(zip(node.outputs, outputs, strict=True))
+            pullbacks.append((node, pullback))
+            continue
+        else:
+            if any(v in mapping for v in node.operands):
+                operands = [mapping.get(v, v) for v in node.operands]
+                new = builder.node(node.op, operands, node.attributes, node.regions, node.location)
+            pullback = _pullback(builder, node, new, active, reached)
+        if new is not node:
+            mapping.update(zip(node.outputs, new.outputs, strict=False))
+        if differentiate:
+            pullbacks.append((node, pullback))
+    cotangents: dict[Value, Value] = {}
+
+    def accumulate(value: Value, ct: Value | None) -> None:
+        if ct is not None and value in active:
+            cotangents[value] = builder.value("add", [cotangents[value], ct]) if value in cotangents else ct
+
+    for value, seed in zip(graph.outputs, seeds, strict=True):
+        accumulate(value, seed)
+    for node, pullback in reversed(pullbacks):
+        given = [cotangents.get(value) for value in node.outputs]
+        if all(ct is None for ct in given):
+            continue
+        for operand, ct in zip(node.operands, pullback(given), strict=True):
+            accumulate(operand, ct)
+    return [mapping.get(v, v) for v in graph.outputs], [cotangents.get(value) for value in wrt]
+
+
+def _active_values(graph: Graph, wrt: Sequence[Value]) -> set[Value]:
+    """The float values that depend on `wrt`."""
+    active = {value for value in wrt if is_float(value.dtype)}
+    for node in graph.nodes:
+        if node.op.name != "stop_gradient" and any(value in active for value in node.operands):
+            active.update(value for value in node.outputs if is_float(value.dtype))
+    return active
+
+
+def _reached_values(graph: Graph, active: set[Value], seeds: Sequence[Value | None]) -> set[Value]:
+    """The active values that an output with a cotangent depends on."""
+    reached = {value for value, seed in zip(graph.outputs, seeds, strict=True) if seed is not None and value in active}
+    for node in reversed(graph.nodes):
+        if any(value in reached for value in node.outputs):
+            reached.update(value for value in node.operands if value in active)
+    return reached
+
+
+def _pullback(builder: Builder, old: Node, node: Node, active: set[Value], reached: set[Value]) -> Pullback:
+    if node.op is COND:
+        return lambda given: _cond(builder, old, node, active, given)
+    if node.op is WHILE:
+
+        def refuse(given: list[Value | None]) -> list[Value | None]:
+            raise DifferentiationError(
+                "a while_loop cannot be differentiated in reverse: the number of its steps is not known, so nothing can "
+                f"be saved; use irdl.scan with a fixed length{_at(node)}"
+            )
+
+        return refuse
+
+    def pullback(given: list[Value | None]) -> list[Value | None]:
+        (ct,) = given
+        assert ct is not None
+        return apply_rule(builder, node, ct)
+
+    return pullback
+
+
+def _at(node: Node) -> str:
+    return f" (at {format_location(node.location)})" if node.location else ""
+
+
+def apply_rule(builder: Builder, node: Node, ct: Value) -> list[Value | None]:
+    """An op's own vjp, spliced."""
+    types = tuple(v.type for v in node.operands)
+    graph, places = op_vjp(node.op, node.attributes, types, node.output.type)
+    results = builder.inline(graph, [*node.operands, node.output, ct], node.location)
+    return [None if place is None else results[place] for place in places]
+
+
+@lru_cache(maxsize=4096)
+def op_vjp(op: Op, attributes: Any, types: tuple[TensorType, ...], output: TensorType) -> tuple[Graph, list[int | None]]:
+    """`(operands, output, cotangent) -> operand cotangents` of one op as a graph, and which operand each result is."""
+    count = len(types)
+
+    def rule(boxes: list[Any]) -> Sequence[Any]:
+        results = op.vjp(boxes[:count], [boxes[count]], [boxes[count + 1]], attributes)
+        return [r if r is not None and is_float(t.dtype) else None for r, t in zip(results, types, strict=True)]
+
+    try:
+        graph, places = trace_rule(rule, [*types, output, output])
+    except NotImplementedError as error:
+        raise DifferentiationError(str(error)) from None
+    for place, type in zip(places, types, strict=True):
+        if place is not None and graph.outputs[place].type != type:
+            raise DifferentiationError(f"the vjp of {op.name} gives {graph.outputs[place].type} for an operand of {type}")
+    return graph, places
+
+
+def _custom(builder: Builder, node: Node, mapping: dict[Value, Value]) -> tuple[list[Value], Pullback]:
+    """The user's own forward and backward functions, inlined."""
+    _, forward, backward = node.regions
+    operands = [mapping.get(v, v) for v in node.operands]
+    results = builder.inline(forward, operands, node.location)
+    outputs, residuals = results[: len(node.outputs)], results[len(node.outputs) :]
+
+    def pullback(given: list[Value | None]) -> list[Value | None]:
+        cts = [
+            zeros(builder, value.type) if ct is None else ct
+            for value, ct in zip(node.outputs, given, strict=True)
+            if is_float(value.dtype)
+        ]
+        found = iter(builder.inline(backward, [*operands, *residuals, *cts], node.location))
+        count = node.attributes.arguments
+        return [
+            next(found) if place < count and is_float(value.dtype) else None for place, value in enumerate(node.operands)
+        ]
+
+    return outputs, pullback
+
+
+def _cond(builder: Builder, old: Node, node: Node, active: set[Value], given: list[Value | None]) -> list[Value | None]:
+    """A cond of the branches' gradients; each branch computes its forward values again."""
+    wrt = [place for place, value in enumerate(old.operands[1:]) if value in active]
+    kept = [place for place, ct in enumerate(given) if ct is not None]
+    cts = [ct for ct in given if ct is not None]
+    regions = []
+    for region in node.regions:
+        inner = Builder(fold=False)
+        seeds: list[Value | None] = [None] * len(region.outputs)
+        inputs = [Value(ct.type, name=f"ct{place}") for place, ct in zip(kept, cts, strict=True)]
+        for place, value in zip(kept, inputs, strict=True):
+            seeds[place] = value
+        _, results = reverse(inner, region, [region.inputs[i] for i in wrt], seeds)
+        outputs = [zeros(inner, region.inputs[i].type) if r is None else r for i, r in zip(wrt, results, strict=True)]
+        regions.append(Graph([*region.inputs, *inputs], outputs, "cond gradient"))
+    results = builder.node(COND, [*node.operands, *cts], regions=regions, location=node.location).outputs
+    found: list[Value | None] = [None] * len(node.operands)
+    for place, value in zip(wrt, results, strict=True):
+        found[place + 1] = value
+    return found
+
+
+def _scan(
+    builder: Builder, node: Node, mapping: dict[Value, Value], active: set[Value], reached: set[Value]
+) -> tuple[Node, Pullback]:
+    """A scan that also saves what its backward loop reads, and that loop."""
+    attributes: ScanAttributes = node.attributes
+    consts, count = attributes.consts, attributes.carry
+    (body,) = node.regions
+    inputs = body.inputs
+    # Which parts of the carry have a derivative: a fixed point through the body.
+    active_inputs = [is_float(v.dtype) and operand in active for v, operand in zip(inputs, node.operands, strict=True)]
+    while True:
+        values = _active_values(body, [v for v, mark in zip(inputs, active_inputs, strict=True) if mark])
+        grown = list(active_inputs)
+        for place in range(count):
+            grown[consts + place] |= body.outputs[place] in values
+        if grown == active_inputs:
+            break
+        active_inputs = grown
+    wrt = [place for place, mark in enumerate(active_inputs) if mark]
+    carry_marks = [active_inputs[consts + place] for place in range(count)]
+    y_marks = [v in reached and inner in values for v, inner in zip(node.outputs[count:], body.outputs[count:], strict=True)]
+    # The backward body, written against the forward body's own values.
+    inner = Builder(fold=False)
+    seeds: list[Value | None] = [
+        Value(v.type, name=f"ct{place}") if mark else None
+        for place, (v, mark) in enumerate(zip(body.outputs, [*carry_marks, *y_marks], strict=True))
+    ]
+    outputs, results = reverse(inner, body, [inputs[place] for place in wrt], seeds)
+    cts = [zeros(inner, inputs[place].type) if ct is None else ct for place, ct in zip(wrt, results, strict=True)]
+    seed_values = [seed for seed in seeds if seed is not None]
+    residuals, recomputed = _residuals(body, outputs, cts, seed_values, consts)
+    # Forward: the same loop, the residuals (but those that are elements of xs) as further ys.
+    x_inputs = {value: place for place, value in enumerate(inputs) if place >= consts + count}
+    saved = [value for value in residuals if value not in x_inputs]
+    forward_body = Graph(inputs, [*outputs, *saved], body.name)
+    operands = [mapping.get(v, v) for v in node.operands]
+    forward = builder.node(SCAN, operands, attributes, [forward_body], node.location)
+    stacked = dict(zip(saved, forward.outputs[len(body.outputs) :], strict=True))
+    wrt_consts = [place for place in wrt if place < consts]
+    wrt_carry = [place for place in wrt if consts <= place < consts + count]
+    wrt_xs = [place for place in wrt if place >= consts + count]
+
+    def pullback(given: list[Value | None]) -> list[Value | None]:
+        carry_cts, y_cts = given[:count], given[count:]
+        ct_carry = [Value(inputs[place].type, name=f"ct_carry{place - consts}") for place in wrt_carry]
+        ct_consts = [Value(inputs[place].type, name=f"ct_const{place}") for place in wrt_consts]
+        ct_ys = [Value(v.type, name=f"ct_y{place}") for place, (v, mark) in enumerate(zip(body.outputs[count:], y_marks, strict=True)) if mark]
+        const_values = [Value(value.type, name=value.name) for value in inputs[:consts]]
+        residual_values = [Value(value.type, name=value.name or "saved") for value in residuals]
+        make = Builder(fold=False)
+        table: dict[Value, Value] = dict(zip(inputs[:consts], const_values, strict=True))
+        table.update(zip(residuals, residual_values, strict=True))
+        table.update(zip(seed_values, [*ct_carry, *ct_ys], strict=True))
+        copy_nodes(make, recomputed, table)
+        new_cts = dict(zip(wrt, (table[ct] for ct in cts), strict=True))
+        results = [
+            *(new_cts[place] for place in wrt_carry),
+            *(make.value("add", [total, new_cts[place]]) for place, total in zip(wrt_consts, ct_consts, strict=True)),
+            *(new_cts[place] for place in wrt_xs),
+        ]
+        backward_body = Graph([*const_values, *ct_carry, *ct_consts, *residual_values, *ct_ys], results, "scan gradient")
+        start = [
+            zeros(builder, inputs[place].type) if (ct := carry_cts[place - consts]) is None else ct for place in wrt_carry
+        ]
+        start += [zeros(builder, inputs[place].type) for place in wrt_consts]
+        xs = [operands[x_inputs[value]] if value in x_inputs else stacked[value] for value in residuals]
+        xs += [
+            zeros(builder, v.type) if ct is None else ct
+            for v, ct, mark in zip(node.outputs[count:], y_cts, y_marks, strict=True)
+            if mark
+        ]
+        backward = builder.node(
+            SCAN,
+            [*operands[:consts], *start, *xs],
+            ScanAttributes(consts, len(start), attributes.length, not attributes.reverse),
+            [backward_body],
+            node.location,
+        )
+        found: list[Value | None] = [None] * len(node.operands)
+        for place, value in zip([*wrt_carry, *wrt_consts, *wrt_xs], backward.outputs, strict=True):
+            found[place] = value
+        return found
+
+    return forward, pullback
+
+
+def _residuals(
+    body: Graph, outputs: Sequence[Value], cts: Sequence[Value], seeds: Sequence[Value], consts: int
+) -> tuple[list[Value], list[Node]]:
+    """What the backward body reads of the forward one, and the nodes that it holds itself.
+
+    A node is the backward body's if it depends on a seed, or on the loop's constants alone (cheaper than saving it T times).
+    """
+    forward_values: dict[Value, None] = {}
+    invariant = set(body.inputs[:consts])
+    backward_nodes: list[Node] = []
+    backward = set(seeds)
+    for node in reachable_nodes([*cts, *outputs]):
+        if any(v in backward for v in node.operands):
+            backward.update(node.outputs)
+        elif all(v in invariant for v in node.operands):
+            invariant.update(node.outputs)
+    for node in reachable_nodes(cts):
+        if node.outputs[0] in backward:
+            backward_nodes.append(node)
+    needed = [v for node in backward_nodes for v in node.operands if v not in backward]
+    needed += [ct for ct in cts if ct not in backward]
+    invariant_needed: list[Value] = []
+    for value in needed:
+        if value in invariant:
+            invariant_needed.append(value)
+        else:
+            forward_values.setdefault(value)
+    nodes = reachable_nodes(invariant_needed) + backward_nodes
+    return list(forward_values), sorted(set(nodes), key=lambda node: node.serial)
+

@@ -1,0 +1,238 @@
+"""Graph -> Program: every value gets a layout, every node becomes kernels, and control becomes loops around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from irdl.codegen import moves
+from irdl.codegen.group import GroupBody, lower_group
+from irdl.codegen.layout import Layout, view_layout
+from irdl.codegen.memory import plan_memory
+from irdl.codegen.nest import Names
+from irdl.codegen.place import in_place_carries
+from irdl.codegen.target import Target
+from irdl.errors import GraphError
+from irdl.ir.builder import CONSTANT
+from irdl.ir.graph import Graph, Node, Value
+from irdl.ir.program import Buffer, For, If, Index, Kernel, Load, Program, Statement, While, verify_program
+from irdl.ir.types import TensorType
+from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
+from irdl.ops.fusion import FUSED
+from irdl.ops.shape import CONCAT, RESHAPE
+from irdl.passes.fuse import VIEWS
+
+
+def lower(graph: Graph, target: Target) -> Program:
+    """The program of a fused graph, scheduled for `target`."""
+    lowering = _Lowering(target)
+    inputs = [Buffer(value.name or f"in{place}", value.dtype, value.type.size, "input") for place, value in enumerate(graph.inputs)]
+    outputs = [Buffer(f"out{place}", value.dtype, value.type.size, "output") for place, value in enumerate(graph.outputs)]
+    _make_unique(inputs)
+    environment = {v: Layout.contiguous(b, v.shape) for v, b in zip(graph.inputs, inputs, strict=True)}
+    destinations = [Layout.contiguous(b, v.shape) for v, b in zip(graph.outputs, outputs, strict=True)]
+    body = lowering.graph(graph, environment, destinations)
+    program = Program(
+        graph.name or "main", inputs, outputs, lowering.constants, body, lowering.checks
+    )
+    program.arena_bytes = plan_memory(program, lowering.scopes)
+    verify_program(program)
+    return program
+
+
+def _make_unique(buffers: list[Buffer]) -> None:
+    seen: dict[str, int] = {}
+    for buffer in buffers:
+        count = seen.setdefault(buffer.name, 0)
+        seen[buffer.name] += 1
+        if count:
+            buffer.name = f"{buffer.name}_{count}"
+
+
+class _Lowering:
+    """The state of one program under construction."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.names = Names()
+        self.constants: list[tuple[Buffer, np.ndarray]] = []
+        self.checks: list[tuple[int, int, str]] = []
+        #: arena buffer -> the loops (scan and while statements) around the graph that owns it
+        self.scopes: dict[Buffer, tuple[Statement, ...]] = {}
+        self.loops: tuple[Statement, ...] = ()
+        self._constant_of: dict[tuple, Buffer] = {}
+
+    def arena(self, type: TensorType, name: str = "a") -> Layout:
+        buffer = Buffer(self.names(name), type.dtype, type.size, "arena")
+        self.scopes[buffer] = self.loops
+        return Layout.contiguous(buffer, type.shape)
+
+    def constant(self, array: np.ndarray) -> Layout:
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constant_of:
+            buffer = Buffer(self.names("c"), array.dtype, array.size, "constant")
+            self._constant_of[key] = buffer
+            self.constants.append((buffer, np.ascontiguousarray(array)))
+        return Layout.contiguous(self._constant_of[key], array.shape)
+
+    def kernel(self, name: str, body: list[Statement]) -> list[Statement]:
+        return [Kernel(self.names(name + "_"), body)] if body else []
+
+    def graph(self, graph: Graph, environment: dict[Value, Layout], destinations: Sequence[Layout]) -> list[Statement]:
+        """The statements that compute `graph`'s outputs into `destinations`."""
+        return _GraphLowering(self, graph, environment, destinations).run()
+
+
+class _GraphLowering:
+    """One graph (or region) over known layouts of its inputs."""
+
+    def __init__(self, shared: _Lowering, graph: Graph, environment: dict[Value, Layout], destinations: Sequence[Layout]) -> None:
+        self.shared = shared
+        self.graph = graph
+        self.environment = environment
+        self.users = graph.users()
+        #: values whose layout is fixed before they are computed
+        self.planned: dict[Value, Layout] = {}
+        self.destinations = list(zip(graph.outputs, destinations, strict=True))
+        for value, layout in self.destinations:
+            if value.node is not None and value.node.op not in VIEWS and value.node.op is not CONSTANT:
+                self.planned.setdefault(value, layout)
+
+    def run(self) -> list[Statement]:
+        result: list[Statement] = []
+        for node in self.graph.nodes:
+            result += self.node(node)
+        for value, layout in self.destinations:
+            source = self.environment[value]
+            if (source.buffer, source.offset, source.strides) != (layout.buffer, layout.offset, layout.strides):
+                result += self.shared.kernel("copy", moves.copy(source, layout, self.shared.names, self.shared.target))
+        return result
+
+    def destination(self, value: Value) -> Layout:
+        """Where a value is to be computed: as planned, straight into a concatenation, or in the arena."""
+        if value in self.planned:
+            return self.planned[value]
+        users = self.users[value]
+        if len(users) == 1 and users[0].op is CONCAT and users[0].operands.count(value) == 1:
+            concat = users[0]
+            whole = self.destination(concat.output)
+            self.planned[concat.output] = whole
+            layout = moves.concat_piece(concat, whole, concat.operands.index(value))
+        else:
+            layout = self.shared.arena(value.type)
+        self.planned[value] = layout
+        return layout
+
+    def node(self, node: Node) -> list[Statement]:
+        shared = self.shared
+        operands = [self.environment[value] for value in node.operands]
+        if node.op is CONSTANT:
+            self.environment[node.output] = shared.constant(node.attributes.value)
+            return []
+        if node.op in VIEWS:
+            return self._view(node, operands[0])
+        outputs = [self.destination(value) for value in node.outputs]
+        self.environment.update(zip(node.outputs, outputs, strict=True))
+        if node.op is FUSED:
+            body = GroupBody(node.regions[0], operands, shared.names, shared.checks)
+            return shared.kernel(_describe(node), lower_group(body, outputs, shared.target))
+        if node.op is SCAN:
+            return self._scan(node, operands, outputs)
+        if node.op is COND:
+            return self._cond(node, operands, outputs)
+        if node.op is WHILE:
+            return self._while(node, operands, outputs)
+        make = moves.MOVES.get(node.op)
+        if make is None:
+            raise GraphError(f"op {node.op.name} reached the code generator, which has no rule for it")
+        return shared.kernel(node.op.name, make(node, operands, outputs, shared.names, shared.target, shared.checks))
+
+    def _view(self, node: Node, base: Layout) -> list[Statement]:
+        layout = view_layout(node, base)
+        copied: list[Statement] = []
+        if layout is None:
+            # A reshape that the strides do not allow: copy the operand to row-major order first.
+            assert node.op is RESHAPE, node
+            operand = node.operands[0]
+            fresh = self.shared.arena(operand.type)
+            copied = self.shared.kernel("copy", moves.copy(base, fresh, self.shared.names, self.shared.target))
+            layout = view_layout(node, fresh)
+            assert layout is not None
+        self.environment[node.output] = layout
+        return copied
+
+    def _scan(self, node: Node, operands: list[Layout], outputs: list[Layout]) -> list[Statement]:
+        shared = self.shared
+        attributes: ScanAttributes = node.attributes
+        consts, count, length = attributes.consts, attributes.carry, attributes.length
+        (body,) = node.regions
+        steps: list[Statement] = []
+        # The carry lives in the scan's outputs.
+        for source, target in zip(operands[consts : consts + count], outputs[:count], strict=True):
+            steps += shared.kernel("init", moves.copy(source, target, shared.names, shared.target))
+        if length == 0:
+            return steps
+        t = shared.names("t")
+        loop = For(t, 0, length, 1, "serial", [])
+        position = Index.variable(t, -1) + (length - 1) if attributes.reverse else Index.variable(t)
+        environment = dict(zip(body.inputs[:consts], operands[:consts], strict=True))
+        environment.update(zip(body.inputs[consts : consts + count], outputs[:count], strict=True))
+        for value, layout in zip(body.inputs[consts + count :], operands[consts + count :], strict=True):
+            environment[value] = layout.element(position)
+        in_place = in_place_carries(body, consts, count)
+        outer, shared.loops = shared.loops, (*shared.loops, loop)
+        destinations = []
+        for place, value in enumerate(body.outputs[:count]):
+            destinations.append(outputs[place] if place in in_place else shared.arena(value.type, "next"))
+        for layout in outputs[count:]:
+            destinations.append(layout.element(position))
+        loop.body = shared.graph(body, environment, destinations)
+        for place in range(count):
+            if destinations[place] is not outputs[place]:
+                loop.body += shared.kernel("carry", moves.copy(destinations[place], outputs[place], shared.names, shared.target))
+        shared.loops = outer
+        return [*steps, loop]
+
+    def _cond(self, node: Node, operands: list[Layout], outputs: list[Layout]) -> list[Statement]:
+        branches = [
+            self.shared.graph(region, dict(zip(region.inputs, operands[1:], strict=True)), outputs) for region in node.regions
+        ]
+        predicate = operands[0]
+        return [If(Load(predicate.buffer, predicate.offset), *branches)]
+
+    def _while(self, node: Node, operands: list[Layout], outputs: list[Layout]) -> list[Statement]:
+        shared = self.shared
+        first, second = node.attributes.cond_consts, node.attributes.body_consts
+        condition, body = node.regions
+        steps: list[Statement] = []
+        for source, target in zip(operands[first + second :], outputs, strict=True):
+            steps += shared.kernel("init", moves.copy(source, target, shared.names, shared.target))
+        loop = While([], Load(Buffer("", np.dtype(bool), 1, "arena"), Index()), [])
+        outer, shared.loops = shared.loops, (*shared.loops, loop)
+        verdict = shared.arena(TensorType(np.dtype(bool), ()), "go")
+        inputs = [*operands[:first], *outputs]
+        loop.before = shared.graph(condition, dict(zip(condition.inputs, inputs, strict=True)), [verdict])
+        loop.condition = Load(verdict.buffer, verdict.offset)
+        inputs = [*operands[first : first + second], *outputs]
+        in_place = in_place_carries(body, second, len(outputs))
+        destinations = [
+            layout if place in in_place else shared.arena(value.type, "next")
+            for place, (layout, value) in enumerate(zip(outputs, body.outputs, strict=True))
+        ]
+        loop.body = shared.graph(body, dict(zip(body.inputs, inputs, strict=True)), destinations)
+        for source, target in zip(destinations, outputs, strict=True):
+            if source is not target:
+                loop.body += shared.kernel("carry", moves.copy(source, target, shared.names, shared.target))
+        shared.loops = outer
+        return [*steps, loop]
+
+
+def _describe(node: Node) -> str:
+    """A name for a group's kernel from its weightiest ops."""
+    names = [inner.op.name for inner in node.regions[0].nodes]
+    for heavy in ("dot", "sum", "max"):
+        if heavy in names:
+            return heavy
+    return names[-1] if names else "group"
+

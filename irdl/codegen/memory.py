@@ -1,0 +1,77 @@
+"""Memory: every arena buffer gets an offset, so that buffers alive at the same time do not overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from irdl.ir.program import Buffer, For, Load, Program, Statement, Store, While, expressions, nested, subexpressions
+
+ALIGNMENT = 64
+
+
+def plan_memory(program: Program, scopes: dict[Buffer, tuple[Statement, ...]]) -> int:
+    """Set the offsets of the arena's buffers; the arena's size in bytes.
+
+    `scopes` names the scan and while loops around the graph that owns a buffer: inside a loop further in, the buffer
+    is alive for the whole of that loop.
+    """
+    loops = {id(loop) for scope in scopes.values() for loop in scope}
+    spans: dict[Buffer, list[int]] = {}
+    entered: dict[int, list[int]] = {}
+    touches: list[tuple[Buffer, int, tuple[Statement, ...]]] = []
+    clock = 0
+
+    def visit(body: Sequence[Statement], path: tuple[Statement, ...]) -> None:
+        nonlocal clock
+        for statement in body:
+            clock += 1
+            for buffer in _touched(statement):
+                if buffer.space == "arena":
+                    touches.append((buffer, clock, path))
+            inner = (*path, statement) if isinstance(statement, (For, While)) and id(statement) in loops else path
+            start = clock
+            for part in nested(statement):
+                visit(part, inner)
+            clock += 1
+            if isinstance(statement, While):
+                # The condition is read after `before` has run.
+                for buffer in _touched(statement):
+                    touches.append((buffer, clock, inner))
+            if inner is not path:
+                entered[id(statement)] = [start, clock]
+
+    visit(program.body, ())
+    for buffer, time, path in touches:
+        own = len(scopes.get(buffer, ()))
+        first = last = time
+        if len(path) > own:
+            first, last = entered[id(path[own])]
+        span = spans.setdefault(buffer, [first, last])
+        span[0], span[1] = min(span[0], first), max(span[1], last)
+    return _assign(spans)
+
+
+def _touched(statement: Statement) -> list[Buffer]:
+    found = [item.buffer for e in expressions(statement) for item in subexpressions(e) if isinstance(item, Load)]
+    if isinstance(statement, Store):
+        found.append(statement.buffer)
+    return found
+
+
+def _assign(spans: dict[Buffer, list[int]]) -> int:
+    """Largest first, each at the lowest offset free during its span."""
+    placed: list[tuple[int, int, int, int]] = []  # start, end, offset, size
+    total = 0
+    for buffer, (start, end) in sorted(spans.items(), key=lambda item: (-item[0].nbytes, item[1][0])):
+        size = max(ALIGNMENT, -(-buffer.nbytes // ALIGNMENT) * ALIGNMENT)
+        offset = 0
+        for other_start, other_end, other_offset, other_size in sorted(placed, key=lambda row: row[2]):
+            if other_end < start or other_start > end:
+                continue
+            if offset + size <= other_offset:
+                break
+            offset = max(offset, other_offset + other_size)
+        buffer.offset = offset
+        placed.append((start, end, offset, size))
+        total = max(total, offset + size)
+    return total

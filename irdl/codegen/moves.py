@@ -1,0 +1,305 @@
+"""Ops that are kernels of their own: copies, concatenation, padding, stores into slices, scatters, running and
+arg-reductions, packing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from irdl.codegen.layout import Layout
+from irdl.codegen.nest import Loop, Names, build_nest
+from irdl.codegen.target import Target
+from irdl.ir.graph import Node
+from irdl.ir.printer import format_location
+from irdl.ir.program import (
+    Buffer,
+    CheckIndex,
+    Expression,
+    For,
+    Index,
+    IndexValue,
+    Let,
+    Literal,
+    Load,
+    Operation,
+    Statement,
+    Store,
+    Variable,
+)
+from irdl.ops.fusion import PACK
+from irdl.ops.index import SCATTER_ADD, SCATTER_SET
+from irdl.ops.reduce import ARGMAX, ARGMIN, CUMMAX, CUMMIN, CUMPROD, CUMSUM
+from irdl.ops.shape import CONCAT, PAD, UPDATE_SLICE
+
+#: From an index to the statements for that element.
+Element = Callable[[tuple[Index, ...]], list[Statement]]
+Move = Callable[[Node, list[Layout], list[Layout], Names, Target, list[tuple[int, int, str]]], list[Statement]]
+
+
+def over(
+    shape: Sequence[int], accesses: Sequence[Layout], element: Element, names: Names, target: Target, dtype: np.dtype
+) -> list[Statement]:
+    """`element` at every index of `shape`, as vectors along the axis where most `accesses` are contiguous."""
+    if 0 in shape:
+        return []
+    lanes = target.lanes(dtype)
+    variables = [names("i") for _ in shape]
+    scores = [sum(1 if layout.strides[axis] == 1 else -1 for layout in accesses) for axis in range(len(shape))]
+    candidates = [axis for axis, extent in enumerate(shape) if extent >= max(2, lanes // 2)]
+    vector = max(candidates, key=lambda axis: (scores[axis], axis), default=None)
+    if vector is not None and scores[vector] < 0:
+        vector = None
+
+    def index(place: Index | None) -> tuple[Index, ...]:
+        return tuple(
+            place if axis == vector and place is not None else Index.variable(name) if extent > 1 else Index()
+            for axis, (name, extent) in enumerate(zip(variables, shape, strict=True))
+        )
+
+    loops = [
+        Loop(name, extent) for axis, (name, extent) in enumerate(zip(variables, shape, strict=True)) if extent > 1 and axis != vector
+    ]
+    if vector is None:
+        return build_nest(loops, element(index(None)))
+    whole, rest = divmod(shape[vector], lanes)
+    lane, result = names("l"), []
+    if whole:
+        block = names("b")
+        place = Index.variable(block, lanes) + Index.variable(lane)
+        result += build_nest([*loops, Loop(block, whole), Loop(lane, lanes, "vector")], element(index(place)))
+    if rest:
+        place = Index.variable(lane) + whole * lanes
+        result += build_nest([*loops, Loop(lane, rest, "vector")], element(index(place)))
+    return result
+
+
+def merged(source: Layout, target: Layout) -> tuple[Layout, Layout]:
+    """The two layouts with neighbouring axes merged where both walk them as one."""
+    shape, a, b = list(source.shape), list(source.strides), list(target.strides)
+    for axis in reversed(range(len(shape) - 1)):
+        if all(s[axis] == s[axis + 1] * shape[axis + 1] for s in (a, b)) or shape[axis] == 1:
+            shape[axis + 1] *= shape[axis]
+            for part in (shape, a, b):
+                del part[axis]
+    return Layout(source.buffer, source.offset, tuple(a), tuple(shape)), Layout(target.buffer, target.offset, tuple(b), tuple(shape))
+
+
+def copy(source: Layout, target: Layout, names: Names, machine: Target) -> list[Statement]:
+    """`target[...] = source[...]`."""
+    source, target = merged(source, target)
+    return over(
+        source.shape,
+        [source, target, target],
+        lambda index: [Store(target.buffer, target.at(index), Load(source.buffer, source.at(index)))],
+        names,
+        machine,
+        target.buffer.dtype,
+    )
+
+
+def fill(target: Layout, value: Expression, names: Names, machine: Target) -> list[Statement]:
+    _, target = merged(target, target)
+    return over(
+        target.shape, [target], lambda index: [Store(target.buffer, target.at(index), value)], names, machine, target.buffer.dtype
+    )
+
+
+def sub_layout(whole: Layout, start: Sequence[int], shape: Sequence[int], stride: Sequence[int] | None = None) -> Layout:
+    """The layout of `whole[start : start + shape * stride : stride]`."""
+    stride = stride or [1] * len(start)
+    offset = whole.offset
+    for first, step in zip(start, whole.strides, strict=True):
+        offset = offset + first * step
+    return Layout(whole.buffer, offset, tuple(a * b for a, b in zip(whole.strides, stride, strict=True)), tuple(shape))
+
+
+def concat_piece(node: Node, whole: Layout, place: int) -> Layout:
+    """Where operand `place` of a concatenation lies in the result."""
+    axis = node.attributes.axis
+    start = [0] * len(whole.shape)
+    start[axis] = sum(value.shape[axis] for value in node.operands[:place])
+    return sub_layout(whole, start, node.operands[place].shape)
+
+
+def _same_place(a: Layout, b: Layout) -> bool:
+    return a.buffer is b.buffer and a.offset == b.offset and a.strides == b.strides
+
+
+def _concat(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: Any) -> list[Statement]:
+    result: list[Statement] = []
+    for place, source in enumerate(operands):
+        piece = concat_piece(node, outputs[0], place)
+        if not _same_place(source, piece):
+            result += copy(source, piece, names, target)
+    return result
+
+
+def _pad(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: Any) -> list[Statement]:
+    x, filler = operands
+    (whole,) = outputs
+    result = fill(whole, Load(filler.buffer, filler.offset), names, target)
+    return result + copy(x, sub_layout(whole, node.attributes.low, x.shape), names, target)
+
+
+def _update_slice(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: Any) -> list[Statement]:
+    x, update = operands
+    (whole,) = outputs
+    result = [] if _same_place(x, whole) else copy(x, whole, names, target)
+    where = sub_layout(whole, node.attributes.start, update.shape, node.attributes.stride)
+    return result + copy(update, where, names, target)
+
+
+def _pack(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: Any) -> list[Statement]:
+    (x,) = operands
+    (packed,) = outputs
+    axis, width, extent = node.attributes.axis, node.attributes.width, node.attributes.extent
+    whole, rest = divmod(extent, width)
+    rest_shape = x.shape[:axis] + x.shape[axis + 1 :]
+    rest_strides = x.strides[:axis] + x.strides[axis + 1 :]
+    step = x.strides[axis]
+    result: list[Statement] = []
+    if whole:
+        source = Layout(x.buffer, x.offset, (step * width, *rest_strides, step), (whole, *rest_shape, width))
+        result += copy(source, sub_layout(packed, [0] * len(packed.shape), source.shape), names, target)
+    if rest:
+        last = packed.element(Index(whole))
+        zero = Literal(packed.buffer.dtype.type(0))
+        result += fill(last, zero, names, target)
+        source = Layout(x.buffer, x.offset + whole * width * step, (*rest_strides, step), (*rest_shape, rest))
+        result += copy(source, sub_layout(last, [0] * len(last.shape), source.shape), names, target)
+    return result
+
+
+def _scatter(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[tuple[int, int, str]]) -> list[Statement]:
+    x, indices, updates = operands
+    (whole,) = outputs
+    axes = node.attributes.axes
+    result = [] if _same_place(x, whole) else copy(x, whole, names, target)
+    lead = len(indices.shape) - 1
+    if 0 in updates.shape:
+        return result
+    rows = [names("i") for _ in range(lead)]
+    row = tuple(Index.variable(name) for name in rows)
+    places: list[Index] = []
+    bound: list[Statement] = []
+    for column, axis in enumerate(axes):
+        variable = Variable(names("k"), np.dtype(np.int64))
+        checks.append((axis, x.shape[axis], format_location(node.location)))
+        value = Load(indices.buffer, indices.at((*row, Index(column))))
+        bound.append(CheckIndex(variable, value, x.shape[axis], len(checks) - 1))
+        places.append(Index.variable(variable.name))
+    rest_axes = [axis for axis in range(len(x.shape)) if axis not in axes]
+    base_offset, update_offset = whole.offset, updates.offset
+    for axis, place in zip(axes, places, strict=True):
+        base_offset = base_offset + place * whole.strides[axis]
+    for axis, place in enumerate(row):
+        update_offset = update_offset + place * updates.strides[axis]
+    shape = tuple(x.shape[axis] for axis in rest_axes)
+    slot = Layout(whole.buffer, base_offset, tuple(whole.strides[axis] for axis in rest_axes), shape)
+    update = Layout(updates.buffer, update_offset, updates.strides[lead:], shape)
+
+    def element(index: tuple[Index, ...]) -> list[Statement]:
+        value: Expression = Load(update.buffer, update.at(index))
+        if node.op is SCATTER_ADD:
+            value = Operation("add", (Load(slot.buffer, slot.at(index)), value), slot.buffer.dtype)
+        return [Store(slot.buffer, slot.at(index), value)]
+
+    inner = over(shape, [slot, update], element, names, target, x.buffer.dtype)
+    body: list[Statement] = [*bound, *inner]
+    for name, extent in zip(reversed(rows), reversed(indices.shape[:-1]), strict=True):
+        body = [For(name, 0, extent, 1, "serial", body)]
+    return result + body
+
+
+_CUMULATIVE = {CUMSUM: "add", CUMPROD: "mul", CUMMAX: "maximum", CUMMIN: "minimum"}
+
+
+def _cumulative(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: Any) -> list[Statement]:
+    (x,), (y,) = operands, outputs
+    axis, extent = node.attributes.axis, x.shape[node.attributes.axis]
+    if 0 in x.shape:
+        return []
+    combine = _CUMULATIVE[node.op]
+    first = extent - 1 if node.attributes.reverse else 0
+    result = copy(_at(x, axis, Index(first)), _at(y, axis, Index(first)), names, target)
+    if extent == 1:
+        return result
+    step = names("i")
+    now = Index.variable(step, -1) + (extent - 1) if node.attributes.reverse else Index.variable(step)
+    before = now + (1 if node.attributes.reverse else -1)
+    here, there, item = _at(y, axis, now), _at(y, axis, before), _at(x, axis, now)
+
+    def element(index: tuple[Index, ...]) -> list[Statement]:
+        total = Operation(combine, (Load(there.buffer, there.at(index)), Load(item.buffer, item.at(index))), y.buffer.dtype)
+        return [Store(here.buffer, here.at(index), total)]
+
+    body = over(here.shape, [here, item], element, names, target, y.buffer.dtype)
+    return [*result, For(step, 1, extent, 1, "serial", body)]
+
+
+def _at(layout: Layout, axis: int, position: Index) -> Layout:
+    """The layout of `value.take(position, axis)`."""
+    strides = layout.strides
+    return Layout(
+        layout.buffer,
+        layout.offset + position * strides[axis],
+        strides[:axis] + strides[axis + 1 :],
+        layout.shape[:axis] + layout.shape[axis + 1 :],
+    )
+
+
+def _arg_reduce(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: Any) -> list[Statement]:
+    (x,), (out,) = operands, outputs
+    axis = node.attributes.axis
+    if 0 in out.shape:
+        return []
+    # One row at a time: the best value so far and its place are registers.
+    rows = [names("i") for _ in out.shape]
+    row = tuple(Index.variable(name) for name in rows)
+    line = _at(x, axis, Index())
+    dtype = x.buffer.dtype
+    best, place = Buffer(names("best"), dtype, 1, "register"), Buffer(names("place"), np.dtype(np.int64), 1, "register")
+    step = names("i")
+    item = Variable(names("t"), dtype)
+    better = Variable(names("t"), np.dtype(bool))
+    old = Load(best, Index())
+    bigger = (old, item) if node.op is ARGMAX else (item, old)
+    take: Expression = Operation("less", bigger, np.dtype(bool))
+    if dtype.kind == "f":
+        new_nan = Operation("not_equal", (item, item), np.dtype(bool))
+        old_number = Operation("equal", (old, old), np.dtype(bool))
+        take = Operation("bitwise_or", (take, Operation("bitwise_and", (new_nan, old_number), np.dtype(bool))), np.dtype(bool))
+    position = IndexValue(Index.variable(step))
+    inner: list[Statement] = [
+        Let(item, Load(x.buffer, line.at(row) + Index.variable(step, x.strides[axis]))),
+        Let(better, take),
+        Store(place, Index(), Operation("select", (better, position, Load(place, Index())), np.dtype(np.int64))),
+        Store(best, Index(), Operation("select", (better, item, old), dtype)),
+    ]
+    body: list[Statement] = [
+        Store(best, Index(), Load(x.buffer, line.at(row))),
+        Store(place, Index(), Literal(np.int64(0))),
+        For(step, 1, x.shape[axis], 1, "serial", inner),
+        Store(out.buffer, out.at(row), Load(place, Index())),
+    ]
+    for name, extent in zip(reversed(rows), reversed(out.shape), strict=True):
+        body = [For(name, 0, extent, 1, "serial", body)]
+    return body
+
+
+MOVES: dict[Any, Move] = {
+    CONCAT: _concat,
+    PAD: _pad,
+    UPDATE_SLICE: _update_slice,
+    PACK: _pack,
+    SCATTER_ADD: _scatter,
+    SCATTER_SET: _scatter,
+    CUMSUM: _cumulative,
+    CUMPROD: _cumulative,
+    CUMMAX: _cumulative,
+    CUMMIN: _cumulative,
+    ARGMAX: _arg_reduce,
+    ARGMIN: _arg_reduce,
+}

@@ -1,0 +1,92 @@
+"""Loop nests: puts statements at the outermost loop that binds what they read, and cuts loops into vectors."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from irdl.ir.program import (
+    CheckIndex,
+    Expression,
+    For,
+    IndexValue,
+    Let,
+    Load,
+    Statement,
+    Variable,
+    subexpressions,
+)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One loop of a nest."""
+
+    variable: str
+    extent: int
+    kind: str = "serial"
+    start: int = 0
+    step: int = 1
+
+
+class Names:
+    """Fresh names of one program."""
+
+    def __init__(self) -> None:
+        self._count = itertools.count()
+
+    def __call__(self, prefix: str) -> str:
+        return f"{prefix}{next(self._count)}"
+
+
+def variables_read(expression: Expression) -> set[str]:
+    """The loop variables and let-bound variables an expression reads."""
+    found: set[str] = set()
+    for item in subexpressions(expression):
+        if isinstance(item, Variable):
+            found.add(item.name)
+        elif isinstance(item, (Load, IndexValue)):
+            found |= item.index.variables()
+    return found
+
+
+def build_nest(loops: Sequence[Loop], statements: Sequence[Statement]) -> list[Statement]:
+    """`statements` inside `loops` (outermost first): bindings as far out as they can go, the rest innermost.
+
+    Before -> after: `for i { for j { let a = exp(x[i]); y[i, j] = a } }` -> `for i { let a = exp(x[i]); for j { .. } }`
+    """
+    depth_of = {loop.variable: depth for depth, loop in enumerate(loops, 1)}
+    levels: list[list[Statement]] = [[] for _ in range(len(loops) + 1)]
+    for statement in statements:
+        if isinstance(statement, (Let, CheckIndex)):
+            depth = max((depth_of.get(name, 0) for name in variables_read(statement.value)), default=0)
+            depth_of[statement.variable.name] = depth
+        else:
+            depth = len(loops)
+        levels[depth].append(statement)
+    body = levels[-1]
+    for depth in reversed(range(len(loops))):
+        loop = loops[depth]
+        if loop.extent == 0:
+            body = levels[depth]
+            continue
+        stop = loop.start + loop.extent * loop.step
+        body = [*levels[depth], For(loop.variable, loop.start, stop, loop.step, loop.kind, body)]
+    return body
+
+
+def blocks(extent: int, size: int) -> list[tuple[int, int, int]]:
+    """`extent` rows in blocks of at most `size`, as even as can be: (first row, block size, count)."""
+    if extent == 0:
+        return []
+    count = -(-extent // size)
+    small, larger = divmod(extent, count)
+    result = []
+    if larger:
+        result.append((0, small + 1, larger))
+    if count > larger:
+        result.append((larger * (small + 1), small, count - larger))
+    return result
+
+

@@ -1,0 +1,131 @@
+"""A plain Python interpreter of the loop language: the second oracle. Slow, meant for small shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from irdl.errors import ProgramError
+from irdl.ir.op import find_op
+from irdl.ir.program import (
+    Buffer,
+    CheckIndex,
+    Expression,
+    For,
+    If,
+    Index,
+    IndexValue,
+    Kernel,
+    Let,
+    Literal,
+    Load,
+    Operation,
+    Program,
+    Statement,
+    Store,
+    Variable,
+    While,
+)
+
+
+def interpret(program: Program, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Run a program on arrays; flat outputs in order.
+
+    Raises:
+        IndexError: an index check failed.
+        ProgramError: an access outside its buffer.
+    """
+    machine = _Machine(program)
+    for buffer, argument in zip(program.inputs, arguments, strict=True):
+        machine.memory[buffer] = np.ascontiguousarray(argument, buffer.dtype).reshape(-1)
+    for buffer, array in program.constants:
+        machine.memory[buffer] = np.ascontiguousarray(array).reshape(-1)
+    with np.errstate(all="ignore"):
+        machine.run(program.body, {})
+    if machine.failure is not None:
+        index, axis, extent = machine.failure
+        raise IndexError(f"index {index} is out of bounds for axis {axis} with size {extent}")
+    return [machine.array(buffer) for buffer in program.outputs]
+
+
+class _Machine:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.memory: dict[Buffer, np.ndarray] = {}
+        self.failure: tuple[int, int, int] | None = None
+        self._arena = np.zeros(program.arena_bytes, np.uint8)
+
+    def array(self, buffer: Buffer) -> np.ndarray:
+        if buffer not in self.memory:
+            if buffer.space == "arena":
+                # Through the arena's own bytes, so that a wrong offset shows.
+                piece = self._arena[buffer.offset : buffer.offset + buffer.nbytes]
+                self.memory[buffer] = piece.view(buffer.dtype)
+            else:
+                self.memory[buffer] = np.zeros(buffer.size, buffer.dtype)
+        return self.memory[buffer]
+
+    def run(self, body: Sequence[Statement], scope: dict[str, np.generic | int]) -> None:
+        for statement in body:
+            if isinstance(statement, For):
+                for step in range(statement.start, statement.stop, statement.step):
+                    self.run(statement.body, {**scope, statement.variable: step})
+            elif isinstance(statement, Let):
+                scope[statement.variable.name] = self.value(statement.value, scope)
+            elif isinstance(statement, Store):
+                array = self.array(statement.buffer)
+                array[self.place(statement.index, scope, array, statement.buffer)] = self.value(statement.value, scope)
+            elif isinstance(statement, CheckIndex):
+                index = int(self.value(statement.value, scope))
+                extent = statement.extent
+                if not -extent <= index < extent:
+                    if self.failure is None:
+                        self.failure = (index, self.program.checks[statement.code][0], extent)
+                    index = 0
+                scope[statement.variable.name] = np.int64(index + extent if index < 0 else index)
+            elif isinstance(statement, If):
+                self.run(statement.then if self.value(statement.condition, scope) else statement.otherwise, dict(scope))
+            elif isinstance(statement, While):
+                while True:
+                    inner = dict(scope)
+                    self.run(statement.before, inner)
+                    if not self.value(statement.condition, inner):
+                        break
+                    self.run(statement.body, dict(scope))
+            elif isinstance(statement, Kernel):
+                self.run(statement.body, dict(scope))
+
+    def place(self, index: Index, scope: dict[str, np.generic | int], array: np.ndarray, buffer: Buffer) -> int:
+        place = index.constant + sum(coefficient * int(scope[name]) for name, coefficient in index.terms)
+        if not 0 <= place < array.size:
+            raise ProgramError(f"{buffer.name}[{index}] is element {place} of {array.size}")
+        return place
+
+    def value(self, expression: Expression, scope: dict[str, np.generic | int]) -> np.generic:
+        if isinstance(expression, Literal):
+            return expression.value
+        if isinstance(expression, Variable):
+            return scope[expression.name]  # type: ignore[return-value]
+        if isinstance(expression, IndexValue):
+            index = expression.index
+            return np.int64(index.constant + sum(c * int(scope[name]) for name, c in index.terms))
+        if isinstance(expression, Load):
+            array = self.array(expression.buffer)
+            return array[self.place(expression.index, scope, array, expression.buffer)]
+        arguments = [self.value(argument, scope) for argument in expression.arguments]
+        return apply_scalar(expression, arguments)
+
+
+def apply_scalar(operation: Operation, arguments: Sequence[np.generic]) -> np.generic:
+    """One elementwise op on NumPy scalars."""
+    if operation.name == "fma":
+        a, b, c = arguments
+        return operation.dtype.type(a * b + c)
+    op = find_op(operation.name)
+    if op is None:
+        raise ProgramError(f"there is no op named {operation.name!r}")
+    if operation.name == "cast":
+        return np.asarray(arguments[0]).astype(operation.dtype)[()]
+    (result,) = op.evaluate([np.asarray(argument) for argument in arguments], op.Attributes(), ())
+    return np.asarray(result)[()]

@@ -1,0 +1,1 @@
+"""Graph -> Graph on the way down. `pipeline` lists the passes in order."""

@@ -1,0 +1,238 @@
+"""Fusion: elementwise ops, contractions and reductions become groups, each one loop nest over one shape.
+
+Groups are numbered in the order they start, and a group reads only from groups with smaller numbers (or, element for
+element, from itself), so the result has no cycle. That one rule decides every merge; no path is ever searched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from irdl.ir.builder import CONSTANT, Builder, constant_of, fresh_inputs
+from irdl.ir.graph import Graph, Node, Value
+from irdl.ops.contract import DOT
+from irdl.ops.fusion import FUSED, UNPACK
+from irdl.ops.index import GATHER
+from irdl.ops.reduce import Reduce
+from irdl.ops.shape import BROADCAST, IOTA, RESHAPE, REVERSE, SLICE, TRANSPOSE
+
+VIEWS = (RESHAPE, TRANSPOSE, SLICE, REVERSE, BROADCAST, UNPACK)
+#: A group holds at most this many nodes, so that one kernel's code stays small.
+GROUP_LIMIT = 200
+
+
+def fuse(graph: Graph) -> Graph:
+    """Group the nodes of `graph` and of its regions."""
+    return _Fusion(graph).run()
+
+
+def is_inline_view(node: Node) -> bool:
+    """Views that are affine index maps. A reshape is one if it only adds or drops axes of 1."""
+    if node.op is RESHAPE:
+        return _squeezed(node.operands[0].shape) == _squeezed(node.output.shape) and node.output.type.size > 0
+    return node.op in VIEWS
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(extent for extent in shape if extent != 1)
+
+
+def is_uniform_constant(value: Value) -> bool:
+    array = constant_of(value)
+    return array is not None and array.size == 1
+
+
+@dataclass(eq=False)
+class _Group:
+    index: int
+    shape: tuple[int, ...]
+    #: what the accumulators of this group run over; () for none
+    reduced: tuple = ()
+    members: list[Node] = field(default_factory=list)
+
+
+class _Fusion:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.users = graph.users()
+        self.outputs = set(graph.outputs)
+        self.group_of: dict[Node, _Group] = {}
+        #: the number of the group (or lone node) that must have run before a value is there
+        self.ready: dict[Value, int] = {value: -1 for value in graph.inputs}
+        self.count = 0
+        self.by_shape: dict[tuple[int, ...], list[_Group]] = {}
+        self.steps: list[_Group | Node] = []
+        self.inlined = self._inlined_producers()
+
+    def run(self) -> Graph:
+        for node in self.graph.nodes:
+            self._place(node)
+        return self._rebuild()
+
+    # Which group a node joins.
+
+    def _place(self, node: Node) -> None:
+        before = max((self.ready[value] for value in node.operands), default=-1)
+        if node.op is CONSTANT or is_inline_view(node) or node in self.inlined:
+            self.ready.update((value, before) for value in node.outputs)
+        elif node.op is DOT or isinstance(node.op, Reduce):
+            self._join(node, self._reduction_key(node), strict=True)
+        elif node.op.is_elementwise or node.op is IOTA or node.op is GATHER:
+            self._join(node, None, strict=False)
+        else:
+            self.steps.append(node)
+            self.ready.update((value, self.count) for value in node.outputs)
+            self.count += 1
+
+    def _join(self, node: Node, reduced: tuple | None, strict: bool) -> None:
+        shape = node.output.shape
+        needs = -1
+        for value in node.operands:
+            same_element = not strict and value.shape == shape and value.node in self.group_of and node.op is not GATHER
+            needs = max(needs, self.ready[value] if same_element else self.ready[value] + 1)
+            if not same_element:
+                continue
+        group = self._choose(node, shape, needs, reduced)
+        if group is None:
+            group = _Group(self.count, shape, reduced or ())
+            self.count += 1
+            self.steps.append(group)
+            self.by_shape.setdefault(shape, []).append(group)
+        group.members.append(node)
+        self.group_of[node] = group
+        self.ready[node.output] = group.index
+
+    def _choose(self, node: Node, shape: tuple[int, ...], needs: int, reduced: tuple | None) -> _Group | None:
+        for group in reversed(self.by_shape.get(shape, ())):
+            if group.index < needs:
+                return None
+            if len(group.members) >= GROUP_LIMIT:
+                continue
+            if reduced is None:
+                if self._related(node, group):
+                    return group
+            elif group.reduced == reduced:
+                return group
+        return None
+
+    def _related(self, node: Node, group: _Group) -> bool:
+        """Worth joining: it reads from the group, or reads something that the group reads too."""
+        reads = {value for value in node.operands if not is_uniform_constant(value)}
+        if any(value.node in self.group_of and self.group_of[value.node] is group for value in reads):
+            return True
+        return any(not reads.isdisjoint(member.operands) for member in group.members[-32:])
+
+    def _reduction_key(self, node: Node) -> tuple:
+        if node.op is DOT:
+            left, right, output = node.attributes.labels
+            # Contractions of one array with several (the gates of a cell) share their loop.
+            return ("dot", node.operands[0], left, right, output, node.operands[1].shape)
+        axes = node.attributes.axes
+        return ("reduce", node.operands[0].shape, axes)
+
+    def _inlined_producers(self) -> set[Node]:
+        """Elementwise nodes read by one reduction alone: computed where it reads them."""
+        inlined: set[Node] = set()
+        for node in reversed(self.graph.nodes):
+            if not (node.op.is_elementwise or node.op is IOTA) or node.output in self.outputs:
+                continue
+            users = self.users[node.output]
+            if len(users) != 1:
+                continue
+            (user,) = users
+            if isinstance(user.op, Reduce) or (user in inlined and user.output.shape == node.output.shape):
+                inlined.add(node)
+        return inlined
+
+    # The new graph.
+
+    def _rebuild(self) -> Graph:
+        self.builder = Builder(fold=False)
+        inputs = fresh_inputs(self.graph.inputs)
+        self.mapping: dict[Value, Value] = dict(zip(self.graph.inputs, inputs, strict=True))
+        for step in self.steps:
+            if isinstance(step, _Group):
+                self._emit_group(step)
+            else:
+                regions = [fuse(region) for region in step.regions]
+                operands = [self._outside(value) for value in step.operands]
+                made = self.builder.node(step.op, operands, step.attributes, regions, step.location)
+                self.mapping.update(zip(step.outputs, made.outputs, strict=True))
+        return Graph(inputs, [self._outside(value) for value in self.graph.outputs], self.graph.name)
+
+    def _outside(self, value: Value) -> Value:
+        """`value` in the new graph, outside any group: views and constants are made where they are first read."""
+        stack = [value]
+        while stack:
+            item = stack[-1]
+            if item in self.mapping:
+                stack.pop()
+                continue
+            node = item.node
+            assert node is not None
+            missing = [v for v in node.operands if v not in self.mapping]
+            if missing:
+                stack += missing
+                continue
+            made = self.builder.node(node.op, [self.mapping[v] for v in node.operands], node.attributes, (), node.location)
+            self.mapping[item] = made.outputs[0]
+            stack.pop()
+        return self.mapping[value]
+
+    def _emit_group(self, group: _Group) -> None:
+        inner = Builder(fold=False)
+        inside: dict[Value, Value] = {}
+        inputs: list[Value] = []
+        outer: list[Value] = []
+        members = set(group.members)
+
+        def enter(value: Value) -> None:
+            stack = [value]
+            while stack:
+                item = stack[-1]
+                if item in inside:
+                    stack.pop()
+                    continue
+                node = item.node
+                local = node is not None and (node in members or node in self.inlined or is_inline_view(node) or is_uniform_constant(item))
+                if not local:
+                    made = Value(item.type, name=item.name)
+                    inside[item] = made
+                    inputs.append(made)
+                    outer.append(item)
+                    stack.pop()
+                    continue
+                assert node is not None
+                missing = [v for v in node.operands if v not in inside]
+                if missing:
+                    stack += reversed(missing)
+                    continue
+                inside[item] = inner.node(node.op, [inside[v] for v in node.operands], node.attributes, (), node.location).outputs[0]
+                stack.pop()
+
+        results: list[Value] = []
+        for member in group.members:
+            enter(member.output)
+            if member.output in self.outputs or self._read_outside(member.output, group):
+                results.append(member.output)
+        region = Graph(inputs, [inside[value] for value in results], "group")
+        location = frozenset().union(*(member.location for member in group.members))
+        made = self.builder.node(FUSED, [self._outside(v) for v in outer], regions=[region], location=location)
+        self.mapping.update(zip(results, made.outputs, strict=True))
+
+    def _read_outside(self, value: Value, group: _Group) -> bool:
+        """True if anything but the group's own members, element for element, reads `value`."""
+        stack = [value]
+        while stack:
+            item = stack.pop()
+            for user in self.users[item]:
+                if user in self.group_of:
+                    if self.group_of[user] is not group or item is not value:
+                        return True
+                elif is_inline_view(user):
+                    if user.output in self.outputs:
+                        return True
+                    stack.append(user.output)
+                else:
+                    return True
+        return False

@@ -325,12 +325,12 @@ class GroupLowering:
         if whole:
             block = self.names("b")
             index = Index.variable(block, self.lanes) + Index.variable(lane)
-            nest = [*loops, Loop(block, whole), Loop(lane, self.lanes, "vector")]
+            nest = [*loops, Loop(block, whole), Loop(lane, self.lanes, "vector", self.lanes)]
             self.body.extents.update({block: whole, lane: self.lanes})
             result += build_nest(nest, self._element(vector, index))
         if rest:
             index = Index.variable(lane) + whole * self.lanes
-            result += build_nest([*loops, Loop(lane, rest, "vector")], self._element(vector, index))
+            result += build_nest([*loops, Loop(lane, rest, "vector", self.lanes)], self._element(vector, index))
         return result
 
     def _index(self, places: dict[str, Index]) -> tuple[Index, ...]:
@@ -463,17 +463,17 @@ class GroupLowering:
             parts: list[Statement] = []
             for part in range(unroll):
                 place = Index.variable(block, size) + Index.variable(lane) + part * lanes
-                parts += build_nest([Loop(lane, lanes, "vector")], step(place, part))
+                parts += build_nest([Loop(lane, lanes, "vector", lanes)], step(place, part))
             result += build_nest([*outer, Loop(block, whole)], parts)
         done = whole * size
         whole, tail = divmod(rest, lanes)
         if whole:
             block = self.names("b")
             place = Index.variable(block, lanes) + Index.variable(lane) + done
-            result += build_nest([*outer, Loop(block, whole), Loop(lane, lanes, "vector")], step(place, 0))
+            result += build_nest([*outer, Loop(block, whole), Loop(lane, lanes, "vector", lanes)], step(place, 0))
         if tail:
             place = Index.variable(lane) + (done + whole * lanes)
-            result += build_nest([*outer, Loop(lane, tail, "vector")], step(place, 0))
+            result += build_nest([*outer, Loop(lane, tail, "vector", lanes)], step(place, 0))
         return result
 
 
@@ -500,7 +500,7 @@ def _build_late(loops: list[Loop], statements: list) -> list[Statement]:
 def _lane_loop(lane: str, lanes: int, body: list[Statement], vector: _Axis | None) -> list[Statement]:
     if vector is None:
         return [_at_lane_zero(s, lane) for s in body]
-    return [For(lane, 0, lanes, 1, "vector", body)]
+    return [For(lane, 0, lanes, 1, "vector", body, lanes)]
 
 
 def _at_lane_zero(statement: Statement, lane: str) -> Statement:
@@ -564,10 +564,10 @@ class _Tile:
         row = Loop(self.r, self.size, "unrolled")
         result: list[Statement] = []
         if self.vectors:
-            loops = [row, Loop(self.v, self.vectors, "unrolled"), Loop(self.lane, lanes, "vector")]
+            loops = [row, Loop(self.v, self.vectors, "unrolled"), Loop(self.lane, lanes, "vector", lanes)]
             result += build_nest(loops, make(Index.variable(self.v)))
         if self.tail:
-            result += build_nest([row, Loop(self.lane, self.tail, "vector")], make(Index(self.vectors)))
+            result += build_nest([row, Loop(self.lane, self.tail, "vector", lanes)], make(Index(self.vectors)))
         return result
 
     def _place(self, v: Index) -> Index:

@@ -68,10 +68,10 @@ def over(
     if whole:
         block = names("b")
         place = Index.variable(block, lanes) + Index.variable(lane)
-        result += build_nest([*loops, Loop(block, whole), Loop(lane, lanes, "vector")], element(index(place)))
+        result += build_nest([*loops, Loop(block, whole), Loop(lane, lanes, "vector", lanes)], element(index(place)))
     if rest:
         place = Index.variable(lane) + whole * lanes
-        result += build_nest([*loops, Loop(lane, rest, "vector")], element(index(place)))
+        result += build_nest([*loops, Loop(lane, rest, "vector", lanes)], element(index(place)))
     return result
 
 

@@ -26,8 +26,7 @@ class Loop:
     variable: str
     extent: int
     kind: str = "serial"
-    start: int = 0
-    step: int = 1
+    lanes: int = 0
 
 
 class Names:
@@ -71,8 +70,7 @@ def build_nest(loops: Sequence[Loop], statements: Sequence[Statement]) -> list[S
         if loop.extent == 0:
             body = levels[depth]
             continue
-        stop = loop.start + loop.extent * loop.step
-        body = [*levels[depth], For(loop.variable, loop.start, stop, loop.step, loop.kind, body)]
+        body = [*levels[depth], For(loop.variable, 0, loop.extent, 1, loop.kind, body, loop.lanes)]
     return body
 
 

@@ -13,7 +13,7 @@
 
 Spaces of buffers: `input`, `output`, `constant` and `status` come with each call, `arena` is scratch memory, and
 `register` is a tile that lives in registers (its indices are constants once unrolled, plus the lane of a vector loop).
-A vector loop runs its at most `lanes` steps as one; its variable is the lane.
+A vector loop runs its steps, at most `lanes`, as one; its variable is the lane.
 """
 
 from __future__ import annotations
@@ -150,6 +150,8 @@ class For:
     step: int
     kind: str
     body: list[Statement]
+    #: of a vector loop: the machine's lanes, of which it uses the first `stop`
+    lanes: int = 0
 
 
 @dataclass

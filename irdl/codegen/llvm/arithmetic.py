@@ -1,0 +1,280 @@
+"""Each elementwise op as LLVM instructions, with NumPy's total meaning: no input makes generated code undefined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from irdl.codegen.llvm.builder import Builder, Kind
+from irdl.codegen.llvm.vector_math import VectorMath
+from irdl.errors import GraphError
+
+#: Ops that call the C library once per lane; the float32 functions end in f.
+LIBRARY = {
+    "sin": "sin",
+    "cos": "cos",
+    "tan": "tan",
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "sinh": "sinh",
+    "cosh": "cosh",
+    "arcsinh": "asinh",
+    "arccosh": "acosh",
+    "arctanh": "atanh",
+    "log2": "log2",
+    "log10": "log10",
+    "log1p": "log1p",
+    "expm1": "expm1",
+    "exp2": "exp2",
+    "cbrt": "cbrt",
+    "arctan2": "atan2",
+    "power": "pow",
+    "fmod": "fmod",
+    "erf": "erf",
+}
+_VECTOR_MATH = ("exp", "log", "tanh", "sigmoid")
+_INTRINSICS = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "roundeven", "sqrt": "sqrt"}
+_COMPARE = {"equal": ("oeq", "eq", "eq"), "not_equal": ("une", "ne", "ne"), "less": ("olt", "slt", "ult"), "less_equal": ("ole", "sle", "ule")}
+_PLAIN = {"add": ("fadd", "add"), "sub": ("fsub", "sub"), "mul": ("fmul", "mul")}
+_BITWISE = {"bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "xor"}
+
+
+def emit_operation(builder: Builder, name: str, kind: Kind, result: Kind, operands: Sequence[str]) -> str:
+    """The name of `name(operands)`; `kind` is the operands' type (of a select, its branches')."""
+    b = builder
+    floating, signed = kind.dtype.kind == "f", kind.dtype.kind == "i"
+    if name in _PLAIN:
+        return b.binary(kind, _PLAIN[name][0 if floating else 1], *operands)
+    if name == "fma":
+        return b.fma(kind, *operands)
+    if name == "div":
+        return b.binary(kind, "fdiv", *operands)
+    if name in _COMPARE:
+        return b.compare(kind, _COMPARE[name][0 if floating else 1 if signed else 2], *operands)
+    if name in _BITWISE:
+        return b.binary(kind, _BITWISE[name], *operands)
+    if name == "select":
+        return b.select(kind, *operands)
+    if name == "invert":
+        return b.binary(kind, "xor", operands[0], kind.constant(True if kind.dtype == np.bool_ else -1))
+    if name == "neg":
+        return b.emit(f"fneg {kind.text} {operands[0]}") if floating else b.binary(kind, "sub", kind.constant(0), operands[0])
+    if name in _VECTOR_MATH or (name == "erf" and kind.dtype == np.float32):
+        return getattr(VectorMath(b, kind), name)(operands[0])
+    if name in _INTRINSICS:
+        return b.intrinsic(kind, _INTRINSICS[name], operands[0])
+    rule = _RULES.get(name)
+    if rule is not None:
+        return rule(b, kind, *operands)
+    if name in LIBRARY and floating:
+        return call_library(b, LIBRARY[name], kind, operands)
+    raise GraphError(f"the LLVM backend has no code for {name} of {kind.dtype}")
+
+
+def call_library(b: Builder, function: str, kind: Kind, operands: Sequence[str]) -> str:
+    """One call per lane of a libm function."""
+    full = function + ("f" if kind.dtype == np.float32 else "")
+    b.declarations.add(f"declare {kind.scalar} @{full}({', '.join([kind.scalar] * len(operands))}) memory(none)")
+    if not kind.lanes:
+        return b.emit(f"call {kind.scalar} @{full}({', '.join(f'{kind.scalar} {x}' for x in operands)})")
+    result = "zeroinitializer"
+    for lane in range(kind.lanes):
+        parts = [b.emit(f"extractelement {kind.text} {x}, i64 {lane}") for x in operands]
+        one = b.emit(f"call {kind.scalar} @{full}({', '.join(f'{kind.scalar} {x}' for x in parts)})")
+        result = b.emit(f"insertelement {kind.text} {result}, {kind.scalar} {one}, i64 {lane}")
+    return result
+
+
+def _absolute(b: Builder, kind: Kind, x: str) -> str:
+    if kind.dtype.kind == "f":
+        return b.intrinsic(kind, "fabs", x)
+    if kind.dtype.kind == "u":
+        return x
+    negative = b.compare(kind, "slt", x, kind.constant(0))
+    return b.select(kind, negative, b.binary(kind, "sub", kind.constant(0), x), x)
+
+
+def _sign(b: Builder, kind: Kind, x: str) -> str:
+    zero, one = kind.constant(0), kind.constant(1)
+    if kind.dtype.kind == "u":
+        return b.select(kind, b.compare(kind, "ne", x, zero), one, zero)
+    if kind.dtype.kind == "i":
+        up = b.select(kind, b.compare(kind, "sgt", x, zero), one, zero)
+        return b.select(kind, b.compare(kind, "slt", x, zero), kind.constant(-1), up)
+    up = b.select(kind, b.compare(kind, "ogt", x, zero), one, zero)
+    signed = b.select(kind, b.compare(kind, "olt", x, zero), kind.constant(-1), up)
+    return b.select(kind, b.compare(kind, "uno", x, zero), x, signed)
+
+
+def _extremum(float_predicate: str, signed: str, unsigned: str) -> Callable[..., str]:
+    def rule(b: Builder, kind: Kind, x: str, y: str) -> str:
+        if kind.dtype.kind != "f":
+            return b.select(kind, b.compare(kind, signed if kind.dtype.kind == "i" else unsigned, x, y), x, y)
+        # The first operand where it wins or is nan; a nan in the second fails the ordered comparison.
+        wins = b.compare(kind, float_predicate, x, y)
+        is_nan = b.compare(kind, "uno", x, kind.constant(0.0))
+        flag = kind.with_dtype(np.bool_)
+        return b.select(kind, b.binary(flag, "or", wins, is_nan), x, y)
+
+    return rule
+
+
+def _integer_division(b: Builder, kind: Kind, x: str, y: str) -> tuple[str, str, str]:
+    """Quotient and remainder towards zero with a divisor made safe, and where the divisor is zero."""
+    flag = kind.with_dtype(np.bool_)
+    is_zero = b.compare(kind, "eq", y, kind.constant(0))
+    unsafe = is_zero
+    if kind.dtype.kind == "i":
+        lowest = b.compare(kind, "eq", x, kind.constant(int(np.iinfo(kind.dtype).min)))
+        overflows = b.binary(flag, "and", lowest, b.compare(kind, "eq", y, kind.constant(-1)))
+        unsafe = b.binary(flag, "or", is_zero, overflows)
+    safe = b.select(kind, unsafe, kind.constant(1), y)
+    letter = "s" if kind.dtype.kind == "i" else "u"
+    return b.binary(kind, letter + "div", x, safe), b.binary(kind, letter + "rem", x, safe), is_zero
+
+
+def _wrong_side(b: Builder, kind: Kind, remainder: str, y: str) -> str:
+    """The remainder is not zero and differs in sign from the divisor."""
+    flag = kind.with_dtype(np.bool_)
+    crossed = b.compare(kind, "slt", b.binary(kind, "xor", remainder, y), kind.constant(0))
+    return b.binary(flag, "and", crossed, b.compare(kind, "ne", remainder, kind.constant(0)))
+
+
+def _floor_divide(b: Builder, kind: Kind, x: str, y: str) -> str:
+    if kind.dtype.kind == "f":
+        return _float_floor_divide(b, kind, x, y)
+    quotient, remainder, is_zero = _integer_division(b, kind, x, y)
+    if kind.dtype.kind == "i":
+        lower = b.binary(kind, "sub", quotient, kind.constant(1))
+        quotient = b.select(kind, _wrong_side(b, kind, remainder, y), lower, quotient)
+    return b.select(kind, is_zero, kind.constant(0), quotient)
+
+
+def _remainder(b: Builder, kind: Kind, x: str, y: str) -> str:
+    if kind.dtype.kind == "f":
+        return _float_remainder(b, kind, x, y)[0]
+    _, remainder, is_zero = _integer_division(b, kind, x, y)
+    if kind.dtype.kind == "i":
+        moved = b.binary(kind, "add", remainder, y)
+        remainder = b.select(kind, _wrong_side(b, kind, remainder, y), moved, remainder)
+    return b.select(kind, is_zero, kind.constant(0), remainder)
+
+
+def _fmod(b: Builder, kind: Kind, x: str, y: str) -> str:
+    if kind.dtype.kind == "f":
+        return call_library(b, "fmod", kind, [x, y])
+    _, remainder, is_zero = _integer_division(b, kind, x, y)
+    return b.select(kind, is_zero, kind.constant(0), remainder)
+
+
+def _float_remainder(b: Builder, kind: Kind, x: str, y: str) -> tuple[str, str]:
+    """NumPy's remainder (the divisor's sign), and C's fmod with where it was moved by the divisor."""
+    flag, zero = kind.with_dtype(np.bool_), kind.constant(0.0)
+    mod = call_library(b, "fmod", kind, [x, y])
+    nonzero = b.compare(kind, "une", mod, zero)
+    differs = b.binary(flag, "xor", b.compare(kind, "olt", y, zero), b.compare(kind, "olt", mod, zero))
+    moved = b.binary(flag, "and", nonzero, differs)
+    moved = b.binary(flag, "and", moved, b.compare(kind, "une", y, zero))
+    result = b.select(kind, moved, b.binary(kind, "fadd", mod, y), mod)
+    return b.select(kind, nonzero, result, b.intrinsic(kind, "copysign", zero, y)), moved
+
+
+def _float_floor_divide(b: Builder, kind: Kind, x: str, y: str) -> str:
+    """As CPython and NumPy: from fmod, so that it agrees with the remainder."""
+    zero, one = kind.constant(0.0), kind.constant(1.0)
+    mod = call_library(b, "fmod", kind, [x, y])
+    _, moved = _float_remainder(b, kind, x, y)
+    quotient = b.binary(kind, "fdiv", b.binary(kind, "fsub", x, mod), y)
+    quotient = b.select(kind, moved, b.binary(kind, "fsub", quotient, one), quotient)
+    floor = b.intrinsic(kind, "floor", quotient)
+    above = b.compare(kind, "ogt", b.binary(kind, "fsub", quotient, floor), kind.constant(0.5))
+    rounded = b.select(kind, above, b.binary(kind, "fadd", floor, one), floor)
+    plain = b.binary(kind, "fdiv", x, y)
+    signed_zero = b.intrinsic(kind, "copysign", zero, plain)
+    result = b.select(kind, b.compare(kind, "oeq", quotient, zero), signed_zero, rounded)
+    return b.select(kind, b.compare(kind, "oeq", y, zero), plain, result)
+
+
+def _shift(op: str) -> Callable[..., str]:
+    def rule(b: Builder, kind: Kind, x: str, y: str) -> str:
+        width = kind.constant(kind.bits)
+        inside = b.compare(kind, "ult", y, width)
+        count = b.select(kind, inside, y, kind.constant(0))
+        if op == "left":
+            return b.select(kind, inside, b.binary(kind, "shl", x, count), kind.constant(0))
+        if kind.dtype.kind == "u":
+            return b.select(kind, inside, b.binary(kind, "lshr", x, count), kind.constant(0))
+        sign = b.binary(kind, "ashr", x, kind.constant(kind.bits - 1))
+        return b.select(kind, inside, b.binary(kind, "ashr", x, count), sign)
+
+    return rule
+
+
+_RULES: dict[str, Callable[..., str]] = {
+    "abs": _absolute,
+    "sign": _sign,
+    "maximum": _extremum("oge", "sge", "uge"),
+    "minimum": _extremum("ole", "sle", "ule"),
+    "floor_divide": _floor_divide,
+    "remainder": _remainder,
+    "fmod": _fmod,
+    "left_shift": _shift("left"),
+    "right_shift": _shift("right"),
+    "copysign": lambda b, kind, x, y: b.intrinsic(kind, "copysign", x, y),
+}
+
+
+def emit_cast(b: Builder, source: Kind, target: Kind, x: str) -> str:
+    """A conversion that is defined for every input."""
+    old, new = source.dtype, target.dtype
+    if old == new:
+        return x
+    if new == np.bool_:
+        return b.compare(source, "une" if old.kind == "f" else "ne", x, source.constant(0))
+    if old == np.bool_:
+        op = "uitofp" if new.kind == "f" else "zext"
+        return b.emit(f"{op} {source.text} {x} to {target.text}")
+    if old.kind == "f" and new.kind == "f":
+        op = "fpext" if new.itemsize > old.itemsize else "fptrunc"
+        return b.emit(f"{op} {source.text} {x} to {target.text}")
+    if new.kind == "f":
+        return b.emit(f"{'sitofp' if old.kind == 'i' else 'uitofp'} {source.text} {x} to {target.text}")
+    if old.kind == "f":
+        return _float_to_integer(b, source, target, x)
+    if new.itemsize < old.itemsize:
+        return b.emit(f"trunc {source.text} {x} to {target.text}")
+    if new.itemsize == old.itemsize:
+        return x
+    return b.emit(f"{'sext' if old.kind == 'i' else 'zext'} {source.text} {x} to {target.text}")
+
+
+def _float_to_integer(b: Builder, source: Kind, target: Kind, x: str) -> str:
+    """Towards zero. What does not fit is what x86's conversion gives, which NumPy shows: the lowest number of the signed
+    type worked in (32 bits for the small dtypes and int32, 64 for the others), cut to the target's width."""
+    new = target.dtype
+    if new == np.uint64:
+        limit = source.constant(2.0**63)
+        high = b.compare(source, "oge", x, limit)
+        low_part = _checked(b, source, target.with_dtype(np.int64), x)
+        high_part = _checked(b, source, target.with_dtype(np.int64), b.binary(source, "fsub", x, limit))
+        wide = target.with_dtype(np.uint64)
+        return b.select(wide, high, b.binary(wide, "xor", high_part, wide.constant(-(2**63))), low_part)
+    worked = np.int64 if new in (np.int64, np.uint32) else np.int32
+    wide = target.with_dtype(worked)
+    return emit_cast(b, wide, target, _checked(b, source, wide, x))
+
+
+def _checked(b: Builder, source: Kind, wide: Kind, x: str) -> str:
+    limit = 2.0 ** (wide.bits - 1)
+    flag = source.with_dtype(np.bool_)
+    # -limit - 1 is no float32 for 32 bits; truncation makes everything above it fit.
+    if source.dtype == np.float64 and wide.bits == 32:
+        low = b.compare(source, "ogt", x, source.constant(-limit - 1))
+    else:
+        low = b.compare(source, "oge", x, source.constant(-limit))
+    fits = b.binary(flag, "and", low, b.compare(source, "olt", x, source.constant(limit)))
+    safe = b.select(source, fits, x, source.constant(0.0))
+    converted = b.emit(f"fptosi {source.text} {safe} to {wide.text}")
+    return b.select(wide, fits, converted, wide.constant(-(2 ** (wide.bits - 1))))

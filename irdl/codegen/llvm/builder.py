@@ -1,0 +1,158 @@
+"""Text of one LLVM function: fresh names, blocks, and one name for each distinct instruction of a block."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+_SCALARS = {
+    "bool": "i1",
+    "int8": "i8",
+    "uint8": "i8",
+    "int16": "i16",
+    "uint16": "i16",
+    "int32": "i32",
+    "uint32": "i32",
+    "int64": "i64",
+    "uint64": "i64",
+    "float32": "float",
+    "float64": "double",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An element dtype and a number of lanes; 0 lanes is a scalar."""
+
+    dtype: np.dtype
+    lanes: int = 0
+
+    @property
+    def scalar(self) -> str:
+        return _SCALARS[self.dtype.name]
+
+    @property
+    def text(self) -> str:
+        return self._vector(self.scalar)
+
+    @property
+    def memory(self) -> str:
+        """The type in memory: a bool is a byte there."""
+        return self._vector("i8" if self.dtype == np.bool_ else self.scalar)
+
+    @property
+    def suffix(self) -> str:
+        """`v16f32`, as intrinsics are named."""
+        bits = 1 if self.dtype == np.bool_ else self.dtype.itemsize * 8
+        element = f"f{bits}" if self.dtype.kind == "f" else f"i{bits}"
+        return f"v{self.lanes}{element}" if self.lanes else element
+
+    @property
+    def bits(self) -> int:
+        return self.dtype.itemsize * 8
+
+    def with_dtype(self, dtype: np.dtype) -> Kind:
+        return Kind(np.dtype(dtype), self.lanes)
+
+    def _vector(self, scalar: str) -> str:
+        return f"<{self.lanes} x {scalar}>" if self.lanes else scalar
+
+    def constant(self, number: float | int | bool) -> str:
+        """A literal operand of this type."""
+        text = scalar_constant(self.dtype, number)
+        return f"splat ({self.scalar} {text})" if self.lanes else text
+
+
+def scalar_constant(dtype: np.dtype, number: float | int | bool) -> str:
+    if dtype.kind == "f":
+        exact = float(dtype.type(number))
+        return f"0x{struct.unpack('<Q', struct.pack('<d', exact))[0]:016X}"
+    if dtype.kind == "b":
+        return "true" if number else "false"
+    return str(int(number))
+
+
+class Builder:
+    """Instructions of one function, in order. `emit` gives equal instructions of one straight line one name."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.allocas: list[str] = []
+        self.declarations: set[str] = set()
+        self.block = "entry"
+        self._names = itertools.count()
+        self._known: dict[str, str] = {}
+
+    def name(self) -> str:
+        return f"%v{next(self._names)}"
+
+    def emit(self, text: str) -> str:
+        """A pure instruction; the name of its result."""
+        found = self._known.get(text)
+        if found is None:
+            found = self.name()
+            self.lines.append(f"  {found} = {text}")
+            self._known[text] = found
+        return found
+
+    def fresh(self, text: str) -> str:
+        """An instruction that must not be shared."""
+        name = self.name()
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def do(self, text: str) -> None:
+        self.lines.append(f"  {text}")
+
+    def label(self) -> str:
+        return f"b{next(self._names)}"
+
+    def start(self, label: str) -> None:
+        self.lines.append(f"{label}:")
+        self.block = label
+
+    def known(self) -> dict[str, str]:
+        """What has a name here; give it back with `restore` where only that still holds."""
+        return dict(self._known)
+
+    def restore(self, known: dict[str, str]) -> None:
+        self._known = known
+
+    def alloca(self, type: str) -> str:
+        name = self.name()
+        self.allocas.append(f"  {name} = alloca {type}, align 64")
+        return name
+
+    def intrinsic(self, kind: Kind, name: str, *operands: str) -> str:
+        """`llvm.name` on operands that all have type `kind`."""
+        full = f"llvm.{name}.{kind.suffix}"
+        self.declarations.add(f"declare {kind.text} @{full}({', '.join([kind.text] * len(operands))})")
+        return self.emit(f"call {kind.text} @{full}({', '.join(f'{kind.text} {x}' for x in operands)})")
+
+    def binary(self, kind: Kind, op: str, x: str, y: str) -> str:
+        return self.emit(f"{op} {kind.text} {x}, {y}")
+
+    def compare(self, kind: Kind, predicate: str, x: str, y: str) -> str:
+        op = "fcmp" if kind.dtype.kind == "f" else "icmp"
+        return self.emit(f"{op} {predicate} {kind.text} {x}, {y}")
+
+    def select(self, kind: Kind, condition: str, x: str, y: str) -> str:
+        flag = Kind(np.dtype(bool), kind.lanes).text
+        return self.emit(f"select {flag} {condition}, {kind.text} {x}, {kind.text} {y}")
+
+    def bitcast(self, source: Kind, target: Kind, x: str) -> str:
+        return self.emit(f"bitcast {source.text} {x} to {target.text}")
+
+    def splat(self, kind: Kind, x: str) -> str:
+        """A scalar in every lane."""
+        one = self.emit(f"insertelement {kind.text} poison, {kind.scalar} {x}, i64 0")
+        return self.emit(f"shufflevector {kind.text} {one}, {kind.text} poison, <{kind.lanes} x i32> zeroinitializer")
+
+    def fma(self, kind: Kind, a: str, b: str, c: str) -> str:
+        return self.intrinsic(kind, "fma", a, b, c)
+
+    def text(self, header: str) -> str:
+        return "\n".join([f"{header} {{", "entry:", *self.allocas, *self.lines, "}"])

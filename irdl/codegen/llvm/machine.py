@@ -1,0 +1,92 @@
+"""LLVM IR text -> machine code for this CPU: one position-independent object, loaded by ORC."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import threading
+from functools import lru_cache
+
+import llvmlite.binding as llvm
+
+from irdl.codegen.llvm.emit import ENTRY
+from irdl.codegen.target import Target
+
+_lock = threading.RLock()
+_count = itertools.count()
+
+
+@lru_cache(maxsize=1)
+def _host() -> tuple[str, str]:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+@lru_cache(maxsize=1)
+def host_target() -> Target:
+    """The scheduler's view of this CPU."""
+    _host()
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return Target(64, 32)
+    if features.get("avx2"):
+        return Target(32, 16)
+    return Target(16, 32 if "aarch64" in llvm.get_default_triple() else 16)
+
+
+def _target_machine() -> llvm.TargetMachine:
+    cpu, features = _host()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(cpu=cpu, features=features, opt=2, reloc="pic", codemodel="small")
+
+
+def _optimised(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+    """The IR is vectors in SSA form already: promoting the stack slots is all it needs."""
+    module = llvm.parse_assembly(text)
+    module.triple = llvm.get_default_triple()
+    module.data_layout = str(machine.target_data)
+    options = llvm.create_pipeline_tuning_options(speed_level=1)
+    builder = llvm.create_pass_builder(machine, options)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_aggressive_dce_pass()
+    passes.run(module, builder)
+    module.verify()
+    return module
+
+
+def compile_object(text: str) -> bytes:
+    """The object file of a module."""
+    with _lock:
+        machine = _target_machine()
+        return machine.emit_object(_optimised(text, machine))
+
+
+def assembly(text: str) -> str:
+    """The assembly of a module, for reading."""
+    with _lock:
+        machine = _target_machine()
+        return machine.emit_assembly(_optimised(text, machine))
+
+
+class LoadedObject:
+    """Machine code in memory; `entry` is the address of its entry point."""
+
+    def __init__(self, image: bytes) -> None:
+        with _lock:
+            self._jit = _jit()
+            name = f"irdl{next(_count)}"
+            library = llvm.JITLibraryBuilder().add_object_img(image).add_current_process().export_symbol(ENTRY)
+            self._tracker = library.link(self._jit, name)
+            self.entry: int = self._tracker[ENTRY]
+        prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+        self.call = prototype(self.entry)
+
+
+@lru_cache(maxsize=1)
+def _jit() -> llvm.LLJIT:
+    _host()
+    return llvm.create_lljit_compiler(_target_machine())

@@ -1,0 +1,253 @@
+"""exp, log, tanh, sigmoid and erf as straight-line vector code, for float32 and float64, scalars included.
+
+Coefficients are minimax fits (Lawson's reweighted least squares, rounded one at a time, lowest order first). Errors over
+all float32 values, and the ranges, are in docs/vector-math.md. Right at inf, nan, zeros and denormals.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from irdl.codegen.llvm.builder import Builder, Kind
+
+LOG2E = 1.4426950408889634
+#: ln 2 in two parts whose sum is exact enough for n * ln 2 (Cody and Waite).
+LN2_32 = (0.693145751953125, 1.428606765330187e-06)
+LN2_64 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)
+
+# Lowest order first.
+EXP_32 = (1.0, 1.0, 0.4999999403953552, 0.16666516661643982, 0.041668280959129333, 0.008369249291718006, 0.001382077462039888)
+EXP_64 = (
+    1.0,
+    1.0,
+    0.5000000000000011,
+    0.16666666666666402,
+    0.04166666666652294,
+    0.008333333333498349,
+    0.00138888889461047,
+    0.00019841269504844065,
+    2.4801490079604057e-05,
+    2.755758171137246e-06,
+    2.7631456997540653e-07,
+    2.5003538741428187e-08,
+)
+#: (exp(r) - 1 - r) / r**2
+EXPM1_32 = (0.4999999701976776, 0.16666541993618011, 0.041667431592941284, 0.008366874419152737, 0.0013871865812689066)
+EXPM1_64 = (
+    0.5,
+    0.16666666666666677,
+    0.04166666666666659,
+    0.008333333333321183,
+    0.0013888888888935796,
+    0.00019841269887713295,
+    2.480158721439366e-05,
+    2.755724223538913e-06,
+    2.755737107183714e-07,
+    2.5109837199562616e-08,
+    2.0884520185972465e-09,
+)
+#: (log(1 + g) - g + g**2 / 2) / g**3 for g in [-0.25, 0.5]
+LOG_32 = (
+    0.3333345055580139,
+    -0.25000104308128357,
+    0.19990819692611694,
+    -0.1664699912071228,
+    0.14478321373462677,
+    -0.13163873553276062,
+    0.10468878597021103,
+    -0.04511205479502678,
+)
+#: in s**2 for s = g / (2 + g)
+LOG_64 = (
+    0.666666666666666,
+    0.4000000000005654,
+    0.2857142855588132,
+    0.22222224289054487,
+    0.18181666374866845,
+    0.15391094444934753,
+    0.1317390741529297,
+    0.13840887380036415,
+)
+#: (tanh(x) / x - 1) / x**2 in x**2 for |x| < 0.6
+TANH_32 = (-0.33333298563957214, 0.13331936299800873, -0.05378471687436104, 0.02079862542450428, -0.005897966679185629)
+
+
+class VectorMath:
+    """The functions for one type; each method takes and gives the name of a value."""
+
+    def __init__(self, builder: Builder, kind: Kind) -> None:
+        self.b, self.k = builder, kind
+        self.double = kind.dtype == np.float64
+        self.int = kind.with_dtype(np.int64 if self.double else np.int32)
+        self.mantissa, self.bias = (52, 1023) if self.double else (23, 127)
+
+    def c(self, number: float) -> str:
+        return self.k.constant(number)
+
+    def add(self, x: str, y: str) -> str:
+        return self.b.binary(self.k, "fadd", x, y)
+
+    def sub(self, x: str, y: str) -> str:
+        return self.b.binary(self.k, "fsub", x, y)
+
+    def mul(self, x: str, y: str) -> str:
+        return self.b.binary(self.k, "fmul", x, y)
+
+    def div(self, x: str, y: str) -> str:
+        return self.b.binary(self.k, "fdiv", x, y)
+
+    def fma(self, a: str, b: str, c: str) -> str:
+        return self.b.fma(self.k, a, b, c)
+
+    def neg(self, x: str) -> str:
+        return self.b.emit(f"fneg {self.k.text} {x}")
+
+    def abs(self, x: str) -> str:
+        return self.b.intrinsic(self.k, "fabs", x)
+
+    def copysign(self, x: str, y: str) -> str:
+        return self.b.intrinsic(self.k, "copysign", x, y)
+
+    def less(self, x: str, y: str) -> str:
+        return self.b.compare(self.k, "olt", x, y)
+
+    def select(self, condition: str, x: str, y: str) -> str:
+        return self.b.select(self.k, condition, x, y)
+
+    def at_most(self, x: str, limit: float) -> str:
+        """min(x, limit); a nan stays."""
+        return self.select(self.b.compare(self.k, "ogt", x, self.c(limit)), self.c(limit), x)
+
+    def at_least(self, x: str, limit: float) -> str:
+        return self.select(self.b.compare(self.k, "olt", x, self.c(limit)), self.c(limit), x)
+
+    def polynomial(self, x: str, coefficients: tuple[float, ...]) -> str:
+        """Horner's rule; coefficients lowest order first."""
+        result = self.c(coefficients[-1])
+        for coefficient in reversed(coefficients[:-1]):
+            result = self.fma(result, x, self.c(coefficient))
+        return result
+
+    def _to_int(self, x: str) -> str:
+        # `freeze` keeps a nan from making the whole result undefined; the caller's arithmetic carries the nan itself.
+        converted = self.b.emit(f"fptosi {self.k.text} {x} to {self.int.text}")
+        return self.b.emit(f"freeze {self.int.text} {converted}")
+
+    def _exponent(self, n: str) -> str:
+        """2**n for an integer vector n in the normal range."""
+        biased = self.b.binary(self.int, "add", n, self.int.constant(self.bias))
+        shifted = self.b.binary(self.int, "shl", biased, self.int.constant(self.mantissa))
+        return self.b.bitcast(self.int, self.k, shifted)
+
+    def scale(self, x: str, n: str) -> str:
+        """x * 2**n for integral n, right where the result overflows or is denormal."""
+        whole = self._to_int(n)
+        half = self.b.binary(self.int, "ashr", whole, self.int.constant(1))
+        rest = self.b.binary(self.int, "sub", whole, half)
+        return self.mul(self.mul(x, self._exponent(half)), self._exponent(rest))
+
+    def reduce(self, x: str) -> tuple[str, str]:
+        """n = round(x / ln 2) and r = x - n ln 2."""
+        n = self.b.intrinsic(self.k, "roundeven", self.mul(x, self.c(LOG2E)))
+        high, low = LN2_64 if self.double else LN2_32
+        r = self.fma(n, self.c(-high), x)
+        return n, self.fma(n, self.c(-low), r)
+
+    def exp(self, x: str) -> str:
+        x = self.at_least(self.at_most(x, 710.0 if self.double else 89.0), -746.0 if self.double else -104.5)
+        n, r = self.reduce(x)
+        return self.scale(self.polynomial(r, EXP_64 if self.double else EXP_32), n)
+
+    def _expm1_reduced(self, r: str) -> str:
+        q = self.polynomial(r, EXPM1_64 if self.double else EXPM1_32)
+        return self.fma(self.mul(r, r), q, r)
+
+    def tanh(self, x: str) -> str:
+        return self._tanh64(x) if self.double else self._tanh32(x)
+
+    def _tanh32(self, x: str) -> str:
+        """|x| < 0.6: an odd polynomial; else 1 - 2 / (exp(2|x|) + 1)."""
+        size = self.abs(x)
+        capped = self.at_most(size, 9.1)
+        n, r = self.reduce(self.add(capped, capped))
+        power = self.mul(self.polynomial(r, EXP_32), self._exponent(self._to_int(n)))
+        large = self.sub(self.c(1.0), self.div(self.c(2.0), self.add(power, self.c(1.0))))
+        square = self.mul(x, x)
+        small = self.fma(self.mul(square, self.polynomial(square, TANH_32)), size, size)
+        return self.copysign(self.select(self.less(size, self.c(0.6)), small, large), x)
+
+    def _tanh64(self, x: str) -> str:
+        """With exp(2|x|) = 2^n (1 + s): (2^n s + (2^n - 1)) / (2^n s + (2^n + 1))."""
+        size = self.at_most(self.abs(x), 20.0)
+        n, r = self.reduce(self.add(size, size))
+        s = self._expm1_reduced(r)
+        power = self._exponent(self._to_int(n))
+        top = self.fma(power, s, self.sub(power, self.c(1.0)))
+        return self.copysign(self.div(top, self.add(top, self.c(2.0))), x)
+
+    def sigmoid(self, x: str) -> str:
+        """With exp(-x) = 2^m (1 + s): 2^-m / ((1 + 2^-m) + s), the small addends first; denormal results come out right."""
+        y = self.at_least(self.at_most(x, 60.0 if self.double else 40.0), -746.0 if self.double else -104.5)
+        n = self.b.intrinsic(self.k, "roundeven", self.mul(y, self.c(LOG2E)))
+        high, low = LN2_64 if self.double else LN2_32
+        r = self.fma(n, self.c(low), self.fma(n, self.c(high), self.neg(y)))
+        s = self._expm1_reduced(r)
+        power = self.scale(self.c(1.0), n)
+        larger = self.at_least(power, 1.0)
+        smaller = self.at_most(power, 1.0)
+        return self.div(power, self.add(larger, self.add(smaller, s)))
+
+    def log(self, x: str) -> str:
+        tiny = float(np.finfo(self.k.dtype).tiny)
+        is_tiny = self.less(x, self.c(tiny))
+        up = 54 if self.double else 25
+        scaled = self.select(is_tiny, self.mul(x, self.c(2.0**up)), x)
+        bits = self.b.bitcast(self.k, self.int, scaled)
+        anchor = int(np.array(0.75, self.k.dtype).view(self.int.dtype))
+        e = self.b.binary(self.int, "sub", bits, self.int.constant(anchor))
+        e = self.b.binary(self.int, "ashr", e, self.int.constant(self.mantissa))
+        shifted = self.b.binary(self.int, "shl", e, self.int.constant(self.mantissa))
+        m = self.b.bitcast(self.int, self.k, self.b.binary(self.int, "sub", bits, shifted))
+        exponent = self.b.emit(f"sitofp {self.int.text} {e} to {self.k.text}")
+        exponent = self.select(is_tiny, self.sub(exponent, self.c(float(up))), exponent)
+        g = self.sub(m, self.c(1.0))
+        y = self._log64(g, exponent) if self.double else self._log32(g, exponent)
+        infinity = self.c(float("inf"))
+        y = self.select(self.b.compare(self.k, "oeq", x, infinity), infinity, y)
+        y = self.select(self.b.compare(self.k, "oeq", x, self.c(0.0)), self.c(float("-inf")), y)
+        # Negative or nan.
+        return self.select(self.b.compare(self.k, "ult", x, self.c(0.0)), self.c(float("nan")), y)
+
+    def _log32(self, g: str, e: str) -> str:
+        p = self.polynomial(g, LOG_32)
+        q = self.mul(self.mul(g, g), self.fma(g, p, self.c(-0.5)))
+        q = self.fma(e, self.c(-2.12194440e-4), q)
+        return self.fma(e, self.c(0.693359375), self.add(g, q))
+
+    def _log64(self, g: str, e: str) -> str:
+        s = self.div(g, self.add(g, self.c(2.0)))
+        z = self.mul(s, s)
+        rest = self.mul(self.polynomial(z, LOG_64), z)
+        half = self.mul(self.mul(g, g), self.c(0.5))
+        w = self.fma(s, self.add(half, rest), self.mul(e, self.c(LN2_64[1])))
+        return self.fma(e, self.c(LN2_64[0]), self.sub(g, self.sub(half, w)))
+
+    def erf(self, x: str) -> str:
+        """float32 only: two polynomials after N. Juffa's scheme, 1 - exp(p(|x|)) and x + x q(x**2)."""
+        size = self.abs(x)
+        capped = self.at_most(size, 4.0)
+        square, capped_square = self.mul(x, x), self.mul(capped, capped)
+        r = self.fma(self.c(-1.72853470e-5), capped, self.c(3.83197126e-4))
+        u = self.fma(self.c(-3.88396438e-3), capped, self.c(2.42546219e-2))
+        r = self.fma(r, capped_square, u)
+        for coefficient in (-1.06777877e-1, -6.34846687e-1, -1.28717512e-1):
+            r = self.fma(r, capped, self.c(coefficient))
+        r = self.fma(r, capped, self.neg(capped))
+        n, rest = self.reduce(r)
+        large = self.sub(self.c(1.0), self.scale(self.polynomial(rest, EXP_32), n))
+        q = self.c(-5.96761703e-4)
+        for coefficient in (4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1):
+            q = self.fma(q, square, self.c(coefficient))
+        small = self.fma(q, x, x)
+        is_large = self.b.compare(self.k, "ogt", size, self.c(0.927734375))
+        return self.select(is_large, self.copysign(large, x), small)

@@ -1,0 +1,34 @@
+"""irdl: a compiler for models written in NumPy."""
+
+from irdl import errors, ops
+from irdl.ir.graph import Graph
+from irdl.ir.parser import parse
+from irdl.runtime.compiled import Compiled
+from irdl.runtime.jit import compile, jit, trace
+from irdl.trace import protocol as _protocol
+from irdl.trace.control import cond, scan, while_loop
+from irdl.transforms.api import grad, jvp, value_and_grad, vjp, vmap
+from irdl.transforms.custom import custom_vjp, stop_gradient
+
+__version__ = "0.1.0"
+__all__ = [
+    "Compiled",
+    "Graph",
+    "compile",
+    "cond",
+    "custom_vjp",
+    "errors",
+    "grad",
+    "jit",
+    "jvp",
+    "ops",
+    "parse",
+    "scan",
+    "stop_gradient",
+    "trace",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+    "while_loop",
+]
+del _protocol

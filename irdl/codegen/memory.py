@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from irdl.ir.program import Buffer, For, Load, Program, Statement, Store, While, expressions, nested, subexpressions
+from irdl.ir.program import Buffer, For, Kernel, Load, Program, Statement, Store, While, expressions, nested, subexpressions, walk
 
 ALIGNMENT = 64
 
@@ -21,13 +21,19 @@ def plan_memory(program: Program, scopes: dict[Buffer, tuple[Statement, ...]]) -
     touches: list[tuple[Buffer, int, tuple[Statement, ...]]] = []
     clock = 0
 
+    def touch(statement: Statement, time: int, path: tuple[Statement, ...]) -> None:
+        touches.extend((buffer, time, path) for buffer in _touched(statement) if buffer.space == "arena")
+
     def visit(body: Sequence[Statement], path: tuple[Statement, ...]) -> None:
         nonlocal clock
         for statement in body:
             clock += 1
-            for buffer in _touched(statement):
-                if buffer.space == "arena":
-                    touches.append((buffer, clock, path))
+            if isinstance(statement, Kernel):
+                # One moment: a kernel's loops read and write in any order.
+                for inner_statement in walk(statement.body):
+                    touch(inner_statement, clock, path)
+                continue
+            touch(statement, clock, path)
             inner = (*path, statement) if isinstance(statement, (For, While)) and id(statement) in loops else path
             start = clock
             for part in nested(statement):
@@ -35,8 +41,7 @@ def plan_memory(program: Program, scopes: dict[Buffer, tuple[Statement, ...]]) -
             clock += 1
             if isinstance(statement, While):
                 # The condition is read after `before` has run.
-                for buffer in _touched(statement):
-                    touches.append((buffer, clock, inner))
+                touch(statement, clock, inner)
             if inner is not path:
                 entered[id(statement)] = [start, clock]
 

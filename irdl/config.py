@@ -1,0 +1,25 @@
+"""One table of flags. Each is read from the environment when it is asked for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Flag:
+    name: str
+    default: str
+    meaning: str
+
+    @property
+    def value(self) -> str:
+        return os.environ.get(self.name, self.default)
+
+
+LOG = Flag("IRDL_LOG", "", "`compile` prints every compilation and its reason")
+DISABLE_PASSES = Flag("IRDL_DISABLE_PASSES", "", "names of optional passes to leave out, comma-separated")
+CACHE_SIZE = Flag("IRDL_CACHE_SIZE", "128", "compiled signatures that each jitted function keeps")
+VERIFY = Flag("IRDL_VERIFY", "0", "1 verifies the graph after every pass")
+
+FLAGS = (LOG, DISABLE_PASSES, CACHE_SIZE, VERIFY)

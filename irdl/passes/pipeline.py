@@ -1,0 +1,47 @@
+"""The course of a graph: the passes in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from irdl import config
+from irdl.errors import GraphError
+from irdl.ir.graph import Graph
+from irdl.ir.verify import verify
+from irdl.passes.fuse import fuse
+
+
+@dataclass(frozen=True)
+class Pass:
+    """`required` passes prepare what the code generator needs; the others only make the code better."""
+
+    name: str
+    run: Callable[[Graph], Graph]
+    required: bool = False
+
+
+PIPELINE: tuple[Pass, ...] = (
+    Pass("fuse", fuse, required=True),
+)
+
+
+def optimise(graph: Graph, disable: Collection[str] = ()) -> list[tuple[str, Graph]]:
+    """Run the pipeline; the graph after each pass, by name.
+
+    Raises:
+        GraphError: `disable` names a pass that does not exist or is required.
+    """
+    disabled = {*disable, *(name for name in config.DISABLE_PASSES.value.split(",") if name)}
+    optional = {item.name for item in PIPELINE if not item.required}
+    if disabled - optional:
+        raise GraphError(f"cannot disable {', '.join(sorted(disabled - optional))}: the optional passes are {', '.join(sorted(optional))}")
+    stages: list[tuple[str, Graph]] = []
+    for item in PIPELINE:
+        if item.name in disabled:
+            continue
+        graph = item.run(graph)
+        if config.VERIFY.value == "1":
+            verify(graph)
+        stages.append((item.name, graph))
+    return stages

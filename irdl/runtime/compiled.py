@@ -1,0 +1,254 @@
+"""`Compiled`: one function compiled for one signature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import DonationError, TraceError
+from irdl.ir.graph import Graph
+from irdl.ir.program import Program
+from irdl.runtime.executable import Executable
+from irdl.trace import tree
+from irdl.trace.box import ARRAY, PYTHON, SCALAR
+from irdl.trace.program import TracedFunction, trace_function
+from irdl.trace.static import with_static
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compile; see `jit`."""
+
+    static_argnums: tuple[int, ...] = ()
+    static_argnames: tuple[str, ...] = ()
+    donate_argnums: tuple[int, ...] = ()
+    donate_argnames: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a call needs besides its arguments and results."""
+
+    arena: int
+    constants: int
+
+
+@dataclass
+class Call:
+    """A call taken apart: its traced leaves, their structure, the static arguments and the donated leaves."""
+
+    leaves: list[Any]
+    structure: Any
+    static: tuple[tuple[Any, Any], ...]
+    donated: tuple[int, ...]
+
+    def signature(self) -> tuple:
+        """What a compiled version is chosen by."""
+        return (self.structure, self.static, tuple(_leaf_signature(leaf) for leaf in self.leaves))
+
+
+def _leaf_signature(leaf: Any) -> tuple:
+    if isinstance(leaf, np.ndarray):
+        layout = None if leaf.flags.c_contiguous else leaf.strides
+        return (ARRAY, leaf.dtype, leaf.shape, layout, leaf.flags.writeable)
+    if isinstance(leaf, np.generic):
+        return (SCALAR, leaf.dtype)
+    return (PYTHON, type(leaf))
+
+
+def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], how: Options) -> Call:
+    """Split a call into traced leaves and static arguments.
+
+    Raises:
+        TraceError: an argument is neither array-like nor static, or a static one cannot be hashed.
+    """
+    static: list[tuple[Any, Any]] = []
+    traced_arguments: list[Any] = []
+    donated: list[int] = []
+    count = 0
+    places = {place % len(arguments) if arguments else place for place in how.static_argnums}
+    donated_places = {place % len(arguments) if arguments else place for place in how.donate_argnums}
+    for place, argument in enumerate(arguments):
+        if place in places:
+            static.append((place, argument))
+            traced_arguments.append(None)
+            continue
+        size = len(tree.flatten(argument)[0])
+        if place in donated_places:
+            donated += range(count, count + size)
+        count += size
+        traced_arguments.append(argument)
+    traced_options: dict[str, Any] = {}
+    for name in sorted(options):
+        if name in how.static_argnames:
+            static.append((name, options[name]))
+            continue
+        size = len(tree.flatten(options[name])[0])
+        if name in how.donate_argnames:
+            donated += range(count, count + size)
+        count += size
+        traced_options[name] = options[name]
+    try:
+        hash(tuple(static))
+    except TypeError as error:
+        raise TraceError(f"a static argument must be hashable: {error}") from None
+    leaves, structure = tree.flatten((tuple(traced_arguments), traced_options))
+    for place, leaf in enumerate(leaves):
+        if tree.leaf_kind(leaf) is None:
+            path = tree.paths((tuple(traced_arguments), traced_options))[place]
+            raise TraceError(f"argument {path} is a {type(leaf).__name__}, not an array or a number: list it in static_argnums")
+    return Call(leaves, structure, tuple(static), tuple(donated))
+
+
+class Compiled:
+    """A function compiled ahead of time for one signature. Call it with arguments of that signature.
+
+    Attributes:
+        graph: what was traced.
+        stages: `(name, Graph or Program)` after each step.
+    """
+
+    def __init__(self, traced: TracedFunction, call: Call, options: Options, name: str) -> None:
+        self._traced = traced
+        self._options = options
+        self._signature = call.signature()
+        self._executable = Executable(traced.graph, call.donated, options.disable)
+        self._results = len(traced.kinds)
+        self.name = name
+
+    @property
+    def graph(self) -> Graph:
+        return self._traced.graph
+
+    @property
+    def stages(self) -> list[tuple[str, Any]]:
+        return self._executable.stages
+
+    @property
+    def program(self) -> Program:
+        return self._executable.program
+
+    @property
+    def llvm_ir(self) -> str:
+        return self._executable.llvm_ir
+
+    @property
+    def asm(self) -> str:
+        return self._executable.asm
+
+    @property
+    def memory(self) -> Memory:
+        program = self._executable.program
+        return Memory(program.arena_bytes, sum(buffer.nbytes for buffer, _ in program.constants))
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Run.
+
+        Raises:
+            TraceError: the arguments are not of the signature compiled for.
+            IndexError: an index was out of range.
+            DonationError: a donated argument cannot be written or overlaps another.
+        """
+        call = take_apart(arguments, options, self._options)
+        if call.signature() != self._signature:
+            raise TraceError(f"{self.name} was compiled for other arguments: {explain(self._signature, call.signature())}")
+        if not self.holds():
+            raise TraceError(f"{self.name} reads captured values that have changed since it was compiled: compile it again")
+        return self.run(call)
+
+    def holds(self) -> bool:
+        """True while what the trace took for granted about captured state is so."""
+        for read, item in self._traced.guards:
+            try:
+                if read() is not item and not _equal_plain(read(), item):
+                    return False
+            except (KeyError, AttributeError, IndexError, ValueError):
+                return False
+        for captured in self._traced.captured:
+            try:
+                array = captured.read()
+            except (KeyError, AttributeError, IndexError, ValueError):
+                return False
+            type_ = captured.value.type
+            if type(array) is not np.ndarray or array.dtype != type_.dtype or array.shape != type_.shape:
+                return False
+        return True
+
+    def run(self, call: Call) -> Any:
+        """Run a call that is known to fit."""
+        traced = self._traced
+        captured = [item.read() for item in traced.captured]
+        inputs = [*(np.asarray(leaf) for leaf in call.leaves), *captured]
+        if call.donated:
+            _check_donations(inputs, self._executable.donations)
+        if traced.stored:
+            _check_stores(inputs, traced.stored)
+        results = self._executable(inputs)
+        for place, result in zip(traced.stored, results[self._results :], strict=False):
+            np.copyto(inputs[place], result)
+        for item, result in zip(traced.rebound, results[self._results + len(traced.stored) :], strict=True):
+            item.write(result if item.item.kind == ARRAY else result[()])
+        leaves = [as_kind(result, kind) for result, kind in zip(results, traced.kinds, strict=False)]
+        return tree.unflatten(traced.structure, leaves)
+
+
+def as_kind(result: np.ndarray, kind: str) -> Any:
+    """An array result as NumPy code would have returned it."""
+    if kind == ARRAY:
+        return result
+    return result[()] if kind == SCALAR else result.item()
+
+
+def _equal_plain(a: Any, b: Any) -> bool:
+    return isinstance(a, (bool, int, float, str, bytes)) and type(a) is type(b) and a == b
+
+
+def _check_donations(inputs: Sequence[np.ndarray], donations: Mapping[int, int]) -> None:
+    for place in donations.values():
+        array = inputs[place]
+        if not array.flags.writeable or not array.flags.c_contiguous:
+            raise DonationError(f"donated argument {place} is {'read-only' if not array.flags.writeable else 'not contiguous'}")
+        for other, candidate in enumerate(inputs):
+            if other != place and np.may_share_memory(array, candidate):
+                raise DonationError(f"donated argument {place} shares its memory with argument {other}: pass a copy")
+
+
+def _check_stores(inputs: Sequence[np.ndarray], stored: Sequence[int]) -> None:
+    for place in stored:
+        for other, candidate in enumerate(inputs):
+            if other != place and np.may_share_memory(inputs[place], candidate):
+                raise TraceError(
+                    f"the function stores into input {place}, which shares its memory with input {other}: pass a copy of one"
+                )
+
+
+def explain(old: tuple, new: tuple) -> str:
+    """In what two signatures differ."""
+    if old[0] != new[0]:
+        return f"the structure was {old[0]} and is {new[0]}"
+    if old[1] != new[1]:
+        return f"static arguments were {old[1]} and are {new[1]}"
+    for place, (a, b) in enumerate(zip(old[2], new[2], strict=True)):
+        if a != b:
+            return f"leaf {place} was {_show(a)} and is {_show(b)}"
+    return "nothing"
+
+
+def _show(signature: tuple) -> str:
+    return " ".join(str(part) for part in signature if part is not None)
+
+
+def compile_call(function: Callable[..., Any], call: Call, options: Options, name: str) -> Compiled:
+    """Trace and compile one call."""
+    static = dict(call.static)
+    positions = [place for place in static if isinstance(place, int)]
+    arguments, keywords = tree.unflatten(call.structure, call.leaves)
+    if not static:
+        return Compiled(trace_function(function, arguments, keywords, name), call, options, name)
+    bound = with_static(function, static, len(arguments), positions)
+    dynamic = [a for place, a in enumerate(arguments) if place not in static]
+    return Compiled(trace_function(bound, dynamic, keywords, name), call, options, name)

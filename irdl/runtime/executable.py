@@ -1,0 +1,110 @@
+"""A program as machine code that runs on arrays: flat inputs in, flat outputs out."""
+
+from __future__ import annotations
+
+import ctypes
+from collections import deque
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from irdl.codegen.llvm.emit import emit_program
+from irdl.codegen.llvm.machine import LoadedObject, assembly, compile_object, host_target
+from irdl.codegen.lower import lower
+from irdl.codegen.place import can_overwrite
+from irdl.ir.graph import Graph
+from irdl.ir.program import Program
+from irdl.passes.pipeline import optimise
+
+_ALIGNMENT = 64
+#: Arenas kept for reuse, per executable; calls beyond that many at once allocate and free their own.
+_KEPT_ARENAS = 4
+
+
+class Executable:
+    """A compiled graph.
+
+    Args:
+        graph: what to compile.
+        donated: positions of inputs whose memory results may take.
+        disable: optional passes to leave out.
+    """
+
+    def __init__(self, graph: Graph, donated: Collection[int] = (), disable: Collection[str] = ()) -> None:
+        self.graph = graph
+        self.stages: list[tuple[str, Any]] = [("trace", graph), *optimise(graph, disable)]
+        final: Graph = self.stages[-1][1]
+        self.program: Program = lower(final, host_target())
+        self.stages.append(("program", self.program))
+        #: output position -> donated input position, and whether the code itself works in place
+        self.donations = _match_donations(graph, donated)
+        self.in_place = {
+            out: place for out, place in self.donations.items() if can_overwrite(final, final.inputs[place], final.outputs[out])
+        }
+        pairs = [(self.program.inputs[place], self.program.outputs[out]) for out, place in self.in_place.items()]
+        self.llvm_ir = emit_program(self.program, pairs)
+        self._code = LoadedObject(compile_object(self.llvm_ir))
+        self._constants = [np.ascontiguousarray(array) for _, array in self.program.constants]
+        self._types = [(value.shape, value.dtype) for value in graph.outputs]
+        self._arenas: deque[tuple[np.ndarray, int]] = deque()
+
+    @property
+    def asm(self) -> str:
+        """The machine code as assembly text."""
+        return assembly(self.llvm_ir)
+
+    def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run on arrays of the graph's input types.
+
+        Raises:
+            IndexError: an index was out of range; the message names the axis and the user's line.
+        """
+        arrays = [np.require(a, requirements=("C", "A")) for a in inputs]
+        outputs = []
+        for place, (shape, dtype) in enumerate(self._types):
+            outputs.append(arrays[self.in_place[place]] if place in self.in_place else np.empty(shape, dtype))
+        addresses = [a.ctypes.data for a in arrays]
+        addresses += [a.ctypes.data for a in outputs]
+        addresses += [a.ctypes.data for a in self._constants]
+        table = (ctypes.c_void_p * len(addresses))(*addresses)
+        status = (ctypes.c_int64 * 3)()
+        arena = self._take_arena()
+        try:
+            self._code.call(table, arena[1], status)
+        finally:
+            self._give_arena(arena)
+        if status[0]:
+            axis, extent, where = self.program.checks[status[2]]
+            at = f" (at {where})" if where else ""
+            raise IndexError(f"index {status[1]} is out of bounds for axis {axis} with size {extent}{at}")
+        for out, place in self.donations.items():
+            if out not in self.in_place:
+                np.copyto(inputs[place], outputs[out])
+                outputs[out] = inputs[place]
+        return outputs
+
+    def _take_arena(self) -> tuple[np.ndarray, int]:
+        try:
+            return self._arenas.pop()
+        except IndexError:
+            memory = np.empty(self.program.arena_bytes + _ALIGNMENT, np.uint8)
+            start = memory.ctypes.data
+            return memory, -(-start // _ALIGNMENT) * _ALIGNMENT
+
+    def _give_arena(self, arena: tuple[np.ndarray, int]) -> None:
+        if len(self._arenas) < _KEPT_ARENAS:
+            self._arenas.append(arena)
+
+
+def _match_donations(graph: Graph, donated: Collection[int]) -> dict[int, int]:
+    """Each output takes the first donated input of its type that is still free."""
+    free = list(donated)
+    matched: dict[int, int] = {}
+    for out, value in enumerate(graph.outputs):
+        for place in free:
+            if graph.inputs[place].type == value.type:
+                matched[out] = place
+                free.remove(place)
+                break
+    return matched

@@ -1,0 +1,182 @@
+"""`jit`, `compile` and `trace`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from irdl import config
+from irdl.errors import TraceError
+from irdl.ir.graph import Graph
+from irdl.runtime.compiled import Compiled, Options, compile_call, explain, take_apart
+from irdl.runtime.executable import Executable
+from irdl.trace import tree
+from irdl.trace.box import is_box
+from irdl.trace.program import trace_function
+
+
+def _tuple(item: Any) -> tuple:
+    return (item,) if isinstance(item, (int, str)) else tuple(item)
+
+
+def _options(
+    backend: str,
+    static_argnums: int | Sequence[int],
+    static_argnames: str | Sequence[str],
+    donate_argnums: int | Sequence[int],
+    donate_argnames: str | Sequence[str],
+    disable_passes: Sequence[str],
+) -> Options:
+    if backend != "cpu":
+        raise ValueError(f"there is no backend {backend!r}; irdl has 'cpu'")
+    return Options(
+        _tuple(static_argnums), _tuple(static_argnames), _tuple(donate_argnums), _tuple(donate_argnames), _tuple(disable_passes)
+    )
+
+
+class Jit:
+    """A function that is compiled at its first call with each signature. Binds as a method."""
+
+    def __init__(self, function: Callable[..., Any], options: Options) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._options = options
+        self._name = getattr(function, "__name__", type(function).__name__)
+        self._cache: OrderedDict[tuple, list[Compiled]] = OrderedDict()
+        self._lock = threading.RLock()
+        self._last: tuple | None = None
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        bound = self._bound_to(instance)
+        return bound
+
+    def _bound_to(self, instance: Any) -> Jit:
+        key = f"_irdl_jit_{id(self)}"
+        made = instance.__dict__.get(key)
+        if made is None:
+            made = Jit(self._function.__get__(instance), self._options)
+            object.__setattr__(instance, key, made)
+        return made
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        leaves, _ = tree.flatten((arguments, options))
+        if any(is_box(leaf) for leaf in leaves):
+            return self._function(*arguments, **options)
+        call = take_apart(arguments, options, self._options)
+        signature = call.signature()
+        compiled = self._find(signature)
+        if compiled is None:
+            with self._lock:
+                compiled = self._find(signature)
+                if compiled is None:
+                    compiled = self._compile(call, signature)
+        return compiled.run(call)
+
+    def _find(self, signature: tuple) -> Compiled | None:
+        for compiled in self._cache.get(signature, ()):
+            if compiled.holds():
+                return compiled
+        return None
+
+    def _compile(self, call: Any, signature: tuple) -> Compiled:
+        start = time.perf_counter()
+        compiled = compile_call(self._function, call, self._options, self._name)
+        if "compile" in config.LOG.value:
+            reason = "first call"
+            if signature in self._cache:
+                reason = "captured values changed"
+            elif self._last is not None:
+                reason = explain(self._last, signature)
+            print(f"irdl: compiled {self._name} in {time.perf_counter() - start:.2f} s: {reason}", file=sys.stderr)
+        self._last = signature
+        # Versions whose captured values changed are kept beside the new one, the latest few.
+        self._cache[signature] = [compiled, *self._cache.get(signature, [])][:4]
+        self._cache.move_to_end(signature)
+        while len(self._cache) > max(1, int(config.CACHE_SIZE.value)):
+            self._cache.popitem(last=False)
+        return compiled
+
+    def cache_size(self) -> int:
+        """How many signatures are compiled now."""
+        return len(self._cache)
+
+
+def jit(
+    f: Callable[..., Any] | None = None,
+    *,
+    backend: str = "cpu",
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate_argnums: int | Sequence[int] = (),
+    donate_argnames: str | Sequence[str] = (),
+    disable_passes: Sequence[str] = (),
+) -> Any:
+    """`f`, compiled to native code at its first call with each signature (structure, dtypes, shapes).
+
+    Args:
+        f: NumPy code. Array and number arguments are traced; captured arrays are read at each call.
+        backend: "cpu".
+        static_argnums, static_argnames: arguments used as they are; one version is compiled per value.
+        donate_argnums, donate_argnames: arguments whose memory results of the same type take: those results are the
+            donated arrays themselves.
+        disable_passes: optional passes to leave out.
+
+    Raises (when called):
+        TraceError: the code cannot be traced; the message names the line and what to write instead.
+        IndexError: an index was out of range at run time.
+        DonationError: a donated argument is read-only, not contiguous, or shares memory with another.
+    """
+    options = _options(backend, static_argnums, static_argnames, donate_argnums, donate_argnames, disable_passes)
+    if f is None:
+        return lambda function: Jit(function, options)
+    return Jit(f, options)
+
+
+def compile(
+    f: Callable[..., Any] | Graph,
+    *,
+    backend: str = "cpu",
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate_argnums: int | Sequence[int] = (),
+    donate_argnames: str | Sequence[str] = (),
+    disable_passes: Sequence[str] = (),
+) -> Callable[..., Any]:
+    """Ahead of time: `compile(f)(*args, **kwargs)` is a `Compiled` for that signature; `compile(graph)()` an `Executable`.
+
+    Options and errors are those of `jit`.
+    """
+    options = _options(backend, static_argnums, static_argnames, donate_argnums, donate_argnames, disable_passes)
+    if isinstance(f, Graph):
+        return lambda: Executable(f, disable=options.disable)
+
+    def compile_for(*arguments: Any, **keywords: Any) -> Compiled:
+        function = f._function if isinstance(f, Jit) else f
+        name = getattr(function, "__name__", type(function).__name__)
+        return compile_call(function, take_apart(arguments, keywords, options), options, name)
+
+    return compile_for
+
+
+def trace(f: Callable[..., Any]) -> Callable[..., Graph]:
+    """`trace(f)(*args, **kwargs)` is the graph of that call, simplified; `print` shows it.
+
+    Raises:
+        TraceError: the code cannot be traced.
+    """
+
+    def traced(*arguments: Any, **options: Any) -> Graph:
+        function = f._function if isinstance(f, Jit) else f
+        for leaf in tree.flatten((arguments, options))[0]:
+            if is_box(leaf):
+                raise TraceError("irdl.trace takes arrays, not traced ones")
+        return trace_function(function, arguments, options).graph
+
+    return traced

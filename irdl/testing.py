@@ -1,0 +1,152 @@
+"""Checks for users and for irdl's own tests: compiled against eager NumPy, gradients against finite differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from irdl.ir.types import is_float
+from irdl.runtime.jit import jit
+from irdl.trace import tree
+from irdl.transforms.api import value_and_grad
+
+#: The compiled result may be this many times as far from a float64 run as eager NumPy is, plus `ULPS`.
+FACTOR = 4.0
+ULPS = 16.0
+
+
+def assert_close(
+    actual: Any, expected: Any, reference: Any = None, ulps: float = ULPS, factor: float = FACTOR, magnitude: Any = None
+) -> None:
+    """Trees of arrays are equal in structure, kind, dtype and shape, and close in value.
+
+    An element of `actual` may be `factor` times as far from `reference` (a run in float64; without one: `expected`)
+    as `expected` is anywhere in its array, plus `ulps` units in the last place of itself, or of its place in `magnitude`
+    (how large the terms of a sum are) where that is given.
+
+    Raises:
+        AssertionError: naming the leaf, the worst element and both errors.
+    """
+    left, left_structure = tree.flatten(actual)
+    right, right_structure = tree.flatten(expected)
+    assert left_structure == right_structure, f"the structure is {left_structure}, not {right_structure}"
+    exact = tree.flatten(reference)[0] if reference is not None else right
+    sizes = tree.flatten(magnitude)[0] if magnitude is not None else [None] * len(right)
+    for x, y, z, size, path in zip(left, right, exact, sizes, tree.paths(expected), strict=True):
+        _assert_leaf(x, y, z, size, path or "the result", ulps, factor)
+
+
+def _assert_leaf(x: Any, y: Any, z: Any, size: Any, name: str, ulps: float, factor: float) -> None:
+    assert tree.leaf_kind(x) == tree.leaf_kind(y), f"{name} is a {type(x).__name__}, not a {type(y).__name__}"
+    if isinstance(y, (bool, int, float)):
+        assert type(x) is type(y), f"{name} is a {type(x).__name__}, not a {type(y).__name__}"
+    a, b, c = np.asarray(x), np.asarray(y), np.asarray(z)
+    assert a.dtype == b.dtype, f"{name} has dtype {a.dtype}, not {b.dtype}"
+    assert a.shape == b.shape, f"{name} has shape {a.shape}, not {b.shape}"
+    if a.dtype.kind != "f":
+        assert np.array_equal(a, b), f"{name} differs: {_worst(a != b, a, b)}"
+        return
+    if not a.size:
+        return
+    with np.errstate(all="ignore"):
+        special = ~np.isfinite(b)
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        assert same[special].all(), f"{name} differs where it is not finite: {_worst(special & ~same, a, b)}"
+        wide_a, wide_b, wide_c = (np.where(special, 0.0, v.astype(np.float64)) for v in (a, b, c))
+        own = np.abs(wide_b - wide_c)
+        own = np.where(np.isfinite(own), own, 0.0)
+        scale = np.maximum(np.abs(wide_b), 1e-3 * np.abs(wide_b).max(initial=0.0))
+        if size is not None:
+            scale = np.maximum(scale, np.abs(np.asarray(size, np.float64)))
+        allowed = factor * own.max(initial=0.0) + ulps * np.finfo(a.dtype).eps * scale + np.finfo(a.dtype).tiny
+        error = np.where(special | same, 0.0, np.abs(wide_a - wide_b))
+        bad = ~(error <= allowed)
+        assert not bad.any(), f"{name}: {_worst(bad, a, b)}, allowed {allowed[np.unravel_index(np.argmax(error), a.shape)]:.3g}"
+
+
+def _worst(bad: np.ndarray, a: np.ndarray, b: np.ndarray) -> str:
+    place = tuple(int(i) for i in np.argwhere(bad)[0])
+    return f"at {place} {a[place]!r} instead of {b[place]!r} ({int(bad.sum())} of {bad.size} elements)"
+
+
+def _widened(arguments: Any) -> Any:
+    def widen(leaf: Any) -> Any:
+        if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype == np.float32:
+            return leaf.astype(np.float64)
+        return leaf
+
+    return tree.map_leaves(widen, arguments)
+
+
+def _copied(arguments: Any) -> Any:
+    return tree.map_leaves(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, arguments)
+
+
+def check(f: Callable[..., Any], *arguments: Any, grad: bool = True, **options: Any) -> None:
+    """Compiled `f` equals eager `f` on these arguments, in structure, kind, dtype, shape and value; so does its gradient.
+
+    Args:
+        f: NumPy code.
+        arguments: its arguments; they are not changed.
+        grad: also compare the compiled gradient of the sum of the float results (with respect to the float leaves of all
+            arguments) with the eager one, and in float64 with central differences along a random direction.
+        options: options of `jit`.
+
+    Raises:
+        AssertionError: they differ.
+    """
+    eager_arguments, compiled_arguments = _copied(arguments), _copied(arguments)
+    with np.errstate(all="ignore"):
+        eager = f(*eager_arguments)
+        try:
+            reference = f(*_widened(_copied(arguments)))
+            if tree.flatten(reference)[1] != tree.flatten(eager)[1]:
+                reference = None
+        except Exception:
+            reference = None  # code that insists on float32
+    compiled = jit(f, **options)(*compiled_arguments)
+    assert_close(compiled, eager, reference)
+    assert_close(compiled_arguments, eager_arguments)
+    if grad:
+        check_gradient(f, *arguments, **options)
+
+
+def check_gradient(f: Callable[..., Any], *arguments: Any, step: float = 1e-6, tolerance: float = 1e-5, **options: Any) -> None:
+    """The compiled gradient of the sum of `f`'s float results equals the eager one, and central differences in float64.
+
+    Raises:
+        AssertionError: they differ.
+    """
+    leaves, structure = tree.flatten(tuple(_copied(arguments)))
+    chosen = [place for place, leaf in enumerate(leaves) if isinstance(leaf, np.ndarray) and is_float(leaf.dtype)]
+    if not chosen or not all(leaves[place].size for place in chosen):
+        return
+
+    def total(floats: Sequence[Any]) -> Any:
+        whole = list(leaves)
+        for place, leaf in zip(chosen, floats, strict=True):
+            whole[place] = leaf.copy()
+        result = 0.0
+        for leaf in tree.flatten(f(*tree.unflatten(structure, whole)))[0]:
+            if is_float(tree.leaf_type(leaf, "a result").dtype):
+                # Weights make the sum notice elements that change places.
+                result = result + np.sum(leaf * np.cos(np.arange(np.size(leaf)).reshape(np.shape(leaf))))
+        return result + np.float64(0)
+
+    start = [leaves[place].astype(np.float64) for place in chosen]
+    value, eager = value_and_grad(total)(start)
+    compiled_value, compiled = jit(value_and_grad(total), **options)(start)
+    assert_close(compiled_value, value, ulps=1e4)
+    assert_close(compiled, eager, ulps=1e5)
+    if not np.isfinite(value):
+        return
+    rng = np.random.default_rng(0)
+    direction = [rng.standard_normal(x.shape) for x in start]
+    up = total([x + step * d for x, d in zip(start, direction, strict=True)])
+    down = total([x - step * d for x, d in zip(start, direction, strict=True)])
+    numeric = (up - down) / (2 * step)
+    analytic = sum(float(np.sum(g * d)) for g, d in zip(eager, direction, strict=True))
+    scale = max(1.0, abs(numeric), abs(analytic), abs(float(value)))
+    assert abs(numeric - analytic) <= tolerance * scale, f"the gradient along a direction is {analytic}, differences give {numeric}"

@@ -1,0 +1,131 @@
+"""Tracing a whole user function: arguments and captured state in, results and changed state out."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import TraceError
+from irdl.ir.graph import Graph, reachable_nodes
+from irdl.trace import tree
+from irdl.trace.box import ARRAY, Box, is_box
+from irdl.trace.capture import Capture, Captured, Rebound
+from irdl.trace.function import read_outputs
+from irdl.trace.recorder import Cell, Trace
+from irdl.trace.views import shadow_array
+
+
+@dataclass
+class TracedFunction:
+    """A traced call.
+
+    The graph's inputs are the argument leaves, then the captured arrays; its outputs are the result's leaves, then the
+    new contents of the inputs listed in `stored`, then what the names in `rebound` are bound to.
+    """
+
+    graph: Graph
+    structure: Any
+    kinds: list[str]
+    captured: list[Captured]
+    guards: list[tuple[Callable[[], Any], Any]]
+    stored: list[int]
+    rebound: list[Rebound]
+
+
+def bind(function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]) -> list[str]:
+    """Names for the leaves of a call, from the function's signature."""
+    try:
+        bound = inspect.signature(function).bind(*arguments, **options)
+        parts = {**bound.arguments}
+    except (TypeError, ValueError):
+        parts = {f"arg{i}": a for i, a in enumerate(arguments)} | dict(options)
+    names: list[str] = []
+    for name, item in parts.items():
+        names += [_identifier(name + path) for path in tree.paths(item)]
+    return names
+
+
+def _identifier(text: str) -> str:
+    return "".join(c if c.isalnum() or c == "_" else "." if c == "[" else "" for c in text).strip(".").replace("..", ".")
+
+
+def trace_function(
+    function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any], name: str = ""
+) -> TracedFunction:
+    """Trace `function(*arguments, **options)`: array leaves are traced, others (static arguments) are used as they are.
+
+    Raises:
+        TraceError: the code does something that cannot be traced; nothing outside is changed.
+    """
+    name = name or getattr(function, "__name__", type(function).__name__)
+    trace = Trace(name)
+    before = _random_state()
+    leaves, structure = tree.flatten((tuple(arguments), dict(options)))
+    names = bind(function, arguments, options)
+    if len(names) != len(leaves):
+        names = [f"in{place}" for place in range(len(leaves))]
+    with trace:
+        boxes: list[Any] = []
+        for leaf, leaf_name in zip(leaves, names, strict=True):
+            boxes.append(_argument(trace, leaf, leaf_name))
+        explicit = list(trace.inputs)
+        capture = Capture(trace)
+        traced_arguments, traced_options = tree.unflatten(structure, boxes)
+        copy = capture.replace(function, lambda: function, name)
+        if not callable(copy):
+            raise TraceError(f"{name} is not callable")
+        result = copy(*traced_arguments, **traced_options)
+        outputs, out_structure, kinds = read_outputs(result, name)
+        rebound = capture.rebound()
+        sources = [box for box in boxes if is_box(box)]
+        inputs = [*explicit, *(item.value for item in capture.captured)]
+        cells = [*sources, *(item.box for item in capture.captured)]
+        stored = [
+            place for place, (box, value) in enumerate(zip(cells, inputs, strict=True)) if box.cell.value is not value
+        ]
+        outputs += [cells[place].cell.value for place in stored]
+        outputs += [item.item.value for item in rebound]
+        if _random_state() != before:
+            raise TraceError(
+                f"`{name}` drew from NumPy's or Python's random generator while it was traced: the same numbers would come "
+                "back at every call; use irdl.random with a key"
+            )
+    # A captured array that no output needs is no input.
+    used = _used(inputs, outputs)
+    keep = [place for place in range(len(inputs)) if place < len(explicit) or inputs[place] in used]
+    position = {old: new for new, old in enumerate(keep)}
+    graph = Graph([inputs[place] for place in keep], outputs, name)
+    captured = [item for item in capture.captured if item.value in used]
+    return TracedFunction(graph, out_structure, kinds, captured, capture.guards, [position[p] for p in stored], rebound)
+
+
+def _used(inputs: Sequence[Any], outputs: Sequence[Any]) -> set[Any]:
+    read = {operand for node in reachable_nodes(outputs) for operand in node.operands}
+    return (read | set(outputs)) & set(inputs)
+
+
+def _argument(trace: Trace, leaf: Any, name: str) -> Any:
+    kind = tree.leaf_kind(leaf)
+    if kind is None:
+        raise TraceError(f"argument `{name}` is a {type(leaf).__name__}, not an array or a number: list it in static_argnums")
+    type_ = tree.leaf_type(leaf, f"argument `{name}`")
+    value = trace.input(type_, name)
+    shadow = None
+    read_only = ""
+    if kind == ARRAY and isinstance(leaf, np.ndarray):
+        if not leaf.flags.c_contiguous:
+            shadow = shadow_array(leaf.shape, type_.dtype, leaf.strides)
+        if not leaf.flags.writeable:
+            read_only = f"argument `{name}` is"
+    return Box(Cell(trace, value), type_, kind, (), shadow, read_only)
+
+
+def _random_state() -> tuple[Any, ...]:
+    numpy_state = np.random.get_state(legacy=True)
+    return (numpy_state[1].tobytes(), numpy_state[2:], random.getstate())  # type: ignore[index,union-attr]
+

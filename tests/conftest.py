@@ -1,0 +1,25 @@
+"""Shared test options: `--slow` runs what takes minutes, `--update-golden` rewrites the golden files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the slow tests too")
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden from what the code gives now")
+    parser.addoption("--programs", type=int, default=2000, help="how many random programs the fuzzer runs")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--slow"):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

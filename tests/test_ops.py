@@ -1,0 +1,162 @@
+"""Every registered op over its samples: the machine, the loop-language interpreter and the op's own NumPy meaning agree;
+gradients match finite differences; forward mode and batching match their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from irdl.errors import DifferentiationError
+from irdl.ir.builder import make_node
+from irdl.ir.evaluate import evaluate
+from irdl.ir.graph import Graph, Value
+from irdl.ir.interpret import interpret
+from irdl.ir.op import Op, Sample, registered_ops
+from irdl.ir.parser import parse
+from irdl.ir.printer import print_graph
+from irdl.ir.types import TensorType
+from irdl.ir.verify import verify
+from irdl.ops.index import Gather, Scatter
+from irdl.runtime.executable import Executable
+from irdl.testing import assert_close
+from irdl.transforms.batch import batch_graph
+from irdl.transforms.forward import jvp_graph
+from irdl.transforms.reverse import vjp_graph
+
+OPS = [op for op in registered_ops() if list(op.samples())]
+SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, 3e38]
+
+
+def magnitude_of(op: Op, graph: Graph, operands: list[np.ndarray]) -> list[np.ndarray] | None:
+    """For sums of products: what they would be without cancellation."""
+    if op.name in ("dot", "sum", "cumsum", "scatter_add") and operands[0].dtype.kind == "f":
+        return evaluate(graph, [np.abs(x) if x.dtype.kind == "f" else x for x in operands])
+    return None
+
+
+def sizes_of_terms(graph: Graph, operands: list[np.ndarray]) -> list[np.ndarray]:
+    """A bound for the terms that a gradient sums: its results' largest numbers times what is summed at most."""
+    count = max((x.size for x in operands), default=1)
+    return [np.full(v.shape, np.abs(r).max(initial=1.0) * count) for v, r in zip(graph.outputs, evaluate(graph, operands), strict=True)]
+
+
+def graph_of(op: Op, sample: Sample) -> Graph:
+    inputs = [Value(type, name=f"x{place}") for place, type in enumerate(sample.types)]
+    return Graph(inputs, make_node(op, inputs, sample.attributes).outputs, op.name)
+
+
+def operands_of(op: Op, sample: Sample, rng: np.random.Generator, special: bool = False) -> list[np.ndarray]:
+    arrays = []
+    for place, type in enumerate(sample.types):
+        if isinstance(op, (Gather, Scatter)) and place == 1:
+            extents = [sample.types[0].shape[axis] for axis in sample.attributes.axes]
+            columns = [rng.integers(-n, n, type.shape[:-1]) for n in extents]
+            arrays.append(np.stack(columns, -1).astype(np.int64).reshape(type.shape))
+        elif type.dtype.kind == "b":
+            arrays.append(rng.random(type.shape) < 0.5)
+        elif type.dtype.kind == "f":
+            array = rng.uniform(sample.low, sample.high, type.shape)
+            if special and array.size:
+                with np.errstate(over="ignore"):
+                    array.flat[:: max(1, array.size // 7)] = rng.choice(SPECIAL, array.flat[:: max(1, array.size // 7)].size)
+            with np.errstate(over="ignore"):
+                arrays.append(array.astype(type.dtype))
+        else:
+            low = 0 if type.dtype.kind == "u" else -5
+            array = rng.integers(low, 6 if sample.high <= 2 else int(sample.high), type.shape)
+            arrays.append(array.astype(type.dtype))
+    return arrays
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_machine_interpreter_and_numpy_agree(op: Op) -> None:
+    rng = np.random.default_rng(0)
+    for sample in op.samples():
+        graph = graph_of(op, sample)
+        verify(graph)
+        assert parse(print_graph(graph)) == graph
+        executable = Executable(graph)
+        for special in (False, True):
+            operands = operands_of(op, sample, rng, special)
+            if special and (op.name in ("dot", "prod", "cumprod", "sum", "cumsum", "cast") or all(t.dtype.kind != "f" for t in sample.types)):
+                continue
+            expected = evaluate(graph, operands)
+            magnitude = magnitude_of(op, graph, operands)
+            assert_close(executable(operands), expected, magnitude=magnitude)
+            if sum(type.size for type in sample.types) <= 80:
+                results = interpret(executable.program, operands)
+                assert_close([r.reshape(e.shape) for r, e in zip(results, expected, strict=True)], expected, magnitude=magnitude)
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_non_contiguous_operands(op: Op) -> None:
+    rng = np.random.default_rng(1)
+    for sample in list(op.samples())[:3]:
+        graph = graph_of(op, sample)
+        operands = operands_of(op, sample, rng)
+        strided = [np.repeat(np.asarray(x)[..., None], 2, -1)[..., 0] for x in operands]
+        assert_close(Executable(graph)(strided), evaluate(graph, operands), magnitude=magnitude_of(op, graph, operands))
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_gradient_matches_differences(op: Op) -> None:
+    rng = np.random.default_rng(2)
+    step = 1e-6
+    seen = set()
+    for sample in op.samples():
+        types = tuple(TensorType(np.dtype("float64"), t.shape) if t.dtype.kind == "f" else t for t in sample.types)
+        sample = Sample(types, sample.attributes, sample.low, sample.high, sample.smooth)
+        if (types, sample.attributes) in seen or not sample.smooth:
+            continue
+        seen.add((types, sample.attributes))
+        graph = graph_of(op, sample)
+        floats = [place for place, type in enumerate(types) if type.dtype.kind == "f"]
+        if not floats or graph.outputs[0].dtype != np.float64:
+            continue
+        try:
+            backward = vjp_graph(graph, floats)
+        except DifferentiationError:
+            pytest.fail(f"{op.name} has no derivative")
+        verify(backward)
+        operands = operands_of(op, sample, rng)
+        ct = rng.standard_normal(graph.outputs[0].shape)
+        results = evaluate(backward, [*operands, ct])
+        assert_close(Executable(backward)([*operands, ct]), results, magnitude=sizes_of_terms(backward, [*operands, ct]))
+        direction = {place: rng.standard_normal(types[place].shape) for place in floats}
+
+        def moved(sign: float, operands=operands, direction=direction, graph=graph) -> np.ndarray:
+            there = [x + sign * step * direction[i] if i in direction else x for i, x in enumerate(operands)]
+            return evaluate(graph, there)[0]
+
+        numeric = (moved(1) - moved(-1)) / (2 * step)
+        analytic = sum(np.sum(g * direction[i]) for g, i in zip(results[1:], floats, strict=True))
+        np.testing.assert_allclose(analytic, np.sum(numeric * ct), rtol=2e-5, atol=1e-6)
+        forward = jvp_graph(graph, floats)
+        tangent = evaluate(forward, [*operands, *direction.values()])[-1]
+        np.testing.assert_allclose(tangent, numeric, rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_batching_is_a_loop(op: Op) -> None:
+    rng = np.random.default_rng(3)
+    size = 3
+    for sample in op.samples():
+        if not sample.types:
+            continue
+        graph = graph_of(op, sample)
+        many = [operands_of(op, sample, rng) for _ in range(size)]
+        count = len(sample.types)
+        for mask in {(1 << count) - 1, 1, 1 << (count - 1)}:
+            batched = [bool(mask >> place & 1) for place in range(count)]
+            new, marks = batch_graph(graph, batched, size)
+            verify(new)
+            assert all(marks)
+            operands = [np.stack([m[i] for m in many]) if b else many[0][i] for i, b in enumerate(batched)]
+            expected = [
+                np.stack(parts)
+                for parts in zip(
+                    *(evaluate(graph, [m[i] if b else many[0][i] for i, b in enumerate(batched)]) for m in many), strict=True
+                )
+            ]
+            magnitude = [np.abs(e) + 10.0 * size for e in expected] if op.name == "dot" else None
+            assert_close(evaluate(new, operands), expected, magnitude=magnitude)

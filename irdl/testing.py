@@ -59,7 +59,7 @@ def _assert_leaf(x: Any, y: Any, z: Any, size: Any, name: str, ulps: float, fact
         own = np.where(np.isfinite(own), own, 0.0)
         scale = np.maximum(np.abs(wide_b), 1e-3 * np.abs(wide_b).max(initial=0.0))
         if size is not None:
-            scale = np.maximum(scale, np.abs(np.asarray(size, np.float64)))
+            scale = np.maximum(scale, np.nan_to_num(np.abs(np.asarray(size, np.float64)), posinf=0.0))
         allowed = factor * own.max(initial=0.0) + ulps * np.finfo(a.dtype).eps * scale + np.finfo(a.dtype).tiny
         error = np.where(special | same, 0.0, np.abs(wide_a - wide_b))
         bad = ~(error <= allowed)

@@ -12,8 +12,8 @@ import numpy as np
 
 from irdl.codegen.layout import Layout, broadcast_index, view_index
 from irdl.codegen.nest import Loop, Names, blocks, build_nest
-from irdl.codegen.target import Target
-from irdl.codegen.tile import column_vectors, row_count
+from irdl.passes.target import Target
+from irdl.passes.tile import column_vectors, row_count
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.printer import format_location

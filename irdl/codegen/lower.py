@@ -12,7 +12,7 @@ from irdl.codegen.layout import Layout, view_layout
 from irdl.codegen.memory import plan_memory
 from irdl.codegen.nest import Names
 from irdl.codegen.place import in_place_carries
-from irdl.codegen.target import Target
+from irdl.passes.target import Target
 from irdl.errors import GraphError
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Graph, Node, Value

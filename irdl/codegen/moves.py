@@ -10,7 +10,7 @@ import numpy as np
 
 from irdl.codegen.layout import Layout
 from irdl.codegen.nest import Loop, Names, build_nest
-from irdl.codegen.target import Target
+from irdl.passes.target import Target
 from irdl.ir.graph import Node
 from irdl.ir.printer import format_location
 from irdl.ir.program import (

@@ -1,4 +1,4 @@
-"""The course of a graph: the passes in order."""
+"""The course of a graph from trace to loops: the passes in order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from irdl import config
 from irdl.errors import GraphError
 from irdl.ir.graph import Graph
 from irdl.ir.verify import verify
+from irdl.passes.distribute import distribute, hoist_invariants
 from irdl.passes.fuse import fuse
+from irdl.passes.inline import inline_calls
+from irdl.passes.pack import pack
+from irdl.passes.prune import prune
+from irdl.passes.simplify import simplify
+from irdl.passes.target import Target
 
 
 @dataclass(frozen=True)
@@ -17,16 +23,21 @@ class Pass:
     """`required` passes prepare what the code generator needs; the others only make the code better."""
 
     name: str
-    run: Callable[[Graph], Graph]
+    run: Callable[[Graph, Target], Graph]
     required: bool = False
 
 
 PIPELINE: tuple[Pass, ...] = (
-    Pass("fuse", fuse, required=True),
+    Pass("inline", lambda graph, target: inline_calls(graph), required=True),
+    Pass("simplify", lambda graph, target: simplify(graph)),
+    Pass("prune", lambda graph, target: prune(graph)),
+    Pass("distribute", lambda graph, target: simplify(prune(distribute(graph)))),
+    Pass("fuse", lambda graph, target: fuse(graph), required=True),
+    Pass("pack", lambda graph, target: hoist_invariants(pack(graph, target))),
 )
 
 
-def optimise(graph: Graph, disable: Collection[str] = ()) -> list[tuple[str, Graph]]:
+def optimise(graph: Graph, target: Target, disable: Collection[str] = ()) -> list[tuple[str, Graph]]:
     """Run the pipeline; the graph after each pass, by name.
 
     Raises:
@@ -35,12 +46,14 @@ def optimise(graph: Graph, disable: Collection[str] = ()) -> list[tuple[str, Gra
     disabled = {*disable, *(name for name in config.DISABLE_PASSES.value.split(",") if name)}
     optional = {item.name for item in PIPELINE if not item.required}
     if disabled - optional:
-        raise GraphError(f"cannot disable {', '.join(sorted(disabled - optional))}: the optional passes are {', '.join(sorted(optional))}")
+        raise GraphError(
+            f"cannot disable {', '.join(sorted(disabled - optional))}: the optional passes are {', '.join(sorted(optional))}"
+        )
     stages: list[tuple[str, Graph]] = []
     for item in PIPELINE:
         if item.name in disabled:
             continue
-        graph = item.run(graph)
+        graph = item.run(graph, target)
         if config.VERIFY.value == "1":
             verify(graph)
         stages.append((item.name, graph))

@@ -33,7 +33,7 @@ class Executable:
 
     def __init__(self, graph: Graph, donated: Collection[int] = (), disable: Collection[str] = ()) -> None:
         self.graph = graph
-        self.stages: list[tuple[str, Any]] = [("trace", graph), *optimise(graph, disable)]
+        self.stages: list[tuple[str, Any]] = [("trace", graph), *optimise(graph, host_target(), disable)]
         final: Graph = self.stages[-1][1]
         self.program: Program = lower(final, host_target())
         self.stages.append(("program", self.program))

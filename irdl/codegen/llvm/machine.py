@@ -10,7 +10,7 @@ from functools import lru_cache
 import llvmlite.binding as llvm
 
 from irdl.codegen.llvm.emit import ENTRY
-from irdl.codegen.target import Target
+from irdl.passes.target import Target
 
 _lock = threading.RLock()
 _count = itertools.count()

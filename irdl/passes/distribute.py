@@ -1,0 +1,241 @@
+"""Loop distribution: what a scan's carry does not need leaves the loop, as one large operation over all steps.
+
+    for t: h = f(h, x[t] @ W); y[t] = h @ V; total += h.T @ g[t]
+ ->
+    xW = x @ W
+    for t: h = f(h, xW[t]); hs[t] = h
+    y = hs @ V;  total = hs.T @ g      (steps are a contracted axis)
+
+Three moves, each through the batching rules: contractions of inputs go before the loop, contractions that only outputs
+read go behind it, and sums that a carry only accumulates become one sum over the steps. It reassociates sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
+from irdl.ir.graph import Graph, Node, Value
+from irdl.ops.contract import DOT
+from irdl.ops.control import SCAN, ScanAttributes
+from irdl.ops.elementwise import ADD
+from irdl.ops.reduce import SUM, ReduceAttributes
+from irdl.ops.shape import BROADCAST, RESHAPE, REVERSE, SLICE, TRANSPOSE, with_batch
+from irdl.transforms.batch import batch_nodes
+
+_VIEWS = (RESHAPE, TRANSPOSE, SLICE, REVERSE, BROADCAST)
+
+
+def distribute(graph: Graph) -> Graph:
+    """Split every scan of `graph`, inner loops first."""
+    return _each_scan(hoist_invariants(graph), _split)
+
+
+def hoist_invariants(graph: Graph) -> Graph:
+    """Move what depends on a loop's constants alone out of the loop."""
+    return _each_scan(graph, _hoist)
+
+
+def _each_scan(graph: Graph, change) -> Graph:
+    builder = Builder(fold=False)
+    inputs = fresh_inputs(graph.inputs)
+    mapping: dict[Value, Value] = dict(zip(graph.inputs, inputs, strict=True))
+    for node in graph.nodes:
+        operands = [mapping[value] for value in node.operands]
+        regions = [_each_scan(region, change) for region in node.regions]
+        if node.op is SCAN:
+            outputs = change(builder, node, regions[0], operands)
+        else:
+            outputs = builder.node(node.op, operands, node.attributes, regions, node.location).outputs
+        mapping.update(zip(node.outputs, outputs, strict=True))
+    return Graph(inputs, [mapping[value] for value in graph.outputs], graph.name)
+
+
+def _hoist(builder: Builder, node: Node, body: Graph, operands: list[Value]) -> Sequence[Value]:
+    attributes: ScanAttributes = node.attributes
+    consts = attributes.consts
+    fixed = set(body.inputs[:consts])
+    moved: list[Node] = []
+    for inner in body.nodes:
+        if inner.op.can_raise and attributes.length == 0:
+            continue
+        if inner.operands and all(value in fixed or _literal(value) for value in inner.operands):
+            fixed.update(inner.outputs)
+            moved.append(inner)
+    if not moved or attributes.length == 0:
+        return builder.node(SCAN, operands, attributes, [body], node.location).outputs
+    mapping = dict(zip(body.inputs[:consts], operands[:consts], strict=True))
+    literals = [n for n in body.nodes if not n.operands and any(n.output in m.operands for m in moved)]
+    copy_nodes(builder, sorted([*moved, *literals], key=lambda n: n.serial), mapping)
+    moved_set = set(moved)
+    wanted = [
+        value
+        for inner in moved
+        for value in inner.outputs
+        if value in body.outputs or any(value in n.operands for n in body.nodes if n not in moved_set)
+    ]
+    inner_mapping: dict[Value, Value] = {}
+    inputs = fresh_inputs(body.inputs)
+    inner_mapping.update(zip(body.inputs, inputs, strict=True))
+    extra = [Value(value.type, name=value.name) for value in wanted]
+    inner_mapping.update(zip(wanted, extra, strict=True))
+    inner_builder = Builder(fold=False)
+    copy_nodes(inner_builder, [n for n in body.nodes if n not in moved_set], inner_mapping)
+    outputs = [inner_mapping[value] for value in body.outputs]
+    new_body = Graph([*inputs[:consts], *extra, *inputs[consts:]], outputs, body.name)
+    new = ScanAttributes(consts + len(extra), attributes.carry, attributes.length, attributes.reverse)
+    given = [*operands[:consts], *(mapping[value] for value in wanted), *operands[consts:]]
+    return builder.node(SCAN, given, new, [new_body], node.location).outputs
+
+
+def _literal(value: Value) -> bool:
+    return value.node is not None and not value.node.operands
+
+
+class _Parts:
+    """Which nodes of a body go before the loop, behind it, or stay."""
+
+    def __init__(self, node: Node, body: Graph) -> None:
+        attributes: ScanAttributes = node.attributes
+        self.consts, self.count = attributes.consts, attributes.carry
+        self.body = body
+        self.users = body.users()
+        first_x = self.consts + self.count
+        self.carry_inputs = body.inputs[self.consts : first_x]
+        self.x_inputs = body.inputs[first_x:]
+        self.sums = self._accumulated()
+        self.dropped = {n for n in (body.outputs[place].node for place in self.sums) if n is not None}
+        self.before = self._before()
+        self.after = self._after()
+
+    def _accumulated(self) -> dict[int, Value]:
+        """Carries that only add up a contraction or a sum: place -> what is added."""
+        found: dict[int, Value] = {}
+        for place, (old, new) in enumerate(zip(self.carry_inputs, self.body.outputs[: self.count], strict=True)):
+            node = new.node
+            if node is None or node.op is not ADD or self.body.outputs.count(new) != 1 or self.users[new]:
+                continue
+            if self.users[old] != [node] or old in self.body.outputs or list(node.operands).count(old) != 1:
+                continue
+            term = node.operands[1] if node.operands[0] is old else node.operands[0]
+            source = term
+            while source.node is not None and source.node.op in _VIEWS and len(self.users[source]) == 1:
+                source = source.node.operands[0]
+            if term.type == old.type and source.node is not None and source.node.op in (DOT, SUM):
+                found[place] = term
+        return found
+
+    def _before(self) -> set[Node]:
+        """Contractions that do not depend on the carry, what they need, and the cheap steps that only follow them."""
+        depends: set[Value] = set(self.carry_inputs)
+        free: list[Node] = []
+        for node in self.body.nodes:
+            if any(value in depends for value in node.operands) or node.regions or node.op.can_raise:
+                depends.update(node.outputs)
+            elif node.operands:
+                free.append(node)
+        chosen: set[Node] = set()
+        for node in reversed(free):
+            if node.op is DOT or any(user in chosen for user in self.users[node.outputs[0]]):
+                chosen.add(node)
+        for node in free:
+            if node in chosen or not node.op.is_elementwise:
+                continue
+            inner = [value for value in node.operands if value.node in chosen]
+            others = [value for value in node.operands if value.node not in chosen]
+            invariant = set(self.body.inputs[: self.consts])
+            if inner and all(len(self.users[value]) == 1 for value in inner) and all(v in invariant or _literal(v) for v in others):
+                chosen.add(node)
+        return chosen
+
+    def _after(self) -> set[Node]:
+        """Contractions (and accumulated sums) that no carry needs, and everything that follows from them."""
+        needed: set[Node] = set()
+        stack = [v.node for place, v in enumerate(self.body.outputs[: self.count]) if place not in self.sums and v.node is not None]
+        while stack:
+            node = stack.pop()
+            if node not in needed:
+                needed.add(node)
+                stack += [v.node for v in node.operands if v.node is not None]
+        sums = set()
+        for term in self.sums.values():
+            value = term
+            while value.node is not None and value.node.op in _VIEWS:
+                value = value.node.operands[0]
+            sums.add(value.node)
+        chosen: set[Node] = set()
+        for node in self.body.nodes:
+            if node in needed or node in self.before or node in self.dropped or node.regions:
+                continue
+            follows = any(value.node in chosen for value in node.operands)
+            if node.op is DOT or node in sums or follows:
+                chosen.add(node)
+        return chosen
+
+
+def _split(builder: Builder, node: Node, body: Graph, operands: list[Value]) -> Sequence[Value]:
+    attributes: ScanAttributes = node.attributes
+    consts, count, length = attributes.consts, attributes.carry, attributes.length
+    parts = _Parts(node, body)
+    if length < 2 or not (parts.before or parts.after):
+        return builder.node(SCAN, operands, attributes, [body], node.location).outputs
+    # Over all steps: the loop's constants as they are, xs and what follows from them with the steps as leading axis.
+    whole: dict[Value, Value] = dict(zip(body.inputs[:consts], operands[:consts], strict=True))
+    whole.update(zip(parts.x_inputs, operands[consts + count :], strict=True))
+    stepped = set(parts.x_inputs)
+    outside = [n for n in body.nodes if n in parts.before or not n.operands]
+    batch_nodes(builder, outside, whole, stepped, length)
+    # The loop itself.
+    gone = parts.before | parts.after | parts.dropped
+    stay = [n for n in body.nodes if n not in gone]
+    kept_carry = [place for place in range(count) if place not in parts.sums]
+    results = [body.outputs[place] for place in kept_carry]
+    wanted: dict[Value, None] = {}
+    for inner in body.nodes:
+        if inner in parts.after:
+            for value in inner.operands:
+                if value.node not in parts.after and value not in whole:
+                    wanted.setdefault(value)
+    for value in [*body.outputs[count:], *parts.sums.values()]:
+        if value.node not in parts.after and value not in whole:
+            wanted.setdefault(value)
+    needed = set(results) | set(wanted) | {value for inner in stay for value in inner.operands}
+    new_xs = [value for value in whole if value in needed and value in stepped and not _literal(value)]
+    new_consts = [value for value in whole if value in needed and value not in stepped and not _literal(value)]
+    fresh: dict[Value, Value] = {
+        value: Value(value.type, name=value.name)
+        for value in [*new_consts, *(parts.carry_inputs[place] for place in kept_carry), *new_xs]
+    }
+    inner_builder = Builder(fold=False)
+    table = dict(fresh)
+    copy_nodes(inner_builder, stay, table)
+    new_body = Graph(list(fresh.values()), [table[value] for value in [*results, *wanted]], body.name)
+    given = [
+        *(whole[value] for value in new_consts),
+        *(operands[consts + place] for place in kept_carry),
+        *(whole[value] for value in new_xs),
+    ]
+    new = ScanAttributes(len(new_consts), len(kept_carry), length, attributes.reverse)
+    loop: Sequence[Value] = []
+    if results or wanted:
+        loop = builder.node(SCAN, given, new, [new_body], node.location).outputs
+    for value, stacked in zip(wanted, loop[len(kept_carry) :], strict=True):
+        whole[value] = stacked
+        stepped.add(value)
+    # Behind the loop.
+    batch_nodes(builder, [n for n in body.nodes if n in parts.after], whole, stepped, length)
+    final: list[Value] = []
+    carries = dict(zip(kept_carry, loop, strict=False))
+    for place in range(count):
+        if place in parts.sums:
+            term = parts.sums[place]
+            total = builder.value(SUM, [_stack(builder, term, whole, stepped, length)], ReduceAttributes((0,)))
+            final.append(builder.value(ADD, [operands[consts + place], total], location=node.location))
+        else:
+            final.append(carries[place])
+    ys = [_stack(builder, value, whole, stepped, length) for value in body.outputs[count:]]
+    return [*final, *ys]
+
+
+def _stack(builder: Builder, value: Value, whole: dict[Value, Value], stepped: set[Value], length: int) -> Value:
+    return with_batch(builder, whole[value], value in stepped, length)

@@ -1,0 +1,104 @@
+"""Packing: a contraction's second operand is laid out in the order its kernel reads it. As an op of its own, packing a
+weight leaves the time loop like any other invariant."""
+
+from __future__ import annotations
+
+import math
+
+from irdl.passes.target import Target
+from irdl.passes.tile import column_vectors
+from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
+from irdl.ir.graph import Graph, Node, Value, reachable_nodes
+from irdl.ops.contract import DOT
+from irdl.ops.control import SCAN
+from irdl.ops.fusion import FUSED, PACK, UNPACK, PackAttributes
+
+#: Fewer rows than this do not pay for packing an operand that changes with every call of the kernel.
+_ROWS = 8
+_SMALLEST = 256
+
+
+def pack(graph: Graph, target: Target) -> Graph:
+    """Pack the operands of the contractions in fused groups."""
+    return _pack(graph, target, frozenset())
+
+
+def _pack(graph: Graph, target: Target, invariant_inputs: frozenset[int]) -> Graph:
+    """`invariant_inputs`: places of inputs that stay the same over the steps of the loop around this body."""
+    builder = Builder(fold=False)
+    inputs = fresh_inputs(graph.inputs)
+    mapping: dict[Value, Value] = dict(zip(graph.inputs, inputs, strict=True))
+    invariant = {inputs[place] for place in invariant_inputs}
+    for node in graph.nodes:
+        operands = [mapping[value] for value in node.operands]
+        if node.op is FUSED:
+            made = _pack_group(builder, node, operands, target, invariant)
+        else:
+            fixed = frozenset(range(node.attributes.consts)) if node.op is SCAN else frozenset()
+            regions = [_pack(region, target, fixed) for region in node.regions]
+            made = builder.node(node.op, operands, node.attributes, regions, node.location)
+        if node.operands and all(value in invariant for value in operands):
+            invariant.update(made.outputs)
+        mapping.update(zip(node.outputs, made.outputs, strict=True))
+    return Graph(inputs, [mapping[value] for value in graph.outputs], graph.name)
+
+
+def _pack_group(builder: Builder, node: Node, operands: list[Value], target: Target, invariant: set[Value]) -> Node:
+    (region,) = node.regions
+    dots = [inner for inner in region.nodes if inner.op is DOT]
+    plans: dict[Value, PackAttributes] = {}
+    for dot in dots:
+        plan = _plan(dot, len(dots), target, region, operands, invariant)
+        if plan is not None:
+            plans.setdefault(plan[0], plan[1])
+    if not plans:
+        return builder.node(FUSED, operands, node.attributes, node.regions, node.location)
+    outside = dict(zip(region.inputs, operands, strict=True))
+    inner = Builder(fold=False)
+    inside: dict[Value, Value] = {}
+    packed_inputs: list[Value] = []
+    packed_operands: list[Value] = []
+    for value, attributes in plans.items():
+        copy_nodes(builder, [n for n in reachable_nodes([value]) if n.output not in outside], outside)
+        packed = builder.value(PACK, [outside[value]], attributes, location=node.location)
+        entry = Value(packed.type, name=value.name)
+        packed_inputs.append(entry)
+        packed_operands.append(packed)
+        inside[value] = inner.value(UNPACK, [entry], attributes)
+    kept = fresh_inputs(region.inputs)
+    for old, new in zip(region.inputs, kept, strict=True):
+        inside.setdefault(old, new)
+    copy_nodes(inner, [n for n in region.nodes if n.outputs[0] not in inside], inside)
+    outputs = [inside[value] for value in region.outputs]
+    reads = {v for n in reachable_nodes(outputs) for v in n.operands}
+    used = [(new, operand) for new, operand in zip(kept, operands, strict=True) if new in reads]
+    new_region = Graph([*(new for new, _ in used), *packed_inputs], outputs, region.name)
+    return builder.node(FUSED, [*(operand for _, operand in used), *packed_operands], node.attributes, [new_region], node.location)
+
+
+def _plan(
+    dot: Node, sharing: int, target: Target, region: Graph, operands: list[Value], invariant: set[Value]
+) -> tuple[Value, PackAttributes] | None:
+    """Which operand of a contraction to pack, and how; None where it does not pay."""
+    left, right, output = dot.attributes.labels
+    if not output:
+        return None
+    last = output[-1]
+    if (last in left) == (last in right):
+        return None
+    place = 1 if last in right else 0
+    labels, others = (right, left) if place else (left, right)
+    value = dot.operands[place]
+    rows = math.prod(n for label, n in zip(others, dot.operands[1 - place].shape, strict=True) if label in output and label not in labels)
+    extent = dot.output.shape[-1]
+    if value.type.size < _SMALLEST or extent < 2:
+        return None
+    table = dict(zip(region.inputs, operands, strict=True))
+    sources = [v for v in [value, *(w for n in reachable_nodes([value]) for w in n.operands)] if v.node is None]
+    if rows < _ROWS and not all(table[v] in invariant for v in sources):
+        return None
+    # The rows of a tile are those of one axis.
+    row_extents = [n for label, n in zip(output, dot.output.shape, strict=True) if label in others and label not in labels]
+    lanes = target.lanes(dot.output.dtype)
+    vectors = column_vectors(max(row_extents, default=1), extent, sharing, lanes, target.registers)
+    return value, PackAttributes(labels.index(last), vectors * lanes, extent)

@@ -1,0 +1,124 @@
+"""Dead parts of loops: outputs nobody reads, carries that feed only themselves, operands the body does not use."""
+
+from __future__ import annotations
+
+from irdl.ir.builder import CONSTANT, Builder, constant_of, copy_nodes, fresh_inputs
+from irdl.ir.graph import Graph, Node, Value, reachable_nodes
+from irdl.ops.control import COND, SCAN, ScanAttributes
+from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
+
+
+def prune(graph: Graph) -> Graph:
+    """Rebuild `graph` with its loops and branches reduced to what their used outputs need."""
+    used = set(graph.outputs)
+    for node in graph.nodes:
+        used.update(node.operands)
+    builder = Builder(fold=False)
+    inputs = fresh_inputs(graph.inputs)
+    mapping: dict[Value, Value] = dict(zip(graph.inputs, inputs, strict=True))
+    for node in graph.nodes:
+        operands = [mapping[value] for value in node.operands]
+        if node.op is SCAN:
+            mapping.update(_scan(builder, node, operands, used))
+        elif node.op is COND:
+            mapping.update(_cond(builder, node, operands, used))
+        else:
+            regions = [prune(region) for region in node.regions]
+            made = builder.node(node.op, operands, node.attributes, regions, node.location)
+            mapping.update(zip(node.outputs, made.outputs, strict=True))
+    return Graph(inputs, [mapping[value] for value in graph.outputs], graph.name)
+
+
+def _reads(outputs: list[Value]) -> set[Value]:
+    values = set(outputs)
+    for node in reachable_nodes(outputs):
+        values.update(node.operands)
+    return values
+
+
+def _scan(builder: Builder, node: Node, operands: list[Value], used: set[Value]) -> dict[Value, Value]:
+    attributes: ScanAttributes = node.attributes
+    consts, count = attributes.consts, attributes.carry
+    body = _with_known_inputs(node, operands)
+    inputs = body.inputs
+    ys = [place for place in range(count, len(body.outputs)) if node.outputs[place] in used]
+    live = {place for place in range(count) if node.outputs[place] in used}
+    while True:
+        reads = _reads([body.outputs[place] for place in (*sorted(live), *ys)])
+        grown = live | {place for place in range(count) if inputs[consts + place] in reads}
+        if grown == live:
+            break
+        live = grown
+    # A carry that comes back as it went in is a constant of the loop.
+    fixed = [place for place in sorted(live) if body.outputs[place] is inputs[consts + place]]
+    carries = [place for place in sorted(live) if place not in fixed]
+    outputs = [body.outputs[place] for place in (*carries, *ys)]
+    reads = _reads(outputs)
+    kept_consts = [place for place in range(consts) if inputs[place] in reads]
+    kept_consts += [consts + place for place in fixed if inputs[consts + place] in reads]
+    kept_xs = [place for place in range(consts + count, len(inputs)) if inputs[place] in reads]
+    order = [*kept_consts, *(consts + place for place in carries), *kept_xs]
+    new_body = prune(Graph([inputs[place] for place in order], outputs, body.name))
+    found: dict[Value, Value] = {node.outputs[place]: operands[consts + place] for place in fixed}
+    if outputs:
+        new = ScanAttributes(len(kept_consts), len(carries), attributes.length, attributes.reverse)
+        made = builder.node(SCAN, [operands[place] for place in order], new, [new_body], node.location)
+        found.update(zip([node.outputs[place] for place in (*carries, *ys)], made.outputs, strict=True))
+    return found
+
+
+def _with_known_inputs(node: Node, operands: list[Value]) -> Graph:
+    """The body with constants, and xs that are one element stretched over the steps, made inside it."""
+    (body,) = node.regions
+    builder = Builder(fold=False)
+    mapping: dict[Value, Value] = {}
+    inputs: list[Value] = []
+    first_x = node.attributes.consts + node.attributes.carry
+    for place, (value, operand) in enumerate(zip(body.inputs, operands, strict=True)):
+        fresh = Value(value.type, name=value.name)
+        inputs.append(fresh)
+        mapping[value] = fresh
+        if place < node.attributes.consts:
+            array = constant_of(operand)
+            if array is not None and array.size == 1:
+                mapping[value] = builder.node(CONSTANT, (), operand.node.attributes).output  # type: ignore[union-attr]
+        elif place >= first_x:
+            known = _stretched(builder, operand)
+            if known is not None:
+                mapping[value] = known
+    copy_nodes(builder, body.nodes, mapping)
+    return Graph(inputs, [mapping[value] for value in body.outputs], body.name)
+
+
+def _stretched(builder: Builder, operand: Value) -> Value | None:
+    """One step's element of xs that are a broadcast constant."""
+    node = operand.node
+    if node is None or node.op is not BROADCAST:
+        return None
+    source = node.operands[0]
+    array = constant_of(source)
+    if array is None or array.size != 1:
+        return None
+    value = builder.node(CONSTANT, (), source.node.attributes).output  # type: ignore[union-attr]
+    if array.ndim:
+        value = builder.value(RESHAPE, [value], ReshapeAttributes(()))
+    shape = operand.shape[1:]
+    return value if not shape else builder.value(BROADCAST, [value], BroadcastAttributes(shape))
+
+
+def _cond(builder: Builder, node: Node, operands: list[Value], used: set[Value]) -> dict[Value, Value]:
+    places = [place for place, value in enumerate(node.outputs) if value in used]
+    if not places:
+        return {}
+    reads = set().union(*(_reads([region.outputs[place] for place in places]) for region in node.regions))
+    kept = [
+        place
+        for place in range(len(operands) - 1)
+        if any(region.inputs[place] in reads for region in node.regions)
+    ]
+    regions = [
+        prune(Graph([region.inputs[place] for place in kept], [region.outputs[place] for place in places], region.name))
+        for region in node.regions
+    ]
+    made = builder.node(COND, [operands[0], *(operands[place + 1] for place in kept)], regions=regions, location=node.location)
+    return dict(zip([node.outputs[place] for place in places], made.outputs, strict=True))

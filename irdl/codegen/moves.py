@@ -51,6 +51,8 @@ def over(
     vector = max(candidates, key=lambda axis: (scores[axis], axis), default=None)
     if vector is not None and scores[vector] < 0:
         vector = None
+    if vector is not None and any(abs(layout.strides[vector]) * dtype.itemsize >= 1024 for layout in accesses):
+        lanes = min(lanes, 8)  # lanes so far apart share a set of the cache, which holds eight of them
 
     def index(place: Index | None) -> tuple[Index, ...]:
         return tuple(
@@ -58,20 +60,25 @@ def over(
             for axis, (name, extent) in enumerate(zip(variables, shape, strict=True))
         )
 
-    loops = [
-        Loop(name, extent) for axis, (name, extent) in enumerate(zip(variables, shape, strict=True)) if extent > 1 and axis != vector
-    ]
+    others = [axis for axis, extent in enumerate(shape) if extent > 1 and axis != vector]
     if vector is None:
-        return build_nest(loops, element(index(None)))
+        return build_nest([Loop(variables[axis], shape[axis]) for axis in others], element(index(None)))
+    # Where an access jumps from lane to lane, the axis along which it is contiguous runs innermost.
+    jumping = [layout for layout in accesses if layout.strides[vector] != 1]
+    near = next((axis for layout in jumping for axis in others if layout.strides[axis] == 1), None)
+    outer = [Loop(variables[axis], shape[axis]) for axis in others if axis != near]
+    inner = [Loop(variables[near], shape[near])] if near is not None else []
     whole, rest = divmod(shape[vector], lanes)
-    lane, result = names("l"), []
+    lane = names("l")
+    result: list[Statement] = []
     if whole:
         block = names("b")
         place = Index.variable(block, lanes) + Index.variable(lane)
-        result += build_nest([*loops, Loop(block, whole), Loop(lane, lanes, "vector", lanes)], element(index(place)))
+        nest = [*outer, Loop(block, whole), *inner, Loop(lane, lanes, "vector", lanes)]
+        result += build_nest(nest, element(index(place)))
     if rest:
         place = Index.variable(lane) + whole * lanes
-        result += build_nest([*loops, Loop(lane, rest, "vector", lanes)], element(index(place)))
+        result += build_nest([*outer, *inner, Loop(lane, rest, "vector", lanes)], element(index(place)))
     return result
 
 

@@ -67,6 +67,7 @@ class _Fusion:
     def run(self) -> Graph:
         for node in self.graph.nodes:
             self._place(node)
+        self._merge_into_readers()
         return self._rebuild()
 
     # Which group a node joins.
@@ -121,6 +122,51 @@ class _Fusion:
         if any(value.node in self.group_of and self.group_of[value.node] is group for value in reads):
             return True
         return any(not reads.isdisjoint(member.operands) for member in group.members[-32:])
+
+    def _merge_into_readers(self) -> None:
+        """An elementwise group moves into the first group that reads it, if that has its shape and nothing reads it sooner.
+
+        Every other reader comes later still, so the numbering stays an order.
+        """
+        for group in [step for step in reversed(self.steps) if isinstance(step, _Group) and not step.reduced]:
+            readers = self._readers(group)
+            if not readers:
+                continue
+            first = min(readers, key=lambda reader: reader[0])
+            target = first[1]
+            if (
+                target is None
+                or target.shape != group.shape
+                or any(index == target.index and other is not target for index, other in readers)
+                or len(target.members) + len(group.members) > GROUP_LIMIT
+                or any(node.op is GATHER for node in group.members)
+            ):
+                continue
+            target.members = sorted([*group.members, *target.members], key=lambda node: node.serial)
+            for node in group.members:
+                self.group_of[node] = target
+                self.ready[node.output] = target.index
+            self.steps.remove(group)
+
+    def _readers(self, group: _Group) -> set[tuple[int, _Group | None]]:
+        """Who reads the group's values: (number, the group if it reads element for element, else None)."""
+        found: set[tuple[int, _Group | None]] = set()
+        for member in group.members:
+            stack = [(member.output, True)]
+            while stack:
+                value, same = stack.pop()
+                for user in self.users[value]:
+                    reader = self.group_of.get(user)
+                    if reader is group:
+                        continue
+                    if reader is not None:
+                        direct = same and (user.op.is_elementwise and user.output.shape == value.shape)
+                        found.add((reader.index, reader if direct else None))
+                    elif is_inline_view(user) or user in self.inlined:
+                        stack.append((user.output, False))
+                    else:
+                        found.add((self.ready[user.outputs[0]], None))
+        return found
 
     def _reduction_key(self, node: Node) -> tuple:
         if node.op is DOT:

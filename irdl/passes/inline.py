@@ -1,4 +1,4 @@
-"""Functions with a gradient of their own become their plain code: the gradients have been taken by now."""
+"""What only mattered to gradients goes: they have been taken by now."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 from irdl.ir.builder import Builder, rewrite
 from irdl.ir.graph import Graph, Node, Value
+from irdl.ops.elementwise import STOP_GRADIENT
 from irdl.transforms.custom import CUSTOM_VJP
 
 
 def inline_calls(graph: Graph) -> Graph:
-    """`custom_vjp(f, forward, backward)(x)` -> `f(x)`, everywhere."""
+    """`custom_vjp(f, forward, backward)(x)` -> `f(x)` and `stop_gradient(x)` -> `x`, everywhere."""
 
     def visit(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
         if node.op is CUSTOM_VJP:
             return builder.inline(node.regions[0], operands, node.location)
-        return None
+        return operands if node.op is STOP_GRADIENT else None
 
     return rewrite(graph, visit)

@@ -14,6 +14,7 @@ from irdl.passes.fuse import fuse
 from irdl.passes.inline import inline_calls
 from irdl.passes.pack import pack
 from irdl.passes.prune import prune
+from irdl.passes.remat import remat
 from irdl.passes.simplify import simplify
 from irdl.passes.target import Target
 
@@ -31,6 +32,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("inline", lambda graph, target: inline_calls(graph), required=True),
     Pass("simplify", lambda graph, target: simplify(graph)),
     Pass("prune", lambda graph, target: prune(graph)),
+    Pass("remat", lambda graph, target: remat(graph)),
     Pass("distribute", lambda graph, target: simplify(prune(distribute(graph)))),
     Pass("fuse", lambda graph, target: fuse(graph), required=True),
     Pass("pack", lambda graph, target: hoist_invariants(pack(graph, target))),

@@ -13,6 +13,8 @@ class Target:
 
     vector_bytes: int = 64
     registers: int = 32
+    #: x86 with the 512-bit foundation instructions
+    avx512: bool = False
 
     def lanes(self, dtype: np.dtype) -> int:
         return max(1, self.vector_bytes // dtype.itemsize)

@@ -43,7 +43,7 @@ class Executable:
             out: place for out, place in self.donations.items() if can_overwrite(final, final.inputs[place], final.outputs[out])
         }
         pairs = [(self.program.inputs[place], self.program.outputs[out]) for out, place in self.in_place.items()]
-        self.llvm_ir = emit_program(self.program, pairs)
+        self.llvm_ir = emit_program(self.program, host_target(), pairs)
         self._code = LoadedObject(compile_object(self.llvm_ir))
         self._constants = [np.ascontiguousarray(array) for _, array in self.program.constants]
         self._types = [(value.shape, value.dtype) for value in graph.outputs]

@@ -17,6 +17,7 @@ from irdl.errors import DifferentiationError, TraceError
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType, is_float
+from irdl.ops.rules import apply_rules
 from irdl.trace import tree
 from irdl.trace.box import ARRAY, PYTHON, SCALAR, Box, is_box, result_kind, to_value, wrap
 from irdl.trace.function import read_outputs, splice
@@ -71,6 +72,8 @@ def _trace_call(
                 raise DifferentiationError(f"{name} stores into its argument: copy it first (x = x.copy()) and return the copy")
     lifted = list(trace.lifted.values())
     graph = Graph([*explicit, *lifted], [*outputs, *aux_values], name)
+    if not trace.known:
+        graph = apply_rules(apply_rules(graph))  # what is simpler now has a simpler gradient
     outer = [wrap(value) for value in trace.lifted_operands()] if lifted else []
     arguments = [leaf if is_box(leaf) else np.asarray(leaf) for leaf in leaves]
     call = _Call(graph, [*arguments, *outer], structure, [*kinds, *aux_kinds], trace.known)

@@ -78,7 +78,8 @@ def scalar_constant(dtype: np.dtype, number: float | int | bool) -> str:
 class Builder:
     """Instructions of one function, in order. `emit` gives equal instructions of one straight line one name."""
 
-    def __init__(self) -> None:
+    def __init__(self, avx512: bool = False) -> None:
+        self.avx512 = avx512
         self.lines: list[str] = []
         self.allocas: list[str] = []
         self.declarations: set[str] = set()

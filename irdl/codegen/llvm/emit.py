@@ -32,6 +32,7 @@ from irdl.ir.program import (
     subexpressions,
     walk,
 )
+from irdl.passes.target import Target
 
 ENTRY = "irdl_main"
 _INDEX = Kind(np.dtype(np.int64))
@@ -62,9 +63,9 @@ done:
 """
 
 
-def emit_program(program: Program, aliased: Iterable[tuple[Buffer, Buffer]] = ()) -> str:
+def emit_program(program: Program, target: Target, aliased: Iterable[tuple[Buffer, Buffer]] = ()) -> str:
     """The module's text. `aliased` pairs buffers that share memory (a donated input and its output)."""
-    module = _Module(program, aliased)
+    module = _Module(program, target, aliased)
     return module.text()
 
 
@@ -82,8 +83,9 @@ class _Operand:
 
 
 class _Module:
-    def __init__(self, program: Program, aliased: Iterable[tuple[Buffer, Buffer]]) -> None:
+    def __init__(self, program: Program, target: Target, aliased: Iterable[tuple[Buffer, Buffer]]) -> None:
         self.program = program
+        self.target = target
         self.functions: list[str] = []
         self.declarations: set[str] = set()
         self.same: dict[Buffer, Buffer] = {}
@@ -133,7 +135,7 @@ class _Function:
 
     def __init__(self, module: _Module) -> None:
         self.module = module
-        self.builder = Builder()
+        self.builder = Builder(module.target.avx512)
         self.pointers: dict[Buffer, str] = {}
         #: loop variables and let-bound values; an int is a step of an unrolled loop
         self.scope: dict[str, _Operand | int] = {}

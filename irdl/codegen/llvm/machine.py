@@ -30,7 +30,7 @@ def host_target() -> Target:
     _host()
     features = llvm.get_host_cpu_features()
     if features.get("avx512f"):
-        return Target(64, 32)
+        return Target(64, 32, avx512=True)
     if features.get("avx2"):
         return Target(32, 16)
     return Target(16, 32 if "aarch64" in llvm.get_default_triple() else 16)

@@ -77,6 +77,8 @@ class VectorMath:
 
     def __init__(self, builder: Builder, kind: Kind) -> None:
         self.b, self.k = builder, kind
+        #: AVX-512 scales by a power of two in one instruction
+        self.has_scalef = builder.avx512 and kind.lanes * kind.bits == 512
         self.double = kind.dtype == np.float64
         self.int = kind.with_dtype(np.int64 if self.double else np.int32)
         self.mantissa, self.bias = (52, 1023) if self.double else (23, 127)
@@ -139,8 +141,20 @@ class VectorMath:
         shifted = self.b.binary(self.int, "shl", biased, self.int.constant(self.mantissa))
         return self.b.bitcast(self.int, self.k, shifted)
 
+    def power(self, n: str) -> str:
+        """2**n for integral n in the normal range."""
+        return self._scalef(self.c(1.0), n) if self.has_scalef else self._exponent(self._to_int(n))
+
+    def _scalef(self, x: str, n: str) -> str:
+        name = f"llvm.x86.avx512.mask.scalef.{'pd' if self.double else 'ps'}.512"
+        text, mask = self.k.text, f"i{self.k.lanes}"
+        self.b.declarations.add(f"declare {text} @{name}({text}, {text}, {text}, {mask}, i32)")
+        return self.b.emit(f"call {text} @{name}({text} {x}, {text} {n}, {text} zeroinitializer, {mask} -1, i32 4)")
+
     def scale(self, x: str, n: str) -> str:
         """x * 2**n for integral n, right where the result overflows or is denormal."""
+        if self.has_scalef:
+            return self._scalef(x, n)
         whole = self._to_int(n)
         half = self.b.binary(self.int, "ashr", whole, self.int.constant(1))
         rest = self.b.binary(self.int, "sub", whole, half)
@@ -170,7 +184,7 @@ class VectorMath:
         size = self.abs(x)
         capped = self.at_most(size, 9.1)
         n, r = self.reduce(self.add(capped, capped))
-        power = self.mul(self.polynomial(r, EXP_32), self._exponent(self._to_int(n)))
+        power = self.scale(self.polynomial(r, EXP_32), n)
         large = self.sub(self.c(1.0), self.div(self.c(2.0), self.add(power, self.c(1.0))))
         square = self.mul(x, x)
         small = self.fma(self.mul(square, self.polynomial(square, TANH_32)), size, size)
@@ -181,7 +195,7 @@ class VectorMath:
         size = self.at_most(self.abs(x), 20.0)
         n, r = self.reduce(self.add(size, size))
         s = self._expm1_reduced(r)
-        power = self._exponent(self._to_int(n))
+        power = self.power(n)
         top = self.fma(power, s, self.sub(power, self.c(1.0)))
         return self.copysign(self.div(top, self.add(top, self.c(2.0))), x)
 

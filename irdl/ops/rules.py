@@ -1,0 +1,294 @@
+"""Equations between ops, as rules: each says what it does and makes no code worse. Folding and sharing are the builder's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from irdl.ir.builder import Builder, constant_of, rewrite
+from irdl.ir.graph import Graph, Node, Value
+from irdl.ops import elementwise as e
+from irdl.ops.contract import DOT, DotAttributes
+from irdl.ops.reduce import SUM, ReduceAttributes
+from irdl.ops.shape import (
+    BROADCAST,
+    CONCAT,
+    RESHAPE,
+    REVERSE,
+    SLICE,
+    TRANSPOSE,
+    UPDATE_SLICE,
+    SliceAttributes,
+    TransposeAttributes,
+)
+from irdl.ops.pieces import add_pieces, update_to_concat
+
+#: From the builder, the node and its new operands to the new outputs, or None where the rule does not apply.
+Rule = Callable[[Builder, Node, list[Value]], Sequence[Value] | None]
+
+RULES: dict[Any, list[Rule]] = {}
+
+
+def rule(*ops: Any) -> Callable[[Rule], Rule]:
+    def record(function: Rule) -> Rule:
+        for op in ops:
+            RULES.setdefault(op, []).append(function)
+        return function
+
+    return record
+
+
+def apply_rules(graph: Graph) -> Graph:
+    """Rewrite `graph` and its regions bottom-up, each node by the first rule that applies."""
+    return rewrite(graph, _visit)
+
+
+def _visit(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    for apply in RULES.get(node.op, ()):
+        result = apply(builder, node, operands)
+        if result is not None:
+            return result
+    return None
+
+
+def _number(value: Value) -> Any:
+    """The number that a constant (or a broadcast of one) holds everywhere, or None."""
+    node = value.node
+    while node is not None and node.op in (BROADCAST, RESHAPE):
+        value = node.operands[0]
+        node = value.node
+    array = constant_of(value)
+    if array is None or array.size == 0:
+        return None
+    first = array.reshape(-1)[0]
+    return first if array.size == 1 or (array == first).all() else None
+
+
+def _is(value: Value, number: float) -> bool:
+    found = _number(value)
+    return found is not None and found.dtype.kind != "b" and bool(found == number) and (number != 0 or not np.signbit(found))
+
+
+def _keeps(node: Node, value: Value) -> bool:
+    return value.type == node.output.type
+
+
+@rule(e.MUL)
+def multiply_by_one(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """x * 1 = x"""
+    x, y = operands
+    if _is(y, 1) and _keeps(node, x):
+        return [x]
+    return [y] if _is(x, 1) and _keeps(node, y) else None
+
+
+@rule(e.DIV)
+def divide_by_one(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """x / 1 = x"""
+    return [operands[0]] if _is(operands[1], 1) and _keeps(node, operands[0]) else None
+
+
+@rule(e.SUB)
+def subtract_zero(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """x - 0 = x"""
+    return [operands[0]] if _is(operands[1], 0) and _keeps(node, operands[0]) else None
+
+
+@rule(e.ADD)
+def add_zero(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """x + 0 = x for integers, and for a product, a contraction or a sum (which are +0 or compare equal to it)"""
+    for x, y in (operands, operands[::-1]):
+        if _is(y, 0) and _keeps(node, x):
+            made = x.node.op if x.node is not None else None
+            if x.dtype.kind != "f" or made in (DOT, SUM, e.MUL, CONCAT):
+                return [x]
+    return None
+
+
+@rule(e.NEG)
+def negate_twice(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """-(-x) = x"""
+    inner = operands[0].node
+    return [inner.operands[0]] if inner is not None and inner.op is e.NEG else None
+
+
+@rule(e.DIV)
+def logistic(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """1 / (1 + exp(-x)) = sigmoid(x)"""
+    one, total = operands
+    if not _is(one, 1) or total.node is None or total.node.op is not e.ADD:
+        return None
+    for x, y in (total.node.operands, total.node.operands[::-1]):
+        if _is(x, 1) and y.node is not None and y.node.op is e.EXP:
+            inner = y.node.operands[0].node
+            if inner is not None and inner.op is e.NEG and _keeps(node, inner.operands[0]):
+                return [builder.value(e.SIGMOID, [inner.operands[0]], location=node.location)]
+    return None
+
+
+@rule(e.SELECT)
+def select_known(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """select(True, x, y) = x; select(False, x, y) = y; select(c, x, x) = x"""
+    condition, x, y = operands
+    known = _number(condition)
+    chosen = x if x is y else None if known is None else x if known else y
+    return [chosen] if chosen is not None and _keeps(node, chosen) else None
+
+
+@rule(e.CAST)
+def cast_to_itself(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """cast(x, dtype of x) = x"""
+    return [operands[0]] if operands[0].dtype == node.attributes.dtype else None
+
+
+@rule(RESHAPE)
+def reshape_once(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """reshape(x, shape of x) = x; reshape(reshape(x)) = reshape(x)"""
+    (x,) = operands
+    if _keeps(node, x):
+        return [x]
+    if x.node is not None and x.node.op is RESHAPE:
+        return [builder.value(RESHAPE, x.node.operands, node.attributes, location=node.location)]
+    return None
+
+
+@rule(TRANSPOSE)
+def transpose_once(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """transpose(x, 0 1 2 ..) = x; transpose(transpose(x)) = transpose(x)"""
+    (x,) = operands
+    order = node.attributes.permutation
+    if order == tuple(range(len(order))):
+        return [x]
+    if x.node is not None and x.node.op is TRANSPOSE:
+        inner = x.node.attributes.permutation
+        both = TransposeAttributes(tuple(inner[axis] for axis in order))
+        return [builder.value(TRANSPOSE, x.node.operands, both, location=node.location)]
+    return None
+
+
+@rule(BROADCAST)
+def broadcast_to_itself(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """broadcast(x, shape of x) = x"""
+    return [operands[0]] if _keeps(node, operands[0]) else None
+
+
+@rule(SLICE)
+def slice_once(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """x[:] = x; x[a][b] = x[a + b]"""
+    (x,) = operands
+    if _keeps(node, x):
+        return [x]
+    if x.node is not None and x.node.op is SLICE:
+        a, b = x.node.attributes, node.attributes
+        start = tuple(p + q * s for p, q, s in zip(a.start, b.start, a.stride, strict=True))
+        stride = tuple(p * q for p, q in zip(a.stride, b.stride, strict=True))
+        limit = tuple(
+            f + (n - 1) * s + 1 if n else f for f, n, s in zip(start, node.output.shape, stride, strict=True)
+        )
+        return [builder.value(SLICE, x.node.operands, SliceAttributes(start, limit, stride), location=node.location)]
+    return None
+
+
+@rule(SLICE)
+def slice_of_concat(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """concat(a, b)[where a lies] = a"""
+    (x,) = operands
+    if x.node is None or x.node.op is not CONCAT:
+        return None
+    axis = x.node.attributes.axis
+    a = node.attributes
+    position = 0
+    for piece in x.node.operands:
+        end = position + piece.shape[axis]
+        if position <= a.start[axis] and a.limit[axis] <= end and piece.shape[axis]:
+            start, limit = list(a.start), list(a.limit)
+            start[axis] -= position
+            limit[axis] -= position
+            return [builder.value(SLICE, [piece], SliceAttributes(tuple(start), tuple(limit), a.stride), location=node.location)]
+        position = end
+    return None
+
+
+@rule(CONCAT)
+def concat_of_one(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """concat(x) = x"""
+    return operands if len(operands) == 1 else None
+
+
+@rule(REVERSE)
+def reverse_twice(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """reverse(reverse(x)) = x; a reverse of axes of 1 = x"""
+    (x,) = operands
+    if all(x.shape[axis] == 1 for axis in node.attributes.axes):
+        return [x]
+    inner = x.node
+    if inner is not None and inner.op is REVERSE and set(inner.attributes.axes) == set(node.attributes.axes):
+        return inner.operands
+    return None
+
+
+@rule(SUM)
+def sum_of_sum(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """sum(x, ()) = x; sum(sum(x, a), b) = sum(x, a and b)"""
+    (x,) = operands
+    if not node.attributes.axes:
+        return [x]
+    if x.node is not None and x.node.op is SUM:
+        inner = x.node.attributes.axes
+        rest = [axis for axis in range(len(x.node.operands[0].shape)) if axis not in inner]
+        axes = sorted([*inner, *(rest[axis] for axis in node.attributes.axes)])
+        return [builder.value(SUM, x.node.operands, ReduceAttributes(tuple(axes)), location=node.location)]
+    return None
+
+
+@rule(SUM)
+def sum_of_dot(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """sum over an axis that both operands of a contraction have = contract that axis too"""
+    (x,) = operands
+    if x.node is None or x.node.op is not DOT:
+        return None
+    left, right, output = x.node.attributes.labels
+    gone = {output[axis] for axis in node.attributes.axes}
+    if not gone <= set(left) & set(right):
+        return None
+    spec = f"{left},{right}->{''.join(label for label in output if label not in gone)}"
+    return [builder.value(DOT, x.node.operands, DotAttributes(spec), location=node.location)]
+
+
+@rule(DOT)
+def dot_of_transposed(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """dot(transpose(x), y) = dot(x, y) under other letters"""
+    left, right, output = node.attributes.labels
+    labels, values, changed = [left, right], list(operands), False
+    for place, value in enumerate(operands):
+        if value.node is not None and value.node.op is TRANSPOSE:
+            order = value.node.attributes.permutation
+            source = [""] * len(order)
+            for position, axis in enumerate(order):
+                source[axis] = labels[place][position]
+            labels[place], values[place], changed = "".join(source), value.node.operands[0], True
+    if not changed:
+        return None
+    return [builder.value(DOT, values, DotAttributes(f"{labels[0]},{labels[1]}->{output}"), location=node.location)]
+
+
+def _drop_broadcast(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """f(broadcast(x), y) = f(x, y) where y keeps the shape"""
+    new = list(operands)
+    for place, value in enumerate(operands):
+        if value.node is not None and value.node.op is BROADCAST:
+            new[place] = value.node.operands[0]
+            if np.broadcast_shapes(*(v.shape for v in new)) != node.output.shape:
+                new[place] = value
+    if all(a is b for a, b in zip(new, operands, strict=True)):
+        return None
+    return builder.node(node.op, new, node.attributes, (), node.location).outputs
+
+
+for _op in list(vars(e).values()):
+    if isinstance(_op, (e.Elementwise, e.Select)) and _op.name not in ("stop_gradient",):
+        RULES.setdefault(_op, []).append(_drop_broadcast)
+RULES.setdefault(e.ADD, []).append(add_pieces)
+RULES.setdefault(UPDATE_SLICE, []).append(update_to_concat)

@@ -10,6 +10,8 @@ from irdl.trace.control import cond, scan, while_loop
 from irdl.transforms.api import grad, jvp, value_and_grad, vjp, vmap
 from irdl.transforms.custom import custom_vjp, stop_gradient
 
+from irdl import random, testing  # noqa: E402, I001  (they build on the names above)
+
 __version__ = "0.1.0"
 __all__ = [
     "Compiled",
@@ -23,8 +25,10 @@ __all__ = [
     "jvp",
     "ops",
     "parse",
+    "random",
     "scan",
     "stop_gradient",
+    "testing",
     "trace",
     "value_and_grad",
     "vjp",

@@ -13,6 +13,7 @@ from typing import Any
 from irdl import config
 from irdl.errors import TraceError
 from irdl.ir.graph import Graph
+from irdl.ops.rules import apply_rules
 from irdl.runtime.compiled import Compiled, Options, compile_call, explain, take_apart
 from irdl.runtime.executable import Executable
 from irdl.trace import tree
@@ -177,6 +178,6 @@ def trace(f: Callable[..., Any]) -> Callable[..., Graph]:
         for leaf in tree.flatten((arguments, options))[0]:
             if is_box(leaf):
                 raise TraceError("irdl.trace takes arrays, not traced ones")
-        return trace_function(function, arguments, options).graph
+        return apply_rules(apply_rules(trace_function(function, arguments, options).graph))
 
     return traced

@@ -1,0 +1,34 @@
+"""The command line: `python -m irdl demo`."""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import sys
+from pathlib import Path
+
+from irdl import config
+
+_EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "char_lstm.py"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m irdl", description="A compiler for models written in NumPy.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("demo", help="train a character LSTM on English (examples/char_lstm.py)", add_help=False)
+    commands.add_parser("config", help="show the environment variables that irdl reads")
+    known, rest = parser.parse_known_args(arguments)
+    if known.command == "config":
+        for flag in config.FLAGS:
+            print(f"{flag.name}={flag.value!r}  {flag.meaning}")
+        return 0
+    if not _EXAMPLE.exists():
+        print(f"the demo is {_EXAMPLE.name} in irdl's repository: install irdl from a checkout (pip install -e .)", file=sys.stderr)
+        return 1
+    runpy.run_path(str(_EXAMPLE))["main"](rest)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

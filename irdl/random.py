@@ -1,0 +1,134 @@
+"""Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) as
+integer operations, so that NumPy and compiled code give the same bits.
+
+A key is uint32[2]. The same key gives the same numbers; make new keys with `split` and `fold_in`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from irdl.ops.shape import IOTA, IotaAttributes
+from irdl.trace.box import is_box
+
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_MASK = 0xFFFFFFFF
+_ROUNDS = 10
+# The last word of the counter keeps the uses of one key apart.
+_BITS, _SPLIT, _FOLD = 0, 1, 2
+
+
+def key(seed: int) -> np.ndarray:
+    """A key (uint32[2]) from an integer of up to 64 bits."""
+    seed = int(seed) & 0xFFFFFFFFFFFFFFFF
+    return np.array([seed & _MASK, seed >> 32], np.uint32)
+
+
+def _iota(like: Any, count: int) -> Any:
+    if is_box(like):
+        return like.__irdl_apply__(IOTA, [], IotaAttributes(np.dtype(np.uint64), (count,), 0))[0]
+    return np.arange(count, dtype=np.uint64)
+
+
+def _check(k: Any) -> Any:
+    if not isinstance(k, np.ndarray) or k.dtype != np.uint32 or k.shape != (2,):
+        raise TypeError(f"a key is uint32[2], made by irdl.random.key(seed); this is {k!r:.60}")
+    return k
+
+
+def _philox(k: Any, counter: Any, use: int) -> list[Any]:
+    """Four uint64 arrays of 32 random bits for each element of `counter` (uint64)."""
+    keys = k.astype(np.uint64)
+    k0, k1 = keys[0], keys[1]
+    c0, c1, c2, c3 = counter & _MASK, counter >> 32, counter * 0, counter * 0 + use
+    for _ in range(_ROUNDS):
+        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & _MASK, (p0 >> 32) ^ c3 ^ k1, p0 & _MASK
+        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    return [c0, c1, c2, c3]
+
+
+def bits(k: Any, shape: Sequence[int] | int = ()) -> Any:
+    """Uniform uint32 words.
+
+    Args:
+        k: a key, uint32[2].
+        shape: of the result.
+    """
+    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    count = math.prod(shape)
+    words = _philox(_check(k), _iota(k, -(-count // 4)), _BITS)
+    return np.concatenate(words)[:count].astype(np.uint32).reshape(shape)
+
+
+def split(k: Any, num: int = 2) -> Any:
+    """`num` new keys, uint32[num, 2]."""
+    words = _philox(_check(k), _iota(k, num), _SPLIT)
+    return np.stack(words[:2], axis=1).astype(np.uint32)
+
+
+def fold_in(k: Any, data: Any) -> Any:
+    """A new key from a key and an integer (a step number, say), which may be traced."""
+    counter = data.astype(np.uint64) if isinstance(data, (np.ndarray, np.generic)) else np.uint64(data)
+    words = _philox(_check(k), np.reshape(counter, (1,)) if is_box(counter) else np.asarray(counter).reshape(1), _FOLD)
+    return np.concatenate(words[:2]).astype(np.uint32)
+
+
+def uniform(k: Any, shape: Sequence[int] | int = (), dtype: Any = np.float32, low: Any = 0.0, high: Any = 1.0) -> Any:
+    """Uniform floats in [low, high): 24 random bits in float32, 53 in float64."""
+    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    dtype = np.dtype(dtype)
+    if dtype == np.float64:
+        words = bits(k, (2, *shape)).astype(np.uint64)
+        unit = ((words[0] >> 5) * 67108864 + (words[1] >> 6)).astype(np.float64) * 2.0**-53
+    elif dtype == np.float32:
+        unit = (bits(k, shape) >> 8).astype(np.float32) * np.float32(2.0**-24)
+    else:
+        raise TypeError(f"uniform gives float32 or float64, not {dtype}")
+    return unit * (high - low) + low if (low, high) != (0.0, 1.0) else unit
+
+
+def normal(k: Any, shape: Sequence[int] | int = (), dtype: Any = np.float32) -> Any:
+    """Standard normal floats, by Box and Muller's transform of two uniform ones."""
+    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    u = uniform(k, (2, *shape), dtype)
+    return np.sqrt(-2 * np.log(1 - u[0])) * np.cos(2 * math.pi * u[1])
+
+
+def bernoulli(k: Any, p: Any = 0.5, shape: Sequence[int] | int | None = None) -> Any:
+    """Bools that are True with probability `p`; `shape` defaults to that of `p`."""
+    return uniform(k, np.shape(p) if shape is None else shape) < p
+
+
+def randint(k: Any, shape: Sequence[int] | int, low: int, high: int, dtype: Any = np.int64) -> Any:
+    """Integers in [low, high): the high half of the product of 32 random bits and the range, which is at most 2**32.
+
+    Raises:
+        ValueError: the range is empty or too large.
+    """
+    span = int(high) - int(low)
+    if not 0 < span <= 2**32:
+        raise ValueError(f"randint needs 0 < high - low <= 2**32, not {span}")
+    words = bits(k, shape).astype(np.uint64)
+    return ((words * span) >> 32).astype(dtype) + np.dtype(dtype).type(low)
+
+
+def permutation(k: Any, x: Any) -> Any:
+    """A random order of `range(x)`, or of the rows of an array `x`.
+
+    Each row's place is the rank of its random word, so the work grows with the square of the rows.
+    """
+    count = int(x) if isinstance(x, (int, np.integer)) else x.shape[0]
+    words = bits(k, (2, count)).astype(np.uint64)
+    words = (words[0] << 32) | words[1]
+    number = _iota(k, count).astype(np.int64)
+    before = (words[None, :] < words[:, None]) | ((words[None, :] == words[:, None]) & (number[None, :] < number[:, None]))
+    rank = np.sum(before, axis=1)
+    order = np.zeros_like(number)
+    order[rank] = number
+    return order if isinstance(x, (int, np.integer)) else x[order]

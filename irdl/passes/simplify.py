@@ -41,7 +41,7 @@ def sink_slices(graph: Graph) -> Graph:
             part = dict(zip(output, zip(attributes.start, attributes.limit, strict=True), strict=True))
             parts = [_slice_labels(builder, v, labels, part) for v, labels in zip(made.operands, (left, right), strict=True)]
         else:
-            parts = [_slice_operand(builder, v, attributes) for v in made.operands]
+            parts = [_slice_operand(builder, v, operands[0].shape, attributes) for v in made.operands]
         return builder.node(made.op, parts, made.attributes, (), made.location | node.location).outputs
 
     memo: dict[Graph, Graph] = {}
@@ -90,11 +90,12 @@ def _disjoint(slices: Sequence[Node]) -> bool:
     return all(first[1] <= second[0] for first, second in zip(spans, spans[1:], strict=False))
 
 
-def _slice_operand(builder: Builder, value: Value, attributes: SliceAttributes) -> Value:
+def _slice_operand(builder: Builder, value: Value, shape: tuple[int, ...], attributes: SliceAttributes) -> Value:
     """The part of a broadcast operand that a slice of the result reads."""
-    lead = len(attributes.start) - len(value.shape)
-    start = tuple(0 if n == 1 else a for n, a in zip(value.shape, attributes.start[lead:], strict=True))
-    limit = tuple(1 if n == 1 else b for n, b in zip(value.shape, attributes.limit[lead:], strict=True))
+    lead = len(shape) - len(value.shape)
+    stretched = [n == 1 and m != 1 for n, m in zip(value.shape, shape[lead:], strict=True)]
+    start = tuple(0 if mark else a for mark, a in zip(stretched, attributes.start[lead:], strict=True))
+    limit = tuple(1 if mark else b for mark, b in zip(stretched, attributes.limit[lead:], strict=True))
     return _slice(builder, value, start, limit)
 
 

@@ -97,7 +97,7 @@ class _Module:
         return self.same.get(buffer, buffer)
 
     def text(self) -> str:
-        main = _Function(self)
+        main = _Function(self, in_kernel=False)
         b = main.builder
         program = self.program
         places = [*program.inputs, *program.outputs, *(buffer for buffer, _ in program.constants)]
@@ -112,7 +112,7 @@ class _Module:
         return _CHECK + "\n".join([*self.functions, *sorted(self.declarations)]) + "\n"
 
     def kernel(self, kernel: Kernel, buffers: Sequence[Buffer], variables: Sequence[str]) -> None:
-        function = _Function(self)
+        function = _Function(self, in_kernel=True)
         parameters = []
         keys = [self.key(buffer) for buffer in buffers]
         for place, buffer in enumerate(buffers):
@@ -133,8 +133,9 @@ class _Module:
 class _Function:
     """One function: statements in, instructions out."""
 
-    def __init__(self, module: _Module) -> None:
+    def __init__(self, module: _Module, in_kernel: bool) -> None:
         self.module = module
+        self.in_kernel = in_kernel
         self.builder = Builder(module.target.avx512)
         self.pointers: dict[Buffer, str] = {}
         #: loop variables and let-bound values; an int is a step of an unrolled loop
@@ -428,8 +429,11 @@ class _Function:
         return _Operand(name, buffer.dtype, kind.lanes)
 
     def _memory(self, text: str, epoch: int) -> str:
-        """A load, shared until something is stored to its buffer."""
-        return self.builder.emit(f"{text} ; {epoch}")
+        """A load, shared until something is stored to its buffer.
+
+        Not between kernels: the arena's buffers take turns in the same memory there.
+        """
+        return self.builder.emit(f"{text} ; {epoch}") if self.in_kernel else self.builder.fresh(text)
 
     def _masked_load(self, kind: Kind, address: str, align: int) -> str:
         suffix = self._memory_suffix(kind)

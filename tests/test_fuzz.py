@@ -1,0 +1,65 @@
+"""Random programs, interpreted after every pass and run by the machine."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from irdl.ir.evaluate import evaluate
+from irdl.ir.graph import Graph
+from irdl.ir.interpret import interpret
+from irdl.ir.parser import parse
+from irdl.ir.printer import print_graph, sidecar
+from irdl.ir.verify import verify
+from irdl.runtime.executable import Executable
+from tests.programs import Programs, draw_inputs
+
+PARTS = 8
+
+
+def check_program(graph: Graph, seed: int) -> None:
+    verify(graph)
+    assert parse(print_graph(graph), sidecar(graph)) == graph
+    arguments = draw_inputs(graph, np.random.default_rng(seed))
+    expected = evaluate(graph, arguments)
+    executable = Executable(graph)
+    # A float32 anywhere may have been cast to float64 on its way out.
+    values = [value for node in graph.all_nodes() for value in node.outputs]
+    single = any(value.dtype == np.float32 for value in (*graph.inputs, *values))
+    for name, stage in executable.stages:
+        if isinstance(stage, Graph):
+            verify(stage)
+            compare(evaluate(stage, arguments), expected, name, single)
+    compare(executable(arguments), expected, "machine", single)
+    if sum(node.outputs[0].type.size for node in graph.all_nodes() if node.outputs) < 150:
+        results = interpret(executable.program, arguments)
+        compare([r.reshape(e.shape) for r, e in zip(results, expected, strict=True)], expected, "program", single)
+
+
+def compare(actual: list[np.ndarray], expected: list[np.ndarray], name: str, single: bool) -> None:
+    for x, y in zip(actual, expected, strict=True):
+        assert x.dtype == y.dtype and x.shape == y.shape, name
+        if y.dtype.kind != "f":
+            np.testing.assert_array_equal(x, y, err_msg=name)
+        elif y.size:
+            finite = y[np.isfinite(y)]
+            scale = max(1.0, float(np.abs(finite).max(initial=0.0)))
+            tolerance = (2e-3 if single else 1e-9) * scale
+            np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_programs(part: int, request: pytest.FixtureRequest) -> None:
+    count = request.config.getoption("--programs") // PARTS
+
+    @settings(max_examples=count, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(st.integers(0, 2**32))
+    def run(seed: int) -> None:
+        rnd = random.Random(seed * PARTS + part)
+        check_program(Programs(rnd).graph(), seed)
+
+    run()

@@ -7,7 +7,7 @@ class IrdlError(Exception):
     """Base of every error irdl raises on purpose."""
 
 
-class TraceError(IrdlError, TypeError):
+class TraceError(IrdlError):
     """NumPy code did something a traced array cannot follow."""
 
 
@@ -27,7 +27,7 @@ class ProgramError(IrdlError, ValueError):
     """An ill-formed program of the loop language."""
 
 
-class DifferentiationError(IrdlError, TypeError):
+class DifferentiationError(IrdlError):
     """A derivative was asked of something that has none."""
 
 

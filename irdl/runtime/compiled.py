@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +49,8 @@ class Call:
 
     def signature(self) -> tuple:
         """What a compiled version is chosen by."""
-        return (self.structure, self.static, tuple(_leaf_signature(leaf) for leaf in self.leaves))
+        static = tuple((place, type(item), item) for place, item in self.static)
+        return (self.structure, static, tuple(_leaf_signature(leaf) for leaf in self.leaves))
 
 
 def _leaf_signature(leaf: Any) -> tuple:
@@ -60,47 +62,85 @@ def _leaf_signature(leaf: Any) -> tuple:
     return (PYTHON, type(leaf))
 
 
-def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], how: Options) -> Call:
+@dataclass(frozen=True)
+class Roles:
+    """Which arguments of a function are static and which donated: positions and names of the same parameters."""
+
+    static: frozenset[int | str]
+    donated: frozenset[int | str]
+
+
+def roles_of(function: Callable[..., Any], how: Options) -> Roles:
+    """Resolve positions and names through the function's signature, so that it does not matter how a call passes them.
+
+    Raises:
+        ValueError: a position or a name that the function does not have.
+    """
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return Roles(frozenset({*how.static_argnums, *how.static_argnames}), frozenset({*how.donate_argnums, *how.donate_argnames}))
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    open_ended = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    any_name = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    names = {p.name for p in parameters}
+
+    def resolve(places: Sequence[int], chosen: Sequence[str], what: str) -> frozenset[int | str]:
+        found: set[int | str] = set()
+        for place in places:
+            if not (-len(positional) <= place < len(positional) or (open_ended and place >= 0)):
+                raise ValueError(f"{what}_argnums names argument {place}, but the function has {len(positional)} positional ones")
+            place = place % len(positional) if place < 0 else place
+            found.add(place)
+            if place < len(positional):
+                found.add(positional[place])
+        for name in chosen:
+            if name not in names and not any_name:
+                raise ValueError(f"{what}_argnames names {name!r}, which is no parameter of the function")
+            found.add(name)
+            if name in positional:
+                found.add(positional.index(name))
+        return frozenset(found)
+
+    return Roles(
+        resolve(how.static_argnums, how.static_argnames, "static"), resolve(how.donate_argnums, how.donate_argnames, "donate")
+    )
+
+
+def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], roles: Roles) -> Call:
     """Split a call into traced leaves and static arguments.
 
     Raises:
         TraceError: an argument is neither array-like nor static, or a static one cannot be hashed.
     """
     static: list[tuple[Any, Any]] = []
-    traced_arguments: list[Any] = []
-    donated: list[int] = []
-    count = 0
-    places = {place % len(arguments) if arguments else place for place in how.static_argnums}
-    donated_places = {place % len(arguments) if arguments else place for place in how.donate_argnums}
-    for place, argument in enumerate(arguments):
-        if place in places:
-            static.append((place, argument))
-            traced_arguments.append(None)
-            continue
-        size = len(tree.flatten(argument)[0])
-        if place in donated_places:
-            donated += range(count, count + size)
-        count += size
-        traced_arguments.append(argument)
-    traced_options: dict[str, Any] = {}
-    for name in sorted(options):
-        if name in how.static_argnames:
-            static.append((name, options[name]))
-            continue
-        size = len(tree.flatten(options[name])[0])
-        if name in how.donate_argnames:
-            donated += range(count, count + size)
-        count += size
-        traced_options[name] = options[name]
-    try:
-        hash(tuple(static))
-    except TypeError as error:
-        raise TraceError(f"a static argument must be hashable: {error}") from None
+    traced_arguments: list[Any] = list(arguments)
+    for place in range(len(arguments)):
+        if place in roles.static:
+            static.append((place, arguments[place]))
+            traced_arguments[place] = None
+    traced_options = {name: item for name, item in options.items() if name not in roles.static}
+    static += [(name, item) for name, item in options.items() if name in roles.static]
     leaves, structure = tree.flatten((tuple(traced_arguments), traced_options))
     for place, leaf in enumerate(leaves):
         if tree.leaf_kind(leaf) is None:
             path = tree.paths((tuple(traced_arguments), traced_options))[place]
             raise TraceError(f"argument {path} is a {type(leaf).__name__}, not an array or a number: list it in static_argnums")
+    donated: list[int] = []
+    if roles.donated:
+        # Leaves come in the order of the arguments, then of the sorted names.
+        parts = [*enumerate(traced_arguments), *sorted(traced_options.items())]
+        count = 0
+        for key, part in parts:
+            size = len(tree.flatten(part)[0])
+            if key in roles.donated:
+                donated += range(count, count + size)
+            count += size
+    key = tuple((place, type(item), item) for place, item in static)
+    try:
+        hash(key)
+    except TypeError as error:
+        raise TraceError(f"a static argument must be hashable: {error}") from None
     return Call(leaves, structure, tuple(static), tuple(donated))
 
 
@@ -112,9 +152,9 @@ class Compiled:
         stages: `(name, Graph or Program)` after each step.
     """
 
-    def __init__(self, traced: TracedFunction, call: Call, options: Options, name: str) -> None:
+    def __init__(self, traced: TracedFunction, call: Call, options: Options, roles: Roles, name: str) -> None:
         self._traced = traced
-        self._options = options
+        self._roles = roles
         self._signature = call.signature()
         self._executable = Executable(traced.graph, call.donated, options.disable)
         self._results = len(traced.kinds)
@@ -153,7 +193,7 @@ class Compiled:
             IndexError: an index was out of range.
             DonationError: a donated argument cannot be written or overlaps another.
         """
-        call = take_apart(arguments, options, self._options)
+        call = take_apart(arguments, options, self._roles)
         if call.signature() != self._signature:
             raise TraceError(f"{self.name} was compiled for other arguments: {explain(self._signature, call.signature())}")
         if not self.holds():
@@ -164,9 +204,10 @@ class Compiled:
         """True while what the trace took for granted about captured state is so."""
         for read, item in self._traced.guards:
             try:
-                if read() is not item and not _equal_plain(read(), item):
+                now = read()
+                if now is not item and not _equal_plain(now, item):
                     return False
-            except (KeyError, AttributeError, IndexError, ValueError):
+            except (LookupError, AttributeError, ValueError, TypeError):
                 return False
         for captured in self._traced.captured:
             try:
@@ -204,7 +245,10 @@ def as_kind(result: np.ndarray, kind: str) -> Any:
 
 
 def _equal_plain(a: Any, b: Any) -> bool:
-    return isinstance(a, (bool, int, float, str, bytes)) and type(a) is type(b) and a == b
+    """The same number, text or tuple of such, signed zeros told apart."""
+    if type(a) is not type(b) or not isinstance(a, (bool, int, float, complex, str, bytes, tuple, np.generic)):
+        return False
+    return a == b and repr(a) == repr(b)
 
 
 def _check_donations(inputs: Sequence[np.ndarray], donations: Mapping[int, int]) -> None:
@@ -242,13 +286,13 @@ def _show(signature: tuple) -> str:
     return " ".join(str(part) for part in signature if part is not None)
 
 
-def compile_call(function: Callable[..., Any], call: Call, options: Options, name: str) -> Compiled:
+def compile_call(function: Callable[..., Any], call: Call, options: Options, roles: Roles, name: str) -> Compiled:
     """Trace and compile one call."""
     static = dict(call.static)
     positions = [place for place in static if isinstance(place, int)]
     arguments, keywords = tree.unflatten(call.structure, call.leaves)
     if not static:
-        return Compiled(trace_function(function, arguments, keywords, name), call, options, name)
+        return Compiled(trace_function(function, arguments, keywords, name), call, options, roles, name)
     bound = with_static(function, static, len(arguments), positions)
     dynamic = [a for place, a in enumerate(arguments) if place not in static]
-    return Compiled(trace_function(bound, dynamic, keywords, name), call, options, name)
+    return Compiled(trace_function(bound, dynamic, keywords, name), call, options, roles, name)

@@ -6,6 +6,7 @@ import functools
 import sys
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from irdl import config
 from irdl.errors import TraceError
 from irdl.ir.graph import Graph
 from irdl.ops.rules import apply_rules
-from irdl.runtime.compiled import Compiled, Options, compile_call, explain, take_apart
+from irdl.runtime.compiled import Compiled, Options, compile_call, explain, roles_of, take_apart
 from irdl.runtime.executable import Executable
 from irdl.trace import tree
 from irdl.trace.box import is_box
@@ -47,30 +48,37 @@ class Jit:
         functools.update_wrapper(self, function)
         self._function = function
         self._options = options
+        self._roles = roles_of(function, options)
         self._name = getattr(function, "__name__", type(function).__name__)
         self._cache: OrderedDict[tuple, list[Compiled]] = OrderedDict()
         self._lock = threading.RLock()
         self._last: tuple | None = None
+        #: by the id of an instance: a weak reference to it, and the jitted bound method
+        self._bound: dict[int, tuple[Any, Jit]] = {}
+
+    def __irdl_replace__(self, replace: Callable[[Any, Callable[[Any], Any]], Any]) -> Any:
+        """Inside a trace, the function itself (see `irdl.trace.capture`)."""
+        return replace(self._function, lambda owner: owner._function)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        bound = self._bound_to(instance)
-        return bound
-
-    def _bound_to(self, instance: Any) -> Jit:
-        key = f"_irdl_jit_{id(self)}"
-        made = instance.__dict__.get(key)
-        if made is None:
-            made = Jit(self._function.__get__(instance), self._options)
-            object.__setattr__(instance, key, made)
+        found = self._bound.get(id(instance))
+        if found is not None and found[0]() is instance:
+            return found[1]
+        made = Jit(self._function.__get__(instance, owner), self._options)
+        try:
+            reference: Any = weakref.ref(instance, lambda _, key=id(instance): self._bound.pop(key, None))
+        except TypeError:
+            return made  # no weak references to it, so nothing can be kept for it
+        self._bound[id(instance)] = (reference, made)
         return made
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         leaves, _ = tree.flatten((arguments, options))
         if any(is_box(leaf) for leaf in leaves):
             return self._function(*arguments, **options)
-        call = take_apart(arguments, options, self._options)
+        call = take_apart(arguments, options, self._roles)
         signature = call.signature()
         compiled = self._find(signature)
         if compiled is None:
@@ -88,7 +96,7 @@ class Jit:
 
     def _compile(self, call: Any, signature: tuple) -> Compiled:
         start = time.perf_counter()
-        compiled = compile_call(self._function, call, self._options, self._name)
+        compiled = compile_call(self._function, call, self._options, self._roles, self._name)
         if "compile" in config.LOG.value:
             reason = "first call"
             if signature in self._cache:
@@ -161,7 +169,8 @@ def compile(
     def compile_for(*arguments: Any, **keywords: Any) -> Compiled:
         function = f._function if isinstance(f, Jit) else f
         name = getattr(function, "__name__", type(function).__name__)
-        return compile_call(function, take_apart(arguments, keywords, options), options, name)
+        roles = roles_of(function, options)
+        return compile_call(function, take_apart(arguments, keywords, roles), options, roles, name)
 
     return compile_for
 

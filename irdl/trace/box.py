@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.errors import TraceError
+from irdl.errors import LeakedTracerError, TraceError
 from irdl.ir.graph import Value
 from irdl.ir.op import NoAttributes, Op, find_op
 from irdl.ir.types import TensorType, is_supported
@@ -77,7 +77,7 @@ class Box:
             self._shadow = views.shadow_array(self.type.shape, self.type.dtype)
         return self._shadow
 
-    def view(self, steps: Sequence[Any], shadow: np.ndarray, kind: str = ARRAY) -> Box:
+    def through(self, steps: Sequence[Any], shadow: np.ndarray, kind: str = ARRAY) -> Box:
         """A view of this box through further steps."""
         type = TensorType(self.type.dtype, shadow.shape)
         if kind != ARRAY:
@@ -222,15 +222,27 @@ def _innermost(cell: Cell) -> Trace:
     return current_trace() or cell.trace
 
 
+def open_trace() -> Trace:
+    """The trace being recorded.
+
+    Raises:
+        LeakedTracerError: there is none, so the traced array at hand is left over from an earlier one.
+    """
+    trace = current_trace()
+    if trace is None:
+        raise LeakedTracerError(
+            f"a traced array was used after its trace had ended: return it from the function instead{user_line()}"
+        )
+    return trace
+
+
 def is_box(x: Any) -> bool:
     return type(x) is Box
 
 
 def wrap(value: Value, kind: str = ARRAY, read_only: str = "") -> Any:
     """A new box that owns `value`, a value of the current trace."""
-    trace = current_trace()
-    assert trace is not None
-    return Box(Cell(trace, value), value.type, kind, (), None, read_only)
+    return Box(Cell(open_trace(), value), value.type, kind, (), None, read_only)
 
 
 def result_kind(type: TensorType) -> str:
@@ -238,14 +250,31 @@ def result_kind(type: TensorType) -> str:
     return SCALAR if type.rank == 0 else ARRAY
 
 
-def wrap_result(value: Value) -> Any:
-    return wrap(value, result_kind(value.type))
+def wrap_result(value: Value, inputs: Sequence[Any] = ()) -> Any:
+    """A result box, of kind scalar if zero-dimensional. With `inputs`, laid out as NumPy lays out a ufunc's result."""
+    made = wrap(value, result_kind(value.type))
+    if value.type.rank > 1 and any(is_box(x) and x._shadow is not None and not x._shadow.flags.c_contiguous for x in inputs):
+        shadows = [x.shadow if is_box(x) else np.asarray(x) for x in inputs]
+        kept = [shadow for shadow in shadows if shadow.shape == value.shape] or shadows
+        made._shadow = views.shadow_array(value.shape, value.dtype, _result_strides(kept, value))
+    return made
+
+
+def _result_strides(shadows: Sequence[np.ndarray], value: Value) -> tuple[int, ...]:
+    """The strides of a ufunc's result over operands with these: axes in the operands' order (NumPy's order="K")."""
+    sizes = [np.abs(np.broadcast_to(s, value.shape).strides) for s in shadows if s.ndim]
+    order = sorted(range(value.type.rank), key=lambda axis: tuple(-int(s[axis]) for s in sizes))
+    strides = [0] * value.type.rank
+    step = value.dtype.itemsize
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= max(value.shape[axis], 1)
+    return tuple(strides)
 
 
 def apply(op: Op | str, operands: Sequence[Value], attributes: Any = NoAttributes()) -> Value:
     """Record an op on values of the current trace; its first output."""
-    trace = current_trace()
-    assert trace is not None
+    trace = open_trace()
     found = find_op(op) if isinstance(op, str) else op
     assert found is not None, op
     return trace.apply(found, operands, attributes)[0]
@@ -253,8 +282,7 @@ def apply(op: Op | str, operands: Sequence[Value], attributes: Any = NoAttribute
 
 def apply_op(op: Op, operands: Sequence[Value], attributes: Any, regions: Sequence[Any] = ()) -> list[Any]:
     """As `apply`, all outputs, boxed."""
-    trace = current_trace()
-    assert trace is not None
+    trace = open_trace()
     return [wrap(value) for value in trace.apply(op, operands, attributes, regions)]
 
 
@@ -264,14 +292,10 @@ def to_value(x: Any, dtype: Any = None) -> Value:
     Raises:
         TraceError: x is of a dtype irdl does not know.
     """
-    trace = current_trace()
+    trace = open_trace()
     if is_box(x):
-        if trace is None:
-            # No trace is open: reading through the ended one explains the leak.
-            x.cell.trace.apply(CAST, [x.cell.value], CastAttributes(x.type.dtype))
         value = x.value
     else:
-        assert trace is not None
         if isinstance(x, (list, tuple)) and any(is_box(item) for item in _leaves(x)):
             value = _stack_nested(x)
         else:
@@ -307,8 +331,7 @@ def cast(value: Value, dtype: np.dtype) -> Value:
 
 
 def _apply_steps(value: Value, steps: Sequence[Any]) -> Value:
-    trace = current_trace()
-    assert trace is not None
+    trace = open_trace()
     for step in steps:
         value = step.read(trace, value)
     return value

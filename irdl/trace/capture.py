@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import sys
 import sysconfig
 import types
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +24,9 @@ from irdl.errors import TraceError
 from irdl.ir.graph import Value
 from irdl.ir.types import TensorType, is_supported
 from irdl.trace.box import Box, is_box
+from irdl.trace.creation import REPLACED, TracedNumPy
 from irdl.trace.recorder import Cell, Trace
+from irdl.trace.views import shadow_array
 
 Read = Callable[[], Any]
 Write = Callable[[Any], None]
@@ -32,7 +36,10 @@ _LIBRARIES = tuple(
     for path in {*sysconfig.get_paths().values(), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}
     if path not in ("", sys.prefix, sys.base_prefix)
 )
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
+_IRDL = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+#: Longer containers without arrays are taken as they are.
+_LONGEST = 1000
 
 
 def is_users(file: str | None) -> bool:
@@ -67,7 +74,9 @@ class Capture:
         self.captured: list[Captured] = []
         #: (how to read it, what it was): a change means the trace no longer holds
         self.guards: list[tuple[Read, Any]] = []
-        self._memo: dict[int, tuple[Any, Any]] = {}
+        self._memo: dict[int, tuple[Any, Any, Read]] = {}
+        self._generators: list[tuple[Any, Any, str]] = []
+        self._classes: dict[type, type] = {}
         self._globals: list[tuple[_Globals, dict[str, Any]]] = []
         self._objects: list[tuple[Any, Any, dict[str, Any], str]] = []
         self._containers: list[tuple[Any, Any, str]] = []
@@ -75,37 +84,52 @@ class Capture:
 
     def replace(self, item: Any, read: Read, name: str) -> Any:
         """What the traced code sees in place of `item`."""
+        if is_box(item):
+            return item
         if isinstance(item, _PLAIN):
             self.guards.append((read, item))
             return item
-        if is_box(item):
-            return item
         known = self._memo.get(id(item))
         if known is not None:
+            # Two names of one object: the trace holds while they name one object.
+            first = known[2]
+            self.guards.append((lambda: read() is first(), True))
             return known[1]
         made = self._make(item, read, name)
-        self._memo[id(item)] = (item, made)
+        self._memo[id(item)] = (item, made, read)
         return made
 
     def _make(self, item: Any, read: Read, name: str) -> Any:
         if type(item) is np.ndarray:
             return self._array(item, read, name)
+        if isinstance(item, (types.FunctionType, types.BuiltinFunctionType)) and item in REPLACED:
+            return REPLACED[item]
         if isinstance(item, types.FunctionType):
             self.guards.append((read, item))
-            return self._function(item) if is_users(item.__code__.co_filename) else item
+            return self._function(item, read)
+        if hasattr(item, "__irdl_replace__"):
+            self.guards.append((read, item))
+            return item.__irdl_replace__(lambda part, path: self.replace(part, lambda: path(read()), name))
         if isinstance(item, types.MethodType) and isinstance(item.__func__, types.FunctionType):
             owner = self.replace(item.__self__, lambda: read().__self__, name)
-            function = self._function(item.__func__) if is_users(item.__func__.__code__.co_filename) else item.__func__
-            return types.MethodType(function, owner)
+            return types.MethodType(self._function(item.__func__, lambda: read().__func__), owner)
         if isinstance(item, functools.partial):
             self.guards.append((read, item))
             parts = [self.replace(a, lambda i=i: read().args[i], f"{name}.args[{i}]") for i, a in enumerate(item.args)]
             options = {k: self.replace(v, lambda k=k: read().keywords[k], f"{name}.{k}") for k, v in item.keywords.items()}
             return functools.partial(self.replace(item.func, lambda: read().func, name), *parts, **options)
+        if item is np:
+            return TracedNumPy()
         if isinstance(item, types.ModuleType):
             return _Module(self, item) if is_users(getattr(item, "__file__", None)) else item
-        if type(item) in (list, tuple, dict):
+        if isinstance(item, (np.random.Generator, np.random.RandomState, random.Random)):
+            self._generators.append((item, generator_state(item), name))
+            return item
+        if type(item) in (list, tuple, dict, OrderedDict) or (isinstance(item, tuple) and hasattr(item, "_fields")):
             return self._container(item, read, name)
+        if isinstance(item, type):
+            self.guards.append((read, item))
+            return self._class(item) if _has_arrays(item) else item
         if self._is_plain_object(item):
             return self._object(item, read, name)
         return item
@@ -114,26 +138,39 @@ class Capture:
         if not is_supported(item.dtype):
             return item
         value = self.trace.input(TensorType(item.dtype.newbyteorder("="), item.shape), name)
-        box = Box(Cell(self.trace, value), value.type)
+        shadow = None
+        if not item.flags.c_contiguous:
+            shadow = shadow_array(item.shape, value.dtype, item.strides)
+        box = Box(Cell(self.trace, value), value.type, shadow=shadow)
+        self.guards.append((lambda: _layout(read()), _layout(item)))
         if not item.flags.writeable:
             box.read_only = "the captured array is"
         self.captured.append(Captured(value, box, read, name))
         return box
 
-    def _function(self, function: types.FunctionType) -> types.FunctionType:
+    def _function(self, function: types.FunctionType, read: Read) -> types.FunctionType:
+        """A copy of a user's function that sees traced arrays; of irdl's own wrappers, one around such copies."""
         known = self._memo.get(id(function))
         if known is not None:
             return known[1]
+        file = function.__code__.co_filename
+        users = is_users(file)
+        if not users and not (function.__closure__ and file.startswith(_IRDL)):
+            return function
         cells = None
         if function.__closure__ is not None:
             cells = tuple(types.CellType() for _ in function.__closure__)
         made = types.FunctionType(
-            function.__code__, self._globals_of(function.__globals__), function.__name__, function.__defaults__, cells
+            function.__code__, self._globals_of(function.__globals__) if users else function.__globals__, function.__name__, function.__defaults__, cells
         )
-        made.__kwdefaults__ = function.__kwdefaults__
+        if function.__kwdefaults__:
+            made.__kwdefaults__ = {
+                key: self.replace(item, lambda key=key: function.__kwdefaults__[key], key)  # type: ignore[index]
+                for key, item in function.__kwdefaults__.items()
+            }
         made.__qualname__ = function.__qualname__
         made.__dict__.update(function.__dict__)
-        self._memo[id(function)] = (function, made)
+        self._memo[id(function)] = (function, made, read)
         if function.__defaults__:
             made.__defaults__ = tuple(
                 self.replace(item, lambda i=i: function.__defaults__[i], f"default{i}")  # type: ignore[index]
@@ -157,12 +194,16 @@ class Capture:
         return made
 
     def _container(self, item: Any, read: Read, name: str) -> Any:
-        if not _holds_arrays(item):
+        if len(item) > _LONGEST and not _holds_arrays(item):
             return item
+        self.guards.append((lambda: _outline(read()), _outline(item)))
         if isinstance(item, dict):
-            made: Any = {k: self.replace(v, lambda k=k: read()[k], f"{name}[{k!r}]") for k, v in item.items()}
+            made: Any = type(item)()
+            self._memo[id(item)] = (item, made, read)
+            made.update({k: self.replace(v, lambda k=k: read()[k], f"{name}[{k!r}]") for k, v in item.items()})
         else:
-            made = type(item)(self.replace(v, lambda i=i: read()[i], f"{name}[{i}]") for i, v in enumerate(item))
+            parts = [self.replace(v, lambda i=i: read()[i], f"{name}[{i}]") for i, v in enumerate(item)]
+            made = type(item)(*parts) if hasattr(item, "_fields") else type(item)(parts)
         if not isinstance(item, tuple):
             self._containers.append((made, made.copy(), name))
         return made
@@ -172,22 +213,44 @@ class Capture:
         cls = type(item)
         module = sys.modules.get(cls.__module__)
         users = is_users(getattr(module, "__file__", None)) or cls.__module__ == "__main__"
-        return users and cls.__new__ is object.__new__ and hasattr(item, "__dict__") and not isinstance(item, type)
+        return (users or cls is types.SimpleNamespace) and (cls.__new__ is object.__new__ or cls is types.SimpleNamespace) and hasattr(item, "__dict__") and not isinstance(item, type)
 
     def _object(self, item: Any, read: Read, name: str) -> Any:
         cls = type(item)
-        methods = {
-            key: self._function(member)
-            for base in reversed(cls.__mro__)
-            for key, member in vars(base).items()
-            if isinstance(member, types.FunctionType) and key not in ("__init__", "__new__") and is_users(member.__code__.co_filename)
-        }
-        copy = object.__new__(type(cls)(cls.__name__, (cls,), {**methods, "__module__": cls.__module__}))
-        self._memo[id(item)] = (item, copy)
+        copy = types.SimpleNamespace() if cls is types.SimpleNamespace else object.__new__(self._class(cls))
+        self._memo[id(item)] = (item, copy, read)
+        self.guards.append((lambda: (type(read()), tuple(vars(read()))), (cls, tuple(vars(item)))))
         for key, attribute in vars(item).items():
             copy.__dict__[key] = self.replace(attribute, lambda key=key: read().__dict__[key], f"{name}.{key}")
         self._objects.append((read, copy, dict(copy.__dict__), name))
         return copy
+
+    def _class(self, cls: type) -> type:
+        """A subclass whose functions and array attributes are the traced ones."""
+        if cls in self._classes:
+            return self._classes[cls]
+        members: dict[str, Any] = {"__module__": cls.__module__}
+        for base in reversed(cls.__mro__[:-1]):
+            for key, member in vars(base).items():
+                if key in ("__new__", "__dict__", "__weakref__"):
+                    continue
+                made = self._member(member, lambda base=base, key=key: vars(base)[key], f"{cls.__name__}.{key}")
+                if made is not member:
+                    members[key] = made
+        made_class = self._classes[cls] = type(cls)(cls.__name__, (cls,), members)
+        return made_class
+
+    def _member(self, member: Any, read: Read, name: str) -> Any:
+        if isinstance(member, types.FunctionType):
+            return self._function(member, read)
+        if isinstance(member, (staticmethod, classmethod)) and isinstance(member.__func__, types.FunctionType):
+            return type(member)(self._function(member.__func__, lambda: read().__func__))
+        if isinstance(member, property):
+            parts = [part and self._function(part, read) for part in (member.fget, member.fset, member.fdel)]
+            return property(*parts)
+        if type(member) is np.ndarray or hasattr(member, "__irdl_replace__"):
+            return self.replace(member, read, name)
+        return member
 
     # After the trace.
 
@@ -197,6 +260,12 @@ class Capture:
         Raises:
             TraceError: something else was changed, which would happen once and not at each call.
         """
+        for item, state, name in self._generators:
+            if generator_state(item) != state:
+                raise TraceError(
+                    f"the captured generator `{name}` was drawn from while tracing: the same numbers would come back at every "
+                    "call; use irdl.random with a key"
+                )
         found: list[Rebound] = []
         for made, original in self._globals:
             for name, item in made.written():
@@ -246,6 +315,34 @@ def _holds_arrays(item: Any, depth: int = 4) -> bool:
     return depth > 0 and Capture._is_plain_object(item)
 
 
+def _has_arrays(cls: type) -> bool:
+    """A user's class with arrays among its attributes."""
+    module = sys.modules.get(cls.__module__)
+    users = is_users(getattr(module, "__file__", None)) or cls.__module__ == "__main__"
+    return users and any(type(member) is np.ndarray for base in cls.__mro__ for member in vars(base).values())
+
+
+def _layout(array: Any) -> tuple:
+    """What of an array's layout a trace depends on."""
+    if type(array) is not np.ndarray:
+        return (type(array),)
+    return (array.flags.writeable, None if array.flags.c_contiguous else array.strides)
+
+
+def _outline(container: Any) -> tuple:
+    """A container's type and keys (or length)."""
+    return (type(container), tuple(container) if isinstance(container, dict) else len(container))
+
+
+def generator_state(generator: Any) -> Any:
+    """The state of a random generator, comparable."""
+    if isinstance(generator, np.random.Generator):
+        return repr(generator.bit_generator.state)
+    if isinstance(generator, np.random.RandomState):
+        return repr(generator.get_state(legacy=False))
+    return generator.getstate()
+
+
 class _Globals(dict):
     """A function's globals as the trace sees them. Python looks names up through `__getitem__` in a subclass of dict;
     what the code binds itself goes into the dict proper."""
@@ -259,7 +356,12 @@ class _Globals(dict):
     def __getitem__(self, name: str) -> Any:
         if dict.__contains__(self, name):
             return dict.__getitem__(self, name)
-        item = self._original[name]
+        try:
+            item = self._original[name]
+        except KeyError:
+            original = self._original
+            self._capture.guards.append((lambda: name in original, False))
+            raise
         seen = self._seen.get(name)
         if seen is None or seen[0] is not item:
             made = self._capture.replace(item, lambda: self._original[name], name)

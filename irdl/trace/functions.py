@@ -25,10 +25,10 @@ from irdl.ops.shape import (
     TransposeAttributes,
 )
 from irdl.trace import products, reductions
-from irdl.trace.box import ARRAY, apply, cast, is_box, to_value, wrap, wrap_result
+from irdl.trace.box import ARRAY, PYTHON, apply, cast, is_box, to_value, wrap, wrap_result
 from irdl.trace.products import common_dtype
 from irdl.trace.recorder import user_line
-from irdl.trace.ufuncs import as_bool, scalar_like, store
+from irdl.trace.ufuncs import as_bool, scalar_like, store, store_out
 from irdl.trace.views import BroadcastStep, ReshapeStep, ReverseStep, TransposeStep, check_reshape, reshape_is_view
 
 TABLE: dict[Callable[..., Any], Callable[..., Any]] = {}
@@ -74,7 +74,7 @@ def reshape(x: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None)
     shadow = reshape_is_view(box.shadow, shape)
     if shadow is None or copy:
         return wrap(apply(RESHAPE, [box.value], attributes))
-    return box.view([ReshapeStep(attributes)], shadow)
+    return box.through([ReshapeStep(attributes)], shadow)
 
 
 @traced(np.ravel)
@@ -94,7 +94,7 @@ def transpose(x: Any, axes: Any = None) -> Any:
         permutation = tuple(np.lib.array_utils.normalize_axis_index(axis, box.ndim) for axis in permutation)
         if len(set(permutation)) != len(permutation):
             raise ValueError("repeated axis in transpose")
-    return box.view([TransposeStep(TransposeAttributes(permutation))], box.shadow.transpose(permutation))
+    return box.through([TransposeStep(TransposeAttributes(permutation))], box.shadow.transpose(permutation))
 
 
 @traced(np.swapaxes)
@@ -107,8 +107,10 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 @traced(np.moveaxis)
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     rank = np.ndim(x)
-    first = [axis % rank for axis in ([source] if np.isscalar(source) else source)]
-    second = [axis % rank for axis in ([destination] if np.isscalar(destination) else destination)]
+    first = [np.lib.array_utils.normalize_axis_index(a, rank) for a in ([source] if np.isscalar(source) else source)]
+    second = [
+        np.lib.array_utils.normalize_axis_index(a, rank) for a in ([destination] if np.isscalar(destination) else destination)
+    ]
     order = [axis for axis in range(rank) if axis not in first]
     for place, axis in sorted(zip(second, first, strict=True)):
         order.insert(place, axis)
@@ -148,7 +150,7 @@ def broadcast_to(x: Any, shape: Any, subok: bool = False) -> Any:
         shadow = np.broadcast_to(box.shadow, shape)
     except ValueError:
         raise ValueError(f"cannot broadcast an array of shape {box.shape} to {shape}{user_line()}") from None
-    view = box.view([BroadcastStep(BroadcastAttributes(shape))], shadow)
+    view = box.through([BroadcastStep(BroadcastAttributes(shape))], shadow)
     view.read_only = "it is a broadcast view"
     return view
 
@@ -183,7 +185,7 @@ def flip(x: Any, axis: Any = None) -> Any:
     box = _array_view(as_box(x))
     axes = reductions.normalise_axes(axis, box.ndim)
     key = tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(box.ndim))
-    return box.view([ReverseStep(ReverseAttributes(axes))], box.shadow[key])
+    return box.through([ReverseStep(ReverseAttributes(axes))], box.shadow[key])
 
 
 TABLE[np.fliplr] = lambda m: flip(m, 1)
@@ -236,10 +238,7 @@ def concatenate(arrays: Any, /, axis: Any = 0, out: Any = None, *, dtype: Any = 
     if len(shapes) > 1 or len({len(v.shape) for v in values}) > 1:
         raise ValueError(f"arrays of shapes {[v.shape for v in values]} cannot be joined along axis {axis}{user_line()}")
     result = apply(CONCAT, values, ConcatAttributes(place))
-    if out is not None:
-        store(out, result)
-        return out
-    return wrap(result)
+    return wrap(result) if out is None else store_out("concatenate", out, result)
 
 
 @traced(np.stack)
@@ -365,7 +364,8 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     if x is None or y is None:
         raise TraceError(f"np.where(mask) has as many results as the mask has True: use the form with three arguments{user_line()}")
     dtype = common_dtype(x, y)
-    return wrap(apply(SELECT, [as_bool(to_value(condition)), to_value(x, dtype), to_value(y, dtype)]))
+    value = apply(SELECT, [as_bool(to_value(condition)), to_value(x, dtype), to_value(y, dtype)])
+    return wrap_result(value, (condition, x, y)) if value.shape else wrap(value)
 
 
 @traced(np.select)
@@ -385,10 +385,9 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
         result = np.maximum(result, low)
     if high is not None:
         result = np.minimum(result, high)
-    if out is not None:
-        store(out, cast(to_value(result), out.dtype))
-        return out
-    return result
+    if result is x:
+        result = x.copy()
+    return result if out is None else store_out("clip", out, to_value(result))
 
 
 @traced(np.take)
@@ -396,6 +395,10 @@ def take(x: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "r
     box = as_box(x)
     if axis is None:
         box, axis = reshape(box, -1), 0
+    if not is_box(indices) and np.asarray(indices).dtype == np.bool_:
+        indices = np.asarray(indices).astype(np.int64)
+    if not -box.ndim <= axis < box.ndim:
+        raise np.exceptions.AxisError(axis, box.ndim)
     if mode == "clip":
         indices = np.clip(indices, 0, box.shape[axis] - 1)
     elif mode == "wrap":
@@ -404,10 +407,7 @@ def take(x: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "r
     result = box[(*lead, indices if is_box(indices) else np.asarray(indices))]
     if result.ndim and not is_box(indices) and np.ndim(indices) == 0:
         result = wrap(result.value)
-    if out is not None:
-        store(out, result.value)
-        return out
-    return result
+    return result if out is None else store_out("take", out, result.value)
 
 
 @traced(np.take_along_axis)
@@ -456,13 +456,15 @@ def scalar_zero(box: Any) -> Any:
 @traced(np.nan_to_num)
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
     box = as_box(x)
+    if not copy:
+        raise TraceError(f"np.nan_to_num with copy=False cannot be traced: assign its result{user_line()}")
     if box.dtype.kind != "f":
         return box.copy()
+    is_nan = np.isnan(box)
     info = np.finfo(box.dtype)
-    result = where(np.isnan(box), box.dtype.type(nan), box)
-    result = where(result == np.inf, box.dtype.type(info.max if posinf is None else posinf), result)
-    result = where(result == -np.inf, box.dtype.type(info.min if neginf is None else neginf), result)
-    return result
+    result = where(box == np.inf, box.dtype.type(info.max if posinf is None else posinf), box)
+    result = where(box == -np.inf, box.dtype.type(info.min if neginf is None else neginf), result)
+    return wrap_result(where(is_nan, box.dtype.type(nan), result).value)
 
 
 # Making arrays.
@@ -472,8 +474,7 @@ def _filled(x: Any, fill: Any, dtype: Any, shape: Any) -> Any:
     dtype = np.dtype(dtype) if dtype is not None else x.dtype
     shape = x.shape if shape is None else tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     TensorType(dtype, shape)
-    value = fill if not is_box(fill) else fill.value
-    value = to_value(value, dtype) if is_box(fill) else to_value(np.asarray(fill, dtype))
+    value = to_value(fill, dtype) if is_box(fill) else to_value(np.asarray(fill, dtype))
     return wrap(apply(BROADCAST, [value], BroadcastAttributes(tuple(int(n) for n in shape))))
 
 
@@ -494,7 +495,8 @@ def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subo
 
 @traced(np.copy)
 def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
-    return wrap(to_value(a))
+    value = to_value(a)
+    return wrap_result(value, (a,) if order == "K" else ()) if value.shape else wrap(value)
 
 
 @traced(np.copyto)
@@ -516,17 +518,16 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
 def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
     box = as_box(a)
     if box.dtype.kind != "f":
-        return box
+        if decimals < 0:
+            raise TraceError(f"np.round of integers to tens cannot be traced: divide and multiply{user_line()}")
+        return box if out is None else store_out("round", out, box.value)
     if decimals == 0:
         result = np.rint(box)
     elif decimals > 0:
         result = np.rint(box * 10.0**decimals) / 10.0**decimals
     else:
         result = np.rint(box / 10.0**-decimals) * 10.0**-decimals
-    if out is not None:
-        store(out, result.value)
-        return out
-    return result
+    return result if out is None else store_out("round", out, result.value)
 
 
 @traced(np.diff)
@@ -567,19 +568,25 @@ TABLE[np.shares_memory] = TABLE[np.may_share_memory] = lambda a, b, **_: is_box(
 
 @traced(np.isclose)
 def isclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Any:
-    a, b = as_box(a), as_box(b)
+    a, b = (x if x.dtype.kind == "f" else x.astype(np.float64) for x in (as_box(a), as_box(b)))
     result = np.where(np.isfinite(b), np.abs(a - b) <= atol + rtol * np.abs(b), a == b)
     return np.logical_or(result, np.isnan(a) & np.isnan(b)) if equal_nan else result
 
 
 @traced(np.allclose)
 def allclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Any:
-    return np.all(isclose(a, b, rtol, atol, equal_nan))
+    return wrap(to_value(np.all(isclose(a, b, rtol, atol, equal_nan))), PYTHON)
 
 
 @traced(np.array_equal)
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
-    return np.all(as_box(a1) == as_box(a2)) if np.shape(a1) == np.shape(a2) else False
+    if np.shape(a1) != np.shape(a2):
+        return False
+    a1, a2 = as_box(a1), as_box(a2)
+    same = a1 == a2
+    if equal_nan:
+        same = same | (np.isnan(a1) & np.isnan(a2))
+    return wrap(to_value(np.all(same)), PYTHON)
 
 
 # Reductions and products.
@@ -608,14 +615,16 @@ TABLE[np.var] = reductions.var
 TABLE[np.std] = reductions.std
 TABLE[np.count_nonzero] = reductions.count_nonzero
 TABLE[np.linalg.norm] = reductions.norm
-TABLE[np.ptp] = lambda a, axis=None, out=None, keepdims=False: np.max(a, axis) - np.min(a, axis)
+TABLE[np.ptp] = lambda a, axis=None, out=None, keepdims=False: _product(
+    to_value(np.max(a, axis, keepdims=keepdims) - np.min(a, axis, keepdims=keepdims)), out
+)
 
 
 @traced(np.average)
 def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = False) -> Any:
-    if weights is None:
+    if weights is None and not returned and keepdims is False:
         return np.mean(a, axis)
-    if np.shape(weights) != np.shape(a) or returned:
+    if weights is None or np.shape(weights) != np.shape(a) or returned or keepdims is not False:
         raise TraceError(f"np.average with these arguments cannot be traced: divide two sums{user_line()}")
     return np.sum(a * weights, axis) / np.sum(weights, axis)
 
@@ -625,13 +634,12 @@ TABLE[np.inner] = lambda a, b, /: wrap_result(products.inner(a, b))
 TABLE[np.outer] = lambda a, b, out=None: _product(products.outer(a, b), out)
 TABLE[np.vdot] = lambda a, b, /: wrap_result(products.dot(ravel(a), ravel(b)))
 TABLE[np.tensordot] = lambda a, b, axes=2: wrap_result(products.tensordot(a, b, axes))
-TABLE[np.einsum] = lambda *operands, out=None, optimize=False, **options: products.einsum(*operands, optimize=optimize, **options)
+TABLE[np.einsum] = lambda *operands, out=None, optimize=False, **options: _product(
+    to_value(products.einsum(*operands, optimize=optimize, **options)), out
+)
 TABLE[np.linalg.matmul] = lambda a, b, /: wrap_result(products.matmul(a, b))
 
 
 def _product(value: Any, out: Any) -> Any:
-    if out is None:
-        return wrap_result(value)
-    store(out, cast(value, out.dtype))
-    return out
+    return wrap_result(value) if out is None else store_out("product", out, value)
 

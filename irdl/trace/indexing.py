@@ -30,28 +30,28 @@ def get_item(box: Box, index: Any) -> Any:
     items = _normalise(box, index)
     if not any(_is_advanced(item) for item in items):
         steps = basic_index_steps(box.shape, items)
-        shadow = box.shadow[items]
-        whole = not isinstance(shadow, np.ndarray)
-        if whole:  # every axis got an int: NumPy gives a scalar
-            return box.view(steps, np.empty(()), SCALAR)
-        return box.view(steps, shadow)
+        shadow = box.shadow[(*items, Ellipsis)]
+        ellipsis = index is Ellipsis or (isinstance(index, tuple) and any(part is Ellipsis for part in index))
+        if shadow.ndim == 0 and not ellipsis:  # every axis got an int: NumPy gives a scalar
+            return box.through(steps, np.empty(()), SCALAR)
+        return box.through(steps, shadow)
     places, view, indices, axes = _advanced(box, items)
     value = apply(GATHER, [view.value, indices], IndexAttributes(axes))
     value = _move_index_axes(value, places, len(indices.shape) - 1, axes, items)
     if len(indices.shape) == 1 and value.shape:
-        return wrap(value, ARRAY, "it is x[i] of a traced i, which irdl copies: store with x[i, ...] = value")
+        return wrap(value, ARRAY, "it is x[i] of a traced i, which irdl copies: write x[i] = x[i] + ... or x[i, j] = ...")
     return wrap_result(value)
 
 
 def set_item(box: Box, index: Any, item: Any) -> None:
     if box.kind != ARRAY:
         raise TypeError(f"'{box.dtype}' object does not support item assignment")
-    if _is_mask(index):
+    if _is_mask(index) and (is_box(index) and index.known is None or np.ndim(item) == 0):
         return _set_masked(box, index, item)
     items = _normalise(box, index)
     if not any(_is_advanced(part) for part in items):
         steps = basic_index_steps(box.shape, items)
-        target = box.view(steps, np.asarray(box.shadow[items]))
+        target = box.through(steps, np.asarray(box.shadow[items]))
         value = _fit(to_value(item, box.dtype), target.shape)
         store(target, value)
         return None
@@ -98,6 +98,12 @@ def _normalise(box: Box, index: Any) -> tuple[Any, ...]:
                 raise IndexError("only integers, slices, ellipsis, None and integer or boolean arrays are valid indices")
         elif isinstance(item, np.ndarray):
             if item.dtype == np.bool_:
+                place = sum(1 for part in items if part is not None)
+                behind_ellipsis = any(part is Ellipsis for part in items)
+                if item.ndim and not behind_ellipsis and item.shape != box.shape[place : place + item.ndim]:
+                    raise IndexError(
+                        f"boolean index of shape {item.shape} does not match {box.shape[place : place + item.ndim]}{user_line()}"
+                    )
                 items.extend(np.nonzero(item) if item.ndim else [np.arange(int(item))])
                 if item.ndim == 0:
                     raise TraceError(f"a zero-dimensional bool index is not supported{user_line()}")

@@ -21,7 +21,8 @@ def common_dtype(*items: Any) -> np.dtype:
     kinds = []
     for item in items:
         if is_box(item):
-            kinds.append(0.0 if item.kind == "python" and item.dtype.kind == "f" else 0 if item.kind == "python" else item.dtype)
+            weak = {"f": 0.0, "i": 0, "b": False}[item.dtype.kind] if item.kind == "python" else None
+            kinds.append(item.dtype if weak is None else weak)
         elif isinstance(item, (list, tuple)):
             kinds.append(to_value(item).dtype)
         else:

@@ -80,6 +80,7 @@ def trace_function(
         if not callable(copy):
             raise TraceError(f"{name} is not callable")
         result = copy(*traced_arguments, **traced_options)
+        _check_containers((traced_arguments, traced_options), boxes, structure, name)
         outputs, out_structure, kinds = read_outputs(result, name)
         rebound = capture.rebound()
         sources = [box for box in boxes if is_box(box)]
@@ -96,12 +97,22 @@ def trace_function(
                 "back at every call; use irdl.random with a key"
             )
     # A captured array that no output needs is no input.
-    used = _used(inputs, outputs)
+    used = _used(inputs, outputs) | {inputs[place] for place in stored}
     keep = [place for place in range(len(inputs)) if place < len(explicit) or inputs[place] in used]
     position = {old: new for new, old in enumerate(keep)}
     graph = Graph([inputs[place] for place in keep], outputs, name)
     captured = [item for item in capture.captured if item.value in used]
     return TracedFunction(graph, out_structure, kinds, captured, capture.guards, [position[p] for p in stored], rebound)
+
+
+def _check_containers(arguments: Any, boxes: Sequence[Any], structure: Any, name: str) -> None:
+    """The dicts and lists passed in hold what they held before."""
+    leaves, after = tree.flatten(arguments)
+    if after != structure or any(a is not b for a, b in zip(leaves, boxes, strict=True)):
+        raise TraceError(
+            f"`{name}` changed a dict, list or object among its arguments, which would happen once and not at each call: "
+            "copy it, change the copy and return it"
+        )
 
 
 def _used(inputs: Sequence[Any], outputs: Sequence[Any]) -> set[Any]:

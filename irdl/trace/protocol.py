@@ -44,7 +44,7 @@ def array_ufunc(self: Box, ufunc: np.ufunc, method: str, *inputs: Any, **options
         )
     if out is not None:
         return tuple_or_one([store_out(ufunc.__name__, t, v) for t, v in zip(out, results, strict=True)])
-    return tuple_or_one([wrap_result(value) for value in results])
+    return tuple_or_one([wrap_result(value, inputs) for value in results])
 
 
 def _operator(ufunc: np.ufunc, reflected: bool = False) -> Callable[[Any, Any], Any]:
@@ -60,7 +60,7 @@ def _in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
 def _unary(ufunc: np.ufunc) -> Callable[[Any], Any]:
     def operator(self: Box) -> Any:
         (value,) = record_ufunc(ufunc, (self,))
-        return wrap(value, PYTHON) if self.kind == PYTHON else wrap_result(value)
+        return wrap(value, PYTHON) if self.kind == PYTHON else wrap_result(value, (self,))
 
     return operator
 
@@ -78,7 +78,7 @@ def _astype(self: Box, dtype: Any, order: str = "K", casting: str = "unsafe", su
     if target == self.dtype and not copy:
         return self
     value = cast(self.value, target)
-    return wrap(value) if self.kind == ARRAY else wrap_result(value)
+    return wrap_result(value, (self,) if order == "K" else ()) if value.shape or self.kind != ARRAY else wrap(value)
 
 
 def _reshape(self: Box, *shape: Any, order: str = "C", copy: Any = None) -> Any:
@@ -113,6 +113,13 @@ def _unsupported(name: str) -> Callable[..., Any]:
 
 def _copy(self: Box, order: str = "C") -> Any:
     return wrap(self.value) if self.kind == ARRAY else self
+
+
+def _round(self: Box, digits: int | None = None) -> Any:
+    if digits is not None:
+        return functions.round_(self, digits)
+    # Without digits Python wants an int.
+    return wrap(cast(to_value(np.rint(self)), np.dtype(np.int64)), PYTHON)
 
 
 def _contains(self: Box, item: Any) -> Any:
@@ -192,7 +199,7 @@ def install() -> None:
         "__pos__": lambda self: _copy(self),
         "__abs__": _unary(np.absolute),
         "__invert__": _unary(np.invert),
-        "__round__": lambda self, digits=0: functions.round_(self, digits),
+        "__round__": _round,
         "__contains__": _contains,
         "astype": _astype,
         "reshape": _reshape,
@@ -216,7 +223,7 @@ def install() -> None:
         members[f"__{name}__"] = _operator(ufunc)
     for name, function in _METHODS.items():
         members[name] = _method(function)
-    for name in ("sort", "argsort", "nonzero", "partition", "searchsorted", "tobytes", "tofile", "resize", "byteswap", "choose", "compress", "put"):
+    for name in ("sort", "argsort", "view", "nonzero", "partition", "searchsorted", "tobytes", "tofile", "resize", "byteswap", "choose", "compress", "put"):
         members[name] = _unsupported(name)
     for name, member in members.items():
         setattr(Box, name, member)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.errors import LeakedTracerError
+from irdl.errors import GraphError, LeakedTracerError, TraceError
 from irdl.ir.builder import CONSTANT, ConstantAttributes, constant_of, make_node
 from irdl.ir.graph import NOWHERE, Graph, Location, Value
 from irdl.ir.op import NoAttributes, Op
@@ -123,7 +123,10 @@ class Trace:
         if self.ended:
             raise LeakedTracerError(f"a traced array was used after its trace had ended{user_line()}")
         location = self.location if self.location is not None else user_location()
-        node = make_node(op, operands, attributes, regions, location)
+        try:
+            node = make_node(op, operands, attributes, regions, location)
+        except GraphError as error:
+            raise TraceError(f"{error}{user_line()}") from None
         if op is not CONSTANT and operands:
             arrays = []
             for operand in operands:

@@ -71,7 +71,7 @@ def reduce(
     if op in (ops.MAX, ops.MIN) and any(value.shape[i] == 0 for i in axes):
         rest = [n for i, n in enumerate(value.shape) if i not in axes]
         if initial is not _UNSET:
-            return wrap_result(to_value(np.full(rest, initial, value.dtype)))
+            return wrap_result(keep(to_value(np.full(rest, initial, value.dtype)), axes, value.shape, keepdims))
         if math.prod(rest):
             name = "maximum" if op is ops.MAX else "minimum"
             raise ValueError(f"zero-size array to reduction operation {name} which has no identity{user_line()}")
@@ -120,8 +120,10 @@ def var(
     return store_out("var", out, result) if out is not None else wrap_result(result)
 
 
-def std(x: Any, *arguments: Any, out: Any = None, **options: Any) -> Any:
-    result = np.sqrt(var(x, *arguments, **options))
+def std(
+    x: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any
+) -> Any:
+    result = np.sqrt(var(x, axis, dtype, None, ddof, keepdims, **options))
     return store_out("std", out, to_value(result)) if out is not None else result
 
 

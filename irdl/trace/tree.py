@@ -87,6 +87,8 @@ def leaf_type(leaf: Any, what: str) -> TensorType:
         raise TraceError(
             f"{what} is a {type(leaf).__name__}, not an array or a number: list it in static_argnums or close over it"
         )
+    if isinstance(leaf, (np.matrix, np.ma.MaskedArray)):
+        raise TraceError(f"{what} is a {type(leaf).__name__}, whose arithmetic is its own: pass np.asarray of it")
     array = np.asarray(leaf)
     if not is_supported(array.dtype):
         raise TraceError(f"{what} has dtype {array.dtype}, which is not supported: convert it with .astype")

@@ -53,6 +53,8 @@ def call_method(ufunc: np.ufunc, method: str, inputs: Sequence[Any], options: di
         return cumulate(_ACCUMULATE[name], x, axis, dtype, out)
     if method == "outer":
         x, y = (as_box(item) for item in inputs)
+        if out is not None:
+            options["out"] = out
         return ufunc(reshape(x, x.shape + (1,) * y.ndim), y, **options)
     if method == "at" and name in ("add", "subtract"):
         return _add_at(name, *inputs)

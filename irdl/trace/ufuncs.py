@@ -280,6 +280,10 @@ def record_ufunc(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any = None) -> t
     rule = RULES.get(ufunc.__name__)
     if rule is None:
         raise TraceError(f"{_full_name(ufunc)} has no rule in irdl: write it with ufuncs that have one{user_line()}")
+    if ufunc.__name__ in _EXACT_COMPARISONS:
+        exact = _compare_exactly(ufunc.__name__, inputs)
+        if exact is not None:
+            return (exact,)
     dtypes = loop_dtypes(ufunc, inputs, dtype)
     values = [_loop_operand(x, d) for x, d in zip(inputs, dtypes[: ufunc.nin], strict=True)]
     results = rule(*values)
@@ -287,7 +291,47 @@ def record_ufunc(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any = None) -> t
     return tuple(cast(value, d) for value, d in zip(results, dtypes[ufunc.nin :], strict=True))
 
 
+_EXACT_COMPARISONS = {
+    "less": (True, False),
+    "less_equal": (True, False),
+    "greater": (False, True),
+    "greater_equal": (False, True),
+    "equal": (False, False),
+    "not_equal": (True, True),
+}
+
+
+def _compare_exactly(name: str, inputs: Sequence[Any]) -> Value | None:
+    """Comparisons whose integers no common dtype holds: a Python int out of the array's range, uint64 with int64."""
+    x, y = inputs
+    for first, second, flipped in ((x, y, False), (y, x, True)):
+        if is_box(first) and first.dtype.kind in "iu" and first.kind != PYTHON and type(second) is int:
+            limits = np.iinfo(first.dtype)
+            if not limits.min <= second <= limits.max:
+                below, above = _EXACT_COMPARISONS[name]
+                answer = below if (second > 0) != flipped else above
+                return apply(BROADCAST, [to_value(np.bool_(answer))], BroadcastAttributes(first.shape))
+    values = [to_value(item) if not isinstance(item, (bool, int, float)) else None for item in inputs]
+    kinds = [value.dtype if value is not None else None for value in values]
+    if set(kinds) != {np.dtype(np.int64), np.dtype(np.uint64)}:
+        return None
+    left, right = values
+    assert left is not None and right is not None
+    # Negative is less than any unsigned number; the others compare as unsigned.
+    signed = left if left.dtype == np.int64 else right
+    negative = apply("less", [signed, scalar_like(signed, 0)])
+    plain = RULES[name](cast(left, np.dtype(np.uint64)), cast(right, np.dtype(np.uint64)))
+    below, above = _EXACT_COMPARISONS[name]
+    answer = below if signed is left else above
+    return apply(SELECT, [negative, to_value(np.bool_(answer)), plain])
+
+
 def _loop_operand(x: Any, dtype: np.dtype) -> Value:
+    if is_box(x) and x.kind == PYTHON and x.dtype.kind == "i" and dtype.kind in "iu" and dtype.itemsize < 8 and x.known is None:
+        raise TraceError(
+            f"a traced Python int meets an array of dtype {dtype}, where NumPy would check its range: pass it as "
+            f"np.{dtype}(...), or make it a static argument{user_line()}"
+        )
     if isinstance(x, (bool, int, float)) and not isinstance(x, np.generic) and not is_box(x):
         return to_value(np.asarray(x, dtype))  # raises OverflowError as NumPy does
     return to_value(x, dtype)
@@ -333,7 +377,7 @@ def binary(ufunc: np.ufunc, x: Any, y: Any) -> Any:
     if _is_python(x) and _is_python(y):
         return _python_binary(ufunc, x, y)
     results = record_ufunc(ufunc, (x, y))
-    boxes = [wrap_result(value) for value in results]
+    boxes = [wrap_result(value, (x, y)) for value in results]
     return boxes[0] if len(boxes) == 1 else tuple(boxes)
 
 

@@ -22,7 +22,7 @@ def assert_close(
 ) -> None:
     """Trees of arrays are equal in structure, kind, dtype and shape, and close in value.
 
-    An element of `actual` may be `factor` times as far from `reference` (a run in float64; without one: `expected`)
+    An element of `actual` may be `factor` times as far from `reference` (a run in a wider float; without one: `expected`)
     as `expected` is anywhere in its array, plus `ulps` units in the last place of itself, or of its place in `magnitude`
     (how large the terms of a sum are) where that is given.
 
@@ -54,7 +54,7 @@ def _assert_leaf(x: Any, y: Any, z: Any, size: Any, name: str, ulps: float, fact
         special = ~np.isfinite(b)
         same = (a == b) | (np.isnan(a) & np.isnan(b))
         assert same[special].all(), f"{name} differs where it is not finite: {_worst(special & ~same, a, b)}"
-        wide_a, wide_b, wide_c = (np.where(special, 0.0, v.astype(np.float64)) for v in (a, b, c))
+        wide_a, wide_b, wide_c = (np.where(special, 0.0, v.astype(np.longdouble)) for v in (a, b, c))
         own = np.abs(wide_b - wide_c)
         own = np.where(np.isfinite(own), own, 0.0)
         scale = np.maximum(np.abs(wide_b), 1e-3 * np.abs(wide_b).max(initial=0.0))
@@ -72,9 +72,11 @@ def _worst(bad: np.ndarray, a: np.ndarray, b: np.ndarray) -> str:
 
 
 def _widened(arguments: Any) -> Any:
+    """The same arguments in the next wider float."""
+
     def widen(leaf: Any) -> Any:
-        if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype == np.float32:
-            return leaf.astype(np.float64)
+        if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind == "f":
+            return leaf.astype(np.float64 if leaf.dtype == np.float32 else np.longdouble)
         return leaf
 
     return tree.map_leaves(widen, arguments)

@@ -222,6 +222,10 @@ def combine(node: Node, total: Expression, factors: tuple[Expression, ...]) -> E
     return Operation(_COMBINE[node.op], (total, factors[0]), dtype)
 
 
+#: Steps of a long reduction that are summed before they are added to the rest.
+_BLOCK = 64
+
+
 @dataclass
 class _Axis:
     variable: str
@@ -276,6 +280,7 @@ class GroupLowering:
         self._collapse()
         if not self.body.reductions:
             return self._elementwise()
+        self._collapse_reduced()
         vector = self._best(self.domain, over_domain=True)
         across = self._best(self.reduced, over_domain=False)
         if vector is not None and (across is None or vector[0] >= across[0]):
@@ -291,6 +296,17 @@ class GroupLowering:
         for place in reversed(range(len(self.domain) - 1)):
             left, right = self.domain[place], self.domain[place + 1]
             if all(a.coefficient(left.variable) == a.coefficient(right.variable) * right.extent for a in accesses) or left.extent == 1:
+                right.extent *= left.extent
+                left.extent = 1
+
+    def _collapse_reduced(self) -> None:
+        """The same for reduced axes: `sum(x, (0, 1))` walks a contiguous x as one line."""
+        if self.uses_indices or self.unpacked:
+            return
+        accesses = [load.index for load in self.inner_loads]
+        for place in reversed(range(len(self.reduced) - 1)):
+            left, right = self.reduced[place], self.reduced[place + 1]
+            if all(a.coefficient(left.variable) == a.coefficient(right.variable) * right.extent for a in accesses):
                 right.extent *= left.extent
                 left.extent = 1
 
@@ -454,7 +470,7 @@ class GroupLowering:
         if any(axis.extent == 0 for axis in self.reduced):
             return []
         if vector is None:
-            return build_nest(outer, step(None, 0))
+            return self._blocked(outer[:-1], outer[-1:], step(None, 0), tiles, 1, lane)
         result: list[Statement] = []
         size = unroll * lanes
         whole, rest = divmod(vector.extent, size)
@@ -464,7 +480,7 @@ class GroupLowering:
             for part in range(unroll):
                 place = Index.variable(block, size) + Index.variable(lane) + part * lanes
                 parts += build_nest([Loop(lane, lanes, "vector", lanes)], step(place, part))
-            result += build_nest([*outer, Loop(block, whole)], parts)
+            result += self._blocked(outer, [Loop(block, whole)], parts, tiles, size, lane)
         done = whole * size
         whole, tail = divmod(rest, lanes)
         if whole:
@@ -475,6 +491,70 @@ class GroupLowering:
             place = Index.variable(lane) + (done + whole * lanes)
             result += build_nest([*outer, Loop(lane, tail, "vector", lanes)], step(place, 0))
         return result
+
+
+    def _blocked(
+        self, outer: list[Loop], last: list[Loop], body: list[Statement], tiles: dict[Node, Buffer], size: int, lane: str
+    ) -> list[Statement]:
+        """The last reduced loop; where it is long, sums run in blocks that are added up on the way, so that rounding
+        grows with the number of blocks and not of elements."""
+        sums = {node: tile for node, tile in tiles.items() if _COMBINE[node.op] == "add" and tile.dtype.kind == "f"}
+        if not last or last[0].extent < 4 * _BLOCK or not sums:
+            return build_nest([*outer, *last], body)
+        (loop,) = last
+        count, rest = divmod(loop.extent, _BLOCK)
+        number, within = self.names("b"), self.names("b")
+        place = Index.variable(number, _BLOCK) + Index.variable(within)
+        lanes = self.lanes if size > 1 else 1
+        vector = _Axis("", size) if size > 1 else None
+        flush: list[Statement] = []
+        start: list[Statement] = []
+        end: list[Statement] = []
+        for node, tile in sums.items():
+            total = Buffer(self.names("total"), tile.dtype, tile.size, "register")
+            zero = Literal(identity_of(node.op, tile.dtype))
+            for part in range(tile.size // lanes):
+                at = Index.variable(lane) + part * lanes
+                both = Operation("add", (Load(total, at), Load(tile, at)), tile.dtype)
+                start += _lane_loop(lane, lanes, [Store(total, at, zero)], vector)
+                flush += _lane_loop(lane, lanes, [Store(total, at, both), Store(tile, at, zero)], vector)
+                end += _lane_loop(lane, lanes, [Store(tile, at, both)], vector)
+        block = [For(within, 0, _BLOCK, 1, "serial", substitute(body, {loop.variable: place})), *flush]
+        result = [*start, *build_nest([*outer, Loop(number, count)], block)]
+        if rest:
+            place = Index.variable(within) + count * _BLOCK
+            result += build_nest([*outer, Loop(within, rest)], substitute(body, {loop.variable: place}))
+        return [*result, *end]
+
+
+def substitute(body: Sequence[Statement], values: dict[str, Index]) -> list[Statement]:
+    """`body` with loop variables replaced by indices."""
+
+    def index(old: Index) -> Index:
+        return old.substitute(values)
+
+    def value(old: Expression) -> Expression:
+        if isinstance(old, Load):
+            return Load(old.buffer, index(old.index))
+        if isinstance(old, IndexValue):
+            return IndexValue(index(old.index))
+        if isinstance(old, Operation):
+            return Operation(old.name, tuple(value(a) for a in old.arguments), old.dtype)
+        return old
+
+    result: list[Statement] = []
+    for statement in body:
+        if isinstance(statement, For):
+            inner = substitute(statement.body, values)
+            result.append(For(statement.variable, statement.start, statement.stop, statement.step, statement.kind, inner, statement.lanes))
+        elif isinstance(statement, Let):
+            result.append(Let(statement.variable, value(statement.value)))
+        elif isinstance(statement, Store):
+            result.append(Store(statement.buffer, index(statement.index), value(statement.value)))
+        else:
+            assert isinstance(statement, CheckIndex)
+            result.append(CheckIndex(statement.variable, value(statement.value), statement.extent, statement.code))
+    return result
 
 
 def combine_tiles(node: Node, tile: Buffer, to: Index, source: Index) -> Store:
@@ -499,13 +579,8 @@ def _build_late(loops: list[Loop], statements: list) -> list[Statement]:
 
 def _lane_loop(lane: str, lanes: int, body: list[Statement], vector: _Axis | None) -> list[Statement]:
     if vector is None:
-        return [_at_lane_zero(s, lane) for s in body]
+        return substitute(body, {lane: Index()})
     return [For(lane, 0, lanes, 1, "vector", body, lanes)]
-
-
-def _at_lane_zero(statement: Statement, lane: str) -> Statement:
-    assert isinstance(statement, Store)
-    return Store(statement.buffer, statement.index.substitute({lane: 0}), statement.value)
 
 
 class _Tile:

@@ -36,7 +36,7 @@ def lower(graph: Graph, target: Target) -> Program:
     program = Program(
         graph.name or "main", inputs, outputs, lowering.constants, body, lowering.checks
     )
-    program.arena_bytes = plan_memory(program, lowering.scopes)
+    program.arena_bytes = plan_memory(program, lowering.scopes, lowering.control)
     verify_program(program)
     return program
 
@@ -61,6 +61,8 @@ class _Lowering:
         #: arena buffer -> the loops (scan and while statements) around the graph that owns it
         self.scopes: dict[Buffer, tuple[Statement, ...]] = {}
         self.loops: tuple[Statement, ...] = ()
+        #: every scan and while loop made
+        self.control: list[Statement] = []
         self._constant_of: dict[tuple, Buffer] = {}
 
     def arena(self, type: TensorType, name: str = "a") -> Layout:
@@ -175,6 +177,7 @@ class _GraphLowering:
             return steps
         t = shared.names("t")
         loop = For(t, 0, length, 1, "serial", [])
+        shared.control.append(loop)
         position = Index.variable(t, -1) + (length - 1) if attributes.reverse else Index.variable(t)
         environment = dict(zip(body.inputs[:consts], operands[:consts], strict=True))
         environment.update(zip(body.inputs[consts : consts + count], outputs[:count], strict=True))
@@ -209,6 +212,7 @@ class _GraphLowering:
         for source, target in zip(operands[first + second :], outputs, strict=True):
             steps += shared.kernel("init", moves.copy(source, target, shared.names, shared.target))
         loop = While([], Load(Buffer("", np.dtype(bool), 1, "arena"), Index()), [])
+        shared.control.append(loop)
         outer, shared.loops = shared.loops, (*shared.loops, loop)
         verdict = shared.arena(TensorType(np.dtype(bool), ()), "go")
         inputs = [*operands[:first], *outputs]

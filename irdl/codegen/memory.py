@@ -9,13 +9,13 @@ from irdl.ir.program import Buffer, For, Kernel, Load, Program, Statement, Store
 ALIGNMENT = 64
 
 
-def plan_memory(program: Program, scopes: dict[Buffer, tuple[Statement, ...]]) -> int:
+def plan_memory(program: Program, scopes: dict[Buffer, tuple[Statement, ...]], control: Sequence[Statement]) -> int:
     """Set the offsets of the arena's buffers; the arena's size in bytes.
 
-    `scopes` names the scan and while loops around the graph that owns a buffer: inside a loop further in, the buffer
-    is alive for the whole of that loop.
+    `control` are the program's scan and while loops; `scopes` names those around the graph that owns a buffer. Inside a
+    loop further in, the buffer is alive for the whole of that loop.
     """
-    loops = {id(loop) for scope in scopes.values() for loop in scope}
+    loops = {id(loop) for loop in control}
     spans: dict[Buffer, list[int]] = {}
     entered: dict[int, list[int]] = {}
     touches: list[tuple[Buffer, int, tuple[Statement, ...]]] = []

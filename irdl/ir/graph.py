@@ -100,7 +100,7 @@ def reachable_nodes(outputs: Iterable[Value], stop: frozenset[Value] | set[Value
 class Graph:
     """A closed, typed dataflow graph. `name` is only for the reader."""
 
-    __slots__ = ("__weakref__", "_hash", "_key", "_nodes", "inputs", "name", "outputs")
+    __slots__ = ("__weakref__", "_hash", "_key", "_nodes", "_users", "inputs", "name", "outputs")
 
     def __init__(self, inputs: Sequence[Value], outputs: Sequence[Value], name: str = "") -> None:
         self.inputs = tuple(inputs)
@@ -109,6 +109,7 @@ class Graph:
         self._nodes: tuple[Node, ...] | None = None
         self._key: tuple | None = None
         self._hash: int | None = None
+        self._users: dict[Value, list[Node]] | None = None
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -126,7 +127,9 @@ class Graph:
         return tuple(value.type for value in self.outputs)
 
     def users(self) -> dict[Value, list[Node]]:
-        """For every value, the nodes that read it (once per reading)."""
+        """For every value, the nodes that read it (once per reading). Not to be changed."""
+        if self._users is not None:
+            return self._users
         users: dict[Value, list[Node]] = {value: [] for value in self.inputs}
         for node in self.nodes:
             for value in node.outputs:
@@ -135,6 +138,7 @@ class Graph:
                 if value not in users:
                     raise GraphError(f"{node} reads {value}, which is neither an input nor computed in this graph")
                 users[value].append(node)
+        self._users = users
         return users
 
     def all_nodes(self) -> Iterable[Node]:

@@ -25,13 +25,17 @@ _SHORT = {
 }
 _LONG = {short: np.dtype(long) for long, short in _SHORT.items()}
 
+#: By NumPy's type number (two numbers may be one type, as long and long long are): names are slow to ask for.
+_CANONICAL = {np.dtype(char).num: np.dtype(np.dtype(char).name) for char in "?bBhHiIlLqQfd"}
+_SHORT_BY_NUMBER = {number: _SHORT[dtype.name] for number, dtype in _CANONICAL.items()}
+
 #: Every dtype a value may have, in NumPy's promotion order within a kind.
 DTYPES: tuple[np.dtype, ...] = tuple(np.dtype(name) for name in _SHORT)
 
 
 def short_name(dtype: np.dtype) -> str:
     """`float32` -> `f32`, the way a dump writes it."""
-    return _SHORT[np.dtype(dtype).name]
+    return _SHORT_BY_NUMBER[np.dtype(dtype).num]
 
 
 def dtype_of_short_name(name: str) -> np.dtype:
@@ -43,7 +47,7 @@ def is_short_name(name: str) -> bool:
 
 
 def is_supported(dtype: np.dtype) -> bool:
-    return np.dtype(dtype).name in _SHORT
+    return np.dtype(dtype).num in _CANONICAL
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,12 @@ class TensorType:
 
     def __post_init__(self) -> None:
         dtype = np.dtype(self.dtype)
-        if dtype.name not in _SHORT or not dtype.isnative:
+        canonical = _CANONICAL.get(dtype.num)
+        if canonical is None or not dtype.isnative:
             raise GraphError(
                 f"dtype {dtype} is not supported; irdl knows {', '.join(_SHORT)} in native byte order: convert with .astype"
             )
-        object.__setattr__(self, "dtype", dtype)
+        object.__setattr__(self, "dtype", canonical)
         object.__setattr__(self, "shape", tuple(int(extent) for extent in self.shape))
         object.__setattr__(self, "_hash", hash((dtype.char, self.shape)))
 

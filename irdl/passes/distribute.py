@@ -152,6 +152,7 @@ class _Parts:
         """Contractions (and accumulated sums) that no carry needs, and everything that follows from them."""
         needed: set[Node] = set()
         stack = [v.node for place, v in enumerate(self.body.outputs[: self.count]) if place not in self.sums and v.node is not None]
+        stack += [node for node in self.body.nodes if node.regions]  # inner loops and branches stay, with what they read
         while stack:
             node = stack.pop()
             if node not in needed:

@@ -19,6 +19,8 @@ from irdl.ops.shape import BROADCAST, IOTA, RESHAPE, REVERSE, SLICE, TRANSPOSE
 VIEWS = (RESHAPE, TRANSPOSE, SLICE, REVERSE, BROADCAST, UNPACK)
 #: A group holds at most this many nodes, so that one kernel's code stays small.
 GROUP_LIMIT = 200
+#: How many groups of a shape a node tries to join, the latest ones: it keeps fusion linear.
+_LOOK_BACK = 8
 
 
 def fuse(graph: Graph) -> Graph:
@@ -104,7 +106,7 @@ class _Fusion:
         self.ready[node.output] = group.index
 
     def _choose(self, node: Node, shape: tuple[int, ...], needs: int, reduced: tuple | None) -> _Group | None:
-        for group in reversed(self.by_shape.get(shape, ())):
+        for group in reversed(self.by_shape.get(shape, [])[-_LOOK_BACK:]):
             if group.index < needs:
                 return None
             if len(group.members) >= GROUP_LIMIT:

@@ -254,8 +254,10 @@ def _equal_plain(a: Any, b: Any) -> bool:
 def _check_donations(inputs: Sequence[np.ndarray], donations: Mapping[int, int]) -> None:
     for place in donations.values():
         array = inputs[place]
-        if not array.flags.writeable or not array.flags.c_contiguous:
-            raise DonationError(f"donated argument {place} is {'read-only' if not array.flags.writeable else 'not contiguous'}")
+        flags = array.flags
+        if not (flags.writeable and flags.c_contiguous and flags.aligned and array.dtype.isnative):
+            what = "read-only" if not flags.writeable else "not contiguous, aligned and of native byte order"
+            raise DonationError(f"donated argument {place} is {what}: pass a copy")
         for other, candidate in enumerate(inputs):
             if other != place and np.may_share_memory(array, candidate):
                 raise DonationError(f"donated argument {place} shares its memory with argument {other}: pass a copy")

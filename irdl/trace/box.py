@@ -165,10 +165,13 @@ class Box:
     def __hash__(self) -> int:
         raise TypeError(f"unhashable type: a traced array{user_line()}")
 
-    def _array(self, function: str, remedy: str) -> np.ndarray:
+    def _array(self, function: str, remedy: str, exact: bool = False) -> np.ndarray:
+        """The known numbers. A float that a derivative may pass through gives them only to `exact` questions (a truth value)."""
         known = self.known
         if known is None:
             raise views.not_an_array(function, remedy)
+        if self.type.dtype.kind == "f" and not exact and self.value in _innermost(self.cell).followed:
+            raise TraceError(f"{function} would cut a traced array off from its gradient: {remedy}{user_line()}")
         return known
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
@@ -182,7 +185,7 @@ class Box:
     def __bool__(self) -> bool:
         return bool(
             self._array(
-                "`if`, `while`, `and` or `or`", "use np.where, np.logical_and, irdl.cond or irdl.while_loop, or make it a static argument"
+                "`if`, `while`, `and` or `or`", "use np.where, np.logical_and, irdl.cond or irdl.while_loop, or make it a static argument", exact=True
             )
         )
 

@@ -69,8 +69,10 @@ class Rebound:
 class Capture:
     """What one trace has captured."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, functions_only: bool = False) -> None:
         self.trace = trace
+        #: copy functions, so that `np.zeros` in them makes traced arrays, and leave everything else as it is
+        self.functions_only = functions_only
         self.captured: list[Captured] = []
         #: (how to read it, what it was): a change means the trace no longer holds
         self.guards: list[tuple[Read, Any]] = []
@@ -84,7 +86,7 @@ class Capture:
 
     def replace(self, item: Any, read: Read, name: str) -> Any:
         """What the traced code sees in place of `item`."""
-        if is_box(item):
+        if is_box(item) or (self.functions_only and not _is_code(item)):
             return item
         if isinstance(item, _PLAIN):
             self.guards.append((read, item))
@@ -313,6 +315,11 @@ def _holds_arrays(item: Any, depth: int = 4) -> bool:
     if depth and isinstance(item, types.FunctionType):
         return is_users(item.__code__.co_filename)
     return depth > 0 and Capture._is_plain_object(item)
+
+
+def _is_code(item: Any) -> bool:
+    code = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial, types.ModuleType)
+    return isinstance(item, code) or hasattr(type(item), "__irdl_replace__")
 
 
 def _has_arrays(cls: type) -> bool:

@@ -12,7 +12,7 @@ from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
 from irdl.trace import tree
-from irdl.trace.box import ARRAY, PYTHON, cast, is_box, result_kind, to_value, wrap
+from irdl.trace.box import ARRAY, PYTHON, SCALAR, cast, is_box, result_kind, to_value, wrap
 from irdl.trace.function import Region, trace_region
 from irdl.trace.recorder import Trace, current_trace, user_line
 
@@ -90,8 +90,7 @@ def _trace_body(f: Any, init: Any, leaves: list[Any], structure: Any) -> tuple[l
     init_leaves, init_structure = tree.flatten(init)
     names = tree.paths(init)
     values = [to_value(leaf) for leaf in init_leaves]
-    kinds = [ARRAY if is_box(leaf) and leaf.kind == ARRAY or isinstance(leaf, np.ndarray) else result_kind(value.type) for leaf, value in zip(init_leaves, values, strict=True)]
-    weak = [tree.leaf_kind(leaf) == PYTHON for leaf in init_leaves]
+    kinds = [tree.leaf_kind(leaf) or ARRAY for leaf in init_leaves]
     x_types = [TensorType(tree.leaf_type(leaf, "xs").dtype, np.shape(leaf)[1:]) for leaf in leaves]
     both = tree.flatten((tree.unflatten(init_structure, [0] * len(values)), tree.unflatten(structure, [0] * len(leaves))))[1]
 
@@ -111,7 +110,8 @@ def _trace_body(f: Any, init: Any, leaves: list[Any], structure: Any) -> tuple[l
             body, [*types, *x_types], both, [*kinds, *(result_kind(type) for type in x_types)], "scan body"
         )
         returned = region.graph.output_types[: len(types)]
-        if tuple(types) == returned:
+        settled = _settle_kinds(kinds, region.kinds)
+        if tuple(types) == returned and settled == kinds:
             return values, region, kinds
         for place, (old, new) in enumerate(zip(types, returned, strict=True)):
             if old.shape != new.shape:
@@ -119,9 +119,15 @@ def _trace_body(f: Any, init: Any, leaves: list[Any], structure: Any) -> tuple[l
                     f"the carry{names[place]} of a scan starts as {old} and comes back from its body as {new}: "
                     f"give it one shape{user_line()}"
                 )
-            dtype = new.dtype if weak[place] else np.result_type(old.dtype, new.dtype)
+            dtype = new.dtype if kinds[place] == PYTHON else np.result_type(old.dtype, new.dtype)
             values[place] = cast(values[place], dtype)
+        kinds = settled
     raise TraceError(f"the dtypes of the carry of a scan do not settle: they start as {types}{user_line()}")
+
+
+def _settle_kinds(before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """A carry that starts as a Python scalar (weak) stays one only if the body returns one."""
+    return [SCALAR if old == PYTHON and new != PYTHON else old for old, new in zip(before, after, strict=False)]
 
 
 def _scan_traced(f: Any, init: Any, leaves: list[Any], structure: Any, steps: int, reverse: bool) -> tuple[Any, Any]:
@@ -174,7 +180,8 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
         if a.shape != b.shape:
             raise TraceError(f"the branches of a cond return {a} and {b}: give them one shape{user_line()}")
     if first != second:
-        dtypes = [np.result_type(a.dtype, b.dtype) for a, b in zip(first, second, strict=True)]
+        kinds_of = zip(regions[0].kinds, regions[1].kinds, strict=True)
+        dtypes = [_joined_dtype(a.dtype, b.dtype, *pair) for a, b, pair in zip(first, second, kinds_of, strict=True)]
         regions = [
             trace_region(_cast_results(fun, dtypes), types, structure, kinds, "cond branch") for fun in (true_fun, false_fun)
         ]
@@ -183,6 +190,15 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     results = trace.apply(COND, [predicate, *values, *shared], regions=graphs)
     kinds = [result_kind(value.type) if ARRAY in pair or len(set(pair)) > 1 else pair[0] for value, pair in zip(results, zip(regions[0].kinds, regions[1].kinds, strict=True), strict=True)]
     return tree.unflatten(regions[0].structure, [wrap(value, kind) for value, kind in zip(results, kinds, strict=True)])
+
+
+def _joined_dtype(a: np.dtype, b: np.dtype, first: str, second: str) -> np.dtype:
+    """The dtype of two branches' results; a Python scalar gives way to the other."""
+    if first == PYTHON and second != PYTHON:
+        return np.result_type(a.type(0).item(), b)
+    if second == PYTHON and first != PYTHON:
+        return np.result_type(a, b.type(0).item())
+    return np.result_type(a, b)
 
 
 def _cast_results(function: Callable[..., Any], dtypes: Sequence[np.dtype]) -> Callable[..., Any]:
@@ -215,20 +231,22 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
         return carry
     leaves, structure = tree.flatten(init)
     values = [to_value(leaf) for leaf in leaves]
-    weak = [tree.leaf_kind(leaf) == PYTHON for leaf in leaves]
+    kinds = [tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
     wrapped = tree.flatten((init,))[1]
     for _ in range(3):
         types = [value.type for value in values]
-        kinds = [ARRAY if tree.leaf_kind(leaf) == ARRAY else result_kind(type) for leaf, type in zip(leaves, types, strict=True)]
         body = trace_region(body_fun, types, wrapped, kinds, "while body")
         if body.structure != structure:
             raise TraceError(f"the body of a while_loop returned another structure: {body.structure}, not {structure}")
-        if body.graph.output_types == tuple(types):
+        settled = _settle_kinds(kinds, body.kinds)
+        if body.graph.output_types == tuple(types) and settled == kinds:
             break
         for place, (old, new) in enumerate(zip(types, body.graph.output_types, strict=True)):
             if old.shape != new.shape:
                 raise TraceError(f"the carry{tree.paths(init)[place]} of a while_loop changes from {old} to {new}{user_line()}")
-            values[place] = cast(values[place], new.dtype if weak[place] else np.result_type(old.dtype, new.dtype))
+            weak = kinds[place] == PYTHON
+            values[place] = cast(values[place], new.dtype if weak else np.result_type(old.dtype, new.dtype))
+        kinds = settled
     else:
         raise TraceError(f"the dtypes of the carry of a while_loop do not settle{user_line()}")
     condition = trace_region(_one_bool(cond_fun), types, wrapped, kinds, "while condition")

@@ -30,6 +30,7 @@ def array_ufunc(self: Box, ufunc: np.ufunc, method: str, *inputs: Any, **options
         raise TraceError(f"np.{ufunc.__name__}: {', '.join(options)} cannot be traced{user_line()}")
     if ufunc.signature is not None:
         results: tuple[Any, ...] = (products.gufunc(ufunc, inputs, dtype),)
+        inputs = ()  # a product's layout is its own
     else:
         results = record_ufunc(ufunc, inputs, dtype)
     if where is not True:

@@ -82,6 +82,8 @@ class Trace:
         self.name = name
         self.inputs: list[Value] = []
         self.known: dict[Value, np.ndarray] = {}
+        #: of the known values those that depend on inputs: their numbers are there, but a derivative may pass through them
+        self.followed: set[Value] = set()
         #: outer cell value -> the input that stands for it here, in order of first use
         self.lifted: dict[Value, Value] = {}
         self.lifted_cells: dict[Value, tuple[Trace, Value]] = {}
@@ -106,6 +108,7 @@ class Trace:
         self.inputs.append(value)
         if known is not None:
             self.known[value] = known
+            self.followed.add(value)
         return value
 
     def constant(self, array: Any, dtype: Any = None) -> Value:
@@ -138,6 +141,8 @@ class Trace:
                 results = op.evaluate(arrays, attributes, regions)
             for value, result in zip(node.outputs, results, strict=True):
                 self.known[value] = np.asarray(result)
+            if any(operand in self.followed for operand in operands):
+                self.followed.update(node.outputs)
         return node.outputs
 
     def read(self, cell: Cell) -> Value:

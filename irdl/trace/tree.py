@@ -90,6 +90,8 @@ def leaf_type(leaf: Any, what: str) -> TensorType:
     if isinstance(leaf, (np.matrix, np.ma.MaskedArray)):
         raise TraceError(f"{what} is a {type(leaf).__name__}, whose arithmetic is its own: pass np.asarray of it")
     array = np.asarray(leaf)
+    if isinstance(leaf, int) and not isinstance(leaf, np.generic) and not -(2**63) <= leaf < 2**63:
+        raise TraceError(f"{what} is a Python int that no int64 holds: pass it as np.uint64 or a float")
     if not is_supported(array.dtype):
         raise TraceError(f"{what} has dtype {array.dtype}, which is not supported: convert it with .astype")
     return TensorType(array.dtype.newbyteorder("="), array.shape)

@@ -19,6 +19,7 @@ from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType, is_float
 from irdl.ops.rules import apply_rules
 from irdl.trace import tree
+from irdl.trace.capture import Capture
 from irdl.trace.box import ARRAY, PYTHON, SCALAR, Box, is_box, result_kind, to_value, wrap
 from irdl.trace.function import read_outputs, splice
 from irdl.trace.recorder import Cell, Trace, current_trace, user_line
@@ -47,11 +48,11 @@ class _Call:
 
 
 def _trace_call(
-    function: Callable[..., Any], leaves: Sequence[Any], rebuild: Callable[[list[Any]], Any], name: str, allow_aux: bool = False
+    function: Callable[..., Any], leaves: Sequence[Any], rebuild: Callable[[Callable[..., Any], list[Any]], Any], name: str, allow_aux: bool = False
 ) -> tuple[_Call, Any]:
     """Call `function` with boxes for `leaves`; the call, and the auxiliary result (second of a pair) if asked for."""
-    trace = Trace(name)
-    knowns = [leaf.known if is_box(leaf) else np.asarray(leaf) for leaf in leaves]
+    trace, enclosing = Trace(name), current_trace()
+    knowns = [leaf.known if is_box(leaf) else _native(leaf) for leaf in leaves]
     with trace:
         boxes = []
         for place, (leaf, known) in enumerate(zip(leaves, knowns, strict=True)):
@@ -59,7 +60,10 @@ def _trace_call(
             value = trace.input(type, None, known)
             boxes.append(Box(Cell(trace, value), type, tree.leaf_kind(leaf) or ARRAY))
         explicit = list(trace.inputs)
-        result = rebuild(boxes)
+        if enclosing is None:
+            # Outside any trace the function still has to make its buffers as traced arrays.
+            function = Capture(trace, functions_only=True).replace(function, lambda: function, name)
+        result = rebuild(function, boxes)
         aux: Any = None
         if allow_aux:
             if not isinstance(result, tuple) or len(result) != 2:
@@ -75,9 +79,14 @@ def _trace_call(
     if not trace.known:
         graph = apply_rules(apply_rules(graph))  # what is simpler now has a simpler gradient
     outer = [wrap(value) for value in trace.lifted_operands()] if lifted else []
-    arguments = [leaf if is_box(leaf) else np.asarray(leaf) for leaf in leaves]
+    arguments = [leaf if is_box(leaf) else known for leaf, known in zip(leaves, knowns, strict=True)]
     call = _Call(graph, [*arguments, *outer], structure, [*kinds, *aux_kinds], trace.known)
     return call, (aux_structure, len(outputs))
+
+
+def _native(leaf: Any) -> np.ndarray:
+    array = np.asarray(leaf)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _wrapped(results: Sequence[Any], kinds: Sequence[str]) -> list[Any]:
@@ -111,7 +120,8 @@ def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_
 
     @functools.wraps(f)
     def wrapped(*arguments: Any, **options: Any) -> Any:
-        places = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        one = isinstance(argnums, (int, np.integer))
+        places = (int(argnums),) if one else tuple(int(place) for place in argnums)  # type: ignore[arg-type, union-attr]
         places = tuple(_place(place, len(arguments), f) for place in places)
         chosen = [arguments[place] for place in places]
         leaves, structure = tree.flatten(chosen)
@@ -123,7 +133,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_
                     "only floats have a derivative; convert with .astype, or choose other argnums"
                 )
 
-        def rebuild(boxes: list[Any]) -> Any:
+        def rebuild(f: Callable[..., Any], boxes: list[Any]) -> Any:
             replaced = list(arguments)
             for place, item in zip(places, tree.unflatten(structure, boxes), strict=True):
                 replaced[place] = item
@@ -142,7 +152,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_
         outputs = _wrapped(results[:total], call.kinds)
         kinds = [SCALAR if tree.leaf_kind(leaf) == PYTHON else tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
         gradients = tree.unflatten(structure, _wrapped(results[total:], kinds))
-        gradient = gradients[0] if isinstance(argnums, int) else tuple(gradients)
+        gradient = gradients[0] if one else tuple(gradients)
         value = tree.unflatten(call.structure, outputs[:1])
         if has_aux:
             return (value, tree.unflatten(aux_structure, outputs[1:])), gradient
@@ -175,7 +185,7 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool 
 def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """`f(*primals)`, and a function from a cotangent of it (same structure) to the primals' cotangents."""
     leaves, structure = tree.flatten(primals)
-    call, (_, count) = _trace_call(f, leaves, lambda boxes: f(*tree.unflatten(structure, boxes)), _name(f))
+    call, (_, count) = _trace_call(f, leaves, lambda f, boxes: f(*tree.unflatten(structure, boxes)), _name(f))
     floats = [place for place, leaf in enumerate(leaves) if is_float(tree.leaf_type(leaf, "a primal").dtype)]
     graph = vjp_graph(call.graph, floats)
     outputs = call.graph.outputs
@@ -211,7 +221,7 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     given, given_structure = tree.flatten(tuple(tangents))
     if structure != given_structure:
         raise DifferentiationError(f"tangents have the structure {given_structure}, primals {structure}")
-    call, (_, count) = _trace_call(f, leaves, lambda boxes: f(*tree.unflatten(structure, boxes)), _name(f))
+    call, (_, count) = _trace_call(f, leaves, lambda f, boxes: f(*tree.unflatten(structure, boxes)), _name(f))
     floats = [place for place, leaf in enumerate(leaves) if is_float(tree.leaf_type(leaf, "a primal").dtype)]
     extra = []
     for place in floats:
@@ -253,6 +263,11 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         leaf_axes: list[int | None] = []
         for axis, argument in zip(axes, arguments, strict=True):
             own = tree.flatten(argument)[0]
+            if axis is not None and not isinstance(axis, (int, np.integer)):
+                raise ValueError(f"vmap: in_axes holds an int or None for each argument, not {axis!r}")
+            for leaf in own:
+                if axis is not None and not -np.ndim(leaf) <= axis < np.ndim(leaf):
+                    raise ValueError(f"vmap: an argument of shape {np.shape(leaf)} has no axis {axis} to map over")
             leaf_axes += [axis] * len(own)
         extents = {np.shape(leaf)[axis] for leaf, axis in zip(leaves, leaf_axes, strict=True) if axis is not None}
         if len(extents) != 1:
@@ -279,9 +294,11 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         outer = [wrap(value) for value in trace.lifted_operands()] if trace.lifted else []
         marks = batched + [False] * len(outer)
         new, _ = batch_graph(graph, marks, int(size), [True] * len(outputs))
-        call = _Call(new, [*(leaf if is_box(leaf) else np.asarray(leaf) for leaf in front), *outer], out_structure, [], {})
+        call = _Call(new, [*(leaf if is_box(leaf) else _native(leaf) for leaf in front), *outer], out_structure, [], {})
         results = _wrapped(call.run(new, []), [ARRAY] * len(outputs))
         result_axes = out_axes if isinstance(out_axes, (tuple, list)) else [out_axes] * len(results)
+        if not all(isinstance(axis, (int, np.integer)) for axis in result_axes) or len(result_axes) != len(results):
+            raise ValueError(f"vmap: out_axes {out_axes!r} is not one int, nor one for each of {len(results)} results")
         moved = [r if axis == 0 else np.moveaxis(r, 0, axis) for r, axis in zip(results, result_axes, strict=True)]
         return tree.unflatten(out_structure, moved)
 

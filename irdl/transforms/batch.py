@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from irdl.ir.builder import Builder
 from irdl.ir.graph import Graph, Node, Value
-from irdl.ir.types import TensorType
+from irdl.ir.types import TensorType, is_float
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.elementwise import SELECT
-from irdl.ops.reduce import ANY, ReduceAttributes
+from irdl.ops.reduce import ANY, SUM, ReduceAttributes
 from irdl.ops.shape import RESHAPE, TRANSPOSE, ReshapeAttributes, TransposeAttributes, with_batch
 from irdl.transforms.custom import CUSTOM_VJP
 
@@ -171,6 +171,24 @@ def _masked_while(
 
 
 def _custom(builder: Builder, node: Node, operands: list[Value], size: int, marks: list[bool]) -> tuple[list[Value], list[bool]]:
-    """Batched as the function itself: a gradient taken of the result differentiates through it."""
-    graph, out_marks = batch_graph(node.regions[0], marks, size)
-    return builder.inline(graph, operands, node.location), out_marks
+    """All three functions batched; a cotangent of an argument that is not batched is summed over the batch."""
+    function, forward, backward = node.regions
+    count = len(function.outputs)
+    (_, first), (_, second) = (batch_graph(region, marks, size) for region in (function, forward))
+    out_marks = [a or b for a, b in zip(first, second[:count], strict=True)]
+    residual_marks = second[count:]
+    new_function, _ = batch_graph(function, marks, size, out_marks)
+    new_forward, _ = batch_graph(forward, marks, size, [*out_marks, *residual_marks])
+    ct_marks = [mark for mark, value in zip(out_marks, function.outputs, strict=True) if is_float(value.dtype)]
+    arguments = [place for place in range(node.attributes.arguments) if is_float(node.operands[place].dtype)]
+    wanted = [marks[place] for place in arguments]
+    raw, given = batch_graph(backward, [*marks, *residual_marks, *ct_marks], size, wanted)
+    make = Builder(fold=False)
+    inputs = [Value(v.type, name=v.name) for v in raw.inputs]
+    cotangents = [
+        make.value(SUM, [value], ReduceAttributes((0,))) if has and not want else value
+        for value, has, want in zip(make.inline(raw, inputs), given, wanted, strict=True)
+    ]
+    regions = [new_function, new_forward, Graph(inputs, cotangents, backward.name)]
+    made = builder.node(CUSTOM_VJP, operands, node.attributes, regions, node.location)
+    return list(made.outputs), out_marks

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from irdl.errors import DifferentiationError, GraphError
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph, Value
@@ -107,7 +109,7 @@ class custom_vjp:
             for place, ct in zip(floats, flat[residual_structure.num_leaves :], strict=True):
                 cts[place] = ct
             found = backward_function(residuals, tree.unflatten(function.structure, cts))
-            return [wrap(to_value(ct, type.dtype)) for ct, type in zip(tree.flatten(found)[0], types, strict=True) if is_float(type.dtype)]
+            return _cotangents(found, structure, types)
 
         graph_types = [*(v.type for v in forward.graph.outputs[count:]), *(result_leaves[place].type for place in floats)]
         flat_structure = tree.flatten(tuple([0] * len(graph_types)))[1]
@@ -123,6 +125,34 @@ class custom_vjp:
         results = trace.apply(CUSTOM_VJP, [*values, *shared], CustomVjpAttributes(len(values)), regions)
         boxes = [wrap(value, kind) for value, kind in zip(results, function.kinds, strict=True)]
         return tree.unflatten(function.structure, boxes)
+
+
+def _cotangents(found: Any, structure: Any, types: list[Any]) -> list[Any]:
+    """The float arguments' cotangents from what a backward function returned; None stands for zero.
+
+    Raises:
+        DifferentiationError: it is not one entry per argument, of the argument's shape.
+    """
+    arguments = tree.unflatten(structure, list(range(len(types))))
+    if not isinstance(found, tuple) or len(found) != len(arguments):
+        raise DifferentiationError(
+            f"the backward function of a custom_vjp returns a tuple of {len(arguments)} cotangents, one per argument (None for zero)"
+        )
+    results: list[Any] = []
+    for place, (argument, cotangent) in enumerate(zip(arguments, found, strict=True)):
+        leaves = tree.flatten(argument)[0]
+        given = [None] * len(leaves) if cotangent is None else tree.flatten(cotangent)[0]
+        if len(given) != len(leaves):
+            raise DifferentiationError(f"the cotangent of argument {place} of a custom_vjp has another structure than the argument")
+        for leaf, ct in zip(leaves, given, strict=True):
+            type = types[leaf]
+            if not is_float(type.dtype):
+                continue
+            value = to_value(np.zeros(type.shape, type.dtype) if ct is None else ct, type.dtype)
+            if value.type != type:
+                raise DifferentiationError(f"the cotangent of argument {place} of a custom_vjp is {value.type}, the argument {type}")
+            results.append(wrap(value))
+    return results
 
 
 def _with_operands(region: Region, types: list[Any], shared: list[Value], before: int) -> Graph:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from irdl.errors import DifferentiationError
 from irdl.ir.builder import Builder
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
@@ -40,13 +41,7 @@ def push(builder: Builder, graph: Graph, tangents: dict[Value, Value]) -> list[V
         elif node.op is WHILE:
             results = _while(builder, node, tangents)
         elif node.op is CUSTOM_VJP:
-            function = node.regions[0]
-            copy = builder.inline(function, node.operands, node.location)
-            inner = Graph(list(dict.fromkeys(node.operands)), copy, "custom")
-            known = {v: tangents[v] for v in inner.inputs if v in tangents}
-            results = list(push(builder, inner, known))
-            floats = iter(results)
-            results = [next(floats) if is_float(v.dtype) else None for v in node.outputs]
+            raise DifferentiationError("a custom_vjp has a reverse-mode rule alone: forward mode (jvp) cannot go through it")
         else:
             results = [_op(builder, node, tangents)] if is_float(node.output.dtype) else [None]
         for value, tangent in zip(node.outputs, results, strict=True):

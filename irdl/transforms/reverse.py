@@ -59,7 +59,7 @@ def reverse(
         if differentiate and node.op is SCAN:
             new, pullback = _scan(builder, node, mapping, active, reached)
         elif differentiate and node.op is CUSTOM_VJP:
-            outputs, pullback = _custom(builder, node, mapping)
+            outputs, pullback = _custom(builder, node, mapping, active)
             mapping.update(zip(node.outputs, outputs, strict=True))
             pullbacks.append((node, pullback))
             continue
@@ -159,8 +159,15 @@ def op_vjp(op: Op, attributes: Any, types: tuple[TensorType, ...], output: Tenso
     return graph, places
 
 
-def _custom(builder: Builder, node: Node, mapping: dict[Value, Value]) -> tuple[list[Value], Pullback]:
+def _custom(
+    builder: Builder, node: Node, mapping: dict[Value, Value], active: set[Value]
+) -> tuple[list[Value], Pullback]:
     """The user's own forward and backward functions, inlined."""
+    if any(value in active for value in node.operands[node.attributes.arguments :]):
+        raise DifferentiationError(
+            "a custom_vjp reads a differentiated array from outside its arguments, for which its backward function gives no "
+            f"cotangent: pass it as an argument{_at(node)}"
+        )
     _, forward, backward = node.regions
     operands = [mapping.get(v, v) for v in node.operands]
     results = builder.inline(forward, operands, node.location)

@@ -23,6 +23,9 @@ _SCALARS = {
 }
 
 
+_BY_NUMBER = {np.dtype(name).num: text for name, text in _SCALARS.items()}
+
+
 @dataclass(frozen=True)
 class Kind:
     """An element dtype and a number of lanes; 0 lanes is a scalar."""
@@ -32,7 +35,7 @@ class Kind:
 
     @property
     def scalar(self) -> str:
-        return _SCALARS[self.dtype.name]
+        return _BY_NUMBER[self.dtype.num]
 
     @property
     def text(self) -> str:

@@ -1,0 +1,122 @@
+"""Graphs: building, structure, text, verification, export; the interpreter's limits."""
+
+from __future__ import annotations
+
+import time
+
+import networkx
+import numpy as np
+import pytest
+
+import irdl
+from irdl.errors import GraphError, ParseError
+from irdl.ir.builder import Builder, make_node
+from irdl.ir.evaluate import evaluate
+from irdl.ir.graph import Graph, Node, Value
+from irdl.ir.op import find_op
+from irdl.ir.printer import print_graph, sidecar
+from irdl.ir.types import TensorType
+from irdl.ir.verify import verify
+from irdl.ops.contract import DotAttributes
+from tests.models import lstm_data, lstm_loss
+
+F = TensorType(np.dtype("float32"), (3,))
+
+
+def test_builder_shares_and_folds() -> None:
+    builder = Builder()
+    x = Value(F)
+    assert builder.value("exp", [x]) is builder.value("exp", [x])
+    total = builder.value("add", [builder.constant(2.0, np.float32), builder.constant(3.0, np.float32)])
+    assert total.node is not None and total.node.attributes.value == 5.0
+
+
+def test_equality_ignores_names_and_order_of_creation() -> None:
+    def graph(name: str, swapped: bool) -> Graph:
+        x = Value(F, name=name)
+        builder = Builder()
+        parts = [builder.value(op, [x]) for op in (("tanh", "exp") if swapped else ("exp", "tanh"))]
+        a, b = reversed(parts) if swapped else parts
+        return Graph([x], [builder.value("add", [a, b])], name)
+
+    assert graph("a", False) == graph("b", True) and hash(graph("a", False)) == hash(graph("b", True))
+    assert graph("a", False) != Graph([x := Value(F)], [x])
+
+
+def test_special_constants_survive_the_text() -> None:
+    builder = Builder()
+    numbers = [np.nan, -0.0, 0.0, np.inf, -np.inf, 1e-45, 0.1, 3.4028235e38]
+    value = builder.constant(np.array(numbers, np.float32))
+    graph = Graph([], [value, builder.constant(np.arange(100)), builder.constant(np.zeros((2, 0)))])
+    text = print_graph(graph)
+    parsed = irdl.parse(text, sidecar(graph))
+    assert parsed == graph
+    assert evaluate(parsed, [])[0].tobytes() == np.array(numbers, np.float32).tobytes()
+    with pytest.raises(ParseError, match="constants"):
+        irdl.parse(text)
+
+
+def test_a_whole_training_graph_round_trips() -> None:
+    graph = irdl.trace(irdl.value_and_grad(lstm_loss))(*lstm_data(4, 3, 5, 6))
+    verify(graph)
+    assert irdl.parse(print_graph(graph), sidecar(graph)) == graph
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("graph f(x: f32[3]) -> (f32[3]) {\n  %0: f32[3] = nothing(x)\n  return %0\n}", "line 2: there is no op"),
+        ("graph f(x: f32[3]) -> (f32[4]) {\n  return x\n}", "other types"),
+        ("graph f(x: f32[3]) -> (f32[3]) {\n  %0: f32[4] = exp(x)\n  return %0\n}", "exp gives"),
+        ("graph f(x: f32[3]) -> (f32[3]) {\n  return y\n}", "line 2: 'y' is not a value"),
+        ("graph f(x: f32[3]) -> (f32[3]) {\n  %0: f32[3] = exp(x) axis=1\n  return %0\n}", "unknown attribute"),
+        ("graph f(x: f32[3] -> (f32[3]) {\n  return x\n}", "expected"),
+        ("graph f(x: f32[3]) -> (f32[3]) {\n  return x ? \n}", "cannot read"),
+        ("graph f(x: f32[3]) -> (i8[]) {\n  %0: i8[] = constant 300\n  return %0\n}", "not a number of dtype int8"),
+    ],
+)
+def test_parse_errors_name_the_line(text: str, message: str) -> None:
+    with pytest.raises(ParseError, match=message):
+        irdl.parse(text)
+
+
+def test_verifier_rejects_what_is_wrong() -> None:
+    x, stranger = Value(F), Value(F)
+    exp, add = find_op("exp"), find_op("add")
+    assert exp is not None and add is not None
+    with pytest.raises(GraphError, match="neither takes nor computes"):
+        verify(Graph([x], make_node(add, [x, stranger]).outputs))
+    wrong = Node(exp, [x], exp.Attributes(), (), [TensorType(np.dtype("float32"), (4,))])
+    with pytest.raises(GraphError, match="but the graph says"):
+        verify(Graph([x], wrong.outputs))
+    with pytest.raises(GraphError, match="neither an input"):
+        verify(Graph([x], [stranger]))
+    with pytest.raises(GraphError, match="one dtype"):
+        make_node(add, [x, Value(TensorType(np.dtype("float64"), (3,)))])
+    dot = find_op("dot")
+    assert dot is not None
+    with pytest.raises(GraphError, match="sum it first"):
+        make_node(dot, [Value(F), Value(F)], DotAttributes("i,j->j"))
+
+
+def test_networkx_export() -> None:
+    graph = irdl.trace(lambda x, y: np.tanh(x @ y) + x)(np.ones((3, 3)), np.ones((3, 3)))
+    exported = graph.to_networkx()
+    assert networkx.is_directed_acyclic_graph(exported)
+    assert [d["op"] for _, d in exported.nodes(data=True)] == ["input", "input", "dot", "tanh", "add", "output"]
+
+
+def test_deep_graphs_are_linear() -> None:
+    def deep(x: np.ndarray) -> np.ndarray:
+        for _ in range(5000):
+            x = np.sin(x) * 1.01
+        return x.sum()
+
+    x = np.linspace(0, 1, 4)
+    start = time.perf_counter()
+    graph = irdl.trace(irdl.grad(deep))(x)
+    assert len(graph.nodes) > 15000
+    assert hash(graph) == hash(irdl.trace(irdl.grad(deep))(x))
+    verify(graph)
+    print_graph(graph)
+    assert time.perf_counter() - start < 30

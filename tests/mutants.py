@@ -1,0 +1,84 @@
+"""Proof that the tests bite: plants one bug at a time into a copy of irdl and expects the tests named to fail.
+
+    python tests/mutants.py            all of them
+    python tests/mutants.py 3 7        those
+
+Each mutant is (file, what stands there, what is put there, which tests must notice). A mutant whose text is gone is an
+error: the list has to follow the code.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OPS, FUZZ, MORE = "tests/test_ops.py", "tests/test_fuzz.py", "tests/test_transforms.py"
+
+MUTANTS: list[tuple[str, str, str, str]] = [
+    ("irdl/ops/elementwise.py", "lambda ct, out, x: (ct * (1 - out * out),)", "lambda ct, out, x: (ct * (1 - out),)", OPS + " -k tanh"),
+    ("irdl/ops/elementwise.py", "lambda ct, out, x, y: (ct * y, ct * x)", "lambda ct, out, x, y: (ct * x, ct * y)", OPS + " -k mul"),
+    ("irdl/ops/contract.py", "f\"{output},{left}->{right}\", ct, x", "f\"{output},{left}->{right}\", -ct, x", OPS + " -k dot"),
+    ("irdl/ops/reduce.py", "ArgReduceAttributes(attributes.axis + 1)", "ArgReduceAttributes(attributes.axis)", OPS + " -k arg"),
+    ("irdl/ops/shape.py", "rest[where] = np.zeros_like(operands[1])", "pass", OPS + " -k update_slice"),
+    ("irdl/ops/index.py", "front[tuple(place)] = flat[row]", "front[tuple(place)] = flat[0]", OPS + " -k scatter_set"),
+    ("irdl/transforms/reverse.py", "not attributes.reverse),\n            [backward_body]", "attributes.reverse),\n            [backward_body]", MORE + " -k lstm_gradient"),
+    ("irdl/transforms/batch.py", "value = _swap(builder, value)", "pass", MORE + " -k per_example"),
+    ("irdl/transforms/forward.py", "return [next(found) if mark else None for mark in out_marks]\n\n\ndef _cond", "return [None for mark in out_marks]\n\n\ndef _cond", MORE + " -k lstm_gradient"),
+    ("irdl/trace/views.py", "lower, upper = first + (count - 1) * step, first + 1", "lower, upper = first + count * step + 1, first + 1", "tests/test_trace.py -k 'stores or indexing'"),
+    ("irdl/trace/control.py", "np.result_type(old.dtype, new.dtype)\n            values[place] = cast(values[place], dtype)", "old.dtype\n            values[place] = cast(values[place], dtype)", MORE + " -k 'scan_trees'"),
+    ("irdl/ops/rules.py", "if _is(y, 0) and _keeps(node, x):", "if _is(y, 1) and _keeps(node, x):", "tests/test_rules.py"),
+    ("irdl/ops/pieces.py", "result.append(a if a[2] is not None else b)", "result.append(a)", "tests/test_passes.py -k every_stage"),
+    ("irdl/passes/prune.py", "new = ScanAttributes(len(kept_consts), len(carries), attributes.length, attributes.reverse)", "new = ScanAttributes(len(kept_consts), len(carries), attributes.length, False)", FUZZ),
+    ("irdl/passes/distribute.py", "final.append(builder.value(ADD, [operands[consts + place], total], location=node.location))", "final.append(operands[consts + place])", "tests/test_passes.py -k every_stage"),
+    ("irdl/passes/remat.py", "flow.add_edge((value, 1), \"sink\")", "flow.add_edge((value, 0), \"sink\")", "tests/test_passes.py -k every_stage"),
+    ("irdl/passes/fuse.py", "return (\"reduce\", node.operands[0].shape, axes)", "return (\"reduce\",)", FUZZ + " tests/test_trace.py -k 'random or functions'"),
+    ("irdl/codegen/memory.py", "if other_end < start or other_start > end:", "if other_end <= start or other_start >= end - 2:", FUZZ),
+    ("irdl/codegen/place.py", "if old in graph.outputs:\n        return False", "if old in graph.outputs:\n        pass", FUZZ + " tests/test_runtime.py -k 'random or donation'"),
+    ("irdl/codegen/group.py", "return dtype.type(-np.inf if op is MAX else np.inf)", "return dtype.type(0)", OPS + " -k 'max or min'"),
+    ("irdl/codegen/llvm/arithmetic.py", "\"less\": (\"olt\", \"slt\", \"ult\")", "\"less\": (\"olt\", \"ult\", \"ult\")", OPS + " -k less"),
+    ("irdl/codegen/llvm/arithmetic.py", "return b.select(kind, is_zero, kind.constant(0), quotient)", "return quotient", OPS + " -k floor_divide"),
+    ("irdl/codegen/llvm/vector_math.py", "self.select(self.less(size, self.c(0.6)), small, large)", "small", "tests/test_vector_math.py -k tanh"),
+    ("irdl/runtime/executable.py", "np.copyto(inputs[place], outputs[out])", "pass", "tests/test_runtime.py -k donation"),
+]
+
+
+def caught(number: int) -> tuple[int, bool, str]:
+    """Whether the tests fail with mutant `number` in place."""
+    file, old, new, tests = MUTANTS[number]
+    with tempfile.TemporaryDirectory() as folder:
+        for part in ("irdl", "tests", "examples"):
+            shutil.copytree(ROOT / part, Path(folder) / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        target = Path(folder) / file
+        text = target.read_text()
+        if text.count(old) < 1:
+            return number, False, "its text is not in the file any more"
+        target.write_text(text.replace(old, new, 1))
+        command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider --programs 800 {tests}"
+        try:
+            result = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=400, check=False)
+        except subprocess.TimeoutExpired:
+            return number, True, "the tests hang"
+        lines = [line for line in result.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        return number, result.returncode not in (0, 5), lines[0][:110] if lines else result.stdout[-200:]
+
+
+def main(arguments: list[str]) -> int:
+    chosen = [int(a) for a in arguments] or list(range(len(MUTANTS)))
+    missed = 0
+    with ThreadPoolExecutor(2) as pool:
+        for number, found, detail in pool.map(caught, chosen):
+            missed += not found
+            file, _, new, _ = MUTANTS[number]
+            print(f"{'caught' if found else 'MISSED'} {number:2d} {file}: {new.splitlines()[0][:60]}  <- {detail}", flush=True)
+    print(f"{len(chosen) - missed} of {len(chosen)} planted bugs caught")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

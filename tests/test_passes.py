@@ -1,0 +1,85 @@
+"""The pipeline: every stage means the same, each optional pass can be left out, and cells nobody has seen get one fused
+contraction in the loop with their weight gradients outside."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import irdl
+from irdl.errors import GraphError
+from irdl.ir.evaluate import evaluate
+from irdl.ir.graph import Graph
+from irdl.ir.program import verify_program
+from irdl.ir.verify import verify
+from irdl.ops.contract import DOT
+from irdl.ops.control import SCAN
+from irdl.ops.fusion import FUSED
+from irdl.passes.pipeline import PIPELINE
+from irdl.testing import assert_close
+from irdl.trace import tree
+from tests.models import lstm_data, lstm_loss, random_cell_loss
+
+OPTIONAL = [item.name for item in PIPELINE if not item.required]
+
+
+def flat(arguments: tuple) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in tree.flatten(arguments)[0]]
+
+
+def test_every_stage_means_the_same() -> None:
+    arguments = lstm_data(4, 3, 5, 18, np.float64)
+    compiled = irdl.compile(irdl.value_and_grad(lstm_loss))(*arguments)
+    expected = evaluate(compiled.graph, flat(arguments))
+    for name, stage in compiled.stages:
+        if isinstance(stage, Graph):
+            verify(stage)
+            for x, y in zip(evaluate(stage, flat(arguments)), expected, strict=True):
+                np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12, err_msg=name)
+        else:
+            verify_program(stage)
+
+
+@pytest.mark.parametrize("disabled", [c for n in (1, 2, len(OPTIONAL)) for c in itertools.combinations(OPTIONAL, n)], ids="+".join)
+def test_passes_can_be_left_out(disabled: tuple[str, ...]) -> None:
+    arguments = lstm_data(3, 2, 4, 5, np.float64)
+    f = irdl.value_and_grad(lstm_loss)
+    assert_close(irdl.jit(f, disable_passes=disabled)(*arguments), f(*arguments), ulps=1e5)
+
+
+def test_required_and_unknown_passes_cannot_be_left_out() -> None:
+    for name in ("fuse", "nothing"):
+        with pytest.raises(GraphError, match=name):
+            irdl.jit(lambda x: x, disable_passes=[name])(1.0)
+
+
+def dots_in(graph: Graph) -> list[int]:
+    """How many contractions each kernel of a fused graph holds, for those that hold any (loops not entered)."""
+    return [n for n in (sum(inner.op is DOT for inner in node.regions[0].nodes) for node in graph.nodes if node.op is FUSED) if n]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_cells_fuse(seed: int) -> None:
+    loss, data, gates = random_cell_loss(seed)
+    params, x = data(5, 16, 6, 32)
+    f = irdl.value_and_grad(loss)
+    compiled = irdl.compile(f)(params, x)
+    assert_close(compiled(params, x), f(params, x), ulps=1e5)
+    final = next(stage for name, stage in compiled.stages if name == "pack")
+    loops = [node for node in final.nodes if node.op is SCAN]
+    assert len(loops) == 2, "one loop forward, one backward"
+    forward, backward = (dots_in(node.regions[0]) for node in loops)
+    assert len(forward) == 1 and forward[0] == gates, f"forward: {forward} contractions per kernel, {gates} gates"
+    assert len(backward) == 1, f"backward: {backward}"
+    # What the loops do not need is outside: x @ W, and the gradients of W and U.
+    assert sum(dots_in(final)) == gates + 2
+
+
+def test_compile_time_does_not_depend_on_the_steps() -> None:
+    sizes = []
+    for steps in (35, 1000):
+        compiled = irdl.compile(irdl.grad(lstm_loss))(*lstm_data(steps, 2, 3, 16))
+        sizes.append(len(compiled.llvm_ir))
+    assert abs(sizes[0] - sizes[1]) < 0.1 * sizes[0]

@@ -1,0 +1,63 @@
+"""Random numbers: the published test vectors, the same bits eager and compiled, and plain statistics."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import irdl
+from irdl import random
+from irdl.testing import check
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "expected"),
+    [
+        # kat_vectors of Random123, philox4x32-10.
+        (0, (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    ],
+)
+def test_known_answers(counter: int, key: tuple[int, int], expected: tuple[int, ...]) -> None:
+    words = random._philox(np.array(key, np.uint32), np.array([counter], np.uint64), 0)
+    assert tuple(int(word[0]) for word in words) == expected
+
+
+def test_same_bits_eager_and_compiled() -> None:
+    key = random.key(2**40 + 7)
+    for f in (
+        lambda k: random.bits(k, (3, 5)),
+        lambda k: random.split(k, 3),
+        lambda k: random.fold_in(k, 9),
+        lambda k: random.randint(k, 11, -3, 12),
+        lambda k: random.permutation(k, 33),
+        lambda k: random.bernoulli(k, 0.3, (40,)),
+        lambda k: random.uniform(k, (7,)),
+        lambda k: random.uniform(k, 7, np.float64, -1.0, 2.0),
+    ):
+        eager, compiled = f(key), irdl.jit(f)(key)
+        assert eager.dtype == compiled.dtype
+        np.testing.assert_array_equal(eager, compiled)
+    check(lambda k: random.normal(k, (50,)), key, grad=False)
+    check(lambda k, x: random.permutation(k, x), key, np.arange(10.0))
+
+
+def test_fold_in_takes_traced_steps() -> None:
+    key = random.key(0)
+    steps = np.arange(4)
+    keys = irdl.jit(lambda k, n: irdl.scan(lambda c, i: (c, random.fold_in(k, i)), 0, n)[1])(key, steps)
+    np.testing.assert_array_equal(keys, [random.fold_in(key, int(n)) for n in steps])
+
+
+def test_statistics() -> None:
+    key = random.key(1)
+    u = random.uniform(key, 100_000)
+    assert 0 <= u.min() and u.max() < 1 and abs(u.mean() - 0.5) < 5e-3 and abs(u.var() - 1 / 12) < 2e-3
+    z = random.normal(random.fold_in(key, 1), 100_000)
+    assert abs(z.mean()) < 0.015 and abs(z.std() - 1) < 0.01
+    assert sorted(random.permutation(key, 100)) == list(range(100))
+    assert len({tuple(k) for k in random.split(key, 100)}) == 100
+
+
+def test_a_bad_key_is_an_error() -> None:
+    with pytest.raises(TypeError, match="key"):
+        random.bits(np.zeros(2), 3)

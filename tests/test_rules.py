@@ -1,0 +1,139 @@
+"""One small before -> after for every rule of `irdl.ops.rules`, and for the passes that work on slices and loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import irdl
+from irdl.ir.evaluate import evaluate
+from irdl.ops.rules import apply_rules
+from irdl.passes.prune import prune
+from irdl.passes.simplify import simplify
+from tests.programs import draw_inputs
+
+
+def graph(body: str, inputs: str = "x: i32[3]", outputs: str = "i32[3]") -> irdl.Graph:
+    return irdl.parse(f"graph g({inputs}) -> ({outputs}) {{\n{body}\n}}")
+
+
+F = ("x: f32[3]", "f32[3]")
+M = ("x: f32[2,3]", "f32[3,2]")
+
+RULES = {
+    "x * 1": ("%0: i32[] = constant 1 %1: i32[3] = mul(x, %0) return %1", "return x", ()),
+    "1 * x": ("%0: i32[3] = constant full 1 %1: i32[3] = mul(%0, x) return %1", "return x", ()),
+    "x + 0": ("%0: i32[] = constant 0 %1: i32[3] = add(x, %0) return %1", "return x", ()),
+    "x + 1 stays": (
+        "%0: i32[] = constant 1 %1: i32[3] = add(x, %0) return %1",
+        "%0: i32[] = constant 1 %1: i32[3] = add(x, %0) return %1",
+        (),
+    ),
+    "float x + 0 stays, for -0.0": (
+        "%0: f32[] = constant 0.0 %1: f32[3] = add(x, %0) return %1",
+        "%0: f32[] = constant 0.0 %1: f32[3] = add(x, %0) return %1",
+        F,
+    ),
+    "x - 0": ("%0: f32[] = constant 0.0 %1: f32[3] = sub(x, %0) return %1", "return x", F),
+    "x / 1": ("%0: f32[] = constant 1.0 %1: f32[3] = div(x, %0) return %1", "return x", F),
+    "-(-x)": ("%0: i32[3] = neg(x) %1: i32[3] = neg(%0) return %1", "return x", ()),
+    "1 / (1 + exp(-x))": (
+        "%0: f32[3] = neg(x) %1: f32[3] = exp(%0) %2: f32[] = constant 1.0 %3: f32[3] = add(%2, %1) %4: f32[3] = div(%2, %3) return %4",
+        "%0: f32[3] = sigmoid(x) return %0",
+        F,
+    ),
+    "select of equals": (
+        "%0: bool[3] = equal(x, x) %1: i32[3] = select(%0, x, x) return %1",
+        "return x",
+        (),
+    ),
+    "cast to itself": ("%0: f32[3] = cast(x) dtype=f32 return %0", "return x", F),
+    "reshape twice": (
+        "%0: f32[6] = reshape(x) shape=(6,) %1: f32[3,2] = reshape(%0) shape=(3, 2) return %1",
+        "%0: f32[3,2] = reshape(x) shape=(3, 2) return %0",
+        M,
+    ),
+    "transpose twice": (
+        "%0: f32[3,2] = transpose(x) permutation=(1, 0) %1: f32[2,3] = transpose(%0) permutation=(1, 0) "
+        "%2: f32[3,2] = transpose(%1) permutation=(1, 0) return %2",
+        "%0: f32[3,2] = transpose(x) permutation=(1, 0) return %0",
+        M,
+    ),
+    "slice of slice": (
+        "%0: i32[2] = slice(x) start=(1,) limit=(3,) stride=(1,) %1: i32[1] = slice(%0) start=(1,) limit=(2,) stride=(1,) return %1",
+        "%0: i32[1] = slice(x) start=(2,) limit=(3,) stride=(1,) return %0",
+        ("x: i32[3]", "i32[1]"),
+    ),
+    "slice of concat": (
+        "%0: i32[6] = concat(x, x) axis=0 %1: i32[3] = slice(%0) start=(3,) limit=(6,) stride=(1,) return %1",
+        "return x",
+        (),
+    ),
+    "reverse twice": ("%0: i32[3] = reverse(x) axes=(0,) %1: i32[3] = reverse(%0) axes=(0,) return %1", "return x", ()),
+    "sum of sum": (
+        "%0: f32[2] = sum(x) axes=(1,) %1: f32[] = sum(%0) axes=(0,) return %1",
+        "%0: f32[] = sum(x) axes=(0, 1) return %0",
+        ("x: f32[2,3]", "f32[]"),
+    ),
+    "sum of dot": (
+        '%0: f32[2,3,3] = dot(x, x) spec="ai,aj->aij" %1: f32[3,3] = sum(%0) axes=(0,) return %1',
+        '%0: f32[3,3] = dot(x, x) spec="ai,aj->ij" return %0',
+        ("x: f32[2,3]", "f32[3,3]"),
+    ),
+    "dot of transpose": (
+        '%0: f32[3,2] = transpose(x) permutation=(1, 0) %1: f32[3,3] = dot(%0, x) spec="ij,jk->ik" return %1',
+        '%0: f32[3,3] = dot(x, x) spec="ji,jk->ik" return %0',
+        ("x: f32[2,3]", "f32[3,3]"),
+    ),
+    "broadcast into elementwise": (
+        "%0: f32[3] = exp(x) %1: f32[1] = slice(x) start=(0,) limit=(1,) stride=(1,) "
+        "%2: f32[3] = broadcast(%1) shape=(3,) %3: f32[3] = mul(%0, %2) return %3",
+        "%0: f32[3] = exp(x) %1: f32[1] = slice(x) start=(0,) limit=(1,) stride=(1,) %2: f32[3] = mul(%0, %1) return %2",
+        F,
+    ),
+    "sum of pieces": (
+        "%0: f32[] = constant 0.0 %1: f32[6] = broadcast(%0) shape=(6,) %2: f32[6] = update_slice(%1, x) start=(0,) stride=(1,) "
+        "%3: f32[3] = exp(x) %4: f32[6] = update_slice(%1, %3) start=(3,) stride=(1,) %5: f32[6] = add(%2, %4) return %5",
+        "%0: f32[3] = exp(x) %1: f32[6] = concat(x, %0) axis=0 return %1",
+        ("x: f32[3]", "f32[6]"),
+    ),
+    "stores that fill a buffer": (
+        "%0: f32[] = constant 0.0 %1: f32[6] = broadcast(%0) shape=(6,) %2: f32[6] = update_slice(%1, x) start=(3,) stride=(1,) "
+        "%3: f32[6] = update_slice(%2, x) start=(0,) stride=(1,) return %3",
+        "%0: f32[6] = concat(x, x) axis=0 return %0",
+        ("x: f32[3]", "f32[6]"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_rule(name: str) -> None:
+    before, after, types = RULES[name]
+    old, new = graph(before, *types), graph(after, *types)
+    assert apply_rules(apply_rules(old)) == new, str(apply_rules(old))
+    arguments = draw_inputs(old, np.random.default_rng(0))
+    for x, y in zip(evaluate(old, arguments), evaluate(new, arguments), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-6)
+
+
+def test_slices_sink_into_contractions() -> None:
+    f = lambda x, w: [np.tanh(p) for p in np.split(x @ w + 1.0, 2, axis=1)]  # noqa: E731
+    simplified = simplify(irdl.trace(f)(np.ones((3, 4)), np.ones((4, 6))))
+    dots = [node for node in simplified.nodes if node.op.name == "dot"]
+    assert [node.output.shape for node in dots] == [(3, 3), (3, 3)]
+    # Overlapping slices would compute some of it twice.
+    g = lambda x, w: ((x @ w)[:, :4], (x @ w)[:, 2:])  # noqa: E731
+    kept = simplify(irdl.trace(g)(np.ones((3, 4)), np.ones((4, 6))))
+    assert sum(node.op.name == "dot" for node in kept.nodes) == 1
+
+
+def test_prune_drops_dead_loop_parts() -> None:
+    def f(x: np.ndarray) -> np.ndarray:
+        body = lambda c, r: ((c[0] + r, c[1] * 2, c[2]), (r * c[2], np.exp(c[0])))  # noqa: E731
+        (a, _, _), (ys, _) = irdl.scan(body, (x[0], x[0], x[1]), x)
+        return a, ys
+
+    raw = irdl.trace(f)(np.ones((4, 3)))
+    scan = next(node for node in prune(raw).nodes if node.op.name == "scan")
+    # One carry (the second is dead, the third never changes), one y.
+    assert scan.attributes.carry == 1 and scan.attributes.consts == 1 and len(scan.outputs) == 2

@@ -1,0 +1,159 @@
+"""Compiled functions at run time: donation, the signature cache, threads, memory, errors."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import irdl
+from irdl.errors import DonationError, TraceError
+from irdl.testing import assert_close
+from tests.models import lstm_data, lstm_loss
+
+X = np.linspace(0, 1, 6)
+
+
+def test_donated_arrays_are_the_results() -> None:
+    def step(p: Any, m: Any, g: Any) -> Any:
+        m = {k: 0.9 * m[k] + g[k] for k in m}
+        return {k: p[k] - 0.1 * m[k] for k in p}, m, p["a"].sum()
+
+    p, m, g = ({"a": np.full((3, 4), v), "b": np.full(7, v + 1)} for v in (1.0, 2.0, 3.0))
+    expected = step(p, m, g)
+    compiled = irdl.jit(step, donate_argnums=(0, 1))
+    new_p, new_m, total = compiled(p, m, g)
+    assert new_p["a"] is p["a"] and new_p["b"] is p["b"] and new_m["a"] is m["a"]
+    assert_close((new_p, new_m, total), expected)
+
+
+def test_donation_keeps_what_is_still_read() -> None:
+    def f(x: Any, y: Any) -> Any:
+        z = x + y  # takes x's memory in name
+        return z, x[::-1] * 2, np.cumsum(x)
+
+    x = X.copy()
+    expected = f(x, X)
+    assert_close(irdl.jit(f, donate_argnums=0)(x, X), expected)
+
+
+def test_bad_donations_are_errors() -> None:
+    f = irdl.jit(lambda x, y: x + y, donate_argnums=0)
+    x = X.copy()
+    with pytest.raises(DonationError, match="shares its memory"):
+        f(x, x)
+    with pytest.raises(DonationError, match="not contiguous"):
+        f(np.zeros((6, 2))[:, 0], X)
+    x.flags.writeable = False
+    with pytest.raises(DonationError, match="read-only"):
+        f(x, X)
+    np.testing.assert_array_equal(irdl.jit(lambda x, n=3: x * n, donate_argnums=1)(X), X * 3)
+
+
+def test_signatures_are_bounded_and_explained(capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("IRDL_LOG", "compile")
+    monkeypatch.setenv("IRDL_CACHE_SIZE", "16")
+    f = irdl.jit(lambda x: x * 2 + 1)
+    for n in range(500):
+        np.testing.assert_array_equal(f(np.ones(n % 250)), np.full(n % 250, 3.0))
+    assert f.cache_size() == 16
+    f(np.ones(3, np.float32))
+    text = capsys.readouterr().err
+    assert "first call" in text and "float32" in text.splitlines()[-1]
+
+
+def test_static_arguments_and_scalars() -> None:
+    f = irdl.jit(lambda x, mode, n: x * n if mode == "scale" else x + n, static_argnums=1)
+    np.testing.assert_array_equal(f(X, "scale", 3), X * 3)
+    np.testing.assert_array_equal(f(X, mode="shift", n=3), X + 3)
+    g = irdl.jit(lambda x, k: x * k, static_argnames="k")
+    assert [g(2, 1), g(2, 1.0), g(2, True)] == [2, 2.0, 2] and type(g(2, 1.0)) is float
+    with pytest.raises(TraceError, match="hashable"):
+        g(X, X)
+    with pytest.raises(ValueError, match="no parameter"):
+        irdl.jit(lambda x: x, static_argnames="y")
+
+
+def test_index_errors_name_the_line() -> None:
+    f = irdl.jit(lambda x, i: x[i] * 2)
+    np.testing.assert_array_equal(f(X, np.array([0, -1])), X[[0, -1]] * 2)
+    with pytest.raises(IndexError, match=r"index 6 is out of bounds for axis 0 with size 6 \(at test_runtime.py:\d+\)"):
+        f(X, np.array([1, 6]))
+    with pytest.raises(IndexError, match="index -7"):
+        f(X, np.int64(-7))
+
+    def scatter(x: Any, i: Any) -> Any:
+        y = x.copy()
+        np.add.at(y, i, 1.0)
+        y[i] = 5
+        return y
+
+    with pytest.raises(IndexError, match="index 9"):
+        irdl.jit(scatter)(X, np.array([0, 9]))
+    np.testing.assert_array_equal(irdl.jit(scatter)(X, np.array([1, 1, -1])), scatter(X, np.array([1, 1, -1])))
+
+
+def test_eight_threads_share_one_function() -> None:
+    data = [lstm_data(6, 4, 5, 24, seed=seed) for seed in range(8)]
+    f = irdl.jit(irdl.value_and_grad(lstm_loss))
+    expected = [irdl.value_and_grad(lstm_loss)(*arguments) for arguments in data]
+    failures: list[BaseException] = []
+
+    def work(place: int) -> None:
+        try:
+            for _ in range(20):
+                assert_close(f(*data[place]), expected[place], ulps=1e5)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures[0]
+    assert f.cache_size() == 1
+
+
+def test_many_calls_leave_memory_flat() -> None:
+    arguments = lstm_data(4, 2, 3, 16)
+    f = irdl.jit(irdl.grad(lstm_loss))
+    for _ in range(500):
+        f(*arguments)
+    gc.collect()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(10_000):
+        f(*arguments)
+    gc.collect()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8_000  # kB
+
+
+def test_compiled_shows_its_insides() -> None:
+    compiled = irdl.compile(lambda x: np.tanh(x) @ x)(np.ones((8, 8)))
+    assert [name for name, _ in compiled.stages][0] == "trace" and compiled.stages[-1][0] == "program"
+    assert "dot" in str(compiled.graph) and "kernel" in str(compiled.program)
+    assert "define" in compiled.llvm_ir and len(compiled.asm) > 500
+    assert compiled.memory.arena >= 0
+    with pytest.raises(TraceError, match="leaf 0"):
+        compiled(np.ones((4, 4)))
+    graph = irdl.trace(lambda x: x * 2)(X)
+    np.testing.assert_array_equal(irdl.compile(graph)()([X])[0], X * 2)
+
+
+def test_byte_order_and_alignment() -> None:
+    np.testing.assert_array_equal(irdl.jit(lambda x: x * 2)(X.astype(">f8")), X * 2)
+    unaligned = np.frombuffer(b"\0" + X.tobytes(), np.uint8)[1:].view(np.float64)
+    np.testing.assert_array_equal(irdl.jit(lambda x: x * 2)(unaligned), X * 2)
+
+
+def test_results_are_new_arrays() -> None:
+    f = irdl.jit(lambda x: (x, x.T, x * 1))
+    x = np.ones((2, 3))
+    a, b, c = f(x)
+    a[:] = 5
+    b[:] = 6
+    assert x.max() == 1 and c.max() == 1

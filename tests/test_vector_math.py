@@ -1,0 +1,101 @@
+"""exp, log, tanh, sigmoid and erf in units of the last place: a sample of all float32 here, every one with --slow."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import special
+
+import irdl
+
+
+def reference_sigmoid(x: np.ndarray) -> np.ndarray:
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e / (1 + e), 1 / (1 + e))
+
+
+FUNCTIONS: dict[str, tuple[Any, Any]] = {
+    "exp": (np.exp, np.exp),
+    "log": (np.log, np.log),
+    "tanh": (np.tanh, np.tanh),
+    "sigmoid": (special.expit, reference_sigmoid),
+    "erf": (special.erf, special.erf),
+}
+SINGLE, DOUBLE = 3.0, 4.0
+CHUNK = 1 << 20
+
+
+def ulps(actual: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Errors in units of the last place of the rounded exact value; inf where one is nan or infinite and the other not."""
+    with np.errstate(all="ignore"):
+        rounded = exact.astype(actual.dtype)
+        largest = np.finfo(actual.dtype).max
+        unit = np.spacing(np.minimum(np.abs(rounded), largest)).astype(exact.dtype)
+        error = np.abs(actual.astype(exact.dtype) - exact) / unit
+    same = (actual == rounded) | (np.isnan(actual) & np.isnan(exact))
+    error = np.where(same, np.where(np.isfinite(error), error, 0), error)
+    # A result on either side of the overflow threshold is within one unit of it.
+    return np.where(np.isnan(error), np.inf, error)
+
+
+def worst(name: str, stride: int) -> float:
+    function, reference = FUNCTIONS[name]
+    compiled = irdl.jit(lambda x: function(x))
+    most = 0.0
+    for start in range(0, 1 << 32, CHUNK * stride):
+        bits = np.arange(CHUNK, dtype=np.uint64) * stride + start
+        x = bits[bits < 1 << 32].astype(np.uint32).view(np.float32)
+        with np.errstate(all="ignore"):
+            exact = reference(x.astype(np.float64))
+        most = max(most, float(ulps(compiled(x), exact).max()))
+    return most
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_float32_sample(name: str) -> None:
+    assert worst(name, 1021) <= SINGLE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_float32_all(name: str) -> None:
+    error = worst(name, 1)
+    print(f"{name}: {error:.2f} ULP over all float32")
+    assert error <= SINGLE
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_float64(name: str) -> None:
+    function, _ = FUNCTIONS[name]
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [
+            rng.uniform(-40, 40, 100_000),
+            rng.uniform(-800, 800, 20_000),
+            rng.standard_normal(20_000) * 10.0 ** rng.uniform(-300, 300, 20_000),
+            [0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, 1.7e308, -1.7e308, 709.78, 710.0, -745.2],
+        ]
+    )
+    wide = x.astype(np.longdouble)
+    with np.errstate(all="ignore"):
+        if name == "sigmoid":
+            exact = reference_sigmoid(wide)
+        elif name == "erf":
+            exact = np.array([math.erf(v) for v in x]).astype(np.longdouble)
+        else:
+            exact = FUNCTIONS[name][1](wide)
+    assert ulps(irdl.jit(lambda x: function(x))(x), exact).max() <= DOUBLE
+
+
+@pytest.mark.parametrize("n", [1, 3, 7, 8, 15, 16, 17, 33])
+def test_scalars_and_tails_agree_with_vectors(n: int) -> None:
+    x = np.linspace(-5, 5, 64).astype(np.float32)
+    for function, _ in FUNCTIONS.values():
+        f = irdl.jit(lambda x, function=function: function(x))
+        with np.errstate(all="ignore"):
+            np.testing.assert_array_max_ulp(f(x[:n]), f(x)[:n], 1)
+            one = f(x[n])
+        assert np.isnan(one) or abs(one - f(x)[n]) <= 2 * np.spacing(abs(f(x)[n]))

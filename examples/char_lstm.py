@@ -135,9 +135,7 @@ def main(arguments=None):
     print(irdl.trace(cell)(params, carry, np.zeros((B, 4 * H), np.float32)))
 
     start = time.perf_counter()
-    step = irdl.compile(train_step, donate_argnums=(0, 1, 5))(
-        params, moments, np.float32(0), lanes[:T], following[:T], carry
-    )
+    step = irdl.compile(train_step, donate_argnums=(0, 1, 5))(params, moments, np.float32(0), lanes[:T], following[:T], carry)
     print(f"compiled forward, backward, clipping and Adam into one function in {time.perf_counter() - start:.2f} s\n")
 
     bar, average = tqdm(range(options.steps), unit="step"), None

@@ -1,6 +1,6 @@
 """irdl: a compiler for models written in NumPy."""
 
-from irdl import errors, ops
+from irdl import errors, ops, random, testing
 from irdl.ir.graph import Graph
 from irdl.ir.parser import parse
 from irdl.runtime.compiled import Compiled
@@ -9,8 +9,6 @@ from irdl.trace import protocol as _protocol
 from irdl.trace.control import cond, scan, while_loop
 from irdl.transforms.api import grad, jvp, value_and_grad, vjp, vmap
 from irdl.transforms.custom import custom_vjp, stop_gradient
-
-from irdl import random, testing  # noqa: E402, I001  (they build on the names above)
 
 __version__ = "0.1.0"
 __all__ = [

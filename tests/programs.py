@@ -130,7 +130,9 @@ class Programs:
         if x.dtype.kind == "b":
             return [Item(builder.value(self.rnd.choice(("bitwise_and", "bitwise_or", "bitwise_xor", "equal")), [x.value, y.value]), 1, 1)]
         if x.dtype.kind in "iu":
-            name = self.rnd.choice(("add", "sub", "mul", "floor_divide", "remainder", "maximum", "left_shift", "right_shift", "bitwise_and", "less", "equal"))
+            name = self.rnd.choice(
+                ("add", "sub", "mul", "floor_divide", "remainder", "maximum", "left_shift", "right_shift", "bitwise_and", "less", "equal")
+            )
             return [Item(builder.value(name, [x.value, y.value]), 5.0, 1.0)]
         exact = x.exact and y.exact
         name = self.rnd.choice(["add", "sub", "mul", "maximum", "minimum"] + ["less", "equal"] * exact)
@@ -208,7 +210,11 @@ class Programs:
             return [Item(builder.value("argmax", [x.value], ArgReduceAttributes(axes[0])), float(x.shape[axes[0]]), 1.0)]
         if choice in ("cumsum", "cummax"):
             bound = x.bound * max(1, x.shape[axes[0]]) if choice == "cumsum" else x.bound
-            return [Item(builder.value(choice, [x.value], CumulativeAttributes(axes[0], rnd.random() < 0.5)), bound, x.grain if x.exact else 0.0)]
+            return [
+                Item(
+                    builder.value(choice, [x.value], CumulativeAttributes(axes[0], rnd.random() < 0.5)), bound, x.grain if x.exact else 0.0
+                )
+            ]
         bound = x.bound * max(1.0, count) if choice == "sum" else x.bound
         return [Item(builder.value(choice, [x.value], ReduceAttributes(axes)), bound, x.grain)]
 
@@ -218,7 +224,9 @@ class Programs:
             return []
         rnd = self.rnd
         left = "abc"[: len(x.shape)]
-        partners = [y for y in items if y.dtype == x.dtype and 1 <= len(y.shape) <= 3 and set(y.shape) & set(x.shape) and y.bound <= LARGEST]
+        partners = [
+            y for y in items if y.dtype == x.dtype and 1 <= len(y.shape) <= 3 and set(y.shape) & set(x.shape) and y.bound <= LARGEST
+        ]
         y = rnd.choice(partners)
         right: list[str] = []
         for place, extent in enumerate(y.shape):

@@ -78,7 +78,9 @@ def test_machine_interpreter_and_numpy_agree(op: Op) -> None:
         executable = Executable(graph)
         for special in (False, True):
             operands = operands_of(op, sample, rng, special)
-            if special and (op.name in ("dot", "prod", "cumprod", "sum", "cumsum", "cast") or all(t.dtype.kind != "f" for t in sample.types)):
+            if special and (
+                op.name in ("dot", "prod", "cumprod", "sum", "cumsum", "cast") or all(t.dtype.kind != "f" for t in sample.types)
+            ):
                 continue
             expected = evaluate(graph, operands)
             magnitude = magnitude_of(op, graph, operands)
@@ -154,9 +156,7 @@ def test_batching_is_a_loop(op: Op) -> None:
             operands = [np.stack([m[i] for m in many]) if b else many[0][i] for i, b in enumerate(batched)]
             expected = [
                 np.stack(parts)
-                for parts in zip(
-                    *(evaluate(graph, [m[i] if b else many[0][i] for i, b in enumerate(batched)]) for m in many), strict=True
-                )
+                for parts in zip(*(evaluate(graph, [m[i] if b else many[0][i] for i, b in enumerate(batched)]) for m in many), strict=True)
             ]
             magnitude = [np.abs(e) + 10.0 * size for e in expected] if op.name == "dot" else None
             assert_close(evaluate(new, operands), expected, magnitude=magnitude)

@@ -83,3 +83,10 @@ def test_compile_time_does_not_depend_on_the_steps() -> None:
         compiled = irdl.compile(irdl.grad(lstm_loss))(*lstm_data(steps, 2, 3, 16))
         sizes.append(len(compiled.llvm_ir))
     assert abs(sizes[0] - sizes[1]) < 0.1 * sizes[0]
+
+
+def test_reductions_of_different_lengths_do_not_share_a_loop() -> None:
+    f = lambda x, z: (x.sum(0), z.sum(0), x.max(0), (z * z).sum(0))  # noqa: E731
+    for n, m in ((3, 5), (1, 40), (0, 2)):
+        x, z = np.arange(n * 4.0).reshape(n, 4) if n else np.zeros((1, 4)), np.arange(m * 4.0).reshape(m, 4)
+        assert_close(irdl.jit(f)(x, z), f(x, z))

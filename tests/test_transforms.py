@@ -76,9 +76,7 @@ def test_a_loop_may_not_change_what_is_outside() -> None:
 def test_cond_and_while() -> None:
     def chain(x: Any) -> Any:
         s = x.sum()
-        return irdl.cond(
-            s > 2, lambda v: v * 2, lambda v: irdl.cond(s > 0, lambda u: np.sin(u) * s, lambda u: u / 3, v), x
-        )
+        return irdl.cond(s > 2, lambda v: v * 2, lambda v: irdl.cond(s > 0, lambda u: np.sin(u) * s, lambda u: u / 3, v), x)
 
     for shift in (-1.0, 0.1, 1.0):
         check(chain, X + shift)
@@ -95,7 +93,9 @@ def test_cond_and_while() -> None:
         irdl.jit(irdl.grad(lambda a: newton(a)[0]))(2.0)
     many = np.array([2.0, 9.0, 100.0])
     np.testing.assert_allclose(irdl.jit(irdl.vmap(lambda a: newton(a)[0]))(many), np.sqrt(many))
-    np.testing.assert_allclose(irdl.vmap(lambda a, p: irdl.cond(p, np.sin, np.cos, a))(many, many > 5), np.where(many > 5, np.sin(many), np.cos(many)))
+    np.testing.assert_allclose(
+        irdl.vmap(lambda a, p: irdl.cond(p, np.sin, np.cos, a))(many, many > 5), np.where(many > 5, np.sin(many), np.cos(many))
+    )
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 5, 7), (4, 3, 5, 16), (2, 7, 3, 33), (1, 2, 3, 4)])
@@ -154,6 +154,7 @@ def test_arguments_of_grad() -> None:
     value, pull = irdl.vjp(lambda x, n: (x * n, n), a, 3)
     assert pull((np.ones(2), 0))[1] is None
     np.testing.assert_allclose(pull((np.ones(2), 0))[0], [3, 3])
+
     # Eagerly the values are known: Python may branch on them, and buffers are traced.
     def branches(x: Any) -> Any:
         out = np.zeros(2)

@@ -67,8 +67,7 @@ def view_layout(node: Node, base: Layout) -> Layout | None:
     if node.op is BROADCAST:
         lead = len(shape) - len(base.shape)
         strides = [0] * lead + [
-            0 if old == 1 and new != 1 else stride
-            for old, new, stride in zip(base.shape, shape[lead:], base.strides, strict=True)
+            0 if old == 1 and new != 1 else stride for old, new, stride in zip(base.shape, shape[lead:], base.strides, strict=True)
         ]
         return Layout(base.buffer, base.offset, tuple(strides), shape)
     if node.op is RESHAPE:

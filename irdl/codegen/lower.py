@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from irdl.codegen import moves
-from irdl.codegen.group import GroupBody, lower_group
+from irdl.codegen.body import GroupBody
+from irdl.codegen.group import lower_group
 from irdl.codegen.layout import Layout, view_layout
 from irdl.codegen.memory import plan_memory
 from irdl.codegen.nest import Names
 from irdl.codegen.place import in_place_carries
-from irdl.passes.target import Target
 from irdl.errors import GraphError
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Graph, Node, Value
@@ -22,6 +22,7 @@ from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.fusion import FUSED
 from irdl.ops.shape import CONCAT, RESHAPE
 from irdl.passes.fuse import VIEWS
+from irdl.passes.target import Target
 
 
 def lower(graph: Graph, target: Target) -> Program:
@@ -33,9 +34,7 @@ def lower(graph: Graph, target: Target) -> Program:
     environment = {v: Layout.contiguous(b, v.shape) for v, b in zip(graph.inputs, inputs, strict=True)}
     destinations = [Layout.contiguous(b, v.shape) for v, b in zip(graph.outputs, outputs, strict=True)]
     body = lowering.graph(graph, environment, destinations)
-    program = Program(
-        graph.name or "main", inputs, outputs, lowering.constants, body, lowering.checks
-    )
+    program = Program(graph.name or "main", inputs, outputs, lowering.constants, body, lowering.checks)
     program.arena_bytes = plan_memory(program, lowering.scopes, lowering.control)
     verify_program(program)
     return program
@@ -198,9 +197,7 @@ class _GraphLowering:
         return [*steps, loop]
 
     def _cond(self, node: Node, operands: list[Layout], outputs: list[Layout]) -> list[Statement]:
-        branches = [
-            self.shared.graph(region, dict(zip(region.inputs, operands[1:], strict=True)), outputs) for region in node.regions
-        ]
+        branches = [self.shared.graph(region, dict(zip(region.inputs, operands[1:], strict=True)), outputs) for region in node.regions]
         predicate = operands[0]
         return [If(Load(predicate.buffer, predicate.offset), *branches)]
 
@@ -239,4 +236,3 @@ def _describe(node: Node) -> str:
         if heavy in names:
             return heavy
     return names[-1] if names else "group"
-

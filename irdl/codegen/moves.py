@@ -10,7 +10,6 @@ import numpy as np
 
 from irdl.codegen.layout import Layout
 from irdl.codegen.nest import Loop, Names, build_nest
-from irdl.passes.target import Target
 from irdl.ir.graph import Node
 from irdl.ir.printer import format_location
 from irdl.ir.program import (
@@ -32,6 +31,7 @@ from irdl.ops.fusion import PACK
 from irdl.ops.index import SCATTER_ADD, SCATTER_SET
 from irdl.ops.reduce import ARGMAX, ARGMIN, CUMMAX, CUMMIN, CUMPROD, CUMSUM
 from irdl.ops.shape import CONCAT, PAD, UPDATE_SLICE
+from irdl.passes.target import Target
 
 #: From an index to the statements for that element.
 Element = Callable[[tuple[Index, ...]], list[Statement]]
@@ -108,9 +108,7 @@ def copy(source: Layout, target: Layout, names: Names, machine: Target) -> list[
 
 def fill(target: Layout, value: Expression, names: Names, machine: Target) -> list[Statement]:
     _, target = merged(target, target)
-    return over(
-        target.shape, [target], lambda index: [Store(target.buffer, target.at(index), value)], names, machine, target.buffer.dtype
-    )
+    return over(target.shape, [target], lambda index: [Store(target.buffer, target.at(index), value)], names, machine, target.buffer.dtype)
 
 
 def sub_layout(whole: Layout, start: Sequence[int], shape: Sequence[int], stride: Sequence[int] | None = None) -> Layout:
@@ -179,7 +177,9 @@ def _pack(node: Node, operands: list[Layout], outputs: list[Layout], names: Name
     return result
 
 
-def _scatter(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[tuple[int, int, str]]) -> list[Statement]:
+def _scatter(
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[tuple[int, int, str]]
+) -> list[Statement]:
     x, indices, updates = operands
     (whole,) = outputs
     axes = node.attributes.axes

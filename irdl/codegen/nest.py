@@ -10,10 +10,13 @@ from irdl.ir.program import (
     CheckIndex,
     Expression,
     For,
+    Index,
     IndexValue,
     Let,
     Load,
+    Operation,
     Statement,
+    Store,
     Variable,
     subexpressions,
 )
@@ -88,3 +91,39 @@ def blocks(extent: int, size: int) -> list[tuple[int, int, int]]:
     return result
 
 
+def wrap_in_loops(loops: Sequence[Loop], statements: Sequence[Statement]) -> list[Statement]:
+    """A nest whose innermost body is `statements` in the order given."""
+    body = list(statements)
+    for loop in reversed(loops):
+        body = [For(loop.variable, 0, loop.extent, 1, loop.kind, body)]
+    return body
+
+
+def substitute(body: Sequence[Statement], values: dict[str, Index]) -> list[Statement]:
+    """`body` with loop variables replaced by indices."""
+
+    def index(old: Index) -> Index:
+        return old.substitute(values)
+
+    def value(old: Expression) -> Expression:
+        if isinstance(old, Load):
+            return Load(old.buffer, index(old.index))
+        if isinstance(old, IndexValue):
+            return IndexValue(index(old.index))
+        if isinstance(old, Operation):
+            return Operation(old.name, tuple(value(a) for a in old.arguments), old.dtype)
+        return old
+
+    result: list[Statement] = []
+    for statement in body:
+        if isinstance(statement, For):
+            inner = substitute(statement.body, values)
+            result.append(For(statement.variable, statement.start, statement.stop, statement.step, statement.kind, inner, statement.lanes))
+        elif isinstance(statement, Let):
+            result.append(Let(statement.variable, value(statement.value)))
+        elif isinstance(statement, Store):
+            result.append(Store(statement.buffer, index(statement.index), value(statement.value)))
+        else:
+            assert isinstance(statement, CheckIndex)
+            result.append(CheckIndex(statement.variable, value(statement.value), statement.extent, statement.code))
+    return result

@@ -12,11 +12,7 @@ from irdl.passes.fuse import VIEWS, is_inline_view
 
 def in_place_carries(body: Graph, consts: int, count: int) -> set[int]:
     """The carries whose new value may overwrite the old one as it is computed."""
-    return {
-        place
-        for place in range(count)
-        if can_overwrite(body, body.inputs[consts + place], body.outputs[place])
-    }
+    return {place for place in range(count) if can_overwrite(body, body.inputs[consts + place], body.outputs[place])}
 
 
 def can_overwrite(graph: Graph, old: Value, new: Value) -> bool:

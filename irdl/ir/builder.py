@@ -10,7 +10,7 @@ import numpy as np
 
 from irdl.errors import GraphError
 from irdl.ir.graph import NOWHERE, Graph, Location, Node, Value, freeze_attributes
-from irdl.ir.op import NoAttributes, Op, find_op, register
+from irdl.ir.op import NO_ATTRIBUTES, Op, find_op, register
 from irdl.ir.types import TensorType
 
 #: Folding never makes a constant larger than this many elements out of smaller ones.
@@ -65,7 +65,7 @@ def constant_of(value: Value) -> np.ndarray | None:
 def make_node(
     op: Op,
     operands: Sequence[Value],
-    attributes: Any = NoAttributes(),
+    attributes: Any = NO_ATTRIBUTES,
     regions: Sequence[Graph] = (),
     location: Location = NOWHERE,
 ) -> Node:
@@ -86,7 +86,7 @@ class Builder:
         self,
         op: Op | str,
         operands: Sequence[Value] = (),
-        attributes: Any = NoAttributes(),
+        attributes: Any = NO_ATTRIBUTES,
         regions: Sequence[Graph] = (),
         location: Location = NOWHERE,
     ) -> Node:
@@ -106,7 +106,7 @@ class Builder:
         self,
         op: Op | str,
         operands: Sequence[Value] = (),
-        attributes: Any = NoAttributes(),
+        attributes: Any = NO_ATTRIBUTES,
         regions: Sequence[Graph] = (),
         location: Location = NOWHERE,
     ) -> Value:
@@ -118,8 +118,8 @@ class Builder:
     def _folded(self, node: Node) -> Node | None:
         if not self._fold or node.op is CONSTANT or node.op.can_raise or node.regions or len(node.outputs) != 1:
             return None
-        arrays = [constant_of(value) for value in node.operands]
-        if not arrays or any(array is None for array in arrays) or node.output.type.size > FOLD_LIMIT:
+        arrays = [array for array in map(constant_of, node.operands) if array is not None]
+        if not arrays or len(arrays) != len(node.operands) or node.output.type.size > FOLD_LIMIT:
             return None
         with np.errstate(all="ignore"):
             (result,) = node.op.evaluate(arrays, node.attributes, ())
@@ -144,9 +144,7 @@ def copy_nodes(
     """Rebuild `nodes` through `builder`, operands looked up in and outputs added to `mapping`."""
     for node in nodes:
         regions = node.regions if region is None else tuple(region(graph) for graph in node.regions)
-        made = builder.node(
-            node.op, [mapping[v] for v in node.operands], node.attributes, regions, node.location or location
-        )
+        made = builder.node(node.op, [mapping[v] for v in node.operands], node.attributes, regions, node.location or location)
         mapping.update(zip(node.outputs, made.outputs, strict=True))
 
 
@@ -174,9 +172,7 @@ def rewrite(
                     memo[inner] = rewrite(inner, visit)
                 new_regions.append(memo[inner])
             if any(a is not b for a, b in zip(new_regions, node.regions, strict=True)):
-                node_with = Node(
-                    node.op, node.operands, node.attributes, new_regions, [v.type for v in node.outputs], node.location
-                )
+                node_with = Node(node.op, node.operands, node.attributes, new_regions, [v.type for v in node.outputs], node.location)
                 old_outputs, node = node.outputs, node_with
             else:
                 old_outputs = node.outputs

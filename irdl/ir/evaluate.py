@@ -11,9 +11,7 @@ from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType
 
 
-def evaluate(
-    graph: Graph, arguments: Sequence[np.ndarray], known: Mapping[Value, np.ndarray] | None = None
-) -> list[np.ndarray]:
+def evaluate(graph: Graph, arguments: Sequence[np.ndarray], known: Mapping[Value, np.ndarray] | None = None) -> list[np.ndarray]:
     """Run `graph` on arrays of its input types.
 
     `known` may hold values computed already, which are then not computed again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class _Machine:
                 self.memory[buffer] = np.zeros(buffer.size, buffer.dtype)
         return self.memory[buffer]
 
-    def run(self, body: Sequence[Statement], scope: dict[str, np.generic | int]) -> None:
+    def run(self, body: Sequence[Statement], scope: dict[str, Any]) -> None:
         for statement in body:
             if isinstance(statement, For):
                 for step in range(statement.start, statement.stop, statement.step):
@@ -96,17 +97,17 @@ class _Machine:
             elif isinstance(statement, Kernel):
                 self.run(statement.body, dict(scope))
 
-    def place(self, index: Index, scope: dict[str, np.generic | int], array: np.ndarray, buffer: Buffer) -> int:
+    def place(self, index: Index, scope: dict[str, Any], array: np.ndarray, buffer: Buffer) -> int:
         place = index.constant + sum(coefficient * int(scope[name]) for name, coefficient in index.terms)
         if not 0 <= place < array.size:
             raise ProgramError(f"{buffer.name}[{index}] is element {place} of {array.size}")
         return place
 
-    def value(self, expression: Expression, scope: dict[str, np.generic | int]) -> np.generic:
+    def value(self, expression: Expression, scope: dict[str, Any]) -> Any:
         if isinstance(expression, Literal):
             return expression.value
         if isinstance(expression, Variable):
-            return scope[expression.name]  # type: ignore[return-value]
+            return scope[expression.name]
         if isinstance(expression, IndexValue):
             index = expression.index
             return np.int64(index.constant + sum(c * int(scope[name]) for name, c in index.terms))
@@ -117,7 +118,7 @@ class _Machine:
         return apply_scalar(expression, arguments)
 
 
-def apply_scalar(operation: Operation, arguments: Sequence[np.generic]) -> np.generic:
+def apply_scalar(operation: Operation, arguments: Sequence[Any]) -> Any:
     """One elementwise op on NumPy scalars."""
     if operation.name == "fma":
         a, b, c = arguments

@@ -3,7 +3,7 @@ how the verifier, the printer, the parser, the interpreter and the tests find it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,6 +22,9 @@ class NoAttributes:
     """The attribute record of an op that has none."""
 
 
+NO_ATTRIBUTES = NoAttributes()
+
+
 @dataclass(frozen=True)
 class Sample:
     """One example of an op for the tests: operand types, attributes, and how to draw the operands.
@@ -30,7 +33,7 @@ class Sample:
     """
 
     types: tuple[TensorType, ...]
-    attributes: Any = NoAttributes()
+    attributes: Any = NO_ATTRIBUTES
     low: float = -2.0
     high: float = 2.0
     smooth: bool = True
@@ -61,15 +64,11 @@ class Op:
         """The op's meaning, in NumPy."""
         raise NotImplementedError(self.name)
 
-    def vjp(
-        self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any
-    ) -> Sequence[Any]:
+    def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         """The operands' cotangents (None: no dependence), as NumPy code that is traced once per types and spliced."""
         raise NotImplementedError(f"op {self.name} has no derivative")
 
-    def batch(
-        self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any
-    ) -> Sequence[Value]:
+    def batch(self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any) -> Sequence[Value]:
         """The outputs with a new leading axis of `size`, from operands of which those marked have one already."""
         raise NotImplementedError(f"op {self.name} has no batching rule")
 
@@ -102,6 +101,3 @@ def registered_ops() -> Iterator[Op]:
 
 def attribute_items(attributes: Any) -> list[tuple[str, Any]]:
     return [(field.name, getattr(attributes, field.name)) for field in fields(attributes)]
-
-
-Evaluate = Callable[..., np.ndarray]

@@ -126,7 +126,7 @@ def format_array(array: np.ndarray) -> str:
     return "[" + ", ".join(format_number(item) for item in array.reshape(-1)) + "]"
 
 
-def format_number(number: np.generic) -> str:
+def format_number(number: Any) -> str:
     if number.dtype.kind == "f":
         return repr(float(number)) if number.dtype == np.float64 else str(number)
     if number.dtype.kind == "b":

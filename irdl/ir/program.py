@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Union
+from typing import TypeAlias
 
 import numpy as np
 
@@ -82,7 +82,7 @@ class Index:
             if value is None:
                 result = result + Index.variable(name, coefficient)
             else:
-                result = result + (value * coefficient if isinstance(value, Index) else value * coefficient)
+                result = result + value * coefficient
         return result
 
     def __str__(self) -> str:
@@ -139,7 +139,7 @@ class Operation:
     dtype: np.dtype
 
 
-Expression = Union[Literal, Variable, IndexValue, Load, Operation]
+Expression: TypeAlias = Literal | Variable | IndexValue | Load | Operation
 
 
 @dataclass
@@ -201,7 +201,7 @@ class Kernel:
     body: list[Statement]
 
 
-Statement = Union[For, Let, Store, CheckIndex, If, While, Kernel]
+Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel
 
 
 @dataclass

@@ -61,9 +61,7 @@ class TensorType:
         dtype = np.dtype(self.dtype)
         canonical = _CANONICAL.get(dtype.num)
         if canonical is None or not dtype.isnative:
-            raise GraphError(
-                f"dtype {dtype} is not supported; irdl knows {', '.join(_SHORT)} in native byte order: convert with .astype"
-            )
+            raise GraphError(f"dtype {dtype} is not supported; irdl knows {', '.join(_SHORT)} in native byte order: convert with .astype")
         object.__setattr__(self, "dtype", canonical)
         object.__setattr__(self, "shape", tuple(int(extent) for extent in self.shape))
         object.__setattr__(self, "_hash", hash((dtype.char, self.shape)))

@@ -99,4 +99,3 @@ class Dot(Op):
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DOT = register(Dot())
-

@@ -83,9 +83,7 @@ class Cond(Op):
             if region.input_types != tuple(types[1:]):
                 raise GraphError(f"a branch takes {list(map(str, region.input_types))}, not {list(map(str, types[1:]))}")
         if on_true.output_types != on_false.output_types:
-            raise GraphError(
-                f"the branches give {list(map(str, on_true.output_types))} and {list(map(str, on_false.output_types))}"
-            )
+            raise GraphError(f"the branches give {list(map(str, on_true.output_types))} and {list(map(str, on_false.output_types))}")
         return on_true.output_types
 
     def evaluate(self, operands, attributes, regions):
@@ -131,4 +129,3 @@ class While(Op):
 
 
 WHILE = register(While())
-

@@ -82,9 +82,7 @@ class Elementwise(Op):
 
     def batch(self, builder, operands, batched, size, attributes):
         rank = max((len(v.shape) - mark for v, mark in zip(operands, batched, strict=True)), default=0)
-        aligned = [
-            _align(builder, value, rank) if mark else value for value, mark in zip(operands, batched, strict=True)
-        ]
+        aligned = [_align(builder, value, rank) if mark else value for value, mark in zip(operands, batched, strict=True)]
         return builder.node(self, aligned, attributes).outputs
 
     def samples(self) -> Iterable[Sample]:
@@ -94,9 +92,7 @@ class Elementwise(Op):
         if self.arity == 2:
             shapes += [((3, 1), (1, 37)), ((5,), ()), ((2, 3, 4), (3, 1))]
         for kind in self.kinds:
-            for name in {"b": ["bool"], "f": ["float32", "float64"], "i": ["int8", "int32", "int64"], "u": ["uint8", "uint32"]}[
-                kind
-            ]:
+            for name in {"b": ["bool"], "f": ["float32", "float64"], "i": ["int8", "int32", "int64"], "u": ["uint8", "uint32"]}[kind]:
                 dtype = np.dtype(name)
                 for group in shapes:
                     types = tuple(TensorType(dtype, shape) for shape in group)
@@ -115,9 +111,7 @@ def sum_to_shape(array: Any, shape: tuple[int, ...]) -> Any:
     if array is None or array.shape == tuple(shape):
         return array
     lead = array.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(
-        lead + axis for axis, extent in enumerate(shape) if extent == 1 and array.shape[lead + axis] != 1
-    )
+    axes = tuple(range(lead)) + tuple(lead + axis for axis, extent in enumerate(shape) if extent == 1 and array.shape[lead + axis] != 1)
     return np.reshape(np.sum(array, axis=axes), shape)
 
 

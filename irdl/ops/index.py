@@ -51,8 +51,9 @@ class Gather(Op):
         return (TensorType(x.dtype, _check(x, indices, attributes.axes)),)
 
     def evaluate(self, operands, attributes, regions):
-        front, key = _key(*operands, attributes.axes)
-        return (front[key] if key else np.broadcast_to(front, operands[1].shape[:-1] + front.shape),)
+        x, indices = operands
+        front, key = _key(x, indices, attributes.axes)
+        return (front[key] if key else np.broadcast_to(front, indices.shape[:-1] + front.shape),)
 
     def vjp(self, operands, outputs, cotangents, attributes):
         x, indices = operands
@@ -75,8 +76,17 @@ class Gather(Op):
 
     def samples(self):
         # Indices are drawn in the range that the axes have: see the tests.
-        for shape, indices, axes in (((5,), (3, 1), (0,)), ((5, 6), (2, 3, 1), (1,)), ((5, 6, 33), (4, 2), (0, 1)), ((4, 3), (1,), (0,)), ((4, 3), (0, 1), (0,)), ((4, 5, 3), (4, 2), (0, 2))):
-            yield Sample((TensorType(np.dtype("float64"), shape), TensorType(np.dtype("int64"), indices)), IndexAttributes(axes), smooth=True)
+        for shape, indices, axes in (
+            ((5,), (3, 1), (0,)),
+            ((5, 6), (2, 3, 1), (1,)),
+            ((5, 6, 33), (4, 2), (0, 1)),
+            ((4, 3), (1,), (0,)),
+            ((4, 3), (0, 1), (0,)),
+            ((4, 5, 3), (4, 2), (0, 2)),
+        ):
+            yield Sample(
+                (TensorType(np.dtype("float64"), shape), TensorType(np.dtype("int64"), indices)), IndexAttributes(axes), smooth=True
+            )
 
 
 GATHER = register(Gather())
@@ -113,7 +123,7 @@ class Scatter(Op):
         return (result,)
 
     def vjp(self, operands, outputs, cotangents, attributes):
-        x, indices, updates = operands
+        _, indices, updates = operands
         (ct,) = cotangents
         taken = gather(ct, indices, attributes.axes)
         if self.adds:
@@ -135,7 +145,13 @@ class Scatter(Op):
 
     def samples(self):
         f, i = np.dtype("float64"), np.dtype("int64")
-        for shape, indices, axes in (((5,), (7, 1), (0,)), ((5, 6), (3, 1), (1,)), ((5, 6, 20), (4, 2), (0, 1)), ((4, 3), (1,), (0,)), ((4, 3), (0, 1), (0,))):
+        for shape, indices, axes in (
+            ((5,), (7, 1), (0,)),
+            ((5, 6), (3, 1), (1,)),
+            ((5, 6, 20), (4, 2), (0, 1)),
+            ((4, 3), (1,), (0,)),
+            ((4, 3), (0, 1), (0,)),
+        ):
             x, k = TensorType(f, shape), TensorType(i, indices)
             yield Sample((x, k, TensorType(f, _check(x, k, axes))), IndexAttributes(axes))
 

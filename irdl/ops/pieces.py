@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from irdl.ir.builder import Builder, constant_of
@@ -90,7 +91,7 @@ def add_pieces(builder: Builder, node: Node, operands: list[Value]) -> Sequence[
         return None
     edges = sorted({edge for _, pieces in (left, right) for first, end, _, _ in pieces for edge in (first, end)})
     result: list[Piece] = []
-    for first, end in zip(edges, edges[1:], strict=False):
+    for first, end in itertools.pairwise(edges):
         (a,), (b,) = _within(left[1], first, end), _within(right[1], first, end)
         if a[2] is not None and b[2] is not None:
             return None

@@ -194,9 +194,14 @@ class Cumulative(Op):
     def vjp(self, operands, outputs, cotangents, attributes):
         (x,), (y,), (ct,) = operands, outputs, cotangents
         if attributes.reverse:
-            flipped = self._vjp(*(np.flip(a, attributes.axis) for a in (x, y, ct)), attributes.axis)
+            x, y, ct = (np.flip(a, attributes.axis) for a in (x, y, ct))
+            flipped = self._vjp(x, y, ct, attributes.axis)
             return [np.flip(flipped, attributes.axis)]
         return [self._vjp(x, y, ct, attributes.axis)]
+
+    def _vjp(self, x, y, ct, axis):
+        """The operand's cotangent, running from the start."""
+        raise NotImplementedError
 
     def batch(self, builder, operands, batched, size, attributes):
         return builder.node(self, operands, CumulativeAttributes(attributes.axis + 1, attributes.reverse)).outputs

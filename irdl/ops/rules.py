@@ -11,6 +11,7 @@ from irdl.ir.builder import Builder, constant_of, rewrite
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
 from irdl.ops.contract import DOT, DotAttributes
+from irdl.ops.pieces import add_pieces, update_to_concat
 from irdl.ops.reduce import SUM, ReduceAttributes
 from irdl.ops.shape import (
     BROADCAST,
@@ -23,7 +24,6 @@ from irdl.ops.shape import (
     SliceAttributes,
     TransposeAttributes,
 )
-from irdl.ops.pieces import add_pieces, update_to_concat
 
 #: From the builder, the node and its new operands to the new outputs, or None where the rule does not apply.
 Rule = Callable[[Builder, Node, list[Value]], Sequence[Value] | None]
@@ -184,9 +184,7 @@ def slice_once(builder: Builder, node: Node, operands: list[Value]) -> Sequence[
         a, b = x.node.attributes, node.attributes
         start = tuple(p + q * s for p, q, s in zip(a.start, b.start, a.stride, strict=True))
         stride = tuple(p * q for p, q in zip(a.stride, b.stride, strict=True))
-        limit = tuple(
-            f + (n - 1) * s + 1 if n else f for f, n, s in zip(start, node.output.shape, stride, strict=True)
-        )
+        limit = tuple(f + (n - 1) * s + 1 if n else f for f, n, s in zip(start, node.output.shape, stride, strict=True))
         return [builder.value(SLICE, x.node.operands, SliceAttributes(start, limit, stride), location=node.location)]
     return None
 

@@ -100,9 +100,7 @@ class Broadcast(Op):
     def infer(self, types, attributes, regions):
         (type,) = types
         shape = attributes.shape
-        if len(shape) < type.rank or any(
-            a not in (1, b) for a, b in zip(type.shape[::-1], shape[::-1], strict=False)
-        ):
+        if len(shape) < type.rank or any(a not in (1, b) for a, b in zip(type.shape[::-1], shape[::-1], strict=False)):
             raise GraphError(f"cannot broadcast {type} to {shape}")
         return (TensorType(type.dtype, shape),)
 
@@ -175,8 +173,7 @@ class Slice(Op):
 
 def _slices(attributes) -> tuple[slice, ...]:
     return tuple(
-        slice(start, limit, stride)
-        for start, limit, stride in zip(attributes.start, attributes.limit, attributes.stride, strict=True)
+        slice(start, limit, stride) for start, limit, stride in zip(attributes.start, attributes.limit, attributes.stride, strict=True)
     )
 
 
@@ -197,9 +194,7 @@ class UpdateSlice(Op):
 
     def infer(self, types, attributes, regions):
         x, update = types
-        if x.dtype != update.dtype or x.rank != update.rank or not (
-            len(attributes.start) == len(attributes.stride) == x.rank
-        ):
+        if x.dtype != update.dtype or x.rank != update.rank or not (len(attributes.start) == len(attributes.stride) == x.rank):
             raise GraphError(f"cannot store {update} into {x}")
         for extent, size, start, stride in zip(x.shape, update.shape, attributes.start, attributes.stride, strict=True):
             if stride < 1 or start < 0 or (size and start + (size - 1) * stride >= extent):
@@ -229,8 +224,7 @@ class UpdateSlice(Op):
 
 def _update_slices(attributes, shape) -> tuple[slice, ...]:
     return tuple(
-        slice(start, start + size * stride, stride)
-        for start, size, stride in zip(attributes.start, shape, attributes.stride, strict=True)
+        slice(start, start + size * stride, stride) for start, size, stride in zip(attributes.start, shape, attributes.stride, strict=True)
     )
 
 

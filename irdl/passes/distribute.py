@@ -204,8 +204,7 @@ def _split(builder: Builder, node: Node, body: Graph, operands: list[Value]) -> 
     new_xs = [value for value in whole if value in needed and value in stepped and not _literal(value)]
     new_consts = [value for value in whole if value in needed and value not in stepped and not _literal(value)]
     fresh: dict[Value, Value] = {
-        value: Value(value.type, name=value.name)
-        for value in [*new_consts, *(parts.carry_inputs[place] for place in kept_carry), *new_xs]
+        value: Value(value.type, name=value.name) for value in [*new_consts, *(parts.carry_inputs[place] for place in kept_carry), *new_xs]
     }
     inner_builder = Builder(fold=False)
     table = dict(fresh)

@@ -60,7 +60,7 @@ class _Fusion:
         self.outputs = set(graph.outputs)
         self.group_of: dict[Node, _Group] = {}
         #: the number of the group (or lone node) that must have run before a value is there
-        self.ready: dict[Value, int] = {value: -1 for value in graph.inputs}
+        self.ready: dict[Value, int] = dict.fromkeys(graph.inputs, -1)
         self.count = 0
         self.by_shape: dict[tuple[int, ...], list[_Group]] = {}
         self.steps: list[_Group | Node] = []

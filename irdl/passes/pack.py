@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import math
 
-from irdl.passes.target import Target
-from irdl.passes.tile import column_vectors
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN
 from irdl.ops.fusion import FUSED, PACK, UNPACK, PackAttributes
+from irdl.passes.target import Target
+from irdl.passes.tile import column_vectors
 
 #: Fewer rows than this do not pay for packing an operand that changes with every call of the kernel.
 _ROWS = 8

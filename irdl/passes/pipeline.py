@@ -48,9 +48,7 @@ def optimise(graph: Graph, target: Target, disable: Collection[str] = ()) -> lis
     disabled = {*disable, *(name for name in config.DISABLE_PASSES.value.split(",") if name)}
     optional = {item.name for item in PIPELINE if not item.required}
     if disabled - optional:
-        raise GraphError(
-            f"cannot disable {', '.join(sorted(disabled - optional))}: the optional passes are {', '.join(sorted(optional))}"
-        )
+        raise GraphError(f"cannot disable {', '.join(sorted(disabled - optional))}: the optional passes are {', '.join(sorted(optional))}")
     stages: list[tuple[str, Graph]] = []
     for item in PIPELINE:
         if item.name in disabled:

@@ -111,11 +111,7 @@ def _cond(builder: Builder, node: Node, operands: list[Value], used: set[Value])
     if not places:
         return {}
     reads = set().union(*(_reads([region.outputs[place] for place in places]) for region in node.regions))
-    kept = [
-        place
-        for place in range(len(operands) - 1)
-        if any(region.inputs[place] in reads for region in node.regions)
-    ]
+    kept = [place for place in range(len(operands) - 1) if any(region.inputs[place] in reads for region in node.regions)]
     regions = [
         prune(Graph([region.inputs[place] for place in kept], [region.outputs[place] for place in places], region.name))
         for region in node.regions

@@ -175,7 +175,7 @@ def _emit_backward(builder: Builder, plan: _Plan, mapping: dict[Value, Value], s
         else:
             new_xs.append(fresh)
             x_operands.append(stored[value])
-    wanted = set(residuals[v] for v in node.operands if v in residuals)
+    wanted = {residuals[v] for v in node.operands if v in residuals}
     copy_nodes(inner, [n for n in reachable_nodes(list(wanted), set(again)) if n.outputs[0] not in again], again)
     table: dict[Value, Value] = {}
     kept: list[tuple[Value, Value]] = []

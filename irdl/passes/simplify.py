@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from irdl.ir.builder import Builder, rewrite
@@ -77,17 +78,12 @@ def _disjoint(slices: Sequence[Node]) -> bool:
     """The slices cut one axis into parts that do not overlap."""
     attributes = [node.attributes for node in slices]
     shape = slices[0].operands[0].shape
-    cut = {
-        axis
-        for a in attributes
-        for axis in range(len(shape))
-        if (a.start[axis], a.limit[axis]) != (0, shape[axis])
-    }
+    cut = {axis for a in attributes for axis in range(len(shape)) if (a.start[axis], a.limit[axis]) != (0, shape[axis])}
     if len(cut) != 1:
         return False
     (axis,) = cut
     spans = sorted((a.start[axis], a.limit[axis]) for a in attributes)
-    return all(first[1] <= second[0] for first, second in zip(spans, spans[1:], strict=False))
+    return all(first[1] <= second[0] for first, second in itertools.pairwise(spans))
 
 
 def _slice_operand(builder: Builder, value: Value, shape: tuple[int, ...], attributes: SliceAttributes) -> Value:
@@ -109,5 +105,3 @@ def _slice(builder: Builder, value: Value, start: tuple[int, ...], limit: tuple[
     if limit == value.shape and not any(start):
         return value
     return builder.value(SLICE, [value], SliceAttributes(start, limit, (1,) * len(start)))
-
-

@@ -102,9 +102,7 @@ def roles_of(function: Callable[..., Any], how: Options) -> Roles:
                 found.add(positional.index(name))
         return frozenset(found)
 
-    return Roles(
-        resolve(how.static_argnums, how.static_argnames, "static"), resolve(how.donate_argnums, how.donate_argnames, "donate")
-    )
+    return Roles(resolve(how.static_argnums, how.static_argnames, "static"), resolve(how.donate_argnums, how.donate_argnames, "donate"))
 
 
 def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], roles: Roles) -> Call:
@@ -267,9 +265,7 @@ def _check_stores(inputs: Sequence[np.ndarray], stored: Sequence[int]) -> None:
     for place in stored:
         for other, candidate in enumerate(inputs):
             if other != place and np.may_share_memory(inputs[place], candidate):
-                raise TraceError(
-                    f"the function stores into input {place}, which shares its memory with input {other}: pass a copy of one"
-                )
+                raise TraceError(f"the function stores into input {place}, which shares its memory with input {other}: pass a copy of one")
 
 
 def explain(old: tuple, new: tuple) -> str:

@@ -60,9 +60,7 @@ class Executable:
         Raises:
             IndexError: an index was out of range; the message names the axis and the user's line.
         """
-        arrays = [
-            np.require(a, value.dtype, ("C", "A")) for a, value in zip(inputs, self.graph.inputs, strict=True)
-        ]
+        arrays = [np.require(a, value.dtype, ("C", "A")) for a, value in zip(inputs, self.graph.inputs, strict=True)]
         outputs = []
         for place, (shape, dtype) in enumerate(self._types):
             outputs.append(arrays[self.in_place[place]] if place in self.in_place else np.empty(shape, dtype))

@@ -36,9 +36,7 @@ def _options(
 ) -> Options:
     if backend != "cpu":
         raise ValueError(f"there is no backend {backend!r}; irdl has 'cpu'")
-    return Options(
-        _tuple(static_argnums), _tuple(static_argnames), _tuple(donate_argnums), _tuple(donate_argnames), _tuple(disable_passes)
-    )
+    return Options(_tuple(static_argnums), _tuple(static_argnames), _tuple(donate_argnums), _tuple(donate_argnames), _tuple(disable_passes))
 
 
 class Jit:
@@ -67,11 +65,12 @@ class Jit:
         if found is not None and found[0]() is instance:
             return found[1]
         made = Jit(self._function.__get__(instance, owner), self._options)
+        number, bound = id(instance), self._bound
         try:
-            reference: Any = weakref.ref(instance, lambda _, key=id(instance): self._bound.pop(key, None))
+            reference: Any = weakref.ref(instance, lambda _: bound.pop(number, None))
         except TypeError:
             return made  # no weak references to it, so nothing can be kept for it
-        self._bound[id(instance)] = (reference, made)
+        bound[number] = (reference, made)
         return made
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 
 from irdl.errors import LeakedTracerError, TraceError
 from irdl.ir.graph import Value
-from irdl.ir.op import NoAttributes, Op, find_op
+from irdl.ir.op import NO_ATTRIBUTES, Op, find_op
 from irdl.ir.types import TensorType, is_supported
 from irdl.ops.elementwise import CAST, CastAttributes
 from irdl.trace import views
@@ -108,8 +108,8 @@ class Box:
 
     # What NumPy code asks of it.
 
-    @property
-    def __class__(self):  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # type: ignore[override]
         if self.kind == ARRAY:
             return np.ndarray
         if self.kind == SCALAR:
@@ -160,7 +160,7 @@ class Box:
     def __iter__(self) -> Iterator[Any]:
         if self.type.rank == 0:
             raise TypeError("iteration over a 0-d array")
-        return (self[position] for position in range(self.type.shape[0]))
+        return (self[position] for position in range(self.type.shape[0]))  # type: ignore[index]
 
     def __hash__(self) -> int:
         raise TypeError(f"unhashable type: a traced array{user_line()}")
@@ -185,7 +185,9 @@ class Box:
     def __bool__(self) -> bool:
         return bool(
             self._array(
-                "`if`, `while`, `and` or `or`", "use np.where, np.logical_and, irdl.cond or irdl.while_loop, or make it a static argument", exact=True
+                "`if`, `while`, `and` or `or`",
+                "use np.where, np.logical_and, irdl.cond or irdl.while_loop, or make it a static argument",
+                exact=True,
             )
         )
 
@@ -233,9 +235,7 @@ def open_trace() -> Trace:
     """
     trace = current_trace()
     if trace is None:
-        raise LeakedTracerError(
-            f"a traced array was used after its trace had ended: return it from the function instead{user_line()}"
-        )
+        raise LeakedTracerError(f"a traced array was used after its trace had ended: return it from the function instead{user_line()}")
     return trace
 
 
@@ -275,7 +275,7 @@ def _result_strides(shadows: Sequence[np.ndarray], value: Value) -> tuple[int, .
     return tuple(strides)
 
 
-def apply(op: Op | str, operands: Sequence[Value], attributes: Any = NoAttributes()) -> Value:
+def apply(op: Op | str, operands: Sequence[Value], attributes: Any = NO_ATTRIBUTES) -> Value:
     """Record an op on values of the current trace; its first output."""
     trace = open_trace()
     found = find_op(op) if isinstance(op, str) else op

@@ -117,8 +117,8 @@ class Capture:
             return types.MethodType(self._function(item.__func__, lambda: read().__func__), owner)
         if isinstance(item, functools.partial):
             self.guards.append((read, item))
-            parts = [self.replace(a, lambda i=i: read().args[i], f"{name}.args[{i}]") for i, a in enumerate(item.args)]
-            options = {k: self.replace(v, lambda k=k: read().keywords[k], f"{name}.{k}") for k, v in item.keywords.items()}
+            parts = [self.replace(a, _part(read, lambda owner: owner.args, i), f"{name}.args[{i}]") for i, a in enumerate(item.args)]
+            options = {k: self.replace(v, _part(read, lambda owner: owner.keywords, k), f"{name}.{k}") for k, v in item.keywords.items()}
             return functools.partial(self.replace(item.func, lambda: read().func, name), *parts, **options)
         if item is np:
             return TracedNumPy()
@@ -163,11 +163,15 @@ class Capture:
         if function.__closure__ is not None:
             cells = tuple(types.CellType() for _ in function.__closure__)
         made = types.FunctionType(
-            function.__code__, self._globals_of(function.__globals__) if users else function.__globals__, function.__name__, function.__defaults__, cells
+            function.__code__,
+            self._globals_of(function.__globals__) if users else function.__globals__,
+            function.__name__,
+            function.__defaults__,
+            cells,
         )
         if function.__kwdefaults__:
             made.__kwdefaults__ = {
-                key: self.replace(item, lambda key=key: function.__kwdefaults__[key], key)  # type: ignore[index]
+                key: self.replace(item, _part(lambda: function.__kwdefaults__, None, key), key)
                 for key, item in function.__kwdefaults__.items()
             }
         made.__qualname__ = function.__qualname__
@@ -175,7 +179,7 @@ class Capture:
         self._memo[id(function)] = (function, made, read)
         if function.__defaults__:
             made.__defaults__ = tuple(
-                self.replace(item, lambda i=i: function.__defaults__[i], f"default{i}")  # type: ignore[index]
+                self.replace(item, _part(lambda: function.__defaults__, None, i), f"default{i}")
                 for i, item in enumerate(function.__defaults__)
             )
         for name, old, new in zip(function.__code__.co_freevars, function.__closure__ or (), cells or (), strict=True):
@@ -183,7 +187,7 @@ class Capture:
                 contents = old.cell_contents
             except ValueError:
                 continue
-            new.cell_contents = self.replace(contents, lambda old=old: old.cell_contents, name)
+            new.cell_contents = self.replace(contents, _cell(old), name)
             self._cells.append((old, new, new.cell_contents, name))
         return made
 
@@ -202,9 +206,9 @@ class Capture:
         if isinstance(item, dict):
             made: Any = type(item)()
             self._memo[id(item)] = (item, made, read)
-            made.update({k: self.replace(v, lambda k=k: read()[k], f"{name}[{k!r}]") for k, v in item.items()})
+            made.update({k: self.replace(v, _part(read, None, k), f"{name}[{k!r}]") for k, v in item.items()})
         else:
-            parts = [self.replace(v, lambda i=i: read()[i], f"{name}[{i}]") for i, v in enumerate(item)]
+            parts = [self.replace(v, _part(read, None, i), f"{name}[{i}]") for i, v in enumerate(item)]
             made = type(item)(*parts) if hasattr(item, "_fields") else type(item)(parts)
         if not isinstance(item, tuple):
             self._containers.append((made, made.copy(), name))
@@ -215,7 +219,12 @@ class Capture:
         cls = type(item)
         module = sys.modules.get(cls.__module__)
         users = is_users(getattr(module, "__file__", None)) or cls.__module__ == "__main__"
-        return (users or cls is types.SimpleNamespace) and (cls.__new__ is object.__new__ or cls is types.SimpleNamespace) and hasattr(item, "__dict__") and not isinstance(item, type)
+        return (
+            (users or cls is types.SimpleNamespace)
+            and (cls.__new__ is object.__new__ or cls is types.SimpleNamespace)
+            and hasattr(item, "__dict__")
+            and not isinstance(item, type)
+        )
 
     def _object(self, item: Any, read: Read, name: str) -> Any:
         cls = type(item)
@@ -223,7 +232,7 @@ class Capture:
         self._memo[id(item)] = (item, copy, read)
         self.guards.append((lambda: (type(read()), tuple(vars(read()))), (cls, tuple(vars(item)))))
         for key, attribute in vars(item).items():
-            copy.__dict__[key] = self.replace(attribute, lambda key=key: read().__dict__[key], f"{name}.{key}")
+            copy.__dict__[key] = self.replace(attribute, _part(read, vars, key), f"{name}.{key}")
         self._objects.append((read, copy, dict(copy.__dict__), name))
         return copy
 
@@ -236,7 +245,7 @@ class Capture:
             for key, member in vars(base).items():
                 if key in ("__new__", "__dict__", "__weakref__"):
                     continue
-                made = self._member(member, lambda base=base, key=key: vars(base)[key], f"{cls.__name__}.{key}")
+                made = self._member(member, _part(_always(base), vars, key), f"{cls.__name__}.{key}")
                 if made is not member:
                     members[key] = made
         made_class = self._classes[cls] = type(cls)(cls.__name__, (cls,), members)
@@ -248,8 +257,9 @@ class Capture:
         if isinstance(member, (staticmethod, classmethod)) and isinstance(member.__func__, types.FunctionType):
             return type(member)(self._function(member.__func__, lambda: read().__func__))
         if isinstance(member, property):
-            parts = [part and self._function(part, read) for part in (member.fget, member.fset, member.fdel)]
-            return property(*parts)
+            accessors: list[Any] = [member.fget, member.fset, member.fdel]
+            fget, fset, fdel = (part and self._function(part, read) for part in accessors)
+            return property(fget, fset, fdel)
         if type(member) is np.ndarray or hasattr(member, "__irdl_replace__"):
             return self.replace(member, read, name)
         return member
@@ -269,19 +279,20 @@ class Capture:
                     "call; use irdl.random with a key"
                 )
         found: list[Rebound] = []
+        write: Write
         for made, original in self._globals:
             for name, item in made.written():
-                found.append(_new_binding(item, lambda array, o=original, n=name: o.__setitem__(n, array), name))
+                found.append(_new_binding(item, _set_item(original, name), name))
         for read, copy, before, name in self._objects:
             for key, item in vars(copy).items():
                 if before.get(key, _MISSING) is not item:
-                    write = lambda array, read=read, key=key: setattr(read(), key, array)  # noqa: E731
+                    write = _set_attribute(read, key)
                     found.append(_new_binding(item, write, f"{name}.{key}"))
             for key in before.keys() - vars(copy).keys():
                 raise TraceError(f"{name}.{key} was deleted during the trace: that would happen once, not at each call")
         for old, new, before, name in self._cells:
             if new.cell_contents is not before:
-                write = lambda array, old=old: setattr(old, "cell_contents", array)  # noqa: E731
+                write = _set_attribute(_always(old), "cell_contents")
                 found.append(_new_binding(new.cell_contents, write, name))
         for made, before, name in self._containers:
             pairs = zip(made.values(), before.values(), strict=False) if isinstance(made, dict) else zip(made, before, strict=False)
@@ -294,6 +305,29 @@ class Capture:
 
 
 _MISSING = object()
+
+
+# How to find captured state again at each call: every step reads anew, so that rebinding is seen.
+
+
+def _part(read: Read, of: Callable[[Any], Any] | None, key: Any) -> Read:
+    return lambda: (read() if of is None else of(read()))[key]
+
+
+def _cell(cell: types.CellType) -> Read:
+    return lambda: cell.cell_contents
+
+
+def _always(item: Any) -> Read:
+    return lambda: item
+
+
+def _set_item(container: Any, key: Any) -> Write:
+    return lambda array: container.__setitem__(key, array)
+
+
+def _set_attribute(read: Read, name: str) -> Write:
+    return lambda array: setattr(read(), name, array)
 
 
 def _new_binding(item: Any, write: Write, name: str) -> Rebound:

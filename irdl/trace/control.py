@@ -17,9 +17,7 @@ from irdl.trace.function import Region, trace_region
 from irdl.trace.recorder import Trace, current_trace, user_line
 
 
-def scan(
-    f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any, length: int | None = None, reverse: bool = False
-) -> tuple[Any, Any]:
+def scan(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any, length: int | None = None, reverse: bool = False) -> tuple[Any, Any]:
     """A loop: `carry, y = f(carry, x)` for every x along the leading axis of `xs`.
 
     Args:
@@ -37,7 +35,7 @@ def scan(
         TraceError: the carry changes its structure or its shapes; the message names the leaf.
     """
     leaves, structure = tree.flatten(xs)
-    extents = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in leaves}
+    extents: set[Any] = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in leaves}
     if None in extents:
         raise ValueError("scan: every array of xs needs a leading axis to loop over; one is a scalar")
     if length is not None:
@@ -50,7 +48,7 @@ def scan(
         )
     (steps,) = extents
     trace = current_trace()
-    if trace is None or _all_known(trace, (init, xs)) and not _inside_unknown(trace):
+    if trace is None or (_all_known(trace, (init, xs)) and not _inside_unknown(trace)):
         return _scan_eagerly(f, init, leaves, structure, int(steps), reverse)
     return _scan_traced(f, init, leaves, structure, int(steps), reverse)
 
@@ -106,9 +104,7 @@ def _trace_body(f: Any, init: Any, leaves: list[Any], structure: Any) -> tuple[l
 
     for _ in range(3):
         types = [value.type for value in values]
-        region = trace_region(
-            body, [*types, *x_types], both, [*kinds, *(result_kind(type) for type in x_types)], "scan body"
-        )
+        region = trace_region(body, [*types, *x_types], both, [*kinds, *(result_kind(type) for type in x_types)], "scan body")
         returned = region.graph.output_types[: len(types)]
         settled = _settle_kinds(kinds, region.kinds)
         if tuple(types) == returned and settled == kinds:
@@ -172,9 +168,7 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     types = [value.type for value in values]
     regions = [trace_region(fun, types, structure, kinds, "cond branch") for fun in (true_fun, false_fun)]
     if regions[0].structure != regions[1].structure:
-        raise TraceError(
-            f"the branches of a cond return different structures: {regions[0].structure} and {regions[1].structure}"
-        )
+        raise TraceError(f"the branches of a cond return different structures: {regions[0].structure} and {regions[1].structure}")
     first, second = (region.graph.output_types for region in regions)
     for a, b in zip(first, second, strict=True):
         if a.shape != b.shape:
@@ -182,13 +176,14 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     if first != second:
         kinds_of = zip(regions[0].kinds, regions[1].kinds, strict=True)
         dtypes = [_joined_dtype(a.dtype, b.dtype, *pair) for a, b, pair in zip(first, second, kinds_of, strict=True)]
-        regions = [
-            trace_region(_cast_results(fun, dtypes), types, structure, kinds, "cond branch") for fun in (true_fun, false_fun)
-        ]
+        regions = [trace_region(_cast_results(fun, dtypes), types, structure, kinds, "cond branch") for fun in (true_fun, false_fun)]
     shared = list(dict.fromkeys([*regions[0].operands, *regions[1].operands]))
     graphs = [_widen(region, shared, len(values)) for region in regions]
     results = trace.apply(COND, [predicate, *values, *shared], regions=graphs)
-    kinds = [result_kind(value.type) if ARRAY in pair or len(set(pair)) > 1 else pair[0] for value, pair in zip(results, zip(regions[0].kinds, regions[1].kinds, strict=True), strict=True)]
+    kinds = [
+        result_kind(value.type) if ARRAY in pair or len(set(pair)) > 1 else pair[0]
+        for value, pair in zip(results, zip(regions[0].kinds, regions[1].kinds, strict=True), strict=True)
+    ]
     return tree.unflatten(regions[0].structure, [wrap(value, kind) for value, kind in zip(results, kinds, strict=True)])
 
 

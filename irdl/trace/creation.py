@@ -45,7 +45,7 @@ def _converter(function: Callable[..., Any]) -> Callable[..., Any]:
     def convert(x: Any, dtype: Any = None, **options: Any) -> Any:
         if is_box(x):
             wanted = x.dtype if dtype is None else np.dtype(dtype)
-            if function is np.array and options.get("copy", True) or wanted != x.dtype or x.kind != "array":
+            if (function is np.array and options.get("copy", True)) or wanted != x.dtype or x.kind != "array":
                 return wrap(to_value(x, wanted))
             return x
         if isinstance(x, (list, tuple)) and _has_box(x):

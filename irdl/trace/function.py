@@ -69,9 +69,7 @@ def read_outputs(result: Any, name: str) -> tuple[list[Value], Any, list[str]]:
     return values, structure, kinds
 
 
-def trace_rule(
-    rule: Callable[[list[Any]], Sequence[Any]], types: Sequence[TensorType]
-) -> tuple[Graph, list[int | None]]:
+def trace_rule(rule: Callable[[list[Any]], Sequence[Any]], types: Sequence[TensorType]) -> tuple[Graph, list[int | None]]:
     """Trace a gradient rule written in NumPy over plain arrays; None among its results is kept as None.
 
     Returns the graph of the results that are there, and for each result its place among the graph's outputs.
@@ -106,4 +104,3 @@ def splice(graph: Graph, operands: Sequence[Value], location: Location | None = 
     finally:
         trace.location = previous
     return [mapping[value] for value in graph.outputs]
-

@@ -25,7 +25,7 @@ from irdl.ops.shape import (
     TransposeAttributes,
 )
 from irdl.trace import products, reductions
-from irdl.trace.box import ARRAY, PYTHON, apply, cast, is_box, to_value, wrap, wrap_result
+from irdl.trace.box import ARRAY, PYTHON, apply, is_box, to_value, wrap, wrap_result
 from irdl.trace.products import common_dtype
 from irdl.trace.recorder import user_line
 from irdl.trace.ufuncs import as_bool, scalar_like, store, store_out
@@ -107,10 +107,10 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 @traced(np.moveaxis)
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     rank = np.ndim(x)
-    first = [np.lib.array_utils.normalize_axis_index(a, rank) for a in ([source] if np.isscalar(source) else source)]
-    second = [
-        np.lib.array_utils.normalize_axis_index(a, rank) for a in ([destination] if np.isscalar(destination) else destination)
-    ]
+    sources: list[Any] = [source] if np.isscalar(source) else list(source)
+    places: list[Any] = [destination] if np.isscalar(destination) else list(destination)
+    first = [np.lib.array_utils.normalize_axis_index(axis, rank) for axis in sources]
+    second = [np.lib.array_utils.normalize_axis_index(axis, rank) for axis in places]
     order = [axis for axis in range(rank) if axis not in first]
     for place, axis in sorted(zip(second, first, strict=True)):
         order.insert(place, axis)
@@ -169,7 +169,13 @@ def _at_least_rank(rank: int) -> Callable[..., Any]:
             shape = box.shape
             if len(shape) < rank:
                 pad = rank - len(shape)
-                shape = (1, *shape, 1) if rank == 3 and len(shape) == 1 else (*shape, 1) if rank == 3 and len(shape) == 2 else (*([1] * pad), *shape)
+                shape = (
+                    (1, *shape, 1)
+                    if rank == 3 and len(shape) == 1
+                    else (*shape, 1)
+                    if rank == 3 and len(shape) == 2
+                    else (*([1] * pad), *shape)
+                )
             results.append(reshape(box, shape) if shape != box.shape else _array_view(box))
         return results[0] if len(results) == 1 else tuple(results)
 
@@ -437,16 +443,21 @@ def _along_axis(box: Any, indices: Any, axis: int) -> tuple[Any, ...]:
     return tuple(key)
 
 
+def _lower_triangle(box: Any, k: int) -> np.ndarray:
+    rows, columns = box.shape[-2:]
+    return np.tri(rows, columns, k=k, dtype=bool)
+
+
 @traced(np.tril)
 def tril(m: Any, k: int = 0) -> Any:
     box = as_box(m)
-    return where(np.tri(*box.shape[-2:], k=k, dtype=bool), box, scalar_zero(box))
+    return where(_lower_triangle(box, k), box, scalar_zero(box))
 
 
 @traced(np.triu)
 def triu(m: Any, k: int = 0) -> Any:
     box = as_box(m)
-    return where(np.tri(*box.shape[-2:], k=k - 1, dtype=bool), scalar_zero(box), box)
+    return where(_lower_triangle(box, k - 1), scalar_zero(box), box)
 
 
 def scalar_zero(box: Any) -> Any:
@@ -489,7 +500,9 @@ def ones_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, s
 
 
 @traced(np.full_like)
-def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None) -> Any:
+def full_like(
+    a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+) -> Any:
     return _filled(a, fill_value, dtype, shape)
 
 
@@ -591,25 +604,26 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
 
 # Reductions and products.
 
-for _function, _op in ((np.sum, ops.SUM), (np.prod, ops.PROD)):
-    TABLE[_function] = lambda a, axis=None, dtype=None, out=None, keepdims=False, initial=reductions._UNSET, where=True, _op=_op: (
+_reduction: Any
+for _reduction, _op in ((np.sum, ops.SUM), (np.prod, ops.PROD)):
+    TABLE[_reduction] = lambda a, axis=None, dtype=None, out=None, keepdims=False, initial=reductions._UNSET, where=True, _op=_op: (
         reductions.reduce(_op, a, axis, dtype, out, keepdims, initial, where)
     )
-for _function, _op in ((np.max, ops.MAX), (np.min, ops.MIN)):
-    TABLE[_function] = lambda a, axis=None, out=None, keepdims=False, initial=reductions._UNSET, where=True, _op=_op: (
-        reductions.reduce(_op, a, axis, None, out, keepdims, initial, where)
+for _reduction, _op in ((np.max, ops.MAX), (np.min, ops.MIN)):
+    TABLE[_reduction] = lambda a, axis=None, out=None, keepdims=False, initial=reductions._UNSET, where=True, _op=_op: reductions.reduce(
+        _op, a, axis, None, out, keepdims, initial, where
     )
 TABLE[np.amax], TABLE[np.amin] = TABLE[np.max], TABLE[np.min]
-for _function, _op in ((np.any, ops.ANY), (np.all, ops.ALL)):
-    TABLE[_function] = lambda a, axis=None, out=None, keepdims=False, *, where=True, _op=_op: reductions.reduce(
+for _reduction, _op in ((np.any, ops.ANY), (np.all, ops.ALL)):
+    TABLE[_reduction] = lambda a, axis=None, out=None, keepdims=False, *, where=True, _op=_op: reductions.reduce(
         _op, a, axis, None, out, keepdims, reductions._UNSET, where
     )
-for _function, _op in ((np.argmax, ops.ARGMAX), (np.argmin, ops.ARGMIN)):
-    TABLE[_function] = lambda a, axis=None, out=None, *, keepdims=False, _op=_op: reductions.arg_reduce(
+for _reduction, _op in ((np.argmax, ops.ARGMAX), (np.argmin, ops.ARGMIN)):
+    TABLE[_reduction] = lambda a, axis=None, out=None, *, keepdims=False, _op=_op: reductions.arg_reduce(
         _op, a, axis, out, keepdims=keepdims is True
     )
-for _function, _op in ((np.cumsum, ops.CUMSUM), (np.cumprod, ops.CUMPROD)):
-    TABLE[_function] = lambda a, axis=None, dtype=None, out=None, _op=_op: reductions.cumulate(_op, a, axis, dtype, out)
+for _reduction, _op in ((np.cumsum, ops.CUMSUM), (np.cumprod, ops.CUMPROD)):
+    TABLE[_reduction] = lambda a, axis=None, dtype=None, out=None, _op=_op: reductions.cumulate(_op, a, axis, dtype, out)
 TABLE[np.mean] = reductions.mean
 TABLE[np.var] = reductions.var
 TABLE[np.std] = reductions.std
@@ -642,4 +656,3 @@ TABLE[np.linalg.matmul] = lambda a, b, /: wrap_result(products.matmul(a, b))
 
 def _product(value: Any, out: Any) -> Any:
     return wrap_result(value) if out is None else store_out("product", out, value)
-

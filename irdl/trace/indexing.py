@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def get_item(box: Box, index: Any) -> Any:
 def set_item(box: Box, index: Any, item: Any) -> None:
     if box.kind != ARRAY:
         raise TypeError(f"'{box.dtype}' object does not support item assignment")
-    if _is_mask(index) and (is_box(index) and index.known is None or np.ndim(item) == 0):
+    if _is_mask(index) and ((is_box(index) and index.known is None) or np.ndim(item) == 0):
         return _set_masked(box, index, item)
     items = _normalise(box, index)
     if not any(_is_advanced(part) for part in items):
@@ -172,7 +173,7 @@ def _is_traced_scalar(item: Any) -> bool:
 
 def _index_axes_order(places: list[int], lead: int, rank: int, axes: tuple[int, ...], items: tuple[Any, ...]) -> tuple[int, ...]:
     """Where NumPy puts the axes of the index arrays: in their place if they stand together, else in front."""
-    together = all(b - a == 1 for a, b in zip(places, places[1:], strict=False))
+    together = all(b - a == 1 for a, b in itertools.pairwise(places))
     before = axes[0] if together else 0
     rest = list(range(lead, rank))
     return (*rest[:before], *range(lead), *rest[before:])

@@ -209,7 +209,8 @@ def _diagonal(labels: str, value: Value) -> tuple[str, Value]:
 def gufunc(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any) -> Value:
     """The generalised ufuncs that are products."""
     if ufunc is np.matmul:
-        return matmul(*inputs, dtype)
+        x, y = inputs
+        return matmul(x, y, dtype)
     if ufunc is getattr(np, "vecdot", None):
         return to_value(einsum("...i,...i->...", *inputs))
     if ufunc is getattr(np, "matvec", None):

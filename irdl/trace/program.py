@@ -54,9 +54,7 @@ def _identifier(text: str) -> str:
     return "".join(c if c.isalnum() or c == "_" else "." if c == "[" else "" for c in text).strip(".").replace("..", ".")
 
 
-def trace_function(
-    function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any], name: str = ""
-) -> TracedFunction:
+def trace_function(function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any], name: str = "") -> TracedFunction:
     """Trace `function(*arguments, **options)`: array leaves are traced, others (static arguments) are used as they are.
 
     Raises:
@@ -86,9 +84,7 @@ def trace_function(
         sources = [box for box in boxes if is_box(box)]
         inputs = [*explicit, *(item.value for item in capture.captured)]
         cells = [*sources, *(item.box for item in capture.captured)]
-        stored = [
-            place for place, (box, value) in enumerate(zip(cells, inputs, strict=True)) if box.cell.value is not value
-        ]
+        stored = [place for place, (box, value) in enumerate(zip(cells, inputs, strict=True)) if box.cell.value is not value]
         outputs += [cells[place].cell.value for place in stored]
         outputs += [item.item.value for item in rebound]
         if _random_state() != before:
@@ -139,4 +135,3 @@ def _argument(trace: Trace, leaf: Any, name: str) -> Any:
 def _random_state() -> tuple[Any, ...]:
     numpy_state = np.random.get_state(legacy=True)
     return (numpy_state[1].tobytes(), numpy_state[2:], random.getstate())  # type: ignore[index,union-attr]
-

@@ -35,13 +35,10 @@ def array_ufunc(self: Box, ufunc: np.ufunc, method: str, *inputs: Any, **options
         results = record_ufunc(ufunc, inputs, dtype)
     if where is not True:
         if out is None:
-            raise TraceError(
-                f"np.{ufunc.__name__} with where= and no out= leaves undefined numbers: use np.where{user_line()}"
-            )
+            raise TraceError(f"np.{ufunc.__name__} with where= and no out= leaves undefined numbers: use np.where{user_line()}")
         mask = as_bool(to_value(where))
         results = tuple(
-            apply(SELECT, [mask, cast(value, target.dtype), to_value(target)])
-            for value, target in zip(results, out, strict=True)
+            apply(SELECT, [mask, cast(value, target.dtype), to_value(target)]) for value, target in zip(results, out, strict=True)
         )
     if out is not None:
         return tuple_or_one([store_out(ufunc.__name__, t, v) for t, v in zip(out, results, strict=True)])
@@ -88,7 +85,7 @@ def _reshape(self: Box, *shape: Any, order: str = "C", copy: Any = None) -> Any:
 
 def _transpose(self: Box, *axes: Any) -> Any:
     if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
-        axes = axes[0]
+        return functions.transpose(self, axes[0])
     return functions.transpose(self, axes or None)
 
 
@@ -224,12 +221,24 @@ def install() -> None:
         members[f"__{name}__"] = _operator(ufunc)
     for name, function in _METHODS.items():
         members[name] = _method(function)
-    for name in ("sort", "argsort", "view", "nonzero", "partition", "searchsorted", "tobytes", "tofile", "resize", "byteswap", "choose", "compress", "put"):
+    for name in (
+        "sort",
+        "argsort",
+        "view",
+        "nonzero",
+        "partition",
+        "searchsorted",
+        "tobytes",
+        "tofile",
+        "resize",
+        "byteswap",
+        "choose",
+        "compress",
+        "put",
+    ):
         members[name] = _unsupported(name)
     for name, member in members.items():
         setattr(Box, name, member)
-
-
 
 
 install()

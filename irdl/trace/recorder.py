@@ -17,7 +17,7 @@ import numpy as np
 from irdl.errors import GraphError, LeakedTracerError, TraceError
 from irdl.ir.builder import CONSTANT, ConstantAttributes, constant_of, make_node
 from irdl.ir.graph import NOWHERE, Graph, Location, Value
-from irdl.ir.op import NoAttributes, Op
+from irdl.ir.op import NO_ATTRIBUTES, Op
 from irdl.ir.types import TensorType
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -28,7 +28,7 @@ _state = threading.local()
 
 def user_frame() -> Any:
     """The innermost frame that is neither irdl's nor NumPy's."""
-    frame = sys._getframe(1)
+    frame: Any = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
         if not (file.startswith((_PACKAGE, _NUMPY)) or _OPTREE in file):
@@ -119,9 +119,7 @@ class Trace:
         array = constant_of(value)
         return self.known.get(value) if array is None else array
 
-    def apply(
-        self, op: Op, operands: Sequence[Value], attributes: Any = NoAttributes(), regions: Sequence[Graph] = ()
-    ) -> tuple[Value, ...]:
+    def apply(self, op: Op, operands: Sequence[Value], attributes: Any = NO_ATTRIBUTES, regions: Sequence[Graph] = ()) -> tuple[Value, ...]:
         """Record one node at the user's line; where every operand is known, so are the outputs."""
         if self.ended:
             raise LeakedTracerError(f"a traced array was used after its trace had ended{user_line()}")

@@ -101,9 +101,7 @@ def mean(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
     return store_out("mean", out, result) if out is not None else wrap_result(result)
 
 
-def var(
-    x: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any
-) -> Any:
+def var(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any) -> Any:
     options = {k: v for k, v in options.items() if v is not _UNSET and not (k == "where" and v is True)}
     if "correction" in options:
         ddof = options.pop("correction")
@@ -120,9 +118,7 @@ def var(
     return store_out("var", out, result) if out is not None else wrap_result(result)
 
 
-def std(
-    x: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any
-) -> Any:
+def std(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any) -> Any:
     result = np.sqrt(var(x, axis, dtype, None, ddof, keepdims, **options))
     return store_out("std", out, to_value(result)) if out is not None else result
 
@@ -170,4 +166,3 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> An
         if ord in (np.inf, -np.inf):
             return (np.max if ord > 0 else np.min)(np.abs(box), axis=axis, keepdims=keepdims)
     raise TraceError(f"np.linalg.norm with ord={ord!r} here cannot be traced{user_line()}")
-

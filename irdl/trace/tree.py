@@ -23,8 +23,8 @@ def _register_dataclass(cls: type) -> None:
     def flatten(instance: Any) -> tuple[list[Any], None, tuple[str, ...]]:
         return [getattr(instance, name) for name in names], None, names
 
-    def unflatten(_: None, children: Sequence[Any]) -> Any:
-        instance = object.__new__(cls)
+    def unflatten(_: Any, children: Any) -> Any:
+        instance: Any = object.__new__(cls)
         for name, child in zip(names, children, strict=True):
             object.__setattr__(instance, name, child)
         return instance
@@ -84,9 +84,7 @@ def leaf_type(leaf: Any, what: str) -> TensorType:
     if is_box(leaf):
         return leaf.type
     if leaf_kind(leaf) is None:
-        raise TraceError(
-            f"{what} is a {type(leaf).__name__}, not an array or a number: list it in static_argnums or close over it"
-        )
+        raise TraceError(f"{what} is a {type(leaf).__name__}, not an array or a number: list it in static_argnums or close over it")
     if isinstance(leaf, (np.matrix, np.ma.MaskedArray)):
         raise TraceError(f"{what} is a {type(leaf).__name__}, whose arithmetic is its own: pass np.asarray of it")
     array = np.asarray(leaf)

@@ -13,8 +13,8 @@ from irdl.ops.index import SCATTER_ADD, IndexAttributes
 from irdl.trace.box import apply, is_box, to_value
 from irdl.trace.functions import as_box, broadcast_to, reshape
 from irdl.trace.indexing import _advanced, _normalise
-from irdl.trace.reductions import cumulate, reduce
 from irdl.trace.recorder import user_line
+from irdl.trace.reductions import cumulate, reduce
 
 _REDUCE = {
     "add": ops.SUM,
@@ -63,9 +63,7 @@ def call_method(ufunc: np.ufunc, method: str, inputs: Sequence[Any], options: di
 
 def _add_at(name: str, target: Any, index: Any, item: Any) -> None:
     if not is_box(target):
-        raise TraceError(
-            f"np.{name}.at would store traced values into a real array: make it with np.zeros_like(x, shape=...){user_line()}"
-        )
+        raise TraceError(f"np.{name}.at would store traced values into a real array: make it with np.zeros_like(x, shape=...){user_line()}")
     update = -as_box(item) if name == "subtract" else as_box(item)
     if not np.can_cast(update.dtype, target.dtype, "same_kind"):
         raise TypeError(f"Cannot cast ufunc '{name}' input 1 from {update.dtype!r} to {target.dtype!r}")

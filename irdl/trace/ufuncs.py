@@ -16,7 +16,7 @@ from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.trace.box import ARRAY, PYTHON, Box, apply, cast, is_box, to_value, wrap, wrap_result
 from irdl.trace.recorder import current_trace, user_line
 
-Rule = Callable[..., Value | tuple[Value, ...]]
+Rule = Callable[..., Any]
 
 
 def scalar_like(value: Value, number: Any) -> Value:
@@ -109,9 +109,7 @@ def _integer_power(x: Value, y: Value) -> Value:
     assert trace is not None
     known = trace.known_array(y)
     if known is None or known.size == 0 or (known != known.flat[0]).any():
-        raise TraceError(
-            f"an integer power with an exponent that is not one known number is not supported: use floats{user_line()}"
-        )
+        raise TraceError(f"an integer power with an exponent that is not one known number is not supported: use floats{user_line()}")
     exponent = int(known.flat[0])
     if exponent < 0:
         raise ValueError("Integers to negative integer powers are not allowed.")
@@ -238,10 +236,30 @@ RULES: dict[str, Rule] = {
 }
 for _name in ("floor", "ceil", "trunc"):
     RULES[_name] = lambda x, _name=_name: x if x.dtype.kind != "f" else apply(_name, [x])
-for _name in (
-    "rint sqrt cbrt exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan sinh cosh arcsinh arccosh "
-    "arctanh tanh"
-).split():
+for _name in [
+    "rint",
+    "sqrt",
+    "cbrt",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "sin",
+    "cos",
+    "tan",
+    "arcsin",
+    "arccos",
+    "arctan",
+    "sinh",
+    "cosh",
+    "arcsinh",
+    "arccosh",
+    "arctanh",
+    "tanh",
+]:
     RULES[_name] = _op(_name)
 
 

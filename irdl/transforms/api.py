@@ -19,8 +19,8 @@ from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType, is_float
 from irdl.ops.rules import apply_rules
 from irdl.trace import tree
-from irdl.trace.capture import Capture
 from irdl.trace.box import ARRAY, PYTHON, SCALAR, Box, is_box, result_kind, to_value, wrap
+from irdl.trace.capture import Capture
 from irdl.trace.function import read_outputs, splice
 from irdl.trace.recorder import Cell, Trace, current_trace, user_line
 from irdl.transforms.batch import batch_graph
@@ -48,7 +48,11 @@ class _Call:
 
 
 def _trace_call(
-    function: Callable[..., Any], leaves: Sequence[Any], rebuild: Callable[[Callable[..., Any], list[Any]], Any], name: str, allow_aux: bool = False
+    function: Callable[..., Any],
+    leaves: Sequence[Any],
+    rebuild: Callable[[Callable[..., Any], list[Any]], Any],
+    name: str,
+    allow_aux: bool = False,
 ) -> tuple[_Call, Any]:
     """Call `function` with boxes for `leaves`; the call, and the auxiliary result (second of a pair) if asked for."""
     trace, enclosing = Trace(name), current_trace()
@@ -194,7 +198,9 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
     def pull(cotangent: Any) -> tuple[Any, ...]:
         given, given_structure = tree.flatten(cotangent)
         if given_structure != call.structure:
-            raise DifferentiationError(f"a cotangent of {_name(f)} has the structure of its result, {call.structure}, not {given_structure}")
+            raise DifferentiationError(
+                f"a cotangent of {_name(f)} has the structure of its result, {call.structure}, not {given_structure}"
+            )
         cts = []
         for ct, v in zip(given, outputs, strict=True):
             if is_float(v.dtype):
@@ -268,7 +274,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
             for leaf in own:
                 if axis is not None and not -np.ndim(leaf) <= axis < np.ndim(leaf):
                     raise ValueError(f"vmap: an argument of shape {np.shape(leaf)} has no axis {axis} to map over")
-            leaf_axes += [axis] * len(own)
+            leaf_axes += [None if axis is None else int(axis)] * len(own)
         extents = {np.shape(leaf)[axis] for leaf, axis in zip(leaves, leaf_axes, strict=True) if axis is not None}
         if len(extents) != 1:
             raise ValueError(f"vmap: the mapped axes have extents {sorted(extents)}" if extents else "vmap: no argument is mapped")

@@ -17,14 +17,11 @@ from irdl.ops.shape import RESHAPE, TRANSPOSE, ReshapeAttributes, TransposeAttri
 from irdl.transforms.custom import CUSTOM_VJP
 
 
-def batch_graph(
-    graph: Graph, batched: Sequence[bool], size: int, force: Sequence[bool] | None = None
-) -> tuple[Graph, list[bool]]:
+def batch_graph(graph: Graph, batched: Sequence[bool], size: int, force: Sequence[bool] | None = None) -> tuple[Graph, list[bool]]:
     """`graph` with the marked inputs batched; which outputs are (those in `force` always)."""
     builder = Builder(fold=False)
     inputs = [
-        Value(TensorType(v.dtype, (size, *v.shape)) if mark else v.type, name=v.name)
-        for v, mark in zip(graph.inputs, batched, strict=True)
+        Value(TensorType(v.dtype, (size, *v.shape)) if mark else v.type, name=v.name) for v, mark in zip(graph.inputs, batched, strict=True)
     ]
     mapping = dict(zip(graph.inputs, inputs, strict=True))
     marked = {v for v, mark in zip(graph.inputs, batched, strict=True) if mark}
@@ -32,10 +29,7 @@ def batch_graph(
     marks = [v in marked for v in graph.outputs]
     outputs = [mapping[v] for v in graph.outputs]
     if force is not None:
-        outputs = [
-            with_batch(builder, new, mark, size) if forced else new
-            for new, mark, forced in zip(outputs, marks, force, strict=True)
-        ]
+        outputs = [with_batch(builder, new, mark, size) if forced else new for new, mark, forced in zip(outputs, marks, force, strict=True)]
         marks = [mark or forced for mark, forced in zip(marks, force, strict=True)]
     return Graph(inputs, outputs, graph.name), marks
 
@@ -46,8 +40,8 @@ def batch_nodes(builder: Builder, nodes: Sequence[Node], mapping: dict[Value, Va
         operands = [mapping[v] for v in node.operands]
         marks = [v in batched for v in node.operands]
         if not any(marks):
-            outputs = builder.node(node.op, operands, node.attributes, node.regions, node.location).outputs
-            mapping.update(zip(node.outputs, outputs, strict=True))
+            made = builder.node(node.op, operands, node.attributes, node.regions, node.location)
+            mapping.update(zip(node.outputs, made.outputs, strict=True))
             continue
         if node.op is SCAN:
             outputs, out_marks = _scan(builder, node, operands, marks, size)
@@ -137,9 +131,7 @@ def _while(builder: Builder, node: Node, operands: list[Value], marks: list[bool
     new_condition, _ = batch_graph(condition, [*cond_marks, *carry], size, [varies])
     new_body, _ = batch_graph(body, [*body_marks, *carry], size, carry)
     if varies:
-        new_condition, new_body, operands, first, second = _masked_while(
-            new_condition, new_body, operands, first, second, size
-        )
+        new_condition, new_body, operands, first, second = _masked_while(new_condition, new_body, operands, first, second, size)
     start = first + second
     given = list(operands[:start])
     for value, mark, was in zip(operands[start:], carry, node.operands[-count:] if count else (), strict=True):

@@ -61,9 +61,7 @@ def _op(builder: Builder, node: Node, tangents: dict[Value, Value]) -> Value | N
 
 
 @lru_cache(maxsize=4096)
-def op_jvp(
-    op: Op, attributes: Any, types: tuple[TensorType, ...], output: TensorType, marks: tuple[bool, ...]
-) -> Graph | None:
+def op_jvp(op: Op, attributes: Any, types: tuple[TensorType, ...], output: TensorType, marks: tuple[bool, ...]) -> Graph | None:
     """`(operands, output, tangents of the marked operands) -> tangent` of one op; None if it is zero."""
     vjp, places = op_vjp(op, attributes, types, output)
     count = len(types)
@@ -89,12 +87,12 @@ def op_jvp(
 def _region(region: Graph, marks: Sequence[bool], out_marks: Sequence[bool]) -> tuple[list[Value], list[Value]]:
     """The tangent inputs and the tangents of the outputs marked, over the region's own values."""
     builder = Builder(fold=False)
-    inputs = {v: Value(v.type, name=f"t_{v.name or place}") for place, (v, mark) in enumerate(zip(region.inputs, marks, strict=True)) if mark}
+    inputs = {
+        v: Value(v.type, name=f"t_{v.name or place}") for place, (v, mark) in enumerate(zip(region.inputs, marks, strict=True)) if mark
+    }
     tangents = dict(inputs)
     push(builder, region, tangents)
-    outputs = [
-        tangents.get(v) or zeros(builder, v.type) for v, mark in zip(region.outputs, out_marks, strict=True) if mark
-    ]
+    outputs = [tangents.get(v) or zeros(builder, v.type) for v, mark in zip(region.outputs, out_marks, strict=True) if mark]
     return list(inputs.values()), outputs
 
 
@@ -177,9 +175,7 @@ def _while(builder: Builder, node: Node, tangents: dict[Value, Value]) -> list[V
     given = _tangents_of(builder, body_operands, marks, tangents)
     const_count = sum(marks[:second])
     carry = body.inputs[second:]
-    new_body = Graph(
-        [*body.inputs[:second], *inner[:const_count], *carry, *inner[const_count:]], [*body.outputs, *outer], "while jvp"
-    )
+    new_body = Graph([*body.inputs[:second], *inner[:const_count], *carry, *inner[const_count:]], [*body.outputs, *outer], "while jvp")
     extra = [Value(value.type) for value in inner[const_count:]]
     new_condition = Graph([*condition.inputs, *extra], condition.outputs, condition.name)
     operands = [

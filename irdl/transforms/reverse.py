@@ -45,9 +45,7 @@ def zeros(builder: Builder, type: TensorType) -> Value:
     return zero if not type.shape else builder.value(BROADCAST, [zero], BroadcastAttributes(type.shape))
 
 
-def reverse(
-    builder: Builder, graph: Graph, wrt: Sequence[Value], seeds: Sequence[Value | None]
-) -> tuple[list[Value], list[Value | None]]:
+def reverse(builder: Builder, graph: Graph, wrt: Sequence[Value], seeds: Sequence[Value | None]) -> tuple[list[Value], list[Value | None]]:
     """The outputs of `graph` (rebuilt only where a loop must save more) and the cotangents of `wrt`."""
     active = _active_values(graph, wrt)
     reached = _reached_values(graph, active, seeds)
@@ -159,9 +157,7 @@ def op_vjp(op: Op, attributes: Any, types: tuple[TensorType, ...], output: Tenso
     return graph, places
 
 
-def _custom(
-    builder: Builder, node: Node, mapping: dict[Value, Value], active: set[Value]
-) -> tuple[list[Value], Pullback]:
+def _custom(builder: Builder, node: Node, mapping: dict[Value, Value], active: set[Value]) -> tuple[list[Value], Pullback]:
     """The user's own forward and backward functions, inlined."""
     if any(value in active for value in node.operands[node.attributes.arguments :]):
         raise DifferentiationError(
@@ -175,15 +171,11 @@ def _custom(
 
     def pullback(given: list[Value | None]) -> list[Value | None]:
         cts = [
-            zeros(builder, value.type) if ct is None else ct
-            for value, ct in zip(node.outputs, given, strict=True)
-            if is_float(value.dtype)
+            zeros(builder, value.type) if ct is None else ct for value, ct in zip(node.outputs, given, strict=True) if is_float(value.dtype)
         ]
         found = iter(builder.inline(backward, [*operands, *residuals, *cts], node.location))
         count = node.attributes.arguments
-        return [
-            next(found) if place < count and is_float(value.dtype) else None for place, value in enumerate(node.operands)
-        ]
+        return [next(found) if place < count and is_float(value.dtype) else None for place, value in enumerate(node.operands)]
 
     return outputs, pullback
 
@@ -203,16 +195,14 @@ def _cond(builder: Builder, old: Node, node: Node, active: set[Value], given: li
         _, results = reverse(inner, region, [region.inputs[i] for i in wrt], seeds)
         outputs = [zeros(inner, region.inputs[i].type) if r is None else r for i, r in zip(wrt, results, strict=True)]
         regions.append(Graph([*region.inputs, *inputs], outputs, "cond gradient"))
-    results = builder.node(COND, [*node.operands, *cts], regions=regions, location=node.location).outputs
+    made = builder.node(COND, [*node.operands, *cts], regions=regions, location=node.location)
     found: list[Value | None] = [None] * len(node.operands)
-    for place, value in zip(wrt, results, strict=True):
-        found[place + 1] = value
+    for place, result in zip(wrt, made.outputs, strict=True):
+        found[place + 1] = result
     return found
 
 
-def _scan(
-    builder: Builder, node: Node, mapping: dict[Value, Value], active: set[Value], reached: set[Value]
-) -> tuple[Node, Pullback]:
+def _scan(builder: Builder, node: Node, mapping: dict[Value, Value], active: set[Value], reached: set[Value]) -> tuple[Node, Pullback]:
     """A scan that also saves what its backward loop reads, and that loop."""
     attributes: ScanAttributes = node.attributes
     consts, count = attributes.consts, attributes.carry
@@ -256,7 +246,9 @@ def _scan(
         carry_cts, y_cts = given[:count], given[count:]
         ct_carry = [Value(inputs[place].type, name=f"ct_carry{place - consts}") for place in wrt_carry]
         ct_consts = [Value(inputs[place].type, name=f"ct_const{place}") for place in wrt_consts]
-        ct_ys = [Value(v.type, name=f"ct_y{place}") for place, (v, mark) in enumerate(zip(body.outputs[count:], y_marks, strict=True)) if mark]
+        ct_ys = [
+            Value(v.type, name=f"ct_y{place}") for place, (v, mark) in enumerate(zip(body.outputs[count:], y_marks, strict=True)) if mark
+        ]
         const_values = [Value(value.type, name=value.name) for value in inputs[:consts]]
         residual_values = [Value(value.type, name=value.name or "saved") for value in residuals]
         make = Builder(fold=False)
@@ -271,15 +263,11 @@ def _scan(
             *(new_cts[place] for place in wrt_xs),
         ]
         backward_body = Graph([*const_values, *ct_carry, *ct_consts, *residual_values, *ct_ys], results, "scan gradient")
-        start = [
-            zeros(builder, inputs[place].type) if (ct := carry_cts[place - consts]) is None else ct for place in wrt_carry
-        ]
+        start = [zeros(builder, inputs[place].type) if (ct := carry_cts[place - consts]) is None else ct for place in wrt_carry]
         start += [zeros(builder, inputs[place].type) for place in wrt_consts]
         xs = [operands[x_inputs[value]] if value in x_inputs else stacked[value] for value in residuals]
         xs += [
-            zeros(builder, v.type) if ct is None else ct
-            for v, ct, mark in zip(node.outputs[count:], y_cts, y_marks, strict=True)
-            if mark
+            zeros(builder, v.type) if ct is None else ct for v, ct, mark in zip(node.outputs[count:], y_cts, y_marks, strict=True) if mark
         ]
         backward = builder.node(
             SCAN,
@@ -325,4 +313,3 @@ def _residuals(
             forward_values.setdefault(value)
     nodes = reachable_nodes(invariant_needed) + backward_nodes
     return list(forward_values), sorted(set(nodes), key=lambda node: node.serial)
-

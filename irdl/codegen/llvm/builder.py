@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 _SCALARS = {
     "bool": "i1",
@@ -57,7 +59,7 @@ class Kind:
     def bits(self) -> int:
         return self.dtype.itemsize * 8
 
-    def with_dtype(self, dtype: np.dtype) -> Kind:
+    def with_dtype(self, dtype: DTypeLike) -> Kind:
         return Kind(np.dtype(dtype), self.lanes)
 
     def _vector(self, scalar: str) -> str:
@@ -69,7 +71,7 @@ class Kind:
         return f"splat ({self.scalar} {text})" if self.lanes else text
 
 
-def scalar_constant(dtype: np.dtype, number: float | int | bool) -> str:
+def scalar_constant(dtype: np.dtype, number: Any) -> str:
     if dtype.kind == "f":
         exact = float(dtype.type(number))
         return f"0x{struct.unpack('<Q', struct.pack('<d', exact))[0]:016X}"

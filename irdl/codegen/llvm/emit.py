@@ -333,7 +333,9 @@ class _Function:
         """The address that one lane uses."""
         b = self.builder
         extra = dict(self._varying(index))
-        plain = Index(index.constant + index.coefficient(self.lane) * lane, tuple(t for t in index.terms if t[0] != self.lane and t[0] not in extra))
+        plain = Index(
+            index.constant + index.coefficient(self.lane) * lane, tuple(t for t in index.terms if t[0] != self.lane and t[0] not in extra)
+        )
         pointer = self._address(buffer, plain)
         for name, coefficient in extra.items():
             value = self.scope[name]

@@ -1,0 +1,102 @@
+"""Contractions and reductions with the vector along an output axis: a tile of accumulators in registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from irdl.codegen.axis import Axis
+from irdl.codegen.body import Scope, combine, identity_of
+from irdl.codegen.nest import Loop, build_nest, wrap_in_loops
+from irdl.ir.graph import Node
+from irdl.ir.program import Buffer, Expression, For, Index, Literal, Load, Statement, Store
+
+if TYPE_CHECKING:
+    from irdl.codegen.group import GroupLowering
+
+
+class Tile:
+    """A register tile: `size` rows by `vectors` vectors (and one of `tail` lanes) for every accumulator."""
+
+    def __init__(
+        self, lowering: GroupLowering, vector: Axis, row: Axis | None, base: Index, row_base: Index, size: int, vectors: int, tail: int
+    ) -> None:
+        self.lowering, self.vector, self.row = lowering, vector, row
+        self.base, self.row_base = base, row_base
+        self.size, self.vectors, self.tail = size, vectors, tail
+        names = lowering.names
+        self.r, self.v, self.lane = names("u"), names("v"), names("l")
+        lowering.body.extents.update({self.r: size, self.v: max(vectors, 1), self.lane: lowering.lanes})
+        self.across = vectors + (1 if tail else 0)
+        self.registers = {
+            node: Buffer(names("acc"), node.output.dtype, size * self.across * lowering.lanes, "register")
+            for node in lowering.body.reductions
+        }
+
+    def statements(self) -> list[Statement]:
+        lowering = self.lowering
+        result: list[Statement] = []
+        result += self._each(
+            lambda v: [Store(tile, self._place(v), Literal(identity_of(node.op, tile.dtype))) for node, tile in self.registers.items()]
+        )
+        if all(axis.extent for axis in lowering.reduced):
+            result += self._reduce()
+        result += self._each(self._epilogue)
+        return result
+
+    def _reduce(self) -> list[Statement]:
+        """The loops over the reduced axes, the innermost one unrolled by four."""
+        axes = [axis for axis in self.lowering.reduced if axis.extent > 1]
+        if not axes:
+            return self._each(lambda v: self._accumulate(v, {}))
+        *outer, last = axes
+        loops = [Loop(axis.variable, axis.extent) for axis in outer]
+        result: list[Statement] = []
+        whole, rest = divmod(last.extent, 4)
+        if whole:
+            u = self.lowering.names("u")
+            place = Index.variable(last.variable, 4) + Index.variable(u)
+            inner = self._each(lambda v: self._accumulate(v, {last.variable: place}))
+            result += wrap_in_loops([*loops, Loop(last.variable, whole)], [For(u, 0, 4, 1, "unrolled", inner)])
+        for step in range(rest):
+            place = Index(whole * 4 + step)
+            result += wrap_in_loops(loops, self._each(lambda v, place=place: self._accumulate(v, {last.variable: place})))
+        return result
+
+    def _each(self, make: Callable[[Index], list[Statement]]) -> list[Statement]:
+        """`make(v)` for every row and vector of the tile."""
+        lanes = self.lowering.lanes
+        row = Loop(self.r, self.size, "unrolled")
+        result: list[Statement] = []
+        if self.vectors:
+            loops = [row, Loop(self.v, self.vectors, "unrolled"), Loop(self.lane, lanes, "vector", lanes)]
+            result += build_nest(loops, make(Index.variable(self.v)))
+        if self.tail:
+            result += build_nest([row, Loop(self.lane, self.tail, "vector", lanes)], make(Index(self.vectors)))
+        return result
+
+    def _place(self, v: Index) -> Index:
+        lanes = self.lowering.lanes
+        return Index.variable(self.r, self.across * lanes) + v * lanes + Index.variable(self.lane)
+
+    def _places(self, v: Index) -> dict[str, Index]:
+        places = {self.vector.variable: self.base + v * self.lowering.lanes + Index.variable(self.lane)}
+        if self.row is not None:
+            places[self.row.variable] = self.row_base + Index.variable(self.r)
+        return places
+
+    def _accumulate(self, v: Index, reduced: dict[str, Index]) -> list[Statement]:
+        lowering = self.lowering
+        scope = Scope()
+        index = lowering.index(self._places(v))
+        place = self._place(v)
+        steps = [reduced.get(axis.variable, Index.variable(axis.variable) if axis.extent > 1 else Index()) for axis in lowering.reduced]
+        stores: list[Statement] = []
+        for node, tile in self.registers.items():
+            factors = lowering.body.term(node, index, steps, scope)
+            stores.append(Store(tile, place, combine(node, Load(tile, place), factors)))
+        return [*scope.statements, *stores]
+
+    def _epilogue(self, v: Index) -> list[Statement]:
+        accumulators: dict[Node, Expression] = {node: Load(tile, self._place(v)) for node, tile in self.registers.items()}
+        return self.lowering.element(None, Index(), accumulators, self._places(v))

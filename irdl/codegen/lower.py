@@ -12,7 +12,7 @@ from irdl.codegen.group import lower_group
 from irdl.codegen.layout import Layout, view_layout
 from irdl.codegen.memory import plan_memory
 from irdl.codegen.nest import Names
-from irdl.codegen.place import in_place_carries
+from irdl.codegen.place import can_overwrite, in_place_carries
 from irdl.errors import GraphError
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Graph, Node, Value
@@ -133,6 +133,8 @@ class _GraphLowering:
             return []
         if node.op in VIEWS:
             return self._view(node, operands[0])
+        if node.op is SCAN:
+            self._reuse_xs(node, operands)
         outputs = [self.destination(value) for value in node.outputs]
         self.environment.update(zip(node.outputs, outputs, strict=True))
         if node.op is FUSED:
@@ -162,6 +164,33 @@ class _GraphLowering:
             assert layout is not None
         self.environment[node.output] = layout
         return copied
+
+    def _reuse_xs(self, node: Node, operands: list[Layout]) -> None:
+        """Let ys take the place of xs that nothing reads after the loop: where each step reads its element of xs before it
+        writes the same element of ys, one buffer serves both."""
+        attributes: ScanAttributes = node.attributes
+        (body,) = node.regions
+        first = attributes.consts + attributes.carry
+        free = [
+            place
+            for place in range(first, len(operands))
+            if operands[place].buffer.space == "arena"
+            and operands[place].is_contiguous
+            and operands[place].buffer.size == node.operands[place].type.size
+            and self.users[node.operands[place]] == [node]
+            and node.operands[place].node is not None
+            and node.operands[place].node.op is FUSED  # type: ignore[union-attr]
+            and self.shared.scopes[operands[place].buffer] == self.shared.loops
+        ]
+        for y in range(attributes.carry, len(node.outputs)):
+            value = node.outputs[y]
+            if value in self.planned:
+                continue
+            for place in free:
+                if node.operands[place].type == value.type and can_overwrite(body, body.inputs[place], body.outputs[y]):
+                    self.planned[value] = operands[place]
+                    free.remove(place)
+                    break
 
     def _scan(self, node: Node, operands: list[Layout], outputs: list[Layout]) -> list[Statement]:
         shared = self.shared

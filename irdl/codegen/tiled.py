@@ -56,12 +56,15 @@ class Tile:
         if whole:
             u = self.lowering.names("u")
             place = Index.variable(last.variable, 4) + Index.variable(u)
-            inner = self._each(lambda v: self._accumulate(v, {last.variable: place}))
+            inner = self._step(last, place)
             result += wrap_in_loops([*loops, Loop(last.variable, whole)], [For(u, 0, 4, 1, "unrolled", inner)])
         for step in range(rest):
-            place = Index(whole * 4 + step)
-            result += wrap_in_loops(loops, self._each(lambda v, place=place: self._accumulate(v, {last.variable: place})))
+            result += wrap_in_loops(loops, self._step(last, Index(whole * 4 + step)))
         return result
+
+    def _step(self, last: Axis, place: Index) -> list[Statement]:
+        """One step of the innermost reduced loop for the whole tile."""
+        return self._each(lambda v: self._accumulate(v, {last.variable: place}))
 
     def _each(self, make: Callable[[Index], list[Statement]]) -> list[Statement]:
         """`make(v)` for every row and vector of the tile."""

@@ -109,7 +109,7 @@ class _Parts:
         self.after = self._after()
 
     def _accumulated(self) -> dict[int, Value]:
-        """Carries that only add up a contraction or a sum: place -> what is added."""
+        """Carries that only add up a contraction: place -> what is added. (A plain sum is cheaper where its operand is in cache.)"""
         found: dict[int, Value] = {}
         for place, (old, new) in enumerate(zip(self.carry_inputs, self.body.outputs[: self.count], strict=True)):
             node = new.node
@@ -121,7 +121,7 @@ class _Parts:
             source = term
             while source.node is not None and source.node.op in _VIEWS and len(self.users[source]) == 1:
                 source = source.node.operands[0]
-            if term.type == old.type and source.node is not None and source.node.op in (DOT, SUM):
+            if term.type == old.type and source.node is not None and source.node.op is DOT:
                 found[place] = term
         return found
 
@@ -149,7 +149,7 @@ class _Parts:
         return chosen
 
     def _after(self) -> set[Node]:
-        """Contractions (and accumulated sums) that no carry needs, and everything that follows from them."""
+        """Contractions that no carry needs, and everything that follows from them."""
         needed: set[Node] = set()
         stack = [v.node for place, v in enumerate(self.body.outputs[: self.count]) if place not in self.sums and v.node is not None]
         stack += [node for node in self.body.nodes if node.regions]  # inner loops and branches stay, with what they read
@@ -158,18 +158,12 @@ class _Parts:
             if node not in needed:
                 needed.add(node)
                 stack += [v.node for v in node.operands if v.node is not None]
-        sums = set()
-        for term in self.sums.values():
-            value = term
-            while value.node is not None and value.node.op in _VIEWS:
-                value = value.node.operands[0]
-            sums.add(value.node)
         chosen: set[Node] = set()
         for node in self.body.nodes:
             if node in needed or node in self.before or node in self.dropped or node.regions:
                 continue
             follows = any(value.node in chosen for value in node.operands)
-            if node.op is DOT or node in sums or follows:
+            if node.op is DOT or follows:
                 chosen.add(node)
         return chosen
 

@@ -1,0 +1,103 @@
+"""Writes docs/ir.md and the outputs shown in docs/tutorial.md from the code; `--check` fails if they are not current."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import re
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import irdl
+from irdl.ir import program
+from irdl.ir.op import registered_ops
+from irdl.passes.pipeline import PIPELINE
+
+HERE = Path(__file__).parent
+FAMILIES = {
+    "irdl.ops.elementwise": "Elementwise",
+    "irdl.ops.contract": "Contraction",
+    "irdl.ops.reduce": "Reduction",
+    "irdl.ops.shape": "Shape",
+    "irdl.ops.index": "Index",
+    "irdl.ops.control": "Control",
+    "irdl.ops.fusion": "Made by passes",
+    "irdl.ir.builder": "Constants",
+    "irdl.transforms.custom": "Gradients",
+}
+
+
+def ir_page() -> str:
+    lines = [
+        "# The two levels of irdl's IR",
+        "",
+        "Made from the code by `python docs/generate.py`.",
+        "",
+        "## Graph: values, ops, regions",
+        "",
+        (inspect.getdoc(irdl.Graph) or "") + " A value has a dtype and a static shape. Operands of elementwise ops broadcast as in NumPy",
+        "and share one dtype; `cast` is an op. Regions (loop bodies, branches, fused groups) are closed graphs: what they read",
+        "comes in as an operand.",
+        "",
+    ]
+    by_family: dict[str, list[str]] = {title: [] for title in FAMILIES.values()}
+    for op in registered_ops():
+        module = type(op).__module__
+        attributes = ", ".join(f"{f.name}: {f.type}" for f in fields(op.Attributes))
+        meaning = (inspect.getdoc(type(op)) or "").split("\n\n")[0].replace("\n", " ")
+        if module == "irdl.ops.elementwise" and type(op).__name__ == "Elementwise":
+            meaning = f"{op.arity} operand{'s' * (op.arity > 1)} of kind {', '.join(op.kinds)}"
+        if module == "irdl.ops.reduce" and type(op).__name__ in ("Sum", "Prod", "Extremum", "Logical"):
+            meaning = "NumPy's reduction of that name over `axes`; the dtype stays"
+        if module == "irdl.ops.reduce" and type(op).__name__.startswith("Cumulative"):
+            meaning = "running combination along `axis`, from the end with `reverse`"
+        by_family[FAMILIES[module]].append(f"| `{op.name}` | {attributes or ''} | {meaning} |")
+    for title, rows in by_family.items():
+        lines += [f"### {title}", "", "| op | attributes | meaning |", "|---|---|---|", *rows, ""]
+    lines += ["## Program: the loop language", "", "```", inspect.getdoc(program) or "", "```", ""]
+    lines += ["## The passes, in order", "", "| pass | may be left out | what it does |", "|---|---|---|"]
+    for item in PIPELINE:
+        module = sys.modules.get(f"irdl.passes.{item.name}")
+        meaning = (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ") if module else ""
+        lines.append(f"| `{item.name}` | {'no' if item.required else 'yes'} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def tutorial_page(text: str) -> str:
+    """Run the tutorial's python blocks in one namespace and put what they print into the text blocks that follow."""
+    namespace: dict[str, object] = {"__name__": "tutorial"}
+    code = re.findall(r"```python\n(.*?)```", text, re.S)
+    source = HERE / "tutorial.py"
+    offset = 0
+
+    def run(match: re.Match[str]) -> str:
+        nonlocal offset
+        block = match.group(1)
+        printed = io.StringIO()
+        # Line numbers in the dump are those of all blocks put together.
+        padded = "\n" * offset + block
+        offset += block.count("\n")
+        with contextlib.redirect_stdout(printed):
+            exec(compile(padded, str(source), "exec"), namespace)
+        output = "\n".join(line.rstrip() for line in printed.getvalue().rstrip().splitlines())
+        return f"```python\n{block}```\n\n```text\n{output}\n```"
+
+    assert code
+    return re.sub(r"```python\n(.*?)```\n\n```text\n.*?\n?```", run, text, flags=re.S)
+
+
+def main() -> int:
+    pages = {"ir.md": ir_page(), "tutorial.md": tutorial_page((HERE / "tutorial.md").read_text())}
+    stale = [name for name, text in pages.items() if not (HERE / name).exists() or (HERE / name).read_text() != text]
+    if "--check" in sys.argv:
+        print(f"not current: {', '.join(stale)}; run python docs/generate.py" if stale else "docs are current")
+        return 1 if stale else 0
+    for name in stale:
+        (HERE / name).write_text(pages[name])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,17 +7,14 @@ anything on a noisy machine.
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import sys
 import time
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"  # before NumPy loads its BLAS
-
 import numpy as np
 
 import irdl
+from benchmarks import one_thread
 from benchmarks.eager_lstm import adam, sigmoid, train_step
 
 #: name -> (T, B, input, hidden)
@@ -115,9 +112,7 @@ def run_train_step(rounds):
     print("|---|---|---|---|---|")
     for name in SHAPES:
         ours, theirs, flops = compare_train_step(name, rounds)
-        print(
-            f"| {name} {SHAPES[name]} | {1e3 * ours:.2f} ms | {1e3 * theirs:.2f} ms | {theirs / ours:.2f} | {flops / ours / top:.0%} |"
-        )
+        print(f"| {name} {SHAPES[name]} | {1e3 * ours:.2f} ms | {1e3 * theirs:.2f} ms | {theirs / ours:.2f} | {flops / ours / top:.0%} |")
 
 
 def run_compile(rounds):
@@ -130,6 +125,7 @@ def run_compile(rounds):
 
 
 def main():
+    one_thread()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["train-step", "compile"])
     parser.add_argument("--rounds", type=int, default=15)

@@ -315,7 +315,7 @@ class Programs:
             if chosen.dtype.kind == "f":
                 chosen = inner_builder.value("tanh", [chosen])  # what the loop feeds back stays small
             results.append(chosen)
-        ys = [i for i in rnd.sample(pool, min(len(pool), rnd.randint(0, 2)))]
+        ys = rnd.sample(pool, min(len(pool), rnd.randint(0, 2)))
         body = Graph([*inputs, *states, *steps], [*results, *(i.value for i in ys)], "body")
         attributes = ScanAttributes(len(consts), len(carry), length, rnd.random() < 0.5)
         node = builder.node("scan", [*(i.value for i in consts), *(i.value for i in carry), *xs], attributes, [body])

@@ -351,5 +351,5 @@ def test_shape_errors_are_numpys() -> None:
         irdl.jit(lambda x: x[3])(V)
     with pytest.raises(ValueError, match="no identity"):
         irdl.jit(lambda x: x.max())(np.zeros(0))
-    with pytest.raises(TraceError, match="another|not an array|str"):
+    with pytest.raises(TraceError, match=r"str, not an array"):
         irdl.jit(lambda x, mode: x)(V, "mode")

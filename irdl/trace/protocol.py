@@ -9,10 +9,10 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.ops.elementwise import SELECT
-from irdl.trace import functions, indexing, products
+from irdl.trace import choosing, functions, indexing, joining, products, shaping
 from irdl.trace.box import ARRAY, PYTHON, Box, apply, cast, to_value, wrap, wrap_result
-from irdl.trace.functions import array_function
 from irdl.trace.recorder import user_line
+from irdl.trace.table import TABLE, array_function
 from irdl.trace.ufunc_methods import call_method
 from irdl.trace.ufuncs import as_bool, binary, in_place, record_ufunc, store, store_out, tuple_or_one
 
@@ -80,13 +80,13 @@ def _astype(self: Box, dtype: Any, order: str = "K", casting: str = "unsafe", su
 
 
 def _reshape(self: Box, *shape: Any, order: str = "C", copy: Any = None) -> Any:
-    return functions.reshape(self, shape[0] if len(shape) == 1 else shape, order, copy=copy)
+    return shaping.reshape(self, shape[0] if len(shape) == 1 else shape, order, copy=copy)
 
 
 def _transpose(self: Box, *axes: Any) -> Any:
     if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
-        return functions.transpose(self, axes[0])
-    return functions.transpose(self, axes or None)
+        return shaping.transpose(self, axes[0])
+    return shaping.transpose(self, axes or None)
 
 
 def _fill(self: Box, value: Any) -> None:
@@ -94,11 +94,11 @@ def _fill(self: Box, value: Any) -> None:
 
 
 def _flatten(self: Box, order: str = "C") -> Any:
-    return wrap(functions.ravel(self, order).value)
+    return wrap(shaping.ravel(self, order).value)
 
 
 def _method(function: Any) -> Callable[..., Any]:
-    rule = functions.TABLE[function]
+    rule = TABLE[function]
     return lambda self, *arguments, **options: rule(self, *arguments, **options)
 
 
@@ -180,6 +180,10 @@ _METHODS = {
 }
 
 
+#: Importing these fills the table of functions.
+_TABLES = (choosing, functions, joining, shaping)
+
+
 def install() -> None:
     """Give `Box` its operators and methods. Called once, when the package is imported."""
     members: dict[str, Any] = {
@@ -208,8 +212,8 @@ def install() -> None:
         "fill": _fill,
         "conj": lambda self: self,
         "conjugate": lambda self: self,
-        "T": property(functions.transpose, _setter("T")),
-        "mT": property(functions.matrix_transpose),
+        "T": property(shaping.transpose, _setter("T")),
+        "mT": property(shaping.matrix_transpose),
         "real": property(lambda self: self),
         "flat": property(_unsupported("flat")),
     }

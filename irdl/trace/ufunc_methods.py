@@ -11,10 +11,11 @@ from irdl.errors import TraceError
 from irdl.ops import reduce as ops
 from irdl.ops.index import SCATTER_ADD, IndexAttributes
 from irdl.trace.box import apply, is_box, to_value
-from irdl.trace.functions import as_box, broadcast_to, reshape
 from irdl.trace.indexing import _advanced, _normalise
 from irdl.trace.recorder import user_line
 from irdl.trace.reductions import cumulate, reduce
+from irdl.trace.shaping import broadcast_to, reshape
+from irdl.trace.table import as_box
 
 _REDUCE = {
     "add": ops.SUM,

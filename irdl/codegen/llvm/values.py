@@ -1,0 +1,302 @@
+"""Expressions, loads and stores of one function: what varies by lane is a vector, what does not is a scalar."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from irdl.codegen.llvm.arithmetic import emit_cast, emit_operation
+from irdl.codegen.llvm.builder import Builder, Kind, scalar_constant
+from irdl.errors import ProgramError
+from irdl.ir.program import Buffer, Expression, Index, IndexValue, Literal, Load, Store, Variable
+
+if TYPE_CHECKING:
+    from irdl.codegen.llvm.emit import Module
+
+INDEX = Kind(np.dtype(np.int64))
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A value in the function: its name, and how many lanes it has (0: one for all lanes)."""
+
+    name: str
+    dtype: np.dtype
+    lanes: int = 0
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(self.dtype, self.lanes)
+
+
+class Values:
+    """The values of one function, and the memory they come from and go to."""
+
+    def __init__(self, module: Module, in_kernel: bool) -> None:
+        self.module = module
+        self.in_kernel = in_kernel
+        self.builder = Builder(module.target.avx512)
+        self.pointers: dict[Buffer, str] = {}
+        #: loop variables and let-bound values; an int is a step of an unrolled loop
+        self.scope: dict[str, Operand | int] = {}
+        self.order: dict[str, int] = {}
+        self.tiles: dict[tuple[Buffer, int], str] = {}
+        self.tile_lanes: dict[Buffer, int] = {}
+        self.epochs: dict[Buffer, int] = {}
+        #: the vector loop being emitted: its variable, lanes and how many of them are used
+        self.lane = ""
+        self.lanes = 0
+        self.used = 0
+
+    def touch(self, buffer: Buffer) -> None:
+        key = self.module.key(buffer)
+        self.epochs[key] = self.epochs.get(key, 0) + 1
+
+    def pointer(self, buffer: Buffer) -> str:
+        if buffer not in self.pointers:
+            if buffer.space != "arena":
+                raise ProgramError(f"buffer {buffer.name} ({buffer.space}) is not declared")
+            return self.builder.emit(f"getelementptr i8, ptr %arena, i64 {buffer.offset}")
+        return self.pointers[buffer]
+
+    # Addresses.
+
+    def _offset(self, index: Index) -> tuple[str, int]:
+        """The part of an index that loops move (a name or ""), and its constant part."""
+        b, constant = self.builder, index.constant
+        moving: list[tuple[int, str, int]] = []
+        for name, coefficient in index.terms:
+            value = self.scope.get(name)
+            if isinstance(value, int):
+                constant += value * coefficient
+            elif name == self.lane and name:
+                continue
+            else:
+                assert value is not None and not value.lanes, f"{name} varies by lane"
+                moving.append((self.order.get(name, -1), value.name, coefficient))
+        total = ""
+        for _, name, coefficient in sorted(moving):
+            part = name if coefficient == 1 else b.emit(f"mul nsw i64 {name}, {coefficient}")
+            total = part if not total else b.emit(f"add nsw i64 {total}, {part}")
+        return total, constant
+
+    def _address(self, buffer: Buffer, index: Index) -> str:
+        b = self.builder
+        scalar = Kind(buffer.dtype).memory
+        pointer = self.pointer(buffer)
+        moving, constant = self._offset(index)
+        if moving:
+            pointer = b.emit(f"getelementptr {scalar}, ptr {pointer}, i64 {moving}")
+        if constant:
+            pointer = b.emit(f"getelementptr {scalar}, ptr {pointer}, i64 {constant}")
+        return pointer
+
+    def _varying(self, index: Index) -> list[tuple[str, int]]:
+        """The terms that differ by lane, other than the lane itself."""
+        found = []
+        for name, coefficient in index.terms:
+            value = self.scope.get(name)
+            if isinstance(value, Operand) and value.lanes:
+                found.append((name, coefficient))
+        return found
+
+    def _mask(self) -> str:
+        bits = ", ".join(f"i1 {'true' if lane < self.used else 'false'}" for lane in range(self.lanes))
+        return f"<{bits}>"
+
+    def _lane_address(self, buffer: Buffer, index: Index, lane: int) -> str:
+        """The address that one lane uses."""
+        b = self.builder
+        extra = dict(self._varying(index))
+        plain = Index(
+            index.constant + index.coefficient(self.lane) * lane, tuple(t for t in index.terms if t[0] != self.lane and t[0] not in extra)
+        )
+        pointer = self._address(buffer, plain)
+        for name, coefficient in extra.items():
+            value = self.scope[name]
+            assert isinstance(value, Operand)
+            part = b.emit(f"extractelement {value.kind.text} {value.name}, i64 {lane}")
+            part = b.emit(f"mul nsw i64 {part}, {coefficient}")
+            pointer = b.emit(f"getelementptr {Kind(buffer.dtype).memory}, ptr {pointer}, i64 {part}")
+        return pointer
+
+    # Expressions.
+
+    def value(self, expression: Expression) -> Operand:
+        if isinstance(expression, Literal):
+            return Operand(scalar_constant(expression.dtype, expression.value), expression.dtype)
+        if isinstance(expression, Variable):
+            found = self.scope[expression.name]
+            assert isinstance(found, Operand)
+            return found
+        if isinstance(expression, Load):
+            return self._load(expression)
+        if isinstance(expression, IndexValue):
+            return self._index_value(expression.index)
+        arguments = [self.value(argument) for argument in expression.arguments]
+        lanes = max(argument.lanes for argument in arguments)
+        if expression.name == "cast":
+            return self.cast(arguments[0], expression.dtype)
+        names = [self._widen(argument, lanes) for argument in arguments]
+        kind = Kind(arguments[-1].dtype, lanes)
+        result = Kind(expression.dtype, lanes)
+        return Operand(emit_operation(self.builder, expression.name, kind, result, names), expression.dtype, lanes)
+
+    def _widen(self, operand: Operand, lanes: int) -> str:
+        if operand.lanes == lanes or not lanes:
+            return operand.name
+        kind = Kind(operand.dtype, lanes)
+        if not operand.name.startswith("%"):
+            return f"splat ({kind.scalar} {operand.name})"
+        return self.builder.splat(kind, operand.name)
+
+    def cast(self, operand: Operand, dtype: np.dtype) -> Operand:
+        name = operand.name
+        if operand.dtype == dtype:
+            return operand
+        return Operand(emit_cast(self.builder, operand.kind, Kind(dtype, operand.lanes), name), dtype, operand.lanes)
+
+    def _index_value(self, index: Index) -> Operand:
+        b = self.builder
+        coefficient = index.coefficient(self.lane) if self.lane else 0
+        varying = self._varying(index)
+        plain = Index(index.constant, tuple(t for t in index.terms if t[0] != self.lane and t not in varying))
+        moving, constant = self._offset(plain)
+        name = str(constant) if not moving else moving if not constant else b.emit(f"add nsw i64 {moving}, {constant}")
+        if not coefficient and not varying:
+            return Operand(name, INDEX.dtype)
+        kind = Kind(INDEX.dtype, self.lanes)
+        steps = ", ".join(f"i64 {lane * coefficient}" for lane in range(self.lanes))
+        total = b.binary(kind, "add", self._widen(Operand(name, INDEX.dtype), self.lanes), f"<{steps}>")
+        for variable, factor in varying:
+            value = self.scope[variable]
+            assert isinstance(value, Operand)
+            total = b.binary(kind, "add", total, b.binary(kind, "mul", value.name, kind.constant(factor)))
+        return Operand(total, INDEX.dtype, self.lanes)
+
+    def _load(self, load: Load) -> Operand:
+        buffer = load.buffer
+        if buffer.space == "register":
+            return self._load_tile(load)
+        epoch = self.epochs.get(self.module.key(buffer), 0)
+        coefficient = load.index.coefficient(self.lane) if self.lane else 0
+        varying = self._varying(load.index)
+        align = buffer.dtype.itemsize
+        if not coefficient and not varying:
+            kind = Kind(buffer.dtype)
+            address = self._address(buffer, load.index)
+            name = self._memory(f"load {kind.memory}, ptr {address}, align {align}", epoch)
+        elif coefficient == 1 and not varying:
+            kind = Kind(buffer.dtype, self.lanes)
+            address = self._address(buffer, load.index)
+            if self.used == self.lanes:
+                name = self._memory(f"load {kind.memory}, ptr {address}, align {align}", epoch)
+            else:
+                name = self._memory(self._masked_load(kind, address, align), epoch)
+        else:
+            kind = Kind(buffer.dtype, self.lanes)
+            name = "zeroinitializer"
+            scalar = Kind(buffer.dtype)
+            for lane in range(self.used):
+                one = self._memory(f"load {scalar.memory}, ptr {self._lane_address(buffer, load.index, lane)}, align {align}", epoch)
+                name = self.builder.emit(f"insertelement {kind.memory} {name}, {scalar.memory} {one}, i64 {lane}")
+        if buffer.dtype == np.bool_:
+            zero = "zeroinitializer" if kind.lanes else "0"
+            name = self.builder.emit(f"icmp ne {kind.memory} {name}, {zero}")
+        return Operand(name, buffer.dtype, kind.lanes)
+
+    def _memory(self, text: str, epoch: int) -> str:
+        """A load, shared until something is stored to its buffer.
+
+        Not between kernels: the arena's buffers take turns in the same memory there.
+        """
+        return self.builder.emit(f"{text} ; {epoch}") if self.in_kernel else self.builder.fresh(text)
+
+    def _masked_load(self, kind: Kind, address: str, align: int) -> str:
+        suffix = self._memory_suffix(kind)
+        full = f"llvm.masked.load.{suffix}.p0"
+        flags = f"<{kind.lanes} x i1>"
+        self.builder.declarations.add(f"declare {kind.memory} @{full}(ptr, {flags}, {kind.memory})")
+        return f"call {kind.memory} @{full}(ptr align {align} {address}, {flags} {self._mask()}, {kind.memory} zeroinitializer)"
+
+    def _memory_suffix(self, kind: Kind) -> str:
+        return f"v{kind.lanes}i8" if kind.dtype == np.bool_ else kind.suffix
+
+    def store(self, store: Store) -> None:
+        b, buffer = self.builder, store.buffer
+        value = self.value(store.value)
+        if buffer.space == "register":
+            self._store_tile(store, value)
+            return
+        coefficient = store.index.coefficient(self.lane) if self.lane else 0
+        varying = self._varying(store.index)
+        kind = Kind(buffer.dtype, self.lanes if self.lane else 0)
+        if self.lane and not coefficient and not varying:
+            raise ProgramError(f"every lane stores to {buffer.name}[{store.index}]")
+        name = self._widen(value, kind.lanes)
+        if buffer.dtype == np.bool_:
+            name = b.emit(f"zext {kind.text} {name} to {kind.memory}")
+        align = buffer.dtype.itemsize
+        if not self.lane:
+            b.do(f"store {kind.memory} {name}, ptr {self._address(buffer, store.index)}, align {align}")
+        elif coefficient == 1 and not varying:
+            address = self._address(buffer, store.index)
+            if self.used == self.lanes:
+                b.do(f"store {kind.memory} {name}, ptr {address}, align {align}")
+            else:
+                full = f"llvm.masked.store.{self._memory_suffix(kind)}.p0"
+                flags = f"<{kind.lanes} x i1>"
+                b.declarations.add(f"declare void @{full}({kind.memory}, ptr, {flags})")
+                b.do(f"call void @{full}({kind.memory} {name}, ptr align {align} {address}, {flags} {self._mask()})")
+        else:
+            scalar = Kind(buffer.dtype)
+            for lane in range(self.used):
+                one = b.emit(f"extractelement {kind.memory} {name}, i64 {lane}")
+                b.do(f"store {scalar.memory} {one}, ptr {self._lane_address(buffer, store.index, lane)}, align {align}")
+        self.touch(buffer)
+
+    # Register tiles: one stack slot per vector (or scalar), which LLVM promotes to registers.
+
+    def _slot(self, buffer: Buffer, index: Index) -> tuple[str, Kind, int]:
+        """The slot an index falls in, its type, and the element in it."""
+        moving, constant = self._offset(index)
+        if moving:
+            raise ProgramError(f"the register tile {buffer.name} is indexed by a loop that is not unrolled: {index}")
+        lanes = self._lanes_of(buffer)
+        kind = Kind(buffer.dtype, lanes)
+        place, element = divmod(constant, lanes) if lanes else (constant, 0)
+        if (buffer, place) not in self.tiles:
+            self.tiles[buffer, place] = self.builder.alloca(kind.text)
+        return self.tiles[buffer, place], kind, element
+
+    def _lanes_of(self, buffer: Buffer) -> int:
+        """The lanes of a tile's slots: those of the vector loop that meets it first (0: it is a scalar)."""
+        if self.lane:
+            self.tile_lanes.setdefault(buffer, self.lanes)
+        return self.tile_lanes.get(buffer, 0)
+
+    def _load_tile(self, load: Load) -> Operand:
+        slot, kind, element = self._slot(load.buffer, load.index)
+        name = self.builder.fresh(f"load {kind.text}, ptr {slot}, align 64")
+        if self.lane and load.index.coefficient(self.lane):
+            return Operand(name, load.dtype, kind.lanes)
+        if kind.lanes:
+            name = self.builder.fresh(f"extractelement {kind.text} {name}, i64 {element}")
+        return Operand(name, load.dtype)
+
+    def _store_tile(self, store: Store, value: Operand) -> None:
+        b = self.builder
+        slot, kind, element = self._slot(store.buffer, store.index)
+        if self.lane:
+            name = self._widen(value, kind.lanes)
+            if self.used != self.lanes:
+                old = b.fresh(f"load {kind.text}, ptr {slot}, align 64")
+                name = b.fresh(f"select <{kind.lanes} x i1> {self._mask()}, {kind.text} {name}, {kind.text} {old}")
+        elif kind.lanes:
+            old = b.fresh(f"load {kind.text}, ptr {slot}, align 64")
+            name = b.fresh(f"insertelement {kind.text} {old}, {kind.scalar} {value.name}, i64 {element}")
+        else:
+            name = value.name
+        b.do(f"store {kind.text} {name}, ptr {slot}, align 64")

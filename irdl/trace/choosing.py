@@ -1,0 +1,129 @@
+"""NumPy's functions that pick elements: where, select, clip, take and their kin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import TraceError
+from irdl.ops.elementwise import SELECT
+from irdl.trace.box import apply, is_box, to_value, wrap, wrap_result
+from irdl.trace.products import common_dtype
+from irdl.trace.recorder import user_line
+from irdl.trace.shaping import reshape
+from irdl.trace.table import as_box, traced
+from irdl.trace.ufuncs import as_bool, scalar_like, store_out
+
+
+@traced(np.where)
+def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
+    if x is None or y is None:
+        raise TraceError(f"np.where(mask) has as many results as the mask has True: use the form with three arguments{user_line()}")
+    dtype = common_dtype(x, y)
+    value = apply(SELECT, [as_bool(to_value(condition)), to_value(x, dtype), to_value(y, dtype)])
+    return wrap_result(value, (condition, x, y)) if value.shape else wrap(value)
+
+
+@traced(np.select)
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+    result = default
+    dtype = common_dtype(*choicelist, default)
+    for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
+        result = wrap(apply(SELECT, [as_bool(to_value(condition)), to_value(choice, dtype), to_value(result, dtype)]))
+    return result
+
+
+@traced(np.clip)
+def clip(x: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None, **options: Any) -> Any:
+    low, high = (a_min if min is None else min), (a_max if max is None else max)
+    result = as_box(x)
+    if low is not None:
+        result = np.maximum(result, low)
+    if high is not None:
+        result = np.minimum(result, high)
+    if result is x:
+        result = x.copy()
+    return result if out is None else store_out("clip", out, to_value(result))
+
+
+@traced(np.take)
+def take(x: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
+    box = as_box(x)
+    if axis is None:
+        box, axis = reshape(box, -1), 0
+    if not is_box(indices) and np.asarray(indices).dtype == np.bool_:
+        indices = np.asarray(indices).astype(np.int64)
+    if not -box.ndim <= axis < box.ndim:
+        raise np.exceptions.AxisError(axis, box.ndim)
+    if mode == "clip":
+        indices = np.clip(indices, 0, box.shape[axis] - 1)
+    elif mode == "wrap":
+        indices = np.remainder(indices, box.shape[axis])
+    lead = (slice(None),) * (axis % box.ndim)
+    result = box[(*lead, indices if is_box(indices) else np.asarray(indices))]
+    if result.ndim and not is_box(indices) and np.ndim(indices) == 0:
+        result = wrap(result.value)
+    return result if out is None else store_out("take", out, result.value)
+
+
+@traced(np.take_along_axis)
+def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
+    box = as_box(arr)
+    if axis is None:
+        box, axis = reshape(box, -1), 0
+    return box[_along_axis(box, indices, axis)]
+
+
+@traced(np.put_along_axis)
+def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
+    if not is_box(arr):
+        raise TraceError(f"np.put_along_axis would store traced values into a real array{user_line()}")
+    arr[_along_axis(arr, indices, axis)] = values
+
+
+def _along_axis(box: Any, indices: Any, axis: int) -> tuple[Any, ...]:
+    axis = axis % box.ndim
+    shape = np.shape(indices)
+    key: list[Any] = []
+    for place in range(box.ndim):
+        if place == axis:
+            key.append(indices)
+        else:
+            key.append(np.arange(box.shape[place]).reshape([-1 if i == place else 1 for i in range(len(shape))]))
+    return tuple(key)
+
+
+def _lower_triangle(box: Any, k: int) -> np.ndarray:
+    rows, columns = box.shape[-2:]
+    return np.tri(rows, columns, k=k, dtype=bool)
+
+
+@traced(np.tril)
+def tril(m: Any, k: int = 0) -> Any:
+    box = as_box(m)
+    return where(_lower_triangle(box, k), box, scalar_zero(box))
+
+
+@traced(np.triu)
+def triu(m: Any, k: int = 0) -> Any:
+    box = as_box(m)
+    return where(_lower_triangle(box, k - 1), scalar_zero(box), box)
+
+
+def scalar_zero(box: Any) -> Any:
+    return wrap(scalar_like(box.value, 0))
+
+
+@traced(np.nan_to_num)
+def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    box = as_box(x)
+    if not copy:
+        raise TraceError(f"np.nan_to_num with copy=False cannot be traced: assign its result{user_line()}")
+    if box.dtype.kind != "f":
+        return box.copy()
+    is_nan = np.isnan(box)
+    info = np.finfo(box.dtype)
+    result = where(box == np.inf, box.dtype.type(info.max if posinf is None else posinf), box)
+    result = where(box == -np.inf, box.dtype.type(info.min if neginf is None else neginf), result)
+    return wrap_result(where(is_nan, box.dtype.type(nan), result).value)

@@ -1,0 +1,159 @@
+"""NumPy's functions that join, split and repeat arrays."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import TraceError
+from irdl.ops.shape import (
+    CONCAT,
+    PAD,
+    RESHAPE,
+    ConcatAttributes,
+    PadAttributes,
+    ReshapeAttributes,
+)
+from irdl.trace import reductions
+from irdl.trace.box import apply, is_box, to_value, wrap
+from irdl.trace.choosing import take
+from irdl.trace.products import common_dtype
+from irdl.trace.recorder import user_line
+from irdl.trace.shaping import broadcast_to, expand_dims, moveaxis, reshape
+from irdl.trace.table import TABLE, as_box, traced
+from irdl.trace.ufuncs import store_out
+
+
+@traced(np.concatenate)
+def concatenate(arrays: Any, /, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+    arrays = list(arrays)
+    dtype = np.dtype(dtype) if dtype is not None else common_dtype(*arrays)
+    values = [to_value(a, dtype) for a in arrays]
+    if axis is None:
+        values = [apply(RESHAPE, [v], ReshapeAttributes((v.type.size,))) for v in values]
+        axis = 0
+    if not values[0].shape:
+        raise ValueError("zero-dimensional arrays cannot be concatenated")
+    (place,) = reductions.normalise_axes(axis, len(values[0].shape))
+    shapes = {(*v.shape[:place], *v.shape[place + 1 :]) for v in values}
+    if len(shapes) > 1 or len({len(v.shape) for v in values}) > 1:
+        raise ValueError(f"arrays of shapes {[v.shape for v in values]} cannot be joined along axis {axis}{user_line()}")
+    result = apply(CONCAT, values, ConcatAttributes(place))
+    return wrap(result) if out is None else store_out("concatenate", out, result)
+
+
+@traced(np.stack)
+def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+    arrays = list(arrays)
+    shapes = {np.shape(a) for a in arrays}
+    if len(shapes) != 1:
+        raise ValueError("all input arrays must have the same shape" if arrays else "need at least one array to stack")
+    return concatenate([expand_dims(a, axis) for a in arrays], axis, out, dtype=dtype)
+
+
+@traced(np.vstack)
+def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+    return concatenate([TABLE[np.atleast_2d](a) for a in tup], 0, dtype=dtype)
+
+
+@traced(np.hstack)
+def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+    arrays = [TABLE[np.atleast_1d](a) for a in tup]
+    return concatenate(arrays, 0 if arrays[0].ndim == 1 else 1, dtype=dtype)
+
+
+@traced(np.dstack)
+def dstack(tup: Any) -> Any:
+    return concatenate([TABLE[np.atleast_3d](a) for a in tup], 2)
+
+
+@traced(np.column_stack)
+def column_stack(tup: Any) -> Any:
+    return concatenate([reshape(a, (-1, 1)) if np.ndim(a) < 2 else a for a in tup], 1)
+
+
+@traced(np.array_split)
+def array_split(x: Any, parts: Any, axis: int = 0) -> list[Any]:
+    box = as_box(x)
+    extent = box.shape[axis]
+    if isinstance(parts, (int, np.integer)):
+        size, extra = divmod(extent, int(parts))
+        ends = list(itertools.accumulate([size + 1] * extra + [size] * (int(parts) - extra)))[:-1]
+    else:
+        ends = [int(end) for end in parts]
+    edges = [0, *ends, extent]
+    lead = (slice(None),) * (axis % box.ndim)
+    return [box[(*lead, slice(a, b))] for a, b in itertools.pairwise(edges)]
+
+
+@traced(np.split)
+def split(x: Any, parts: Any, axis: int = 0) -> list[Any]:
+    if isinstance(parts, (int, np.integer)) and np.shape(x)[axis] % parts:
+        raise ValueError("array split does not result in an equal division")
+    return array_split(x, parts, axis)
+
+
+TABLE[np.hsplit] = lambda x, parts: split(x, parts, 1 if np.ndim(x) > 1 else 0)
+TABLE[np.vsplit] = lambda x, parts: split(x, parts, 0)
+
+
+@traced(np.unstack)
+def unstack(x: Any, /, *, axis: int = 0) -> Any:
+    return tuple(moveaxis(x, axis, 0))
+
+
+@traced(np.tile)
+def tile(x: Any, reps: Any) -> Any:
+    box = as_box(x)
+    reps = tuple(reps) if isinstance(reps, (tuple, list)) else (reps,)
+    rank = max(len(reps), box.ndim)
+    reps = (1,) * (rank - len(reps)) + reps
+    shape = (1,) * (rank - box.ndim) + box.shape
+    spread = reshape(box, tuple(n for pair in shape for n in (1, pair)))
+    whole = broadcast_to(spread, tuple(n for pair in zip(reps, shape, strict=True) for n in pair))
+    return wrap(apply(RESHAPE, [whole.value], ReshapeAttributes(tuple(r * n for r, n in zip(reps, shape, strict=True)))))
+
+
+@traced(np.repeat)
+def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
+    box = as_box(x)
+    if is_box(repeats):
+        raise TraceError(f"np.repeat with traced counts has no static shape{user_line()}")
+    if axis is None:
+        box, axis = reshape(box, -1), 0
+    places = np.repeat(np.arange(box.shape[axis]), repeats)
+    return take(box, places, axis)
+
+
+@traced(np.roll)
+def roll(x: Any, shift: Any, axis: Any = None) -> Any:
+    box = as_box(x)
+    if axis is None:
+        return reshape(roll(reshape(box, -1), shift, 0), box.shape)
+    for amount, place in np.broadcast(shift, axis):
+        extent = box.shape[int(place)]
+        if extent:
+            cut = int(-amount) % extent
+            lead = (slice(None),) * (int(place) % box.ndim)
+            box = concatenate([box[(*lead, slice(cut, None))], box[(*lead, slice(None, cut))]], int(place))
+    return wrap(box.value)
+
+
+@traced(np.pad)
+def pad(x: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Any:
+    box = as_box(x)
+    if mode != "constant" and mode != "edge":
+        raise TraceError(f"np.pad with mode={mode!r} cannot be traced: join slices with np.concatenate{user_line()}")
+    widths = np.broadcast_to(np.asarray(pad_width, np.int64), (box.ndim, 2))
+    if mode == "edge":
+        for axis, (low, high) in enumerate(widths):
+            box = take(box, np.clip(np.arange(-low, box.shape[axis] + high), 0, box.shape[axis] - 1), axis)
+        return box
+    fill = options.get("constant_values", 0)
+    if not is_box(fill) and np.ndim(fill):
+        raise TraceError(f"np.pad with one constant per side cannot be traced{user_line()}")
+    attributes = PadAttributes(tuple(int(a) for a in widths[:, 0]), tuple(int(b) for b in widths[:, 1]))
+    value = box.value
+    return wrap(apply(PAD, [value, to_value(fill, value.dtype)], attributes))

@@ -84,7 +84,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "if old in graph.outputs:\n        pass",
         FUZZ + " tests/test_runtime.py -k 'random or donation'",
     ),
-    ("irdl/codegen/group.py", "return dtype.type(-np.inf if op is MAX else np.inf)", "return dtype.type(0)", OPS + " -k 'max or min'"),
+    ("irdl/codegen/body.py", "return dtype.type(-np.inf if op is MAX else np.inf)", "return dtype.type(0)", OPS + " -k 'max or min'"),
     ("irdl/codegen/llvm/arithmetic.py", '"less": ("olt", "slt", "ult")', '"less": ("olt", "ult", "ult")', OPS + " -k less"),
     (
         "irdl/codegen/llvm/arithmetic.py",

@@ -158,6 +158,23 @@ def test_integer_code(dtype: str) -> None:
         check(lambda x, y: (x | y, x ^ y, x.sum(), x.max(), x.mean(), np.maximum(x, y), x.astype(np.float32)), x, y)
 
 
+@pytest.mark.parametrize("source", [np.float32, np.float64])
+@pytest.mark.parametrize("target", ["int8", "int16", "int32", "int64", "bool"])
+@pytest.mark.parametrize("n", [1, 11])
+def test_casts_of_what_does_not_fit(source: Any, target: str, n: int) -> None:
+    numbers = [np.nan, np.inf, -np.inf, 1e30, -1e30, 2.0**31, -(2.0**31) - 1, 300.7, -300.7, -0.0, 2.0**62]
+    with np.errstate(all="ignore"):
+        for start in range(len(numbers) - n + 1):
+            check(lambda x: x.astype(target), np.array(numbers[start : start + n], source), grad=False)
+
+
+def test_nan_in_comparisons_and_extrema() -> None:
+    x = np.array([[1.0, np.nan, 3.0], [np.nan, -1.0, np.nan], [2.0, 5.0, 4.0]])
+    with np.errstate(all="ignore"):
+        check(lambda x: (x.max(1), x.min(0), x.argmax(1), x.argmin(0), x.sum(), np.maximum(x, x.T)), x, grad=False)
+        check(lambda x: (x > 1, x == x, np.fmin(x, 0.0), np.sign(x), x // 2, x % 2, np.clip(x, 0, 2)), x, grad=False)
+
+
 def test_weak_and_strong_scalars() -> None:
     x = np.ones(3, np.float32)
     check(lambda x, s: (x * s, s * 2, s + 1 > 2, np.sqrt(s)), x, 2.0)

@@ -3,6 +3,7 @@ register tile, and which neighbouring axes are walked as one."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from irdl.codegen.across import Across
@@ -17,6 +18,10 @@ from irdl.ops.fusion import UNPACK
 from irdl.ops.index import GATHER
 from irdl.passes.target import Target
 from irdl.passes.tile import column_vectors, row_count
+
+
+#: Half of a small second-level cache.
+_CACHE_BYTES = 256 * 1024
 
 
 class GroupLowering:
@@ -183,15 +188,22 @@ class GroupLowering:
                 step = self.names("m")
                 self.body.extents[step] = count
                 row_base = Index.variable(step, size) + first if count > 1 else Index(first)
-                loops = [
-                    *(Loop(axis.variable, axis.extent) for axis in shared),
-                    *block_loops,
-                    *(Loop(axis.variable, axis.extent) for axis in free),
-                    *([Loop(step, count)] if count > 1 else []),
-                ]
+                outer = [Loop(axis.variable, axis.extent) for axis in shared]
+                middle = [Loop(axis.variable, axis.extent) for axis in free]
+                middle = [*middle, *block_loops] if self._stays_in_cache(vector) else [*block_loops, *middle]
+                loops = [*outer, *middle, *([Loop(step, count)] if count > 1 else [])]
                 tile = Tile(self, vector, row, base, row_base, size, vectors, tail)
                 result += build_nest(loops, tile.statements())
         return result
+
+    def _stays_in_cache(self, vector: Axis) -> bool:
+        """What the tiles read along the vector is small enough to be read anew for every element of the outer axes."""
+        extents = {axis.variable: axis.extent for axis in (*self.domain, *self.reduced)}
+        total = 0
+        for load in self.inner_loads:
+            if load.index.coefficient(vector.variable):
+                total += math.prod(extents.get(name, 1) for name in load.index.variables()) * load.dtype.itemsize
+        return total <= _CACHE_BYTES
 
     def _row_axis(self, vector: Axis) -> Axis | None:
         """An output axis along which some load stays put: its rows share that load."""

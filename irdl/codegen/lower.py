@@ -215,7 +215,14 @@ class _GraphLowering:
         outer, shared.loops = shared.loops, (*shared.loops, loop)
         destinations = []
         for place, value in enumerate(body.outputs[:count]):
-            destinations.append(outputs[place] if place in in_place else shared.arena(value.type, "next"))
+            if place in in_place:
+                destinations.append(outputs[place])
+            elif value in body.outputs[count:]:
+                # It is stacked too: the next carry is read from where this step wrote it.
+                y = body.outputs.index(value, count)
+                destinations.append(outputs[y].element(position))
+            else:
+                destinations.append(shared.arena(value.type, "next"))
         for layout in outputs[count:]:
             destinations.append(layout.element(position))
         loop.body = shared.graph(body, environment, destinations)

@@ -214,6 +214,22 @@ def test_grad_inside_jit_inside_grad() -> None:
         np.testing.assert_allclose(wrap(irdl.grad(f))(x), 9 * x**2)
 
 
+def test_elements_that_are_not_chosen_do_not_raise() -> None:
+    a = np.arange(5.0)
+
+    def guarded(a: Any, i: Any) -> Any:
+        return irdl.cond(i < 5, lambda i: a[i] + irdl.scan(lambda c, k: (c + a[k], None), 0.0, np.stack([i, i]))[0], lambda i: -1.0, i)
+
+    def walk(a: Any, i: Any) -> Any:
+        return irdl.while_loop(lambda c: c[0] < 5, lambda c: (c[0] + 1, c[1] + a[c[0]]), (i, 0.0))[1]
+
+    for wrap in (lambda f: f, irdl.jit):
+        np.testing.assert_allclose(wrap(irdl.vmap(guarded, in_axes=(None, 0)))(a, np.array([1, 7])), [3.0, -1.0])
+        np.testing.assert_allclose(wrap(irdl.vmap(walk, in_axes=(None, 0)))(a, np.array([0, 4])), [10.0, 4.0])
+    with pytest.raises(IndexError, match="index 9"):
+        irdl.jit(irdl.vmap(lambda a, i: irdl.cond(i > 5, lambda i: a[i], lambda i: 0.0, i), in_axes=(None, 0)))(a, np.array([1, 9]))
+
+
 def test_vmap_axes() -> None:
     a, b = np.arange(6.0).reshape(2, 3), np.arange(4.0)
     f = lambda x, y: (x * 2, np.outer(x, y))  # noqa: E731

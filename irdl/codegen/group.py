@@ -19,7 +19,6 @@ from irdl.ops.index import GATHER
 from irdl.passes.target import Target
 from irdl.passes.tile import column_vectors, row_count
 
-
 #: Half of a small second-level cache.
 _CACHE_BYTES = 256 * 1024
 

@@ -11,10 +11,11 @@ from irdl.ir.builder import Builder
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.types import TensorType, is_float
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
-from irdl.ops.elementwise import SELECT
+from irdl.ops.elementwise import INVERT, SELECT
 from irdl.ops.reduce import ANY, SUM, ReduceAttributes
 from irdl.ops.shape import RESHAPE, TRANSPOSE, ReshapeAttributes, TransposeAttributes, with_batch
 from irdl.transforms.custom import CUSTOM_VJP
+from irdl.transforms.guard import guarded, needs_guard
 
 
 def batch_graph(graph: Graph, batched: Sequence[bool], size: int, force: Sequence[bool] | None = None) -> tuple[Graph, list[bool]]:
@@ -102,9 +103,13 @@ def _cond(builder: Builder, node: Node, operands: list[Value], marks: list[bool]
     if marks[0]:
         # Each element chooses: both branches run, and select picks.
         results = []
-        for region in node.regions:
-            graph, _ = batch_graph(region, marks[1:], size, [True] * len(region.outputs))
-            results.append(builder.inline(graph, operands[1:], node.location))
+        chosen = operands[0]
+        for region, active in zip(node.regions, (chosen, builder.value(INVERT, [chosen])), strict=True):
+            given, batched = operands[1:], marks[1:]
+            if needs_guard(region):
+                region, given, batched = guarded(region), [active, *given], [True, *batched]
+            graph, _ = batch_graph(region, batched, size, [True] * len(region.outputs))
+            results.append(builder.inline(graph, given, node.location))
         outputs = []
         for on_true, on_false in zip(*results, strict=True):
             shape = (size, *([1] * (len(on_true.shape) - 1)))
@@ -129,7 +134,10 @@ def _while(builder: Builder, node: Node, operands: list[Value], marks: list[bool
         # Elements end at different steps: all of the carry is batched, and an element that has ended keeps its value.
         carry = [True] * count
     new_condition, _ = batch_graph(condition, [*cond_marks, *carry], size, [varies])
-    new_body, _ = batch_graph(body, [*body_marks, *carry], size, carry)
+    body_batched = [*body_marks, *carry]
+    if varies and needs_guard(body):
+        body, body_batched = guarded(body), [True, *body_batched]
+    new_body, _ = batch_graph(body, body_batched, size, carry)
     if varies:
         new_condition, new_body, operands, first, second = _masked_while(new_condition, new_body, operands, first, second, size)
     start = first + second
@@ -151,11 +159,13 @@ def _masked_while(
     new_condition = Graph(inputs, [make.value(ANY, [each], ReduceAttributes((0,)))], condition.name)
     make = Builder(fold=False)
     cond_consts = [Value(v.type) for v in condition.inputs[:first]]
-    body_inputs = [Value(v.type, name=v.name) for v in body.inputs]
+    is_guarded = len(body.inputs) > second + len(condition.inputs) - first
+    body_inputs = [Value(v.type, name=v.name) for v in body.inputs[is_guarded:]]
     carry = body_inputs[second:]
     (each,) = make.inline(condition, [*cond_consts, *carry])
     outputs = []
-    for old, new in zip(carry, make.inline(body, body_inputs), strict=True):
+    given = [each, *body_inputs] if is_guarded else body_inputs
+    for old, new in zip(carry, make.inline(body, given), strict=True):
         column = make.value(RESHAPE, [each], ReshapeAttributes((size, *([1] * (len(old.shape) - 1)))))
         outputs.append(make.value(SELECT, [column, new, old]))
     new_body = Graph([*cond_consts, *body_inputs], outputs, body.name)

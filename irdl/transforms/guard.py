@@ -1,0 +1,65 @@
+"""Making a region safe to run where it was not chosen: a batched branch or loop runs for every element, and an index that
+only a chosen element has in range must not raise for the others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from irdl.ir.builder import Builder, copy_nodes
+from irdl.ir.graph import Graph, Node, Value
+from irdl.ir.types import TensorType
+from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
+from irdl.ops.elementwise import SELECT
+from irdl.ops.index import GATHER, SCATTER_ADD, SCATTER_SET
+
+_INDEXED = (GATHER, SCATTER_ADD, SCATTER_SET)
+
+
+def needs_guard(graph: Graph) -> bool:
+    """True if the graph holds an op that can raise."""
+    return any(node.op.can_raise for node in graph.all_nodes())
+
+
+def guarded(graph: Graph) -> Graph:
+    """`graph` with a further first input, a bool scalar: where it does not hold, indices are 0 and stores do nothing.
+
+    Before -> after: `gather(x, i)` -> `gather(x, select(active, i, 0))`.
+    """
+    builder = Builder(fold=False)
+    active = Value(TensorType(np.dtype(bool), ()), name="active")
+    inputs = [Value(value.type, name=value.name) for value in graph.inputs]
+    mapping = dict(zip(graph.inputs, inputs, strict=True))
+    for node in graph.nodes:
+        operands = [mapping[value] for value in node.operands]
+        if node.op in _INDEXED:
+            outputs = [_indexed(builder, node, operands, active)]
+        elif node.regions and any(needs_guard(region) for region in node.regions):
+            outputs = _control(builder, node, operands, active)
+        else:
+            copy_nodes(builder, [node], mapping)
+            continue
+        mapping.update(zip(node.outputs, outputs, strict=True))
+    return Graph([active, *inputs], [mapping[value] for value in graph.outputs], graph.name)
+
+
+def _indexed(builder: Builder, node: Node, operands: list[Value], active: Value) -> Value:
+    x, indices, *rest = operands
+    safe = builder.value(SELECT, [active, indices, builder.constant(0, indices.dtype)])
+    value = builder.value(node.op, [x, safe, *rest], node.attributes, location=node.location)
+    return value if node.op is GATHER else builder.value(SELECT, [active, value, x])
+
+
+def _control(builder: Builder, node: Node, operands: list[Value], active: Value) -> list[Value]:
+    regions = [guarded(region) for region in node.regions]
+    attributes = node.attributes
+    if node.op is SCAN:
+        attributes = ScanAttributes(attributes.consts + 1, attributes.carry, attributes.length, attributes.reverse)
+        operands = [active, *operands]
+    elif node.op is COND:
+        operands = [operands[0], active, *operands[1:]]
+    else:
+        assert node.op is WHILE, node
+        first = attributes.cond_consts
+        attributes = WhileAttributes(first + 1, attributes.body_consts + 1)
+        operands = [active, *operands[:first], active, *operands[first:]]
+    return list(builder.node(node.op, operands, attributes, regions, node.location).outputs)

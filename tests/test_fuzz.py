@@ -16,6 +16,8 @@ from irdl.ir.parser import parse
 from irdl.ir.printer import print_graph, sidecar
 from irdl.ir.verify import verify
 from irdl.runtime.executable import Executable
+from irdl.transforms.batch import batch_graph
+from irdl.transforms.reverse import vjp_graph
 from tests.programs import Programs, draw_inputs
 
 PARTS = 8
@@ -61,5 +63,24 @@ def test_random_programs(part: int, request: pytest.FixtureRequest) -> None:
     def run(seed: int) -> None:
         rnd = random.Random(seed * PARTS + part)
         check_program(Programs(rnd).graph(), seed)
+
+    run()
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_random_gradients(part: int, request: pytest.FixtureRequest) -> None:
+    """The same for the gradient graphs of random programs, and for them batched."""
+    count = request.config.getoption("--programs") // 16
+
+    @settings(max_examples=count, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(st.integers(0, 2**32))
+    def run(seed: int) -> None:
+        graph = Programs(random.Random(seed * PARTS + part + 4)).graph()
+        floats = [place for place, value in enumerate(graph.inputs) if value.dtype.kind == "f"]
+        if not floats or not any(value.dtype.kind == "f" for value in graph.outputs):
+            return
+        check_program(vjp_graph(graph, floats), seed)
+        batched, _ = batch_graph(graph, [True] * len(graph.inputs), 2)
+        check_program(batched, seed)
 
     run()

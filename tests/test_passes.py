@@ -90,3 +90,31 @@ def test_reductions_of_different_lengths_do_not_share_a_loop() -> None:
     for n, m in ((3, 5), (1, 40), (0, 2)):
         x, z = np.arange(n * 4.0).reshape(n, 4) if n else np.zeros((1, 4)), np.arange(m * 4.0).reshape(m, 4)
         assert_close(irdl.jit(f)(x, z), f(x, z))
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (33, 33), (64, 64), (130, 130)])
+def test_an_array_read_packed_and_plain(shape: tuple[int, int]) -> None:
+    a = np.random.default_rng(0).standard_normal(shape)
+    for f in (lambda a: a @ a, lambda a: a @ a + a, lambda a: (a @ a.T) * a, lambda a: a.T @ a - a.T):
+        assert_close(irdl.jit(f)(a), f(a), magnitude=np.abs(a) @ np.abs(a) + 100)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_contractions_of_many_shapes(seed: int) -> None:
+    """Sizes around the tiles' edges, every layout of the operands, with an epilogue and stacked in a loop."""
+    rng = np.random.default_rng(seed)
+    m, n, k = (int(rng.choice([1, 2, 7, 8, 15, 16, 17, 31, 33, 48, 65, 127])) for _ in range(3))
+    dtype = rng.choice([np.float32, np.float64])
+    a, b = (rng.standard_normal(s).astype(dtype) for s in ((m, k), (k, n)))
+    bias = rng.standard_normal(n).astype(dtype)
+    size = np.abs(a) @ np.abs(b) + 10
+    for x, y, f in (
+        (a, b, lambda x, y: np.tanh(x @ y + bias)),
+        (a, b.T.copy(), lambda x, y: x @ y.T),
+        (a.T.copy(), b, lambda x, y: x.T @ y),
+        (a.T.copy(), b.T.copy(), lambda x, y: (y @ x).T),
+    ):
+        assert_close(irdl.jit(f)(x, y), f(x, y), magnitude=size, ulps=64)
+    loop = lambda h, w: irdl.scan(lambda h, _: (np.tanh(h @ w), h), h, None, length=3)  # noqa: E731
+    h, w = rng.standard_normal((m, k)).astype(dtype) * 0.1, rng.standard_normal((k, k)).astype(dtype) * 0.1
+    assert_close(irdl.jit(loop)(h, w), loop(h, w), ulps=1e4)

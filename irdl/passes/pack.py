@@ -46,11 +46,12 @@ def _pack(graph: Graph, target: Target, invariant_inputs: frozenset[int]) -> Gra
 def _pack_group(builder: Builder, node: Node, operands: list[Value], target: Target, invariant: set[Value]) -> Node:
     (region,) = node.regions
     dots = [inner for inner in region.nodes if inner.op is DOT]
-    plans: dict[Value, PackAttributes] = {}
+    #: which operand of a contraction is packed, and how
+    plans: dict[Node, tuple[int, PackAttributes]] = {}
     for dot in dots:
         plan = _plan(dot, len(dots), target, region, operands, invariant)
         if plan is not None:
-            plans.setdefault(plan[0], plan[1])
+            plans[dot] = plan
     if not plans:
         return builder.node(FUSED, operands, node.attributes, node.regions, node.location)
     outside = dict(zip(region.inputs, operands, strict=True))
@@ -58,17 +59,28 @@ def _pack_group(builder: Builder, node: Node, operands: list[Value], target: Tar
     inside: dict[Value, Value] = {}
     packed_inputs: list[Value] = []
     packed_operands: list[Value] = []
-    for value, attributes in plans.items():
+    unpacked: dict[tuple[Value, PackAttributes], Value] = {}
+    for dot, (place, attributes) in plans.items():
+        value = dot.operands[place]
+        if (value, attributes) in unpacked:
+            continue
         copy_nodes(builder, [n for n in reachable_nodes([value]) if n.output not in outside], outside)
         packed = builder.value(PACK, [outside[value]], attributes, location=node.location)
         entry = Value(packed.type, name=value.name)
         packed_inputs.append(entry)
         packed_operands.append(packed)
-        inside[value] = inner.value(UNPACK, [entry], attributes)
+        unpacked[value, attributes] = inner.value(UNPACK, [entry], attributes)
     kept = fresh_inputs(region.inputs)
-    for old, new in zip(region.inputs, kept, strict=True):
-        inside.setdefault(old, new)
-    copy_nodes(inner, [n for n in region.nodes if n.outputs[0] not in inside], inside)
+    inside.update(zip(region.inputs, kept, strict=True))
+    for old in region.nodes:
+        if old not in plans:
+            copy_nodes(inner, [old], inside)
+            continue
+        # Only the contraction reads the packed form: the same array may be read elsewhere in the group.
+        place, attributes = plans[old]
+        given = [inside[v] for v in old.operands]
+        given[place] = unpacked[old.operands[place], attributes]
+        inside[old.output] = inner.value(DOT, given, old.attributes, location=old.location)
     outputs = [inside[value] for value in region.outputs]
     reads = {v for n in reachable_nodes(outputs) for v in n.operands}
     used = [(new, operand) for new, operand in zip(kept, operands, strict=True) if new in reads]
@@ -78,7 +90,7 @@ def _pack_group(builder: Builder, node: Node, operands: list[Value], target: Tar
 
 def _plan(
     dot: Node, sharing: int, target: Target, region: Graph, operands: list[Value], invariant: set[Value]
-) -> tuple[Value, PackAttributes] | None:
+) -> tuple[int, PackAttributes] | None:
     """Which operand of a contraction to pack, and how; None where it does not pay."""
     left, right, output = dot.attributes.labels
     if not output:
@@ -101,4 +113,4 @@ def _plan(
     row_extents = [n for label, n in zip(output, dot.output.shape, strict=True) if label in others and label not in labels]
     lanes = target.lanes(dot.output.dtype)
     vectors = column_vectors(max(row_extents, default=1), extent, sharing, lanes, target.registers)
-    return value, PackAttributes(labels.index(last), vectors * lanes, extent)
+    return place, PackAttributes(labels.index(last), vectors * lanes, extent)

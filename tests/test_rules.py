@@ -64,6 +64,11 @@ RULES = {
         "%0: i32[1] = slice(x) start=(2,) limit=(3,) stride=(1,) return %0",
         ("x: i32[3]", "i32[1]"),
     ),
+    "empty slice of slice": (
+        "%0: i32[2] = slice(x) start=(0,) limit=(3,) stride=(2,) %1: i32[0] = slice(%0) start=(2,) limit=(2,) stride=(1,) return %1",
+        "%0: i32[0] = slice(x) start=(0,) limit=(0,) stride=(2,) return %0",
+        ("x: i32[3]", "i32[0]"),
+    ),
     "slice of concat": (
         "%0: i32[6] = concat(x, x) axis=0 %1: i32[3] = slice(%0) start=(3,) limit=(6,) stride=(1,) return %1",
         "return x",

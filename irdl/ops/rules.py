@@ -182,10 +182,14 @@ def slice_once(builder: Builder, node: Node, operands: list[Value]) -> Sequence[
         return [x]
     if x.node is not None and x.node.op is SLICE:
         a, b = x.node.attributes, node.attributes
-        start = tuple(p + q * s for p, q, s in zip(a.start, b.start, a.stride, strict=True))
-        stride = tuple(p * q for p, q in zip(a.stride, b.stride, strict=True))
-        limit = tuple(f + (n - 1) * s + 1 if n else f for f, n, s in zip(start, node.output.shape, stride, strict=True))
-        return [builder.value(SLICE, x.node.operands, SliceAttributes(start, limit, stride), location=node.location)]
+        start, limit, stride = [], [], []
+        for p, q, inner, outer, n in zip(a.start, b.start, a.stride, b.stride, node.output.shape, strict=True):
+            first = p + q * inner if n else 0  # an empty slice may start behind the end
+            start.append(first)
+            stride.append(inner * outer)
+            limit.append(first + (n - 1) * inner * outer + 1 if n else 0)
+        attributes = SliceAttributes(tuple(start), tuple(limit), tuple(stride))
+        return [builder.value(SLICE, x.node.operands, attributes, location=node.location)]
     return None
 
 

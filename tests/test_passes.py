@@ -118,3 +118,11 @@ def test_contractions_of_many_shapes(seed: int) -> None:
     loop = lambda h, w: irdl.scan(lambda h, _: (np.tanh(h @ w), h), h, None, length=3)  # noqa: E731
     h, w = rng.standard_normal((m, k)).astype(dtype) * 0.1, rng.standard_normal((k, k)).astype(dtype) * 0.1
     assert_close(irdl.jit(loop)(h, w), loop(h, w), ulps=1e4)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "float32", "bool"])
+@pytest.mark.parametrize("n", [1, 9, 17, 33])
+def test_narrow_stores_keep_to_their_row(dtype: str, n: int) -> None:
+    x = np.random.default_rng(0).integers(-5, 6, (17, n))
+    f = lambda x: (x.T @ x, x.astype(dtype), (x * 2).astype(dtype)[:, ::-1])  # noqa: E731
+    assert_close(irdl.jit(f)(x), f(x))

@@ -188,7 +188,7 @@ class Values:
             kind = Kind(buffer.dtype)
             address = self._address(buffer, load.index)
             name = self._memory(f"load {kind.memory}, ptr {address}, align {align}", epoch)
-        elif coefficient == 1 and not varying:
+        elif coefficient == 1 and not varying and self.used > 1:
             kind = Kind(buffer.dtype, self.lanes)
             address = self._address(buffer, load.index)
             if self.used == self.lanes:
@@ -213,6 +213,8 @@ class Values:
         Not between kernels: the arena's buffers take turns in the same memory there.
         """
         return self.builder.emit(f"{text} ; {epoch}") if self.in_kernel else self.builder.fresh(text)
+
+    # A mask of one lane is not used: LLVM 22 stores too many bytes for a truncated vector under such a mask.
 
     def _masked_load(self, kind: Kind, address: str, align: int) -> str:
         suffix = self._memory_suffix(kind)
@@ -241,7 +243,7 @@ class Values:
         align = buffer.dtype.itemsize
         if not self.lane:
             b.do(f"store {kind.memory} {name}, ptr {self._address(buffer, store.index)}, align {align}")
-        elif coefficient == 1 and not varying:
+        elif coefficient == 1 and not varying and self.used > 1:
             address = self._address(buffer, store.index)
             if self.used == self.lanes:
                 b.do(f"store {kind.memory} {name}, ptr {address}, align {align}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from irdl.ir.graph import Graph, Node, Value
+from irdl.ir.graph import Graph, Value
 from irdl.ops.contract import DOT
 from irdl.ops.fusion import FUSED
 from irdl.ops.index import GATHER
@@ -25,18 +25,14 @@ def can_overwrite(graph: Graph, old: Value, new: Value) -> bool:
     if old in graph.outputs:
         return False
     for user in graph.users()[old]:
-        if user is not node and (user.serial > node.serial or _escapes(graph, user)):
+        # A view of the old value may be read later than the view was made.
+        if user is not node and (user.serial > node.serial or user.op in VIEWS):
             return False
     if old not in node.operands:
         return True
     region = node.regions[0]
     inner = region.inputs[node.operands.index(old)]
     return node.operands.count(old) == 1 and _read_in_step(region, inner)
-
-
-def _escapes(graph: Graph, user: Node) -> bool:
-    """A view of the old value may be read later than the view was made."""
-    return user.op in VIEWS
 
 
 def _read_in_step(region: Graph, value: Value) -> bool:

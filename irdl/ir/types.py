@@ -91,7 +91,3 @@ class TensorType:
 
 def is_float(dtype: np.dtype) -> bool:
     return dtype.kind == "f"
-
-
-def is_integer(dtype: np.dtype) -> bool:
-    return dtype.kind in "iu"

@@ -15,7 +15,7 @@ from irdl.ir.program import Program
 from irdl.runtime.executable import Executable
 from irdl.trace import tree
 from irdl.trace.box import ARRAY, PYTHON, SCALAR
-from irdl.trace.program import TracedFunction, trace_function
+from irdl.trace.function import TracedFunction, trace_function
 from irdl.trace.static import with_static
 
 

@@ -19,7 +19,7 @@ from irdl.runtime.compiled import Compiled, Options, compile_call, explain, role
 from irdl.runtime.executable import Executable
 from irdl.trace import tree
 from irdl.trace.box import is_box
-from irdl.trace.program import trace_function
+from irdl.trace.function import trace_function
 
 
 def _tuple(item: Any) -> tuple:

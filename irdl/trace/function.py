@@ -1,106 +1,137 @@
-"""Tracing a function or a region of one into a closed graph."""
+"""Tracing a whole user function: arguments and captured state in, results and changed state out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from irdl.errors import TraceError
-from irdl.ir.graph import Graph, Location, Value
-from irdl.ir.types import TensorType
+from irdl.ir.graph import Graph, reachable_nodes
 from irdl.trace import tree
-from irdl.trace.box import ARRAY, Box, to_value
-from irdl.trace.recorder import Cell, Trace, current_trace
+from irdl.trace.box import ARRAY, Box, is_box
+from irdl.trace.capture import Capture, Captured, Rebound
+from irdl.trace.recorder import Cell, Trace
+from irdl.trace.region import read_outputs
+from irdl.trace.views import shadow_array
 
 
-@dataclass(frozen=True)
-class Region:
-    """A traced body: its graph takes the explicit inputs, then what it reads from outside (`operands`: the values of
-    the enclosing trace that stand for those)."""
+@dataclass
+class TracedFunction:
+    """A traced call.
+
+    The graph's inputs are the argument leaves, then the captured arrays; its outputs are the result's leaves, then the
+    new contents of the inputs listed in `stored`, then what the names in `rebound` are bound to.
+    """
 
     graph: Graph
-    operands: tuple[Value, ...]
     structure: Any
-    kinds: tuple[str, ...]
+    kinds: list[str]
+    captured: list[Captured]
+    guards: list[tuple[Callable[[], Any], Any]]
+    stored: list[int]
+    rebound: list[Rebound]
 
 
-def trace_region(
-    function: Callable[..., Any],
-    types: Sequence[TensorType],
-    structure: Any,
-    kinds: Sequence[str],
-    name: str = "",
-    names: Sequence[str | None] | None = None,
-) -> Region:
-    """Trace `function(*arguments)`, `structure` being that of the argument tuple.
+def bind(function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]) -> list[str]:
+    """Names for the leaves of a call, from the function's signature."""
+    try:
+        bound = inspect.signature(function).bind(*arguments, **options)
+        parts = {**bound.arguments}
+    except (TypeError, ValueError):
+        parts = {f"arg{i}": a for i, a in enumerate(arguments)} | dict(options)
+    names: list[str] = []
+    for name, item in parts.items():
+        names += [_identifier(name + path) for path in tree.paths(item)]
+    return names
+
+
+def _identifier(text: str) -> str:
+    return "".join(c if c.isalnum() or c == "_" else "." if c == "[" else "" for c in text).strip(".").replace("..", ".")
+
+
+def trace_function(function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any], name: str = "") -> TracedFunction:
+    """Trace `function(*arguments, **options)`: array leaves are traced, others (static arguments) are used as they are.
 
     Raises:
-        TraceError: the function stores into an argument, or returns something that is not an array.
+        TraceError: the code does something that cannot be traced; nothing outside is changed.
     """
-    trace = Trace(name or getattr(function, "__name__", ""))
+    name = name or getattr(function, "__name__", type(function).__name__)
+    trace = Trace(name)
+    before = _random_state()
+    leaves, structure = tree.flatten((tuple(arguments), dict(options)))
+    names = bind(function, arguments, options)
+    if len(names) != len(leaves):
+        names = [f"in{place}" for place in range(len(leaves))]
     with trace:
-        boxes = []
-        for place, (type, kind) in enumerate(zip(types, kinds, strict=True)):
-            value = trace.input(type, names[place] if names else None)
-            boxes.append(Box(Cell(trace, value), type, kind))
+        boxes: list[Any] = []
+        for leaf, leaf_name in zip(leaves, names, strict=True):
+            boxes.append(_argument(trace, leaf, leaf_name))
         explicit = list(trace.inputs)
-        result = function(*tree.unflatten(structure, boxes))
-        outputs, out_structure, out_kinds = read_outputs(result, name)
-        for box, value in zip(boxes, explicit, strict=True):
-            if box.cell.value is not value:
-                raise TraceError(
-                    f"`{name or 'the traced function'}` stores into its argument: a loop, branch or gradient works on "
-                    "values, so copy first (x = x.copy()) and return the copy"
-                )
-    lifted = [trace.lifted[key] for key in trace.lifted]
-    graph = Graph([*explicit, *lifted], outputs, name)
-    return Region(graph, tuple(trace.lifted_operands()), out_structure, tuple(out_kinds))
+        capture = Capture(trace)
+        traced_arguments, traced_options = tree.unflatten(structure, boxes)
+        copy = capture.replace(function, lambda: function, name)
+        if not callable(copy):
+            raise TraceError(f"{name} is not callable")
+        result = copy(*traced_arguments, **traced_options)
+        _check_containers((traced_arguments, traced_options), boxes, structure, name)
+        outputs, out_structure, kinds = read_outputs(result, name)
+        rebound = capture.rebound()
+        sources = [box for box in boxes if is_box(box)]
+        inputs = [*explicit, *(item.value for item in capture.captured)]
+        cells = [*sources, *(item.box for item in capture.captured)]
+        stored = [place for place, (box, value) in enumerate(zip(cells, inputs, strict=True)) if box.cell.value is not value]
+        outputs += [cells[place].cell.value for place in stored]
+        outputs += [item.item.value for item in rebound]
+        if _random_state() != before:
+            raise TraceError(
+                f"`{name}` drew from NumPy's or Python's random generator while it was traced: the same numbers would come "
+                "back at every call; use irdl.random with a key"
+            )
+    # A captured array that no output needs is no input.
+    used = _used(inputs, outputs) | {inputs[place] for place in stored}
+    keep = [place for place in range(len(inputs)) if place < len(explicit) or inputs[place] in used]
+    position = {old: new for new, old in enumerate(keep)}
+    graph = Graph([inputs[place] for place in keep], outputs, name)
+    captured = [item for item in capture.captured if item.value in used]
+    return TracedFunction(graph, out_structure, kinds, captured, capture.guards, [position[p] for p in stored], rebound)
 
 
-def read_outputs(result: Any, name: str) -> tuple[list[Value], Any, list[str]]:
-    """The leaves of a traced function's result as values of the current trace."""
-    leaves, structure = tree.flatten(result)
-    values, kinds = [], []
-    for leaf, path in zip(leaves, tree.paths(result), strict=True):
-        tree.leaf_type(leaf, f"the result{path} of `{name or 'the traced function'}`")
-        values.append(to_value(leaf))
-        kinds.append(tree.leaf_kind(leaf) or ARRAY)
-    return values, structure, kinds
+def _check_containers(arguments: Any, boxes: Sequence[Any], structure: Any, name: str) -> None:
+    """The dicts and lists passed in hold what they held before."""
+    leaves, after = tree.flatten(arguments)
+    if after != structure or any(a is not b for a, b in zip(leaves, boxes, strict=True)):
+        raise TraceError(
+            f"`{name}` changed a dict, list or object among its arguments, which would happen once and not at each call: "
+            "copy it, change the copy and return it"
+        )
 
 
-def trace_rule(rule: Callable[[list[Any]], Sequence[Any]], types: Sequence[TensorType]) -> tuple[Graph, list[int | None]]:
-    """Trace a gradient rule written in NumPy over plain arrays; None among its results is kept as None.
-
-    Returns the graph of the results that are there, and for each result its place among the graph's outputs.
-    """
-    trace = Trace("rule")
-    trace.location = frozenset()
-    with trace:
-        boxes = [Box(Cell(trace, value), value.type) for value in [trace.input(type) for type in types]]
-        results = rule(boxes)
-        outputs: list[Value] = []
-        places: list[int | None] = []
-        for result in results:
-            if result is None:
-                places.append(None)
-            else:
-                places.append(len(outputs))
-                outputs.append(to_value(result))
-    return Graph(trace.inputs, outputs, "rule"), places
+def _used(inputs: Sequence[Any], outputs: Sequence[Any]) -> set[Any]:
+    read = {operand for node in reachable_nodes(outputs) for operand in node.operands}
+    return (read | set(outputs)) & set(inputs)
 
 
-def splice(graph: Graph, operands: Sequence[Value], location: Location | None = None) -> list[Value]:
-    """Record a copy of `graph` into the current trace."""
-    trace = current_trace()
-    assert trace is not None
-    mapping = dict(zip(graph.inputs, operands, strict=True))
-    previous = trace.location
-    try:
-        for node in graph.nodes:
-            trace.location = location or node.location or previous
-            made = trace.apply(node.op, [mapping[v] for v in node.operands], node.attributes, node.regions)
-            mapping.update(zip(node.outputs, made, strict=True))
-    finally:
-        trace.location = previous
-    return [mapping[value] for value in graph.outputs]
+def _argument(trace: Trace, leaf: Any, name: str) -> Any:
+    kind = tree.leaf_kind(leaf)
+    if kind is None:
+        raise TraceError(f"argument `{name}` is a {type(leaf).__name__}, not an array or a number: list it in static_argnums")
+    type_ = tree.leaf_type(leaf, f"argument `{name}`")
+    value = trace.input(type_, name)
+    shadow = None
+    read_only = ""
+    if kind == ARRAY and isinstance(leaf, np.ndarray):
+        if not leaf.flags.c_contiguous:
+            shadow = shadow_array(leaf.shape, type_.dtype, leaf.strides)
+        if not leaf.flags.writeable:
+            read_only = f"argument `{name}` is"
+    return Box(Cell(trace, value), type_, kind, (), shadow, read_only)
+
+
+def _random_state() -> tuple[Any, ...]:
+    numpy_state = np.random.get_state(legacy=True)
+    return (numpy_state[1].tobytes(), numpy_state[2:], random.getstate())  # type: ignore[index,union-attr]

@@ -21,8 +21,8 @@ from irdl.ops.rules import apply_rules
 from irdl.trace import tree
 from irdl.trace.box import ARRAY, PYTHON, SCALAR, Box, is_box, result_kind, to_value, wrap
 from irdl.trace.capture import Capture
-from irdl.trace.function import read_outputs, splice
 from irdl.trace.recorder import Cell, Trace, current_trace, user_line
+from irdl.trace.region import read_outputs, splice
 from irdl.transforms.batch import batch_graph
 from irdl.transforms.forward import jvp_graph
 from irdl.transforms.reverse import vjp_graph

@@ -17,8 +17,8 @@ from irdl.ir.types import is_float
 from irdl.ops.elementwise import STOP_GRADIENT
 from irdl.trace import tree
 from irdl.trace.box import ARRAY, apply, is_box, to_value, wrap
-from irdl.trace.function import Region, trace_region
 from irdl.trace.recorder import current_trace
+from irdl.trace.region import Region, trace_region
 
 
 @dataclass(frozen=True)

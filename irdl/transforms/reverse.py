@@ -18,7 +18,7 @@ from irdl.ir.printer import format_location
 from irdl.ir.types import TensorType, is_float
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
-from irdl.trace.function import trace_rule
+from irdl.trace.region import trace_rule
 from irdl.transforms.custom import CUSTOM_VJP
 
 #: From the cotangents of a node's outputs (None: zero) to those of its operands.

@@ -1,0 +1,106 @@
+"""Tracing a function or a region of one into a closed graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from irdl.errors import TraceError
+from irdl.ir.graph import Graph, Location, Value
+from irdl.ir.types import TensorType
+from irdl.trace import tree
+from irdl.trace.box import ARRAY, Box, to_value
+from irdl.trace.recorder import Cell, Trace, current_trace
+
+
+@dataclass(frozen=True)
+class Region:
+    """A traced body: its graph takes the explicit inputs, then what it reads from outside (`operands`: the values of
+    the enclosing trace that stand for those)."""
+
+    graph: Graph
+    operands: tuple[Value, ...]
+    structure: Any
+    kinds: tuple[str, ...]
+
+
+def trace_region(
+    function: Callable[..., Any],
+    types: Sequence[TensorType],
+    structure: Any,
+    kinds: Sequence[str],
+    name: str = "",
+    names: Sequence[str | None] | None = None,
+) -> Region:
+    """Trace `function(*arguments)`, `structure` being that of the argument tuple.
+
+    Raises:
+        TraceError: the function stores into an argument, or returns something that is not an array.
+    """
+    trace = Trace(name or getattr(function, "__name__", ""))
+    with trace:
+        boxes = []
+        for place, (type, kind) in enumerate(zip(types, kinds, strict=True)):
+            value = trace.input(type, names[place] if names else None)
+            boxes.append(Box(Cell(trace, value), type, kind))
+        explicit = list(trace.inputs)
+        result = function(*tree.unflatten(structure, boxes))
+        outputs, out_structure, out_kinds = read_outputs(result, name)
+        for box, value in zip(boxes, explicit, strict=True):
+            if box.cell.value is not value:
+                raise TraceError(
+                    f"`{name or 'the traced function'}` stores into its argument: a loop, branch or gradient works on "
+                    "values, so copy first (x = x.copy()) and return the copy"
+                )
+    lifted = [trace.lifted[key] for key in trace.lifted]
+    graph = Graph([*explicit, *lifted], outputs, name)
+    return Region(graph, tuple(trace.lifted_operands()), out_structure, tuple(out_kinds))
+
+
+def read_outputs(result: Any, name: str) -> tuple[list[Value], Any, list[str]]:
+    """The leaves of a traced function's result as values of the current trace."""
+    leaves, structure = tree.flatten(result)
+    values, kinds = [], []
+    for leaf, path in zip(leaves, tree.paths(result), strict=True):
+        tree.leaf_type(leaf, f"the result{path} of `{name or 'the traced function'}`")
+        values.append(to_value(leaf))
+        kinds.append(tree.leaf_kind(leaf) or ARRAY)
+    return values, structure, kinds
+
+
+def trace_rule(rule: Callable[[list[Any]], Sequence[Any]], types: Sequence[TensorType]) -> tuple[Graph, list[int | None]]:
+    """Trace a gradient rule written in NumPy over plain arrays; None among its results is kept as None.
+
+    Returns the graph of the results that are there, and for each result its place among the graph's outputs.
+    """
+    trace = Trace("rule")
+    trace.location = frozenset()
+    with trace:
+        boxes = [Box(Cell(trace, value), value.type) for value in [trace.input(type) for type in types]]
+        results = rule(boxes)
+        outputs: list[Value] = []
+        places: list[int | None] = []
+        for result in results:
+            if result is None:
+                places.append(None)
+            else:
+                places.append(len(outputs))
+                outputs.append(to_value(result))
+    return Graph(trace.inputs, outputs, "rule"), places
+
+
+def splice(graph: Graph, operands: Sequence[Value], location: Location | None = None) -> list[Value]:
+    """Record a copy of `graph` into the current trace."""
+    trace = current_trace()
+    assert trace is not None
+    mapping = dict(zip(graph.inputs, operands, strict=True))
+    previous = trace.location
+    try:
+        for node in graph.nodes:
+            trace.location = location or node.location or previous
+            made = trace.apply(node.op, [mapping[v] for v in node.operands], node.attributes, node.regions)
+            mapping.update(zip(node.outputs, made, strict=True))
+    finally:
+        trace.location = previous
+    return [mapping[value] for value in graph.outputs]

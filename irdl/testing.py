@@ -71,7 +71,7 @@ def _worst(bad: np.ndarray, a: np.ndarray, b: np.ndarray) -> str:
     return f"at {place} {a[place]!r} instead of {b[place]!r} ({int(bad.sum())} of {bad.size} elements)"
 
 
-def _widened(arguments: Any) -> Any:
+def widened(arguments: Any) -> Any:
     """The same arguments in the next wider float."""
 
     def widen(leaf: Any) -> Any:
@@ -103,7 +103,7 @@ def check(f: Callable[..., Any], *arguments: Any, grad: bool = True, **options: 
     with np.errstate(all="ignore"):
         eager = f(*eager_arguments)
         try:
-            reference = f(*_widened(_copied(arguments)))
+            reference = f(*widened(_copied(arguments)))
             if tree.flatten(reference)[1] != tree.flatten(eager)[1]:
                 reference = None
         except Exception:

@@ -18,7 +18,7 @@ from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN
 from irdl.ops.fusion import FUSED
 from irdl.passes.pipeline import PIPELINE
-from irdl.testing import assert_close
+from irdl.testing import assert_close, widened
 from irdl.trace import tree
 from tests.models import lstm_data, lstm_loss, random_cell_loss
 
@@ -46,7 +46,7 @@ def test_every_stage_means_the_same() -> None:
 def test_passes_can_be_left_out(disabled: tuple[str, ...]) -> None:
     arguments = lstm_data(3, 2, 4, 5, np.float64)
     f = irdl.value_and_grad(lstm_loss)
-    assert_close(irdl.jit(f, disable_passes=disabled)(*arguments), f(*arguments), ulps=1e5)
+    assert_close(irdl.jit(f, disable_passes=disabled)(*arguments), f(*arguments), ulps=1e5)  # float64: 2e-11
 
 
 def test_required_and_unknown_passes_cannot_be_left_out() -> None:
@@ -66,7 +66,7 @@ def test_random_cells_fuse(seed: int) -> None:
     params, x = data(5, 16, 6, 32)
     f = irdl.value_and_grad(loss)
     compiled = irdl.compile(f)(params, x)
-    assert_close(compiled(params, x), f(params, x), ulps=1e5)
+    assert_close(compiled(params, x), f(params, x), f(*widened((params, x))))
     final = next(stage for name, stage in compiled.stages if name == "pack")
     loops = [node for node in final.nodes if node.op is SCAN]
     assert len(loops) == 2, "one loop forward, one backward"
@@ -117,7 +117,7 @@ def test_contractions_of_many_shapes(seed: int) -> None:
         assert_close(irdl.jit(f)(x, y), f(x, y), magnitude=size, ulps=64)
     loop = lambda h, w: irdl.scan(lambda h, _: (np.tanh(h @ w), h), h, None, length=3)  # noqa: E731
     h, w = rng.standard_normal((m, k)).astype(dtype) * 0.1, rng.standard_normal((k, k)).astype(dtype) * 0.1
-    assert_close(irdl.jit(loop)(h, w), loop(h, w), ulps=1e4)
+    assert_close(irdl.jit(loop)(h, w), loop(h, w), loop(*widened((h, w))), ulps=64)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "float32", "bool"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from irdl.ir.builder import CONSTANT, Builder, constant_of, copy_nodes, fresh_inputs
+from irdl.ir.builder import Builder, constant_of, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ops.control import COND, SCAN, ScanAttributes
 from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
@@ -81,7 +81,7 @@ def _with_known_inputs(node: Node, operands: list[Value]) -> Graph:
         if place < node.attributes.consts:
             array = constant_of(operand)
             if array is not None and array.size == 1:
-                mapping[value] = builder.node(CONSTANT, (), operand.node.attributes).output  # type: ignore[union-attr]
+                mapping[value] = builder.constant(array)
         elif place >= first_x:
             known = _stretched(builder, operand)
             if known is not None:
@@ -99,7 +99,7 @@ def _stretched(builder: Builder, operand: Value) -> Value | None:
     array = constant_of(source)
     if array is None or array.size != 1:
         return None
-    value = builder.node(CONSTANT, (), source.node.attributes).output  # type: ignore[union-attr]
+    value = builder.constant(array)
     if array.ndim:
         value = builder.value(RESHAPE, [value], ReshapeAttributes(()))
     shape = operand.shape[1:]

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from irdl.codegen.llvm.python_call import Argument, CallShape, is_native
 from irdl.errors import DonationError, TraceError
 from irdl.ir.graph import Graph
 from irdl.ir.program import Program
+from irdl.runtime.entry import MISS, layouts_hold
 from irdl.runtime.executable import Executable
 from irdl.trace import tree
 from irdl.trace.box import ARRAY, PYTHON, SCALAR
 from irdl.trace.function import TracedFunction, trace_function
+from irdl.trace.reads import ArrayLayout
 from irdl.trace.static import with_static
 
 
@@ -154,9 +157,12 @@ class Compiled:
         self._traced = traced
         self._roles = roles
         self._signature = call.signature()
-        self._executable = Executable(traced.graph, call.donated, options.disable)
+        shape = call_shape(traced, call)
+        self._executable = Executable(traced.graph, call.donated, options.disable, shape)
         self._results = len(traced.kinds)
         self.name = name
+        #: a builtin function for calls of this signature (it gives `MISS` for others), or None
+        self.entry = self._executable.entry(self._prepare, self._finish)
 
     @property
     def graph(self) -> Graph:
@@ -191,6 +197,10 @@ class Compiled:
             IndexError: an index was out of range.
             DonationError: a donated argument cannot be written or overlaps another.
         """
+        if self.entry is not None:
+            result = self.entry(*arguments, **options)
+            if result is not MISS:
+                return result
         call = take_apart(arguments, options, self._roles)
         if call.signature() != self._signature:
             raise TraceError(f"{self.name} was compiled for other arguments: {explain(self._signature, call.signature())}")
@@ -217,6 +227,17 @@ class Compiled:
                 return False
         return True
 
+    def _prepare(self) -> tuple | None:
+        """The captured arrays for the native entry; None where the trace does not hold or an array needs work first."""
+        if not self.holds():
+            return None
+        captured = tuple(item.read() for item in self._traced.captured)
+        return captured if all(_is_ready(array) for array in captured) else None
+
+    def _finish(self, *leaves: Any) -> Any:
+        kinds = self._traced.kinds
+        return tree.unflatten(self._traced.structure, [leaf.item() if k == PYTHON else leaf for leaf, k in zip(leaves, kinds, strict=True)])
+
     def run(self, call: Call) -> Any:
         """Run a call that is known to fit."""
         traced = self._traced
@@ -240,6 +261,37 @@ def as_kind(result: np.ndarray, kind: str) -> Any:
     if kind == ARRAY:
         return result
     return result[()] if kind == SCALAR else result.item()
+
+
+def _is_ready(leaf: Any) -> bool:
+    """The code can work on the leaf's numbers where they lie."""
+    flags = leaf.flags if type(leaf) is np.ndarray else None
+    return flags is not None and flags.c_contiguous and flags.aligned and leaf.dtype.isnative
+
+
+def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
+    """What the native entry expects of a call; None where only the way through Python will do."""
+    if call.static or call.donated or traced.stored or traced.rebound or not layouts_hold():
+        return None
+    arguments, captured = [], []
+    for leaf, value in zip(call.leaves, traced.graph.inputs, strict=False):
+        if not (_is_ready(leaf) or type(leaf) in (bool, int, float) or isinstance(leaf, np.generic)):
+            return None
+        writeable = leaf.flags.writeable if type(leaf) is np.ndarray else True
+        arguments.append(Argument(value.type, tree.leaf_kind(leaf) or ARRAY, type(leaf), writeable))
+    for item in traced.captured:
+        array = item.read()
+        if not _is_ready(array):
+            return None
+        captured.append((item.read, Argument(item.value.type, ARRAY, np.ndarray, array.flags.writeable)))
+    # The native entry verifies the layout of captured arrays itself.
+    reads = {id(item.read) for item in traced.captured}
+    guards = [(read, item) for read, item in traced.guards if not (isinstance(read, ArrayLayout) and id(read.read) in reads)]
+    positional, keywords = tree.unflatten(call.structure, range(len(call.leaves)))
+    outputs = [(value.type, kind) for value, kind in zip(traced.graph.outputs, traced.kinds, strict=True)]
+    result = tree.unflatten(traced.structure, range(len(outputs)))
+    shape = CallShape(positional, keywords, arguments, captured, guards, outputs, result)
+    return shape if is_native(shape) else None
 
 
 def _equal_plain(a: Any, b: Any) -> bool:

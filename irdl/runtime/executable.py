@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.emit import emit_program
+from irdl.codegen.llvm.emit import ENTRY, emit_program
 from irdl.codegen.llvm.machine import LoadedObject, assembly, compile_object, host_target
+from irdl.codegen.llvm.python_call import CallShape, PythonCall
 from irdl.codegen.lower import lower
 from irdl.codegen.place import can_overwrite
 from irdl.ir.graph import Graph
 from irdl.ir.program import Program
 from irdl.passes.pipeline import optimise
+from irdl.runtime.entry import make_entry
 
 _ALIGNMENT = 64
 #: Arenas kept for reuse, per executable; calls beyond that many at once allocate and free their own.
@@ -29,9 +31,10 @@ class Executable:
         graph: what to compile.
         donated: positions of inputs whose memory results may take.
         disable: optional passes to leave out.
+        shape: the signature to make a native entry for; see `entry`.
     """
 
-    def __init__(self, graph: Graph, donated: Collection[int] = (), disable: Collection[str] = ()) -> None:
+    def __init__(self, graph: Graph, donated: Collection[int] = (), disable: Collection[str] = (), shape: CallShape | None = None) -> None:
         self.graph = graph
         self.stages: list[tuple[str, Any]] = [("trace", graph), *optimise(graph, host_target(), disable)]
         final: Graph = self.stages[-1][1]
@@ -44,10 +47,29 @@ class Executable:
         }
         pairs = [(self.program.inputs[place], self.program.outputs[out]) for out, place in self.in_place.items()]
         self.llvm_ir = emit_program(self.program, host_target(), pairs)
-        self._code = LoadedObject(compile_object(self.llvm_ir))
+        self._python_call = None
+        if shape is not None:
+            self._python_call = PythonCall(shape, len(self.program.constants), ENTRY)
+            self.llvm_ir += self._python_call.text() + "\n"
+        self._code = LoadedObject(compile_object(self.llvm_ir), python=shape is not None)
         self._constants = [np.ascontiguousarray(array) for _, array in self.program.constants]
         self._types = [(value.shape, value.dtype) for value in graph.outputs]
         self._arenas: deque[tuple[np.ndarray, int]] = deque()
+
+    def entry(self, prepare: Callable, finish: Callable) -> Any:
+        """The builtin function for the signature that was asked for, or None; for its arguments see `PythonCall`."""
+        if self._python_call is None:
+            return None
+        memory, address = self._new_arena()
+        functions = (prepare, finish, self.fail)
+        keep = (self._code, memory)
+        return make_entry(self._python_call, keep, self._code.python_entry, functions, self._constants, address)
+
+    def fail(self, value: int, code: int) -> None:
+        """Raise what the status word says."""
+        axis, extent, where = self.program.checks[code]
+        at = f" (at {where})" if where else ""
+        raise IndexError(f"index {value} is out of bounds for axis {axis} with size {extent}{at}")
 
     @property
     def asm(self) -> str:
@@ -75,9 +97,7 @@ class Executable:
         finally:
             self._give_arena(arena)
         if status[0]:
-            axis, extent, where = self.program.checks[status[2]]
-            at = f" (at {where})" if where else ""
-            raise IndexError(f"index {status[1]} is out of bounds for axis {axis} with size {extent}{at}")
+            self.fail(status[1], status[2])
         for out, place in self.donations.items():
             if out not in self.in_place:
                 np.copyto(inputs[place], outputs[out])
@@ -88,9 +108,13 @@ class Executable:
         try:
             return self._arenas.pop()
         except IndexError:
-            memory = np.empty(self.program.arena_bytes + _ALIGNMENT, np.uint8)
-            start = memory.ctypes.data
-            return memory, -(-start // _ALIGNMENT) * _ALIGNMENT
+            return self._new_arena()
+
+    def _new_arena(self) -> tuple[np.ndarray, int]:
+        """Memory and the aligned address in it."""
+        memory = np.empty(self.program.arena_bytes + _ALIGNMENT, np.uint8)
+        start = memory.ctypes.data
+        return memory, -(-start // _ALIGNMENT) * _ALIGNMENT
 
     def _give_arena(self, arena: tuple[np.ndarray, int]) -> None:
         if len(self._arenas) < _KEPT_ARENAS:

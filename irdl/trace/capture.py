@@ -14,7 +14,6 @@ import sys
 import sysconfig
 import types
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +24,9 @@ from irdl.ir.graph import Value
 from irdl.ir.types import TensorType, is_supported
 from irdl.trace.box import Box, is_box
 from irdl.trace.creation import REPLACED, TracedNumPy
+from irdl.trace.reads import Always, ArrayLayout, CellContents, DictItem, Read, Write, layout_of, part, set_attribute, set_item
 from irdl.trace.recorder import Cell, Trace
 from irdl.trace.views import shadow_array
-
-Read = Callable[[], Any]
-Write = Callable[[Any], None]
 
 _LIBRARIES = tuple(
     os.path.realpath(path) + os.sep
@@ -117,8 +114,8 @@ class Capture:
             return types.MethodType(self._function(item.__func__, lambda: read().__func__), owner)
         if isinstance(item, functools.partial):
             self.guards.append((read, item))
-            parts = [self.replace(a, _part(read, lambda owner: owner.args, i), f"{name}.args[{i}]") for i, a in enumerate(item.args)]
-            options = {k: self.replace(v, _part(read, lambda owner: owner.keywords, k), f"{name}.{k}") for k, v in item.keywords.items()}
+            parts = [self.replace(a, part(read, lambda owner: owner.args, i), f"{name}.args[{i}]") for i, a in enumerate(item.args)]
+            options = {k: self.replace(v, part(read, lambda owner: owner.keywords, k), f"{name}.{k}") for k, v in item.keywords.items()}
             return functools.partial(self.replace(item.func, lambda: read().func, name), *parts, **options)
         if item is np:
             return TracedNumPy()
@@ -144,7 +141,7 @@ class Capture:
         if not item.flags.c_contiguous:
             shadow = shadow_array(item.shape, value.dtype, item.strides)
         box = Box(Cell(self.trace, value), value.type, shadow=shadow)
-        self.guards.append((lambda: _layout(read()), _layout(item)))
+        self.guards.append((ArrayLayout(read), layout_of(item)))
         if not item.flags.writeable:
             box.read_only = "the captured array is"
         self.captured.append(Captured(value, box, read, name))
@@ -171,7 +168,7 @@ class Capture:
         )
         if function.__kwdefaults__:
             made.__kwdefaults__ = {
-                key: self.replace(item, _part(lambda: function.__kwdefaults__, None, key), key)
+                key: self.replace(item, part(lambda: function.__kwdefaults__, None, key), key)
                 for key, item in function.__kwdefaults__.items()
             }
         made.__qualname__ = function.__qualname__
@@ -179,7 +176,7 @@ class Capture:
         self._memo[id(function)] = (function, made, read)
         if function.__defaults__:
             made.__defaults__ = tuple(
-                self.replace(item, _part(lambda: function.__defaults__, None, i), f"default{i}")
+                self.replace(item, part(lambda: function.__defaults__, None, i), f"default{i}")
                 for i, item in enumerate(function.__defaults__)
             )
         for name, old, new in zip(function.__code__.co_freevars, function.__closure__ or (), cells or (), strict=True):
@@ -187,7 +184,7 @@ class Capture:
                 contents = old.cell_contents
             except ValueError:
                 continue
-            new.cell_contents = self.replace(contents, _cell(old), name)
+            new.cell_contents = self.replace(contents, CellContents(old), name)
             self._cells.append((old, new, new.cell_contents, name))
         return made
 
@@ -206,9 +203,9 @@ class Capture:
         if isinstance(item, dict):
             made: Any = type(item)()
             self._memo[id(item)] = (item, made, read)
-            made.update({k: self.replace(v, _part(read, None, k), f"{name}[{k!r}]") for k, v in item.items()})
+            made.update({k: self.replace(v, part(read, None, k), f"{name}[{k!r}]") for k, v in item.items()})
         else:
-            parts = [self.replace(v, _part(read, None, i), f"{name}[{i}]") for i, v in enumerate(item)]
+            parts = [self.replace(v, part(read, None, i), f"{name}[{i}]") for i, v in enumerate(item)]
             made = type(item)(*parts) if hasattr(item, "_fields") else type(item)(parts)
         if not isinstance(item, tuple):
             self._containers.append((made, made.copy(), name))
@@ -232,7 +229,7 @@ class Capture:
         self._memo[id(item)] = (item, copy, read)
         self.guards.append((lambda: (type(read()), tuple(vars(read()))), (cls, tuple(vars(item)))))
         for key, attribute in vars(item).items():
-            copy.__dict__[key] = self.replace(attribute, _part(read, vars, key), f"{name}.{key}")
+            copy.__dict__[key] = self.replace(attribute, part(read, vars, key), f"{name}.{key}")
         self._objects.append((read, copy, dict(copy.__dict__), name))
         return copy
 
@@ -245,7 +242,7 @@ class Capture:
             for key, member in vars(base).items():
                 if key in ("__new__", "__dict__", "__weakref__"):
                     continue
-                made = self._member(member, _part(_always(base), vars, key), f"{cls.__name__}.{key}")
+                made = self._member(member, part(Always(base), vars, key), f"{cls.__name__}.{key}")
                 if made is not member:
                     members[key] = made
         made_class = self._classes[cls] = type(cls)(cls.__name__, (cls,), members)
@@ -282,17 +279,17 @@ class Capture:
         write: Write
         for made, original in self._globals:
             for name, item in made.written():
-                found.append(_new_binding(item, _set_item(original, name), name))
+                found.append(_new_binding(item, set_item(original, name), name))
         for read, copy, before, name in self._objects:
             for key, item in vars(copy).items():
                 if before.get(key, _MISSING) is not item:
-                    write = _set_attribute(read, key)
+                    write = set_attribute(read, key)
                     found.append(_new_binding(item, write, f"{name}.{key}"))
             for key in before.keys() - vars(copy).keys():
                 raise TraceError(f"{name}.{key} was deleted during the trace: that would happen once, not at each call")
         for old, new, before, name in self._cells:
             if new.cell_contents is not before:
-                write = _set_attribute(_always(old), "cell_contents")
+                write = set_attribute(Always(old), "cell_contents")
                 found.append(_new_binding(new.cell_contents, write, name))
         for made, before, name in self._containers:
             pairs = zip(made.values(), before.values(), strict=False) if isinstance(made, dict) else zip(made, before, strict=False)
@@ -305,29 +302,6 @@ class Capture:
 
 
 _MISSING = object()
-
-
-# How to find captured state again at each call: every step reads anew, so that rebinding is seen.
-
-
-def _part(read: Read, of: Callable[[Any], Any] | None, key: Any) -> Read:
-    return lambda: (read() if of is None else of(read()))[key]
-
-
-def _cell(cell: types.CellType) -> Read:
-    return lambda: cell.cell_contents
-
-
-def _always(item: Any) -> Read:
-    return lambda: item
-
-
-def _set_item(container: Any, key: Any) -> Write:
-    return lambda array: container.__setitem__(key, array)
-
-
-def _set_attribute(read: Read, name: str) -> Write:
-    return lambda array: setattr(read(), name, array)
 
 
 def _new_binding(item: Any, write: Write, name: str) -> Rebound:
@@ -361,13 +335,6 @@ def _has_arrays(cls: type) -> bool:
     module = sys.modules.get(cls.__module__)
     users = is_users(getattr(module, "__file__", None)) or cls.__module__ == "__main__"
     return users and any(type(member) is np.ndarray for base in cls.__mro__ for member in vars(base).values())
-
-
-def _layout(array: Any) -> tuple:
-    """What of an array's layout a trace depends on."""
-    if type(array) is not np.ndarray:
-        return (type(array),)
-    return (array.flags.writeable, None if array.flags.c_contiguous else array.strides)
 
 
 def _outline(container: Any) -> tuple:
@@ -405,7 +372,7 @@ class _Globals(dict):
             raise
         seen = self._seen.get(name)
         if seen is None or seen[0] is not item:
-            made = self._capture.replace(item, lambda: self._original[name], name)
+            made = self._capture.replace(item, DictItem(self._original, name), name)
             seen = self._seen[name] = (item, made)
         return seen[1]
 

@@ -15,6 +15,7 @@ from irdl.ir.graph import Graph, reachable_nodes
 from irdl.trace import tree
 from irdl.trace.box import ARRAY, Box, is_box
 from irdl.trace.capture import Capture, Captured, Rebound
+from irdl.trace.reads import Always, Read
 from irdl.trace.recorder import Cell, Trace
 from irdl.trace.region import read_outputs
 from irdl.trace.views import shadow_array
@@ -32,7 +33,7 @@ class TracedFunction:
     structure: Any
     kinds: list[str]
     captured: list[Captured]
-    guards: list[tuple[Callable[[], Any], Any]]
+    guards: list[tuple[Read, Any]]
     stored: list[int]
     rebound: list[Rebound]
 
@@ -74,7 +75,7 @@ def trace_function(function: Callable[..., Any], arguments: Sequence[Any], optio
         explicit = list(trace.inputs)
         capture = Capture(trace)
         traced_arguments, traced_options = tree.unflatten(structure, boxes)
-        copy = capture.replace(function, lambda: function, name)
+        copy = capture.replace(function, Always(function), name)
         if not callable(copy):
             raise TraceError(f"{name} is not callable")
         result = copy(*traced_arguments, **traced_options)

@@ -10,6 +10,7 @@ from functools import lru_cache
 import llvmlite.binding as llvm
 
 from irdl.codegen.llvm.emit import ENTRY
+from irdl.codegen.llvm.python_call import PYTHON_ENTRY
 from irdl.passes.target import Target
 
 _lock = threading.RLock()
@@ -73,15 +74,18 @@ def assembly(text: str) -> str:
 
 
 class LoadedObject:
-    """Machine code in memory; `entry` is the address of its entry point."""
+    """Machine code in memory: the addresses of its entry point and, where it has one, of its way in from Python."""
 
-    def __init__(self, image: bytes) -> None:
+    def __init__(self, image: bytes, python: bool = False) -> None:
         with _lock:
             self._jit = _jit()
             name = f"irdl{next(_count)}"
             library = llvm.JITLibraryBuilder().add_object_img(image).add_current_process().export_symbol(ENTRY)
+            if python:
+                library = library.export_symbol(PYTHON_ENTRY)
             self._tracker = library.link(self._jit, name)
             self.entry: int = self._tracker[ENTRY]
+            self.python_entry: int = self._tracker[PYTHON_ENTRY] if python else 0
         prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
         self.call = prototype(self.entry)
 

@@ -1,0 +1,153 @@
+"""Side by side: each peer in a process of its own, taking turns, every result checked against NumPy before it is timed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one worker times: a row of a suite, for one peer."""
+
+    suite: str
+    row: str
+    mode: str
+    peer: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task made ready. `run()` does the work once, `arrays(result)` are its numbers, `expected` those of NumPy in float64."""
+
+    run: Callable[[], Any]
+    arrays: Callable[[Any], Sequence[np.ndarray]]
+    expected: Sequence[np.ndarray]
+    #: largest difference allowed, relative to the largest number of each array
+    tolerance: float = 1e-4
+
+
+class Unavailable(Exception):
+    """A peer that is not installed or has no such operation."""
+
+
+def check(job: Job) -> None:
+    """Raise where a result differs from NumPy's."""
+    results = list(job.arrays(job.run()))
+    assert len(results) == len(job.expected), f"{len(results)} results, {len(job.expected)} expected"
+    for place, (result, expected) in enumerate(zip(results, job.expected, strict=True)):
+        assert result.shape == expected.shape, f"result {place} has shape {result.shape}, not {expected.shape}"
+        scale = max(1e-30, float(np.abs(expected).max(initial=0)))
+        error = float(np.abs(np.asarray(result, np.float64) - expected).max(initial=0)) / scale
+        assert error <= job.tolerance, f"result {place} is off by {error:.1e} of its largest number"
+
+
+def seconds(run: Callable[[], Any], budget: float) -> float:
+    """The median time of a call, over as many as fit in `budget` seconds (5 at least)."""
+    run()
+    start = time.perf_counter()
+    run()
+    once = time.perf_counter() - start
+    # Calls too short for the clock are timed in batches.
+    batch = max(1, int(2e-5 / max(once, 1e-9)))
+    times = []
+    deadline = time.perf_counter() + budget
+    while len(times) < 5 or time.perf_counter() < deadline:
+        start = time.perf_counter()
+        for _ in range(batch):
+            run()
+        times.append((time.perf_counter() - start) / batch)
+    return median(times)
+
+
+def median(times: Sequence[float]) -> float:
+    return sorted(times)[len(times) // 2]
+
+
+def serve(make: Callable[[Task], Job], task: Task) -> None:
+    """A worker: says `ready` or why not, then answers each line on standard input (a budget in seconds) with a time."""
+    try:
+        job = make(task)
+        check(job)
+    except (Unavailable, ImportError) as reason:
+        print(json.dumps({"unavailable": str(reason)}), flush=True)
+        return
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        print(seconds(job.run, float(line)), flush=True)
+
+
+class Worker:
+    """A peer's process."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        environment = {**os.environ, "IRDL_NUM_THREADS": str(task.threads), "JAX_PLATFORMS": "cpu"}
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            environment[name] = str(task.threads)
+        if task.threads == 1:
+            environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        command = [sys.executable, "-m", "benchmarks", "worker", json.dumps(asdict(task))]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=Path(__file__).parent.parent
+        )
+
+    def start(self) -> str:
+        """ "" when it is ready; else why the peer is not measured."""
+        line = self._line()
+        return line.get("unavailable", "")
+
+    def measure(self, budget: float) -> float:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{budget}\n")
+        self.process.stdin.flush()
+        return self._line()
+
+    def _line(self) -> Any:
+        assert self.process.stdout is not None
+        text = self.process.stdout.readline()
+        if not text:
+            raise SystemExit(f"{self.task} failed")
+        return json.loads(text)
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(tasks: Sequence[Task], rounds: int, budget: float) -> dict[str, float]:
+    """Seconds by peer: medians over rounds in which the peers take turns. Peers that are not installed are left out."""
+    workers = []
+    for task in tasks:
+        worker = Worker(task)
+        if not worker.start():
+            workers.append(worker)
+    times: dict[str, list[float]] = {worker.task.peer: [] for worker in workers}
+    for _ in range(rounds):
+        for worker in workers:
+            times[worker.task.peer].append(worker.measure(budget))
+    for worker in workers:
+        worker.stop()
+    return {peer: median(found) for peer, found in times.items()}
+
+
+def format_seconds(value: float) -> str:
+    if value < 1e-3:
+        return f"{value * 1e6:.3g} us"
+    return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.2f} s"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,435 @@
+"""The native way in from Python: one function, called by the interpreter itself, that checks a call's arguments, makes the
+arrays of its results, and runs the code with the interpreter's lock released.
+
+It walks the structure it expects (lists, tuples and dicts of arrays and numbers) and gives `MISS` back at the first thing that
+differs, before it has changed anything; the caller then goes the way written in Python. Everything it needs from the process
+(types, keys, functions of Python and NumPy, memory) comes in one table of addresses, so the code itself holds none.
+
+Where the fields of objects lie is CPython's and NumPy's business: `LAYOUTS` says what is taken for granted here, and
+`irdl.runtime.entry` verifies it before any of this is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from irdl.codegen.llvm.builder import Builder
+from irdl.ir.types import TensorType
+from irdl.trace.box import ARRAY, PYTHON, SCALAR
+from irdl.trace.reads import Always, CellContents, DictItem, Read
+
+PYTHON_ENTRY = "irdl_python_call"
+#: Where fields lie, in bytes from the start of an object.
+LAYOUTS = {
+    "type": 8,
+    "size": 16,  # of a tuple or list
+    "tuple items": 24,
+    "list items": 24,
+    "cell contents": 16,
+    "float value": 16,
+    "scalar value": 16,  # of NumPy's scalars of up to 8 bytes
+    "array data": 16,
+    "array rank": 24,
+    "array shape": 32,
+    "array dtype": 56,
+    "array flags": 64,
+    "dtype byte order": 26,
+    "dtype number": 28,
+}
+_CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
+
+
+@dataclass(frozen=True)
+class Argument:
+    """What a leaf of a call has to be."""
+
+    value_type: TensorType
+    kind: str
+    python_type: type
+    writeable: bool = True
+
+
+@dataclass(frozen=True)
+class Function:
+    """An entry of the table: a function of Python or, where `numpy` is its number, of NumPy's C interface."""
+
+    name: str
+    numpy: int = 0
+
+
+@dataclass(frozen=True)
+class CallShape:
+    """One signature. Trees hold the places of their leaves; `positional` is a tuple and `keywords` a dict of trees."""
+
+    positional: tuple
+    keywords: dict[str, Any]
+    arguments: Sequence[Argument]
+    #: hidden inputs, which follow the arguments: where each is read, and what it has to be
+    captured: Sequence[tuple[Read, Argument]]
+    #: what has to be the same object as when the function was traced
+    guards: Sequence[tuple[Read, Any]]
+    #: types of the results, and what each comes as; a Python number is made by `finish`
+    outputs: Sequence[tuple[TensorType, str]]
+    result: Any
+
+    @property
+    def reads_natively(self) -> bool:
+        """Whether captured state is found and verified here; else `prepare` does it in Python."""
+        return all(isinstance(read, (Always, DictItem, CellContents)) for read, _ in (*self.captured, *self.guards))
+
+
+def is_native(shape: CallShape) -> bool:
+    """Whether the function below can be made for this signature."""
+    trees = (shape.positional, *shape.keywords.values())
+    return np.little_endian and all(_is_plain(tree) for tree in trees)
+
+
+def _is_plain(tree: Any) -> bool:
+    if type(tree) in (list, tuple):
+        return all(_is_plain(item) for item in tree)
+    if type(tree) is dict:
+        return all(type(key) is str and _is_plain(item) for key, item in tree.items())
+    return tree is None or type(tree) is int
+
+
+class PythonCall:
+    """The text of the function for one signature, and what belongs into its table.
+
+    The table starts with `MISS`, the free arena (0 while it is in use), and three functions in Python: `prepare()`, which gives
+    the captured arrays as a tuple, or None where the trace no longer holds; `finish(*leaves)`, which makes the result; and
+    `fail(value, code)`, which raises. The constants follow, then `objects`.
+    """
+
+    MISS, ARENA, PREPARE, FINISH, FAIL, CONSTANTS = range(6)
+
+    def __init__(self, shape: CallShape, constants: int, main: str) -> None:
+        self.shape = shape
+        #: how many constants the code takes behind its outputs
+        self.constants = constants
+        self.main = main
+        #: objects whose addresses the table holds behind the fixed part
+        self.objects: list[Any] = []
+        #: leaves that someone else may let go of during the call
+        self.borrowed: list[str] = []
+        self._places: dict[Any, int] = {}
+        self.b = Builder()
+        self.table = self.arena = ""
+
+    def text(self) -> str:
+        b, shape = self.b, self.shape
+        count = len(shape.arguments) + len(shape.captured)
+        places = count + len(shape.outputs) + self.constants
+        slots = b.alloca(f"[{max(places, 1)} x ptr]")
+        status = b.alloca("[3 x i64]")
+        self.table = b.emit(f"load ptr, ptr {self._field('%self', 'array data')}")
+        data = self._arguments()
+        # No other thread runs Python between this look at the arena and the store that takes it.
+        self.arena = self._entry(self.ARENA)
+        self._check(b.fresh(f"icmp ne ptr {self.arena}, null"))
+        self._set_arena("null")
+        prepared = "" if shape.reads_natively else self._prepare(data)
+        for place in range(count):
+            b.do(f"store ptr {data[place]}, ptr {self._element(slots, place)}")
+        for place in range(self.constants):
+            address = self._entry(self.CONSTANTS + place)
+            b.do(f"store ptr {address}, ptr {self._element(slots, count + len(shape.outputs) + place)}")
+        arrays = self._new_arrays(slots, count)
+        for place in range(3):
+            b.do(f"store i64 0, ptr {self._number(status, place)}")
+        # A list, a dict or a global may let go of an array while the lock is released.
+        for item in self.borrowed:
+            self._keep(item)
+        state = b.fresh(f"call ptr {self._function('PyEval_SaveThread')}()")
+        b.do(f"call void @{self.main}(ptr {slots}, ptr {self.arena}, ptr {status})")
+        b.do(f"call void {self._function('PyEval_RestoreThread')}(ptr {state})")
+        for item in [*self.borrowed, prepared] if prepared else self.borrowed:
+            self._drop(item)
+        self._set_arena(self.arena)
+        failed = b.fresh(f"load i64, ptr {status}")
+        with self._leaving(b.fresh(f"icmp ne i64 {failed}, 0")):
+            self._fail(status, arrays)
+        b.do(f"ret ptr {self._result(arrays)}")
+        b.restore({})
+        b.start("miss")
+        self._miss()
+        return b.text(f"define ptr @{PYTHON_ENTRY}(ptr %self, ptr %args, i64 %nargs, ptr %names) nounwind")
+
+    def _miss(self) -> None:
+        miss = self._entry(self.MISS)
+        self._keep(miss)
+        self.b.do(f"ret ptr {miss}")
+
+    def _arguments(self) -> dict[int, str]:
+        """Check everything; the addresses of the inputs' numbers."""
+        b, shape = self.b, self.shape
+        data: dict[int, str] = {}
+        self._check(b.emit(f"icmp eq i64 %nargs, {len(shape.positional)}"))
+        for place, tree in enumerate(shape.positional):
+            self._walk(b.emit(f"load ptr, ptr {self._element('%args', place)}"), tree, data, outermost=True)
+        self._keywords(data)
+        if shape.reads_natively:
+            for read, item in shape.guards:
+                if not isinstance(read, Always):
+                    self._check_is(self._read(read), item)
+            for place, (read, argument) in enumerate(shape.captured, len(shape.arguments)):
+                item = self._read(read)
+                self.borrowed.append(item)
+                data[place] = self._leaf(item, argument)
+        return data
+
+    def _prepare(self, data: dict[int, str]) -> str:
+        """The captured arrays, found in Python."""
+        b = self.b
+        found = self._call(self._entry(self.PREPARE), [])
+        with self._leaving(b.fresh(f"icmp eq ptr {found}, null")):
+            self._set_arena(self.arena)
+            b.do("ret ptr null")
+        with self._leaving(b.fresh(f"icmp eq ptr {found}, {self._object(None)}")):
+            self._set_arena(self.arena)
+            self._drop(found)
+            self._miss()
+        for place in range(len(self.shape.captured)):
+            item = b.fresh(f"load ptr, ptr {self._element(self._field(found, 'tuple items'), place)}")
+            data[len(self.shape.arguments) + place] = self._load("ptr", item, "array data")
+        return found
+
+    # Memory.
+
+    def _field(self, item: str, name: str) -> str:
+        return self.b.emit(f"getelementptr i8, ptr {item}, i64 {LAYOUTS[name]}")
+
+    def _load(self, type: str, item: str, name: str) -> str:
+        return self.b.fresh(f"load {type}, ptr {self._field(item, name)}")
+
+    def _element(self, array: str, place: int) -> str:
+        return self.b.emit(f"getelementptr ptr, ptr {array}, i64 {place}")
+
+    def _number(self, array: str, place: int) -> str:
+        return self.b.emit(f"getelementptr i64, ptr {array}, i64 {place}")
+
+    def _set_arena(self, arena: str) -> None:
+        self.b.do(f"store ptr {arena}, ptr {self._element(self.table, self.ARENA)}")
+
+    def _entry(self, place: int) -> str:
+        return self.b.fresh(f"load ptr, ptr {self._element(self.table, place)}")
+
+    def _object(self, item: Any) -> str:
+        """The address of an object (or of a `Function`) of this process."""
+        key = item if isinstance(item, Function) else id(item)
+        if key not in self._places:
+            self._places[key] = len(self.objects)
+            self.objects.append(item)
+        return self._entry(self.CONSTANTS + self.constants + self._places[key])
+
+    def _function(self, name: str, numpy: int = 0) -> str:
+        return self._object(Function(name, numpy))
+
+    # Checks: each continues in a new block, or leaves for `miss`.
+
+    def _check(self, condition: str) -> None:
+        label = self.b.label()
+        self.b.do(f"br i1 {condition}, label %{label}, label %miss")
+        self.b.start(label)
+
+    @contextmanager
+    def _leaving(self, condition: str) -> Iterator[None]:
+        """A block for where `condition` holds; it has to return."""
+        b = self.b
+        inside, after = b.label(), b.label()
+        b.do(f"br i1 {condition}, label %{inside}, label %{after}")
+        b.start(inside)
+        known = b.known()
+        yield
+        b.restore(known)
+        b.start(after)
+
+    def _check_is(self, found: str, item: Any) -> None:
+        self._check(self.b.emit(f"icmp eq ptr {found}, {self._object(item)}"))
+
+    def _check_number(self, type: str, found: str, number: int) -> None:
+        self._check(self.b.emit(f"icmp eq {type} {found}, {number}"))
+
+    def _check_type(self, item: str, expected: type) -> None:
+        self._check_is(self._load("ptr", item, "type"), expected)
+
+    def _keywords(self, data: dict[int, str]) -> None:
+        b, names = self.b, list(self.shape.keywords)
+        if not names:
+            self._check(b.emit("icmp eq ptr %names, null"))
+            return
+        self._check(b.emit("icmp ne ptr %names, null"))
+        self._check_number("i64", self._load("i64", "%names", "size"), len(names))
+        for place, name in enumerate(names):
+            found = b.emit(f"load ptr, ptr {self._element(self._field('%names', 'tuple items'), place)}")
+            self._check_is(found, name)
+            item = b.emit(f"load ptr, ptr {self._element('%args', len(self.shape.positional) + place)}")
+            self._walk(item, self.shape.keywords[name], data, outermost=True)
+
+    def _walk(self, item: str, tree: Any, data: dict[int, str], outermost: bool = False) -> None:
+        """Check that `item` is a tree like `tree`; `data` gets the address of each leaf's numbers."""
+        b = self.b
+        if type(tree) is int:
+            data[tree] = self._leaf(item, self.shape.arguments[tree])
+            if not outermost:
+                self.borrowed.append(item)
+        elif tree is None:
+            self._check_is(item, None)
+        elif type(tree) is dict:
+            self._check_type(item, dict)
+            size = b.fresh(f"call i64 {self._function('PyDict_Size')}(ptr {item})")
+            self._check_number("i64", size, len(tree))
+            for key, part in tree.items():
+                self._walk(self._lookup(item, key), part, data)
+        else:
+            self._check_type(item, type(tree))
+            self._check_number("i64", self._load("i64", item, "size"), len(tree))
+            items = self._field(item, "tuple items") if type(tree) is tuple else self._load("ptr", item, "list items")
+            for place, part in enumerate(tree):
+                self._walk(b.fresh(f"load ptr, ptr {self._element(items, place)}"), part, data)
+
+    def _lookup(self, names: str, key: str) -> str:
+        found = self.b.fresh(f"call ptr {self._function('PyDict_GetItem')}(ptr {names}, ptr {self._object(key)})")
+        self._check(self.b.emit(f"icmp ne ptr {found}, null"))
+        return found
+
+    def _read(self, read: Read) -> str:
+        if isinstance(read, Always):
+            return self._object(read.item)
+        if isinstance(read, DictItem):
+            return self._lookup(self._object(read.names), read.key)
+        assert isinstance(read, CellContents)
+        found = self._load("ptr", self._object(read.cell), "cell contents")
+        self._check(self.b.emit(f"icmp ne ptr {found}, null"))
+        return found
+
+    def _leaf(self, item: str, argument: Argument) -> str:
+        """The address of the leaf's numbers."""
+        b = self.b
+        if argument.kind == ARRAY:
+            return self._array(item, argument)
+        if argument.python_type is bool:
+            is_true = b.emit(f"icmp eq ptr {item}, {self._object(True)}")
+            is_false = b.emit(f"icmp eq ptr {item}, {self._object(False)}")
+            self._check(b.emit(f"or i1 {is_true}, {is_false}"))
+            slot = b.alloca("i8")
+            b.do(f"store i8 {b.emit(f'zext i1 {is_true} to i8')}, ptr {slot}")
+            return slot
+        self._check_type(item, argument.python_type)
+        if argument.python_type is float:
+            return self._field(item, "float value")
+        if argument.python_type is int:
+            slot, overflow = b.alloca("i64"), b.alloca("i32")
+            function = self._function("PyLong_AsLongLongAndOverflow")
+            value = b.fresh(f"call i64 {function}(ptr {item}, ptr {overflow})")
+            self._check_number("i32", b.fresh(f"load i32, ptr {overflow}"), 0)
+            b.do(f"store i64 {value}, ptr {slot}")
+            return slot
+        return self._field(item, "scalar value")
+
+    def _array(self, item: str, argument: Argument) -> str:
+        b, dtype = self.b, argument.value_type.dtype
+        self._check_type(item, np.ndarray)
+        description = self._load("ptr", item, "array dtype")
+        self._check_number("i32", self._load("i32", description, "dtype number"), dtype.num)
+        self._check_number("i8", self._load("i8", description, "dtype byte order"), ord(dtype.byteorder))
+        wanted = _CONTIGUOUS | _ALIGNED | (_WRITEABLE if argument.writeable else 0)
+        flags = b.emit(f"and i32 {self._load('i32', item, 'array flags')}, {_CONTIGUOUS | _ALIGNED | _WRITEABLE}")
+        self._check_number("i32", flags, wanted)
+        self._check_number("i32", self._load("i32", item, "array rank"), argument.value_type.rank)
+        extents = self._load("ptr", item, "array shape")
+        for axis, extent in enumerate(argument.value_type.shape):
+            self._check_number("i64", b.fresh(f"load i64, ptr {self._number(extents, axis)}"), extent)
+        return self._load("ptr", item, "array data")
+
+    # Results.
+
+    def _keep(self, item: str) -> None:
+        self.b.do(f"call void {self._function('Py_IncRef')}(ptr {item})")
+
+    def _drop(self, item: str) -> None:
+        self.b.do(f"call void {self._function('Py_DecRef')}(ptr {item})")
+
+    def _new_arrays(self, slots: str, count: int) -> list[str]:
+        """Fresh arrays for the results; out of memory leaves with Python's MemoryError."""
+        b = self.b
+        arrays: list[str] = []
+        for place, (type_, _) in enumerate(self.shape.outputs):
+            extents = "null"
+            if type_.rank:
+                extents = b.alloca(f"[{type_.rank} x i64]")
+                for axis, extent in enumerate(type_.shape):
+                    b.do(f"store i64 {extent}, ptr {self._number(extents, axis)}")
+            ndarray = self._object(np.ndarray)
+            array = b.fresh(
+                f"call ptr {self._function('PyArray_New', numpy=93)}(ptr {ndarray}, i32 {type_.rank}, ptr {extents}, "
+                f"i32 {type_.dtype.num}, ptr null, ptr null, i32 0, i32 0, ptr null)"
+            )
+            with self._leaving(b.fresh(f"icmp eq ptr {array}, null")):
+                self._set_arena(self.arena)
+                for other in arrays:
+                    self._drop(other)
+                b.do("ret ptr null")
+            b.do(f"store ptr {self._load('ptr', array, 'array data')}, ptr {self._element(slots, count + place)}")
+            arrays.append(array)
+        return arrays
+
+    def _call(self, callable_: str, arguments: Sequence[str]) -> str:
+        b = self.b
+        vector = b.alloca(f"[{max(1, len(arguments))} x ptr]")
+        for place, argument in enumerate(arguments):
+            b.do(f"store ptr {argument}, ptr {self._element(vector, place)}")
+        function = self._function("PyObject_Vectorcall")
+        return b.fresh(f"call ptr {function}(ptr {callable_}, ptr {vector}, i64 {len(arguments)}, ptr null)")
+
+    def _fail(self, status: str, arrays: Sequence[str]) -> None:
+        """Leave with the exception that `fail(value, code)` raises."""
+        b = self.b
+        for array in arrays:
+            self._drop(array)
+        numbers = []
+        for place in (1, 2):
+            number = b.fresh(f"load i64, ptr {self._number(status, place)}")
+            numbers.append(b.fresh(f"call ptr {self._function('PyLong_FromLongLong')}(i64 {number})"))
+        raised = self._call(self._entry(self.FAIL), numbers)
+        for number in numbers:
+            self._drop(number)
+        b.do(f"ret ptr {raised}")
+
+    def _result(self, arrays: Sequence[str]) -> str:
+        leaves = []
+        for array, (_, kind) in zip(arrays, self.shape.outputs, strict=True):
+            # PyArray_Return makes a scalar of an array without axes, and takes the array with it.
+            leaves.append(array if kind != SCALAR else self.b.fresh(f"call ptr {self._function('PyArray_Return', 76)}(ptr {array})"))
+        if _is_plain(self.shape.result) and all(kind != PYTHON for _, kind in self.shape.outputs):
+            return self._build(self.shape.result, leaves)
+        found = self._call(self._entry(self.FINISH), leaves)
+        for leaf in leaves:
+            self._drop(leaf)
+        return found
+
+    def _build(self, tree: Any, leaves: Sequence[str]) -> str:
+        """A tree of the leaves; their references go into it. Out of memory here is not handled: the objects are small."""
+        b = self.b
+        if type(tree) is int:
+            return leaves[tree]
+        if tree is None:
+            none = self._object(None)
+            self._keep(none)
+            return none
+        parts = [self._build(part, leaves) for part in (tree.values() if type(tree) is dict else tree)]
+        if type(tree) is dict:
+            made = b.fresh(f"call ptr {self._function('PyDict_New')}()")
+            for key, part in zip(tree, parts, strict=True):
+                b.do(f"call i32 {self._function('PyDict_SetItem')}(ptr {made}, ptr {self._object(key)}, ptr {part})")
+                self._drop(part)
+            return made
+        name = "PyTuple" if type(tree) is tuple else "PyList"
+        made = b.fresh(f"call ptr {self._function(f'{name}_New')}(i64 {len(tree)})")
+        for place, part in enumerate(parts):
+            b.do(f"call i32 {self._function(f'{name}_SetItem')}(ptr {made}, i64 {place}, ptr {part})")
+        return made

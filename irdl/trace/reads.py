@@ -1,0 +1,75 @@
+"""How captured state is found again at each call: every step reads anew, so that rebinding is seen.
+
+The classes here are the reads that the native entry can follow itself (see `irdl.codegen.llvm.python_call`).
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Read = Callable[[], Any]
+Write = Callable[[Any], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Always:
+    """An object that is reached without looking anything up."""
+
+    item: Any
+
+    def __call__(self) -> Any:
+        return self.item
+
+
+@dataclass(frozen=True, eq=False)
+class DictItem:
+    """`names[key]` of a dict that itself stays: a global."""
+
+    names: dict[str, Any]
+    key: str
+
+    def __call__(self) -> Any:
+        return self.names[self.key]
+
+
+@dataclass(frozen=True, eq=False)
+class CellContents:
+    """What a closure holds."""
+
+    cell: types.CellType
+
+    def __call__(self) -> Any:
+        return self.cell.cell_contents
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayLayout:
+    """What of an array's layout a trace depends on."""
+
+    read: Read
+
+    def __call__(self) -> tuple:
+        return layout_of(self.read())
+
+
+def layout_of(array: Any) -> tuple:
+    if type(array) is not np.ndarray:
+        return (type(array),)
+    return (array.flags.writeable, None if array.flags.c_contiguous else array.strides)
+
+
+def part(read: Read, of: Callable[[Any], Any] | None, key: Any) -> Read:
+    return lambda: (read() if of is None else of(read()))[key]
+
+
+def set_item(container: Any, key: Any) -> Write:
+    return lambda array: container.__setitem__(key, array)
+
+
+def set_attribute(read: Read, name: str) -> Write:
+    return lambda array: setattr(read(), name, array)

@@ -5,6 +5,7 @@ from irdl.ir.graph import Graph
 from irdl.ir.parser import parse
 from irdl.runtime.compiled import Compiled
 from irdl.runtime.jit import compile, jit, trace
+from irdl.runtime.threads import num_threads, set_num_threads
 from irdl.trace import protocol as _protocol
 from irdl.trace.control import cond, scan, while_loop
 from irdl.transforms.api import grad, jvp, value_and_grad, vjp, vmap
@@ -21,10 +22,12 @@ __all__ = [
     "grad",
     "jit",
     "jvp",
+    "num_threads",
     "ops",
     "parse",
     "random",
     "scan",
+    "set_num_threads",
     "stop_gradient",
     "testing",
     "trace",

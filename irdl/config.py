@@ -21,5 +21,6 @@ LOG = Flag("IRDL_LOG", "", "`compile` prints every compilation and its reason")
 DISABLE_PASSES = Flag("IRDL_DISABLE_PASSES", "", "names of optional passes to leave out, comma-separated")
 CACHE_SIZE = Flag("IRDL_CACHE_SIZE", "128", "compiled signatures that each jitted function keeps")
 VERIFY = Flag("IRDL_VERIFY", "0", "1 verifies the graph after every pass")
+NUM_THREADS = Flag("IRDL_NUM_THREADS", "", "threads that compiled code uses; one for each core where it is not set")
 
-FLAGS = (LOG, DISABLE_PASSES, CACHE_SIZE, VERIFY)
+FLAGS = (LOG, DISABLE_PASSES, CACHE_SIZE, VERIFY, NUM_THREADS)

@@ -98,6 +98,16 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "small",
         "tests/test_vector_math.py -k tanh",
     ),
+    ("irdl/codegen/parallel.py", "body.insert(place, Barrier())", "place -= 1", "tests/test_threads.py"),
+    (
+        "irdl/codegen/parallel.py",
+        "return size > spread and (not modulus or size * (steps - 1) + spread < modulus)",
+        "return size > spread",
+        "tests/test_threads.py -k apart",
+    ),
+    ("irdl/codegen/parallel.py", "if not coefficient or b.coefficient", "if b.coefficient", OPS + " -k 'cum or scatter'"),
+    ("irdl/codegen/llvm/python_call.py", 'self._check_number("i32", flags, wanted)', "pass", "tests/test_entry.py -k misses"),
+    ("irdl/codegen/llvm/python_call.py", "for item in self.borrowed:\n            self._keep(item)", "pass", "tests/test_entry.py"),
     ("irdl/runtime/executable.py", "np.copyto(inputs[place], outputs[out])", "pass", "tests/test_runtime.py -k donation"),
 ]
 

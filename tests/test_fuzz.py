@@ -19,6 +19,7 @@ from irdl.runtime.executable import Executable
 from irdl.transforms.batch import batch_graph
 from irdl.transforms.reverse import vjp_graph
 from tests.programs import Programs, draw_inputs
+from tests.teams import team_of, watch
 
 PARTS = 8
 
@@ -28,7 +29,9 @@ def check_program(graph: Graph, seed: int) -> None:
     assert parse(print_graph(graph), sidecar(graph)) == graph
     arguments = draw_inputs(graph, np.random.default_rng(seed))
     expected = evaluate(graph, arguments)
-    executable = Executable(graph)
+    with team_of(1 + seed % 4):
+        executable = Executable(graph)
+        results = executable(arguments)
     # A float32 anywhere may have been cast to float64 on its way out.
     values = [value for node in graph.all_nodes() for value in node.outputs]
     single = any(value.dtype == np.float32 for value in (*graph.inputs, *values))
@@ -36,9 +39,10 @@ def check_program(graph: Graph, seed: int) -> None:
         if isinstance(stage, Graph):
             verify(stage)
             compare(evaluate(stage, arguments), expected, name, single)
-    compare(executable(arguments), expected, "machine", single)
+    compare(results, expected, "machine", single)
     if sum(node.outputs[0].type.size for node in graph.all_nodes() if node.outputs) < 150:
         results = interpret(executable.program, arguments)
+        watch(executable.program, arguments)
         compare([r.reshape(e.shape) for r, e in zip(results, expected, strict=True)], expected, "program", single)
 
 

@@ -22,6 +22,7 @@ from irdl.testing import assert_close
 from irdl.transforms.batch import batch_graph
 from irdl.transforms.forward import jvp_graph
 from irdl.transforms.reverse import vjp_graph
+from tests.teams import team_of, watch
 
 OPS = [op for op in registered_ops() if list(op.samples())]
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, 3e38]
@@ -76,6 +77,8 @@ def test_machine_interpreter_and_numpy_agree(op: Op) -> None:
         verify(graph)
         assert parse(print_graph(graph)) == graph
         executable = Executable(graph)
+        with team_of(3):
+            divided = Executable(graph)
         for special in (False, True):
             operands = operands_of(op, sample, rng, special)
             if special and (
@@ -85,8 +88,10 @@ def test_machine_interpreter_and_numpy_agree(op: Op) -> None:
             expected = evaluate(graph, operands)
             magnitude = magnitude_of(op, graph, operands)
             assert_close(executable(operands), expected, magnitude=magnitude)
+            assert_close(divided(operands), expected, magnitude=magnitude)
             if sum(type.size for type in sample.types) <= 80:
-                results = interpret(executable.program, operands)
+                watch(divided.program, operands)
+                results = interpret(divided.program, operands)
                 assert_close([r.reshape(e.shape) for r, e in zip(results, expected, strict=True)], expected, magnitude=magnitude)
 
 

@@ -77,8 +77,8 @@ class _Lowering:
             self.constants.append((buffer, np.ascontiguousarray(array)))
         return Layout.contiguous(self._constant_of[key], array.shape)
 
-    def kernel(self, name: str, body: list[Statement]) -> list[Statement]:
-        return [Kernel(self.names(name + "_"), body)] if body else []
+    def kernel(self, name: str, body: list[Statement], independent: bool = False) -> list[Statement]:
+        return [Kernel(self.names(name + "_"), body, independent)] if body else []
 
     def graph(self, graph: Graph, environment: dict[Value, Layout], destinations: Sequence[Layout]) -> list[Statement]:
         """The statements that compute `graph`'s outputs into `destinations`."""
@@ -139,7 +139,7 @@ class _GraphLowering:
         self.environment.update(zip(node.outputs, outputs, strict=True))
         if node.op is FUSED:
             body = GroupBody(node.regions[0], operands, shared.names, shared.checks)
-            return shared.kernel(_describe(node), lower_group(body, outputs, shared.target))
+            return shared.kernel(_describe(node), lower_group(body, outputs, shared.target), independent=True)
         if node.op is SCAN:
             return self._scan(node, operands, outputs)
         if node.op is COND:

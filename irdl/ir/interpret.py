@@ -37,25 +37,30 @@ def interpret(program: Program, arguments: Sequence[np.ndarray]) -> list[np.ndar
         IndexError: an index check failed.
         ProgramError: an access outside its buffer.
     """
-    machine = _Machine(program)
-    for buffer, argument in zip(program.inputs, arguments, strict=True):
-        machine.memory[buffer] = np.ascontiguousarray(argument, buffer.dtype).reshape(-1)
-    for buffer, array in program.constants:
-        machine.memory[buffer] = np.ascontiguousarray(array).reshape(-1)
-    with np.errstate(all="ignore"):
-        machine.run(program.body, {})
-    if machine.failure is not None:
-        index, axis, extent = machine.failure
-        raise IndexError(f"index {index} is out of bounds for axis {axis} with size {extent}")
-    return [machine.array(buffer) for buffer in program.outputs]
+    return Machine(program).call(arguments)
 
 
-class _Machine:
+class Machine:
+    """The memory and the state of one run; every access to memory is a `read` or a `write`."""
+
     def __init__(self, program: Program) -> None:
         self.program = program
         self.memory: dict[Buffer, np.ndarray] = {}
         self.failure: tuple[int, int, int] | None = None
         self._arena = np.zeros(program.arena_bytes, np.uint8)
+
+    def call(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
+        program = self.program
+        for buffer, argument in zip(program.inputs, arguments, strict=True):
+            self.memory[buffer] = np.ascontiguousarray(argument, buffer.dtype).reshape(-1)
+        for buffer, array in program.constants:
+            self.memory[buffer] = np.ascontiguousarray(array).reshape(-1)
+        with np.errstate(all="ignore"):
+            self.run(program.body, {})
+        if self.failure is not None:
+            index, axis, extent = self.failure
+            raise IndexError(f"index {index} is out of bounds for axis {axis} with size {extent}")
+        return [self.array(buffer) for buffer in program.outputs]
 
     def array(self, buffer: Buffer) -> np.ndarray:
         if buffer not in self.memory:
@@ -70,13 +75,15 @@ class _Machine:
     def run(self, body: Sequence[Statement], scope: dict[str, Any]) -> None:
         for statement in body:
             if isinstance(statement, For):
-                for step in range(statement.start, statement.stop, statement.step):
+                steps = range(statement.start, statement.stop, statement.step)
+                # Backwards, so that a loop whose steps depend on each other shows.
+                for step in reversed(steps) if statement.kind == "parallel" else steps:
                     self.run(statement.body, {**scope, statement.variable: step})
             elif isinstance(statement, Let):
                 scope[statement.variable.name] = self.value(statement.value, scope)
             elif isinstance(statement, Store):
-                array = self.array(statement.buffer)
-                array[self.place(statement.index, scope, array, statement.buffer)] = self.value(statement.value, scope)
+                value = self.value(statement.value, scope)
+                self.write(statement.buffer, self.place(statement.buffer, statement.index, scope), value)
             elif isinstance(statement, CheckIndex):
                 index = int(self.value(statement.value, scope))
                 extent = statement.extent
@@ -97,10 +104,16 @@ class _Machine:
             elif isinstance(statement, Kernel):
                 self.run(statement.body, dict(scope))
 
-    def place(self, index: Index, scope: dict[str, Any], array: np.ndarray, buffer: Buffer) -> int:
+    def read(self, buffer: Buffer, place: int) -> Any:
+        return self.array(buffer)[place]
+
+    def write(self, buffer: Buffer, place: int, value: Any) -> None:
+        self.array(buffer)[place] = value
+
+    def place(self, buffer: Buffer, index: Index, scope: dict[str, Any]) -> int:
         place = index.constant + sum(coefficient * int(scope[name]) for name, coefficient in index.terms)
-        if not 0 <= place < array.size:
-            raise ProgramError(f"{buffer.name}[{index}] is element {place} of {array.size}")
+        if not 0 <= place < self.array(buffer).size:
+            raise ProgramError(f"{buffer.name}[{index}] is element {place} of {self.array(buffer).size}")
         return place
 
     def value(self, expression: Expression, scope: dict[str, Any]) -> Any:
@@ -112,8 +125,7 @@ class _Machine:
             index = expression.index
             return np.int64(index.constant + sum(c * int(scope[name]) for name, c in index.terms))
         if isinstance(expression, Load):
-            array = self.array(expression.buffer)
-            return array[self.place(expression.index, scope, array, expression.buffer)]
+            return self.read(expression.buffer, self.place(expression.buffer, expression.index, scope))
         arguments = [self.value(argument, scope) for argument in expression.arguments]
         return apply_scalar(expression, arguments)
 

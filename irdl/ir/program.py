@@ -1,12 +1,13 @@
 """The loop language: what a graph becomes once it is scheduled, and what a backend prints.
 
     program   = buffers, kernels in order, nested in loops
-    statement = for v in start:stop:step (serial | unrolled | vector) { statement* }
+    statement = for v in start:stop:step (serial | unrolled | vector | parallel) { statement* }
               | let x = expression
               | buffer[index] = expression
               | if expression { statement* } else { statement* }
               | while { statement* ; expression } { statement* }
               | kernel name { statement* }
+              | barrier
               | check index expression against an axis
     expression = literal | variable | index | buffer[index] | op(expression, ...)
     index      = integer + integer * variable + ...
@@ -14,6 +15,9 @@
 Spaces of buffers: `input`, `output`, `constant` and `status` come with each call, `arena` is scratch memory, and
 `register` is a tile that lives in registers (its indices are constants once unrolled, plus the lane of a vector loop).
 A vector loop runs its steps, at most `lanes`, as one; its variable is the lane.
+
+All threads of a team run the program. Each takes its share of the steps of a parallel loop, in any order; a kernel without
+one is the first thread's; a barrier lets none pass before all have come.
 """
 
 from __future__ import annotations
@@ -195,18 +199,30 @@ class While:
 
 @dataclass
 class Kernel:
-    """A named piece of work that a backend makes one function of."""
+    """A named piece of work that a backend makes one function of.
+
+    `independent`: its statements write different elements, and none reads what another writes.
+    """
 
     name: str
     body: list[Statement]
+    independent: bool = False
 
 
-Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel
+@dataclass
+class Barrier:
+    """Every thread waits here for all others."""
+
+
+Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | Barrier
 
 
 @dataclass
 class Program:
-    """Buffers and statements. `checks` explains the codes that index checks report: (axis, extent, where)."""
+    """Buffers and statements. `checks` explains the codes that index checks report: (axis, extent, where).
+
+    `threads`: how many it was divided for; 1 means that no loop is parallel.
+    """
 
     name: str
     inputs: list[Buffer]
@@ -215,6 +231,7 @@ class Program:
     body: list[Statement]
     checks: list[tuple[int, int, str]] = field(default_factory=list)
     arena_bytes: int = 0
+    threads: int = 1
 
     def __str__(self) -> str:
         return print_program(self)
@@ -241,6 +258,11 @@ def walk(body: Sequence[Statement]) -> Iterator[Statement]:
             stack.extend(reversed(inner))
 
 
+def is_parallel(kernel: Kernel) -> bool:
+    """Whether the kernel's loops are divided among the threads."""
+    return any(isinstance(statement, For) and statement.kind == "parallel" for statement in walk(kernel.body))
+
+
 def expressions(statement: Statement) -> list[Expression]:
     """The expressions a statement holds itself."""
     if isinstance(statement, (Let, Store, CheckIndex)):
@@ -264,7 +286,8 @@ def subexpressions(expression: Expression) -> Iterator[Expression]:
 
 def print_program(program: Program) -> str:
     """The program as text, one statement a line."""
-    lines = [f"program {program.name} arena={program.arena_bytes}"]
+    threads = f" threads={program.threads}" if program.threads > 1 else ""
+    lines = [f"program {program.name} arena={program.arena_bytes}{threads}"]
     for label, buffers in (("input", program.inputs), ("output", program.outputs)):
         lines += [f"  {label} {buffer.name}: {short_name(buffer.dtype)}[{buffer.size}]" for buffer in buffers]
     lines += [f"  constant {b.name}: {short_name(b.dtype)}[{b.size}]" for b, _ in program.constants]
@@ -300,6 +323,8 @@ def _print_body(body: Sequence[Statement], indent: str, lines: list[str]) -> Non
             lines.append(indent + "} {")
             _print_body(statement.body, indent + "  ", lines)
             lines.append(indent + "}")
+        elif isinstance(statement, Barrier):
+            lines.append(indent + "barrier")
         else:
             lines.append(f"{indent}kernel {statement.name} {{")
             _print_body(statement.body, indent + "  ", lines)
@@ -340,7 +365,7 @@ def _verify_body(body: Sequence[Statement], bound: set[str]) -> None:
             if not isinstance(statement, While):
                 _verify_expression(expression, bound)
         if isinstance(statement, For):
-            if statement.step < 1 or statement.kind not in ("serial", "unrolled", "vector"):
+            if statement.step < 1 or statement.kind not in ("serial", "unrolled", "vector", "parallel"):
                 raise ProgramError(f"loop {statement.variable} has step {statement.step} and kind {statement.kind}")
             _verify_body(statement.body, bound | {statement.variable})
         elif isinstance(statement, (Let, CheckIndex)):

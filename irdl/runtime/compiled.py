@@ -326,6 +326,8 @@ def explain(old: tuple, new: tuple) -> str:
         return f"the structure was {old[0]} and is {new[0]}"
     if old[1] != new[1]:
         return f"static arguments were {old[1]} and are {new[1]}"
+    if old[3:] != new[3:]:
+        return f"the number of threads was {old[3]} and is {new[3]}"
     for place, (a, b) in enumerate(zip(old[2], new[2], strict=True)):
         if a != b:
             return f"leaf {place} was {_show(a)} and is {_show(b)}"

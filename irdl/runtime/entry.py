@@ -32,25 +32,23 @@ class _Table(np.ndarray):
     keep: tuple
 
 
-def make_entry(
-    call: PythonCall, code: Any, address: int, functions: Sequence[Callable], constants: Sequence[np.ndarray], arena: int
-) -> Any:
+def make_entry(call: PythonCall, code: Any, address: int, functions: Sequence[Callable], fixed: Sequence[int], arena: int) -> Any:
     """A builtin function that runs the code, or gives `MISS` back.
 
     Args:
         call: whose text was compiled.
-        code: what keeps the machine code loaded.
+        code: what to keep as long as the entry: the machine code, and the memory the addresses point to.
         address: of the compiled function.
         functions: prepare, finish and fail (see `PythonCall`).
-        constants: arrays that the code takes behind its outputs.
+        fixed: addresses that the code takes behind its outputs.
         arena: address of the scratch memory.
     """
     prepare, finish, fail = functions
-    addresses = [id(MISS), arena, id(prepare), id(finish), id(fail), *(array.ctypes.data for array in constants)]
+    addresses = [id(MISS), arena, id(prepare), id(finish), id(fail), *fixed]
     addresses += [_address(item) if isinstance(item, Function) else id(item) for item in call.objects]
     definition = _MethodDefinition(b"irdl_call", address, _FASTCALL_WITH_KEYWORDS, None)
     table = np.array(addresses, np.uint64).view(_Table)
-    table.keep = (code, definition, tuple(functions), tuple(constants), tuple(call.objects))
+    table.keep = (code, definition, tuple(functions), tuple(call.objects))
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
     return new(ctypes.addressof(definition), table, None)

@@ -11,13 +11,15 @@ import numpy as np
 
 from irdl.codegen.llvm.emit import ENTRY, emit_program
 from irdl.codegen.llvm.machine import LoadedObject, assembly, compile_object, host_target
-from irdl.codegen.llvm.python_call import CallShape, PythonCall
+from irdl.codegen.llvm.python_call import PYTHON_ENTRY, CallShape, PythonCall
 from irdl.codegen.lower import lower
+from irdl.codegen.parallel import parallelise
 from irdl.codegen.place import can_overwrite
 from irdl.ir.graph import Graph
 from irdl.ir.program import Program
 from irdl.passes.pipeline import optimise
 from irdl.runtime.entry import make_entry
+from irdl.runtime.threads import num_threads, team_address
 
 _ALIGNMENT = 64
 #: Arenas kept for reuse, per executable; calls beyond that many at once allocate and free their own.
@@ -46,13 +48,21 @@ class Executable:
             out: place for out, place in self.donations.items() if can_overwrite(final, final.inputs[place], final.outputs[out])
         }
         pairs = [(self.program.inputs[place], self.program.outputs[out]) for out, place in self.in_place.items()]
+        parallelise(self.program, num_threads(), pairs)
         self.llvm_ir = emit_program(self.program, host_target(), pairs)
         self._python_call = None
         if shape is not None:
-            self._python_call = PythonCall(shape, len(self.program.constants), ENTRY)
+            fixed = len(self.program.constants) + (self.program.threads > 1)
+            self._python_call = PythonCall(shape, fixed, ENTRY)
             self.llvm_ir += self._python_call.text() + "\n"
-        self._code = LoadedObject(compile_object(self.llvm_ir), python=shape is not None)
+        exports = (ENTRY,) if shape is None else (ENTRY, PYTHON_ENTRY)
+        self._code = LoadedObject(compile_object(self.llvm_ir), exports)
+        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(self._code.addresses[ENTRY])
         self._constants = [np.ascontiguousarray(array) for _, array in self.program.constants]
+        #: what the code takes behind its outputs: the constants, and the team where it works with one
+        self._fixed = [array.ctypes.data for array in self._constants]
+        if self.program.threads > 1:
+            self._fixed.append(team_address(self.program.threads))
         self._types = [(value.shape, value.dtype) for value in graph.outputs]
         self._arenas: deque[tuple[np.ndarray, int]] = deque()
 
@@ -62,8 +72,8 @@ class Executable:
             return None
         memory, address = self._new_arena()
         functions = (prepare, finish, self.fail)
-        keep = (self._code, memory)
-        return make_entry(self._python_call, keep, self._code.python_entry, functions, self._constants, address)
+        keep = (self._code, memory, self._constants)
+        return make_entry(self._python_call, keep, self._code.addresses[PYTHON_ENTRY], functions, self._fixed, address)
 
     def fail(self, value: int, code: int) -> None:
         """Raise what the status word says."""
@@ -88,12 +98,12 @@ class Executable:
             outputs.append(arrays[self.in_place[place]] if place in self.in_place else np.empty(shape, dtype))
         addresses = [a.ctypes.data for a in arrays]
         addresses += [a.ctypes.data for a in outputs]
-        addresses += [a.ctypes.data for a in self._constants]
+        addresses += self._fixed
         table = (ctypes.c_void_p * len(addresses))(*addresses)
         status = (ctypes.c_int64 * 3)()
         arena = self._take_arena()
         try:
-            self._code.call(table, arena[1], status)
+            self._run(table, arena[1], status)
         finally:
             self._give_arena(arena)
         if status[0]:

@@ -18,6 +18,7 @@ from irdl.ops.rules import apply_rules
 from irdl.runtime.compiled import Compiled, Options, compile_call, explain, roles_of, take_apart
 from irdl.runtime.entry import MISS
 from irdl.runtime.executable import Executable
+from irdl.runtime.threads import num_threads, on_change
 from irdl.trace import tree
 from irdl.trace.box import is_box
 from irdl.trace.function import trace_function
@@ -59,6 +60,7 @@ class Jit:
         self._entries: tuple = ()
         #: by the id of an instance: a weak reference to it, and the jitted bound method
         self._bound: dict[int, tuple[Any, Jit]] = {}
+        on_change(self)
 
     def __irdl_replace__(self, replace: Callable[[Any, Callable[[Any], Any]], Any]) -> Any:
         """Inside a trace, the function itself (see `irdl.trace.capture`)."""
@@ -86,13 +88,16 @@ class Jit:
                 return result
         return self._dispatch(arguments, options)
 
+    def threads_changed(self) -> None:
+        self._entries = ()
+
     def _dispatch(self, arguments: tuple, options: dict[str, Any]) -> Any:
         """The way through Python: finds the compiled version by signature, or makes it."""
         leaves, _ = tree.flatten((arguments, options))
         if any(is_box(leaf) for leaf in leaves):
             return self._function(*arguments, **options)
         call = take_apart(arguments, options, self._roles)
-        signature = call.signature()
+        signature = (*call.signature(), num_threads())
         compiled = self._find(signature)
         if compiled is None:
             with self._lock:

@@ -3,10 +3,15 @@ statements become `irdl_main(arguments, arena, status)`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+import llvmlite.binding as llvm
+
+from irdl.codegen.llvm.builder import Builder
+from irdl.codegen.llvm.team import barrier_text
 from irdl.codegen.llvm.values import INDEX, Operand, Values
 from irdl.ir.program import (
+    Barrier,
     Buffer,
     CheckIndex,
     For,
@@ -20,6 +25,7 @@ from irdl.ir.program import (
     Store,
     While,
     expressions,
+    is_parallel,
     subexpressions,
     walk,
 )
@@ -37,11 +43,10 @@ entry:
 good:
   ret i64 %index
 bad:
-  %seen = load i64, ptr %status
-  %first = icmp eq i64 %seen, 0
+  %claimed = cmpxchg ptr %status, i64 0, i64 1 monotonic monotonic
+  %first = extractvalue { i64, i1 } %claimed, 1
   br i1 %first, label %record, label %done
 record:
-  store i64 1, ptr %status
   %p1 = getelementptr i64, ptr %status, i64 1
   store i64 %value, ptr %p1
   %p2 = getelementptr i64, ptr %status, i64 2
@@ -79,15 +84,28 @@ class Module:
         main = _Function(self, in_kernel=False)
         b = main.builder
         program = self.program
+        alone = program.threads == 1
+        if not alone:
+            for place, name in enumerate(("arguments", "arena", "status")):
+                slot = b.emit(f"getelementptr ptr, ptr %job, i64 {place}")
+                b.do(f"%{name} = load ptr, ptr {slot}, align 8")
         places = [*program.inputs, *program.outputs, *(buffer for buffer, _ in program.constants)]
         for place, buffer in enumerate(places):
-            slot = b.emit(f"getelementptr ptr, ptr %arguments, i64 {place}")
-            main.pointers[buffer] = b.emit(f"load ptr, ptr {slot}, align 8")
+            main.pointers[buffer] = main.argument(place)
+        if not alone:
+            main.enter_team(len(places))
         main.body(program.body)
+        if not alone:
+            main.leave_team()
         b.do("ret void")
-        header = f"define void @{ENTRY}(ptr %arguments, ptr %arena, ptr %status) nounwind"
-        self.functions.append(b.text(header))
+        entry = f"void @{ENTRY}(ptr %arguments, ptr %arena, ptr %status) nounwind"
+        self.functions.append(
+            b.text(f"define {entry}" if alone else "define internal void @irdl_team(ptr %job, i64 %thread, i64 %threads) nounwind")
+        )
         self.declarations |= b.declarations
+        if not alone:
+            self.functions.append(_start_team(entry, len(places)))
+            self.functions.append(barrier_text(llvm.get_default_triple()))
         return _CHECK + "\n".join([*self.functions, *sorted(self.declarations)]) + "\n"
 
     def kernel(self, kernel: Kernel, buffers: Sequence[Buffer], variables: Sequence[str]) -> None:
@@ -104,13 +122,61 @@ class Module:
             parameters.append(f"i64 %i{place}")
         function.body(kernel.body)
         function.builder.do("ret void")
-        header = f"define internal void @{kernel.name}({', '.join([*parameters, 'ptr %status'])}) nounwind noinline"
+        parameters.append("ptr %status")
+        if is_parallel(kernel):
+            parameters += ["i64 %thread", "i64 %threads"]
+        header = f"define internal void @{kernel.name}({', '.join(parameters)}) nounwind noinline"
         self.functions.append(function.builder.text(header))
         self.declarations |= function.builder.declarations
 
 
+def _start_team(entry: str, places: int) -> str:
+    """The entry point of a program for several threads: its team's address follows the other arguments."""
+    b = Builder()
+    job = b.alloca("[3 x ptr]")
+    for place, name in enumerate(("arguments", "arena", "status")):
+        b.do(f"store ptr %{name}, ptr {b.emit(f'getelementptr ptr, ptr {job}, i64 {place}')}")
+    team = b.emit(f"load ptr, ptr {b.emit(f'getelementptr ptr, ptr %arguments, i64 {places}')}")
+    run = b.emit(f"load ptr, ptr {team}")
+    b.do(f"call void {run}(ptr {team}, ptr @irdl_team, ptr {job})")
+    b.do("ret void")
+    return b.text(f"define {entry}")
+
+
 class _Function(Values):
     """One function: statements in, instructions out."""
+
+    def argument(self, place: int) -> str:
+        slot = self.builder.emit(f"getelementptr ptr, ptr %arguments, i64 {place}")
+        return self.builder.emit(f"load ptr, ptr {slot}, align 8")
+
+    # A team's threads all run the program; each counts the barriers it has passed, from where the last call stopped.
+
+    def enter_team(self, place: int) -> None:
+        b = self.builder
+        self.team, self.count = self.argument(place), b.alloca("i64")
+        self.base = b.emit(f"getelementptr i8, ptr {self.team}, i64 256")
+        b.do(f"store i64 {b.fresh(f'load i64, ptr {self.base}')}, ptr {self.count}")
+        self.is_first = b.fresh("icmp eq i64 %thread, 0")
+
+    def leave_team(self) -> None:
+        """Whoever ran alone passed no barriers, and has no say in where a team at work counts from."""
+        b = self.builder
+        self._when(
+            b.emit(f"and i1 {self.is_first}, {b.emit('icmp ugt i64 %threads, 1')}"),
+            lambda: b.do(f"store i64 {b.fresh(f'load i64, ptr {self.count}')}, ptr {self.base}"),
+        )
+
+    def _when(self, condition: str, emit: Callable[[], None]) -> None:
+        b = self.builder
+        inside, after = b.label(), b.label()
+        b.do(f"br i1 {condition}, label %{inside}, label %{after}")
+        known = b.known()
+        b.start(inside)
+        emit()
+        b.do(f"br label %{after}")
+        b.restore(known)
+        b.start(after)
 
     # Statements.
 
@@ -128,6 +194,8 @@ class _Function(Values):
                 self._call(statement)
             elif isinstance(statement, If):
                 self._if(statement)
+            elif isinstance(statement, Barrier):
+                self.builder.do(f"call void @irdl_barrier(ptr {self.team}, i64 %thread, i64 %threads, ptr {self.count})")
             else:
                 assert isinstance(statement, While)
                 self._while(statement)
@@ -142,15 +210,36 @@ class _Function(Values):
             self.lane, self.lanes, self.used = loop.variable, loop.lanes, loop.stop
             self.body(loop.body)
             self.lane, self.lanes, self.used = "", 0, 0
+        elif loop.kind == "parallel":
+            self._parallel(loop)
         elif loop.stop > loop.start:
             self._serial(loop)
 
+    def _parallel(self, loop: For) -> None:
+        """The steps of this thread: from thread * n / threads on, up to where the next one starts."""
+        b, steps = self.builder, loop.stop - loop.start
+        assert loop.start == 0 and loop.step == 1
+        following = b.emit("add nuw nsw i64 %thread, 1")
+        start, stop = (b.emit(f"udiv i64 {b.emit(f'mul nuw nsw i64 {thread}, {steps}')}, %threads") for thread in ("%thread", following))
+        inside, after = b.label(), b.label()
+        b.do(f"br i1 {b.emit(f'icmp ult i64 {start}, {stop}')}, label %{inside}, label %{after}")
+        known = b.known()
+        b.start(inside)
+        self._repeat(loop, start, stop)
+        b.do(f"br label %{after}")
+        b.restore(known)
+        b.start(after)
+
     def _serial(self, loop: For) -> None:
-        b = self.builder
         if loop.stop - loop.start <= loop.step:
             self.scope[loop.variable] = loop.start
             self.body(loop.body)
             return
+        self._repeat(loop, str(loop.start), str(loop.stop))
+
+    def _repeat(self, loop: For, start: str, stop: str) -> None:
+        """The loop from `start` to `stop`, which is not empty."""
+        b = self.builder
         label, end = b.label(), b.label()
         before = b.block
         b.do(f"br label %{label}")
@@ -164,8 +253,8 @@ class _Function(Values):
         self._forget(loop.body)
         self.body(loop.body)
         following = b.fresh(f"add nuw nsw i64 {variable}, {loop.step}")
-        more = b.fresh(f"icmp ult i64 {following}, {loop.stop}")
-        b.lines[place] = f"  {variable} = phi i64 [ {loop.start}, %{before} ], [ {following}, %{b.block} ]"
+        more = b.fresh(f"icmp ult i64 {following}, {stop}")
+        b.lines[place] = f"  {variable} = phi i64 [ {start}, %{before} ], [ {following}, %{b.block} ]"
         b.do(f"br i1 {more}, label %{label}, label %{end}")
         b.start(end)
         b.restore(outside)
@@ -215,7 +304,14 @@ class _Function(Values):
         for variable in variables:
             value = self.scope[variable]
             arguments.append(f"i64 {value if isinstance(value, int) else value.name}")
-        self.builder.do(f"call void @{kernel.name}({', '.join([*arguments, 'ptr %status'])})")
+        arguments.append("ptr %status")
+        if is_parallel(kernel):
+            arguments += ["i64 %thread", "i64 %threads"]
+        call = f"call void @{kernel.name}({', '.join(arguments)})"
+        if self.module.program.threads == 1 or is_parallel(kernel):
+            self.builder.do(call)
+        else:
+            self._when(self.is_first, lambda: self.builder.do(call))
         for buffer in buffers:
             self.touch(buffer)
 

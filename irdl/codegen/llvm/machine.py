@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 
 import llvmlite.binding as llvm
 
-from irdl.codegen.llvm.emit import ENTRY
-from irdl.codegen.llvm.python_call import PYTHON_ENTRY
 from irdl.passes.target import Target
 
 _lock = threading.RLock()
@@ -74,20 +72,16 @@ def assembly(text: str) -> str:
 
 
 class LoadedObject:
-    """Machine code in memory: the addresses of its entry point and, where it has one, of its way in from Python."""
+    """Machine code in memory, and the addresses of the functions it exports."""
 
-    def __init__(self, image: bytes, python: bool = False) -> None:
+    def __init__(self, image: bytes, exports: Sequence[str]) -> None:
         with _lock:
             self._jit = _jit()
-            name = f"irdl{next(_count)}"
-            library = llvm.JITLibraryBuilder().add_object_img(image).add_current_process().export_symbol(ENTRY)
-            if python:
-                library = library.export_symbol(PYTHON_ENTRY)
-            self._tracker = library.link(self._jit, name)
-            self.entry: int = self._tracker[ENTRY]
-            self.python_entry: int = self._tracker[PYTHON_ENTRY] if python else 0
-        prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-        self.call = prototype(self.entry)
+            library = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
+            for name in exports:
+                library = library.export_symbol(name)
+            self._tracker = library.link(self._jit, f"irdl{next(_count)}")
+            self.addresses: dict[str, int] = {name: self._tracker[name] for name in exports}
 
 
 @lru_cache(maxsize=1)

@@ -102,15 +102,15 @@ class PythonCall:
 
     The table starts with `MISS`, the free arena (0 while it is in use), and three functions in Python: `prepare()`, which gives
     the captured arrays as a tuple, or None where the trace no longer holds; `finish(*leaves)`, which makes the result; and
-    `fail(value, code)`, which raises. The constants follow, then `objects`.
+    `fail(value, code)`, which raises. The fixed addresses follow, then `objects`.
     """
 
-    MISS, ARENA, PREPARE, FINISH, FAIL, CONSTANTS = range(6)
+    MISS, ARENA, PREPARE, FINISH, FAIL, FIXED = range(6)
 
-    def __init__(self, shape: CallShape, constants: int, main: str) -> None:
+    def __init__(self, shape: CallShape, fixed: int, main: str) -> None:
         self.shape = shape
-        #: how many constants the code takes behind its outputs
-        self.constants = constants
+        #: how many addresses the code takes behind its outputs (constants, the team)
+        self.fixed = fixed
         self.main = main
         #: objects whose addresses the table holds behind the fixed part
         self.objects: list[Any] = []
@@ -123,7 +123,7 @@ class PythonCall:
     def text(self) -> str:
         b, shape = self.b, self.shape
         count = len(shape.arguments) + len(shape.captured)
-        places = count + len(shape.outputs) + self.constants
+        places = count + len(shape.outputs) + self.fixed
         slots = b.alloca(f"[{max(places, 1)} x ptr]")
         status = b.alloca("[3 x i64]")
         self.table = b.emit(f"load ptr, ptr {self._field('%self', 'array data')}")
@@ -135,8 +135,8 @@ class PythonCall:
         prepared = "" if shape.reads_natively else self._prepare(data)
         for place in range(count):
             b.do(f"store ptr {data[place]}, ptr {self._element(slots, place)}")
-        for place in range(self.constants):
-            address = self._entry(self.CONSTANTS + place)
+        for place in range(self.fixed):
+            address = self._entry(self.FIXED + place)
             b.do(f"store ptr {address}, ptr {self._element(slots, count + len(shape.outputs) + place)}")
         arrays = self._new_arrays(slots, count)
         for place in range(3):
@@ -224,7 +224,7 @@ class PythonCall:
         if key not in self._places:
             self._places[key] = len(self.objects)
             self.objects.append(item)
-        return self._entry(self.CONSTANTS + self.constants + self._places[key])
+        return self._entry(self.FIXED + self.fixed + self._places[key])
 
     def _function(self, name: str, numpy: int = 0) -> str:
         return self._object(Function(name, numpy))

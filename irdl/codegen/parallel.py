@@ -1,0 +1,316 @@
+"""Threads: which loops of a kernel are divided among them, and where they have to wait for each other.
+
+A loop is divided where different steps touch different elements of everything the kernel writes: an argument about the affine
+indices alone. Barriers follow from which memory the kernels between two of them read and write.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from irdl.ir.program import (
+    Barrier,
+    Buffer,
+    CheckIndex,
+    Expression,
+    For,
+    If,
+    Index,
+    Kernel,
+    Let,
+    Load,
+    Operation,
+    Program,
+    Statement,
+    Store,
+    While,
+    expressions,
+    is_parallel,
+    nested,
+    subexpressions,
+    walk,
+)
+
+#: Cycles of work below which a kernel is not worth a barrier, and a program not worth waking the team.
+SMALLEST_KERNEL = 1_500
+SMALLEST_PROGRAM = 40_000
+#: Cycles per vector, where it is not one.
+_CYCLES = {"div": 8, "sqrt": 10, "exp": 16, "log": 20, "tanh": 26, "sigmoid": 20, "erf": 30, "power": 400, "sin": 300, "cos": 300}
+
+
+def parallelise(program: Program, threads: int, aliased: Iterable[tuple[Buffer, Buffer]] = ()) -> None:
+    """Divide the kernels of a program among `threads`, in place, and insert the barriers this needs.
+
+    `aliased` pairs buffers that share memory (a donated input and its output).
+    """
+    if threads < 2:
+        return
+    divided: list[For] = []
+    work = 0.0
+    for kernel, times in _kernels(program.body, 1):
+        cycles = _cycles(kernel.body)
+        if cycles >= SMALLEST_KERNEL:
+            loops = _divisible(kernel, threads)
+            divided += loops
+            work += times * cycles if loops else 0
+    if work < SMALLEST_PROGRAM:
+        return
+    for loop in divided:
+        loop.kind = "parallel"
+    for kernel, _ in _kernels(program.body, 1):
+        if is_parallel(kernel):
+            kernel.body = [_one_thread(statement) for statement in kernel.body]
+    program.threads = threads
+    _Barriers({second: first for first, second in aliased}).visit(program.body, [])
+
+
+def _kernels(body: Sequence[Statement], times: int) -> Iterator[tuple[Kernel, int]]:
+    """Every kernel, and how often it runs at least."""
+    for statement in body:
+        if isinstance(statement, Kernel):
+            yield statement, times
+        else:
+            steps = statement.stop - statement.start if isinstance(statement, For) else 1
+            for part in nested(statement):
+                yield from _kernels(part, times * steps)
+
+
+def _one_thread(statement: Statement) -> Statement:
+    """Of a divided kernel, what is not divided itself is one thread's work; bindings are everyone's."""
+    if isinstance(statement, (Let, CheckIndex)) or any(isinstance(s, For) and s.kind == "parallel" for s in walk([statement])):
+        return statement
+    return For(f"{_first_variable(statement)}_once", 0, 1, 1, "parallel", [statement])
+
+
+def _first_variable(statement: Statement) -> str:
+    return statement.variable if isinstance(statement, For) else "step"
+
+
+def _cycles(body: Sequence[Statement]) -> float:
+    """A rough count of cycles, for decisions only."""
+    total = 0.0
+    for statement in body:
+        if isinstance(statement, For):
+            steps = 1 if statement.kind == "vector" else len(range(statement.start, statement.stop, statement.step))
+            total += steps * _cycles(statement.body)
+        elif isinstance(statement, (Let, Store, CheckIndex)):
+            total += isinstance(statement, Store) and statement.buffer.space != "register"
+            for item in subexpressions(statement.value):
+                if isinstance(item, Operation):
+                    total += _CYCLES.get(item.name, 1)
+                elif isinstance(item, Load) and item.buffer.space != "register":
+                    total += 0.5
+    return total
+
+
+# Which loops can be divided.
+
+
+def _divisible(kernel: Kernel, threads: int) -> list[For]:
+    """The loops to divide, one for each statement of the kernel that is worth it; none if the kernel has to stay whole."""
+    nests = [statement for statement in kernel.body if not isinstance(statement, (Let, CheckIndex))]
+    if len(nests) > 1 and not kernel.independent:
+        return []
+    # How far each variable runs; None where the data say where it points.
+    extents: dict[str, int | None] = {}
+    for statement in walk(kernel.body):
+        if isinstance(statement, For):
+            extents[statement.variable] = max(extents.get(statement.variable) or 0, statement.stop - statement.start)
+        elif isinstance(statement, (Let, CheckIndex)):
+            extents[statement.variable.name] = None
+    chosen: list[For] = []
+    for nest in nests:
+        if _cycles([nest]) < SMALLEST_KERNEL / 4:
+            if _uses_registers(nest, kernel):
+                return []
+            continue
+        best: tuple[float, For] | None = None
+        for loop in _path(nest):
+            # The share of the threads' time that is used; outer loops win ties.
+            steps = loop.stop - loop.start
+            use = steps / (threads * math.ceil(steps / threads))
+            if (best is None or use > best[0] + 0.05) and steps > 1 and _is_divisible(kernel, nest, loop, extents):
+                best = (use, loop)
+        if best is None or best[0] < 0.6:
+            return []
+        chosen.append(best[1])
+    return chosen
+
+
+def _path(statement: Statement) -> Iterator[For]:
+    """The loops from the outside in, as long as each body is one loop and bindings."""
+    while isinstance(statement, For) and statement.kind == "serial":
+        yield statement
+        inner = [s for s in statement.body if not isinstance(s, (Let, CheckIndex))]
+        if len(inner) != 1:
+            return
+        statement = inner[0]
+
+
+def _uses_registers(nest: Statement, kernel: Kernel) -> bool:
+    """The nest shares a register tile with the rest of the kernel."""
+    inside = {b for s in walk([nest]) for b in _buffers(s) if b.space == "register"}
+    outside = {b for other in kernel.body if other is not nest for s in walk([other]) for b in _buffers(s)}
+    return bool(inside & outside)
+
+
+def _buffers(statement: Statement) -> list[Buffer]:
+    found = [item.buffer for e in expressions(statement) for item in subexpressions(e) if isinstance(item, Load)]
+    return [*found, statement.buffer] if isinstance(statement, Store) else found
+
+
+def _is_divisible(kernel: Kernel, nest: Statement, loop: For, extents: dict[str, int | None]) -> bool:
+    """Different steps of `loop` touch different elements of everything the kernel writes, and share no registers."""
+    inside = list(walk(loop.body))
+    in_loop = {id(s) for s in inside}
+    registers = {b for s in inside for b in _buffers(s) if b.space == "register"}
+    reads: dict[Buffer, list[Index]] = {}
+    writes: dict[Buffer, list[Index]] = {}
+    for statement in walk(kernel.body):
+        if isinstance(statement, (If, While)):
+            return False
+        if id(statement) not in in_loop:
+            if registers.intersection(_buffers(statement)):
+                return False
+            if isinstance(statement, Store) and any(s is statement for s in walk([nest])):
+                return False
+            continue
+        if isinstance(statement, Store) and statement.buffer.space != "register":
+            writes.setdefault(statement.buffer, []).append(statement.index)
+        for expression in expressions(statement):
+            for item in subexpressions(expression):
+                if isinstance(item, Load):
+                    reads.setdefault(item.buffer, []).append(item.index)
+    for buffer, stored in writes.items():
+        for other in {*stored, *reads.get(buffer, [])}:
+            if not all(apart(place, other, loop, extents) for place in set(stored)):
+                return False
+    return True
+
+
+def apart(a: Index, b: Index, loop: For, extents: dict[str, int | None]) -> bool:
+    """`a` in one step of the loop and `b` in another never meet.
+
+    Terms of larger coefficients than the loop's only move by multiples of their divisor M; what is left of an index,
+    coefficient * step + (something small), must then differ by more than the small parts do, and by less than M.
+    """
+    coefficient = a.coefficient(loop.variable)
+    if not coefficient or b.coefficient(loop.variable) != coefficient:
+        return False
+    size, steps = abs(coefficient), loop.stop - loop.start
+    modulus = 0
+    low = high = 0
+    moved = a.constant - b.constant
+    if abs(moved) >= size:
+        modulus = abs(moved)
+    else:
+        low = high = moved
+    for sign, index in ((1, a), (-1, b)):
+        for name, factor in index.terms:
+            if name == loop.variable:
+                continue
+            extent = extents.get(name)
+            if extent is None:
+                # A variable from outside the kernel is the same for all threads.
+                if name in extents or a.coefficient(name) != b.coefficient(name):
+                    return False
+            elif abs(factor) > size:
+                modulus = math.gcd(modulus, factor)
+            else:
+                ends = (0, sign * factor * (extent - 1))
+                low, high = low + min(ends), high + max(ends)
+    spread = max(abs(low), abs(high))
+    return size > spread and (not modulus or size * (steps - 1) + spread < modulus)
+
+
+# Where threads wait.
+
+
+@dataclass(frozen=True)
+class _Use:
+    """Bytes of memory that a kernel reads or writes; `first`: only the first thread does."""
+
+    space: object
+    start: int
+    stop: int
+    writes: bool
+    first: bool
+
+    def conflicts(self, other: _Use) -> bool:
+        if self.first and other.first:
+            return False
+        return (self.writes or other.writes) and self.space == other.space and self.start < other.stop and other.start < self.stop
+
+
+class _Barriers:
+    """Inserts a barrier before every kernel that touches what another thread may still be writing or reading."""
+
+    def __init__(self, same: dict[Buffer, Buffer]) -> None:
+        #: an output -> the donated input whose memory it takes
+        self.same = same
+
+    def visit(self, body: list[Statement], pending: list[_Use]) -> list[_Use]:
+        """`pending`: uses since the last barrier; returns those at the end of `body`."""
+        place = 0
+        while place < len(body):
+            statement = body[place]
+            uses: list[_Use] = []
+            if isinstance(statement, Kernel):
+                uses = self._uses(statement)
+            elif isinstance(statement, If):
+                uses = self._reads(statement.condition)
+            if any(use.conflicts(other) for use in uses for other in pending):
+                body.insert(place, Barrier())
+                place += 1
+                pending = []
+            pending = _merge(pending, uses)
+            if isinstance(statement, Barrier):
+                pending = []
+            elif isinstance(statement, If):
+                pending = _merge(self.visit(statement.then, pending), self.visit(statement.otherwise, pending))
+            elif isinstance(statement, For):
+                pending = self._loop([(statement.body, [])], pending)
+            elif isinstance(statement, While):
+                # All threads read the condition between the two parts.
+                if not isinstance(statement.before[-1], Barrier):
+                    statement.before.append(Barrier())
+                verdict = self._reads(statement.condition)
+                pending = self._loop([(statement.before, verdict), (statement.body, [])], pending)
+            place += 1
+        return pending
+
+    def _loop(self, parts: list[tuple[list[Statement], list[_Use]]], pending: list[_Use]) -> list[_Use]:
+        """Until what one step leaves behind asks for no further barrier in the next."""
+        while True:
+            before = sum(len(part) for part, _ in parts)
+            end = pending
+            for part, after in parts:
+                end = _merge(self.visit(part, end), after)
+            merged = _merge(pending, end)
+            if sum(len(part) for part, _ in parts) == before and len(merged) == len(pending):
+                return merged
+            pending = merged
+
+    def _uses(self, kernel: Kernel) -> list[_Use]:
+        first = not is_parallel(kernel)
+        found: dict[_Use, None] = {}
+        for statement in walk(kernel.body):
+            for buffer in _buffers(statement):
+                if buffer.space not in ("register", "constant"):
+                    writes = isinstance(statement, Store) and statement.buffer is buffer
+                    found.setdefault(self._use(buffer, writes, first))
+        return list(found)
+
+    def _reads(self, condition: Expression) -> list[_Use]:
+        return [self._use(item.buffer, False, False) for item in subexpressions(condition) if isinstance(item, Load)]
+
+    def _use(self, buffer: Buffer, writes: bool, first: bool) -> _Use:
+        if buffer.space == "arena":
+            return _Use("arena", buffer.offset, buffer.offset + max(1, buffer.nbytes), writes, first)
+        return _Use(self.same.get(buffer, buffer), 0, 1, writes, first)
+
+
+def _merge(*lists: list[_Use]) -> list[_Use]:
+    return list(dict.fromkeys(use for uses in lists for use in uses))

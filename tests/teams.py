@@ -1,0 +1,96 @@
+"""Threads in tests: small programs divided, which the compiler would leave whole, and a check for races."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from irdl.codegen import parallel
+from irdl.ir.interpret import Machine
+from irdl.ir.program import Barrier, Buffer, For, Kernel, Program, Statement
+from irdl.runtime.threads import num_threads, set_num_threads
+
+
+@contextmanager
+def team_of(threads: int) -> Iterator[None]:
+    """Compile for `threads`, dividing every kernel that can be divided."""
+    before = num_threads()
+    set_num_threads(threads)
+    try:
+        with mock.patch.multiple(parallel, SMALLEST_KERNEL=0, SMALLEST_PROGRAM=0):
+            yield
+    finally:
+        set_num_threads(before)
+
+
+class Race(AssertionError):
+    pass
+
+
+class Watched(Machine):
+    """Runs a program as a team would, one thread after the other, and raises where what one thread writes is touched by
+    another with no barrier between."""
+
+    def __init__(self, program: Program, threads: int) -> None:
+        super().__init__(program)
+        self.threads = threads
+        #: who is at work; None: everyone, as in the condition of a loop
+        self.thread: int | None = None
+        self.written: dict[tuple, set[int | None]] = {}
+        self.seen: dict[tuple, set[int | None]] = {}
+
+    def run(self, body: Sequence[Statement], scope: dict[str, Any]) -> None:
+        for statement in body:
+            if isinstance(statement, Barrier):
+                self.written.clear()
+                self.seen.clear()
+            elif isinstance(statement, Kernel):
+                self.thread = 0
+                self.run(statement.body, dict(scope))
+                self.thread = None
+            elif isinstance(statement, For) and statement.kind == "parallel":
+                outer, steps = self.thread, statement.stop
+                for thread in range(self.threads):
+                    self.thread = thread
+                    for step in range(thread * steps // self.threads, (thread + 1) * steps // self.threads):
+                        self.run(statement.body, {**scope, statement.variable: step})
+                self.thread = outer
+            elif isinstance(statement, For):
+                for step in range(statement.start, statement.stop, statement.step):
+                    self.run(statement.body, {**scope, statement.variable: step})
+            else:
+                super().run([statement], scope)
+
+    def bytes_of(self, buffer: Buffer, place: int) -> list[tuple]:
+        if buffer.space == "register":
+            return []
+        if buffer.space == "arena":
+            start = buffer.offset + place * buffer.dtype.itemsize
+            return [("arena", byte) for byte in range(start, start + buffer.dtype.itemsize)]
+        return [(buffer, place)]
+
+    def read(self, buffer: Buffer, place: int) -> Any:
+        for byte in self.bytes_of(buffer, place):
+            self.refuse(self.written.get(byte, set()), buffer, place)
+            self.seen.setdefault(byte, set()).add(self.thread)
+        return super().read(buffer, place)
+
+    def write(self, buffer: Buffer, place: int, value: Any) -> None:
+        for byte in self.bytes_of(buffer, place):
+            self.refuse(self.written.get(byte, set()) | self.seen.get(byte, set()), buffer, place)
+            self.written.setdefault(byte, set()).add(self.thread)
+        super().write(buffer, place, value)
+
+    def refuse(self, others: set[int | None], buffer: Buffer, place: int) -> None:
+        if others - {self.thread}:
+            raise Race(f"{buffer.name}[{place}] is used by threads {others} and {self.thread} between two barriers")
+
+
+def watch(program: Program, arguments: Sequence[np.ndarray], threads: int = 3) -> None:
+    """Run a divided program; raises `Race`."""
+    if program.threads > 1:
+        Watched(program, threads).call(arguments)

@@ -1,0 +1,230 @@
+"""The thread team: the same results with any number of threads, and a team that survives what a process goes through."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import optree
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import irdl
+from irdl.codegen.parallel import apart
+from irdl.ir.program import For, Index, Kernel, is_parallel, walk
+from tests.models import lstm_data, lstm_loss
+from tests.teams import Race, team_of, watch
+
+RNG = np.random.default_rng(0)
+
+
+def array(*shape):
+    return RNG.standard_normal(shape)
+
+
+def assert_same(result, expected):
+    for a, b in zip(optree.tree_leaves(result), optree.tree_leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.fixture(autouse=True)
+def restore():
+    before = irdl.num_threads()
+    yield
+    irdl.set_num_threads(before)
+
+
+def matmul_chain(a, b):
+    return np.tanh(a @ b) @ b.T + a
+
+
+def loops(x):
+    total = irdl.while_loop(lambda c: c[1] < 4, lambda c: (np.tanh(c[0] @ x), c[1] + 1), (x, 0))[0]
+    chosen = irdl.cond(x.sum() > 0, lambda v: v @ v, lambda v: v - 1.0, total)
+    return chosen, irdl.scan(lambda c, row: (np.tanh(c @ x + row), c.max(1)), x, x)
+
+
+CASES = [
+    (matmul_chain, (array(7, 5), array(5, 5))),
+    (matmul_chain, (array(64, 33), array(33, 33))),
+    (matmul_chain, (array(1, 40), array(40, 40))),
+    (matmul_chain, (array(0, 4), array(4, 4))),
+    (lambda x: (x.sum(0), x.sum(1), x.max(), x.T + 1, np.cumsum(x, 0), np.cumsum(x, 1)), (array(37, 19),)),
+    (lambda x: np.concatenate([np.pad(x, 1), np.pad(x, 1)[::-1]], 1), (array(9, 9),)),
+    (lambda x, i: (x[i], np.take_along_axis(x, i[:, None], 1)), (array(8, 8), np.arange(8)[::-1].copy())),
+    (loops, (array(6, 6),)),
+]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_same_as_numpy(case, threads):
+    f, arguments = CASES[case]
+    with team_of(threads):
+        compiled = irdl.compile(f)(*arguments)
+        assert compiled.program.threads == threads or case in (3,)
+        for _ in range(3):
+            assert_same(compiled(*arguments), f(*arguments))
+    watch(compiled.program, arguments, threads)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_lstm_gradient(threads, batch):
+    arguments = lstm_data(4, batch, 5, 19, np.float64)
+    step = irdl.value_and_grad(lstm_loss)
+    expected = irdl.compile(step)(*arguments)(*arguments)
+    with team_of(threads):
+        compiled = irdl.compile(step)(*arguments)
+        assert_same(compiled(*arguments), expected)
+    watch(compiled.program, optree.tree_leaves(arguments), threads)
+
+
+def test_what_is_divided():
+    with team_of(2):
+        products = irdl.compile(lambda a, b: a @ b)(array(64, 64), array(64, 64)).program
+        sums = irdl.compile(lambda a: np.cumsum(a))(array(640)).program
+    assert any(isinstance(s, Kernel) and is_parallel(s) for s in walk(products.body))
+    assert not any(isinstance(s, Kernel) and is_parallel(s) for s in walk(sums.body))
+    irdl.set_num_threads(2)
+    assert irdl.compile(lambda a, b: a @ b)(array(8, 8), array(8, 8)).program.threads == 1, "too small to be worth it"
+    assert irdl.compile(lambda a, b: a @ b)(array(256, 256), array(256, 256)).program.threads == 2
+
+
+def test_the_check_for_races_bites():
+    with team_of(2):
+        program = irdl.compile(matmul_chain)(array(64, 64), array(64, 64)).program
+    program.body = [s for s in program.body if isinstance(s, Kernel)]
+    with pytest.raises(Race):
+        watch(program, [array(64, 64), array(64, 64)])
+
+
+terms = st.dictionaries(st.sampled_from("vabo"), st.integers(-12, 12).filter(bool), max_size=4)
+
+
+@settings(max_examples=500, deadline=None)
+@given(terms, terms, st.integers(-30, 30), st.integers(-30, 30), st.integers(2, 4), st.integers(1, 4), st.integers(1, 3))
+def test_indices_said_to_be_apart_are_apart(first, second, one, two, steps, inner, outer):
+    """`apart` against all the values there are; `o` is a loop around the kernel, the same for both."""
+    a, b = (Index(c, tuple(sorted(t.items()))) for c, t in ((one, first), (two, second)))
+    extents = {"v": steps, "a": inner, "b": outer}
+    if not apart(a, b, For("v", 0, steps, 1, "serial", []), extents):
+        return
+    for time in range(2):
+        places = []
+        for index in (a, b):
+            found = {}
+            for v in range(steps):
+                values = [(x, y) for x in range(inner) for y in range(outer)]
+                found[v] = {index.constant + sum(c * {"v": v, "a": x, "b": y, "o": time}[n] for n, c in index.terms) for x, y in values}
+            places.append(found)
+        for v in range(steps):
+            for w in range(steps):
+                assert v == w or not places[0][v] & places[1][w]
+
+
+def test_set_num_threads():
+    f = irdl.jit(lambda a: a @ a)
+    a = array(256, 256)
+    irdl.set_num_threads(1)
+    f(a)
+    irdl.set_num_threads(3)
+    assert irdl.num_threads() == 3
+    np.testing.assert_allclose(f(a), a @ a)
+    assert f.cache_size() == 2
+    irdl.set_num_threads(1)
+    np.testing.assert_allclose(f(a), a @ a)
+    assert f.cache_size() == 2
+    for wrong in (0, -1, 257, 1.5, "2", True):
+        with pytest.raises(ValueError, match="between 1 and 256"):
+            irdl.set_num_threads(wrong)
+
+
+def test_an_index_error_in_a_divided_kernel():
+    f = lambda x, i: np.tanh(x[i])  # noqa: E731
+    x, i = array(50, 40), np.arange(50)
+    with team_of(3):
+        compiled = irdl.compile(f)(x, i)
+        np.testing.assert_allclose(compiled(x, i), f(x, i))
+        with pytest.raises(IndexError, match="index 99 is out of bounds for axis 0 with size 50"):
+            compiled(x, np.where(i == 20, 99, i))
+        np.testing.assert_allclose(compiled(x, i), f(x, i))
+
+
+def test_several_python_threads_call_at_once():
+    a = array(200, 200)
+    with team_of(2):
+        f = irdl.compile(matmul_chain)(a, a)
+        expected = matmul_chain(a, a)
+        wrong = []
+
+        def work():
+            for _ in range(100):
+                if not np.allclose(f(a, a), expected):
+                    wrong.append(1)
+
+        threads = [threading.Thread(target=work) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+
+
+def run(code: str, **environment: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+PROGRAM = """
+    import os, threading, numpy as np, irdl
+    a = np.random.default_rng(0).standard_normal((256, 256))
+    f = irdl.jit(lambda a: a @ a)
+    def works():
+        return np.allclose(f(a), a @ a)
+    assert works()
+"""
+
+
+def test_the_environment_sets_the_number():
+    assert run(PROGRAM + "    print(irdl.num_threads(), threading.active_count())", IRDL_NUM_THREADS="3") == "3 3"
+    assert run(PROGRAM + "    print(irdl.num_threads(), threading.active_count())", IRDL_NUM_THREADS="1") == "1 1"
+
+
+def test_the_interpreter_ends_with_workers_alive():
+    assert run(PROGRAM + "    print('done')", IRDL_NUM_THREADS="4") == "done"
+    run(PROGRAM + "    threading.Thread(target=lambda: [f(a) for _ in range(10000)], daemon=True).start()", IRDL_NUM_THREADS="2")
+
+
+def test_sleeping_workers_wake():
+    assert run(PROGRAM + "    import time; time.sleep(0.3); print([works() for _ in range(3)])", IRDL_NUM_THREADS="3") == str([True] * 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_works():
+    code = """
+    for again in range(3):
+        child = os.fork()
+        if child == 0:
+            good = works() and threading.active_count() == 1
+            irdl.set_num_threads(2)
+            good = good and works() and threading.active_count() == 2
+            os._exit(0 if good else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert works()
+    print("done")
+    """
+    assert run(PROGRAM + code, IRDL_NUM_THREADS="2") == "done"

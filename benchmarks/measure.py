@@ -98,8 +98,17 @@ class Worker:
         if task.threads == 1:
             environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
         command = [sys.executable, "-m", "benchmarks", "worker", json.dumps(asdict(task))]
+        # As many cores as threads: a peer may have threads that no setting reaches.
+        pin = getattr(os, "sched_setaffinity", lambda *_: None)
+        cores = sorted(os.sched_getaffinity(0))[: task.threads] if hasattr(os, "sched_getaffinity") else []
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=Path(__file__).parent.parent
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=Path(__file__).parent.parent,
+            preexec_fn=lambda: pin(0, cores),
         )
 
     def start(self) -> str:

@@ -10,7 +10,7 @@ from irdl.codegen.across import Across
 from irdl.codegen.axis import Axis
 from irdl.codegen.body import GroupBody, Scope
 from irdl.codegen.layout import Layout
-from irdl.codegen.nest import Loop, blocks, build_nest
+from irdl.codegen.nest import Loop, blocks, build_nest, narrow_lanes
 from irdl.codegen.tiled import Tile
 from irdl.ir.graph import Node
 from irdl.ir.program import CheckIndex, Expression, Index, IndexValue, Let, Load, Statement, Store, Variable, subexpressions
@@ -135,7 +135,7 @@ class GroupLowering:
             result += build_nest(nest, self.element(vector, index))
         if rest:
             index = Index.variable(lane) + whole * self.lanes
-            result += build_nest([*loops, Loop(lane, rest, "vector", self.lanes)], self.element(vector, index))
+            result += build_nest([*loops, Loop(lane, rest, "vector", narrow_lanes(rest, self.lanes))], self.element(vector, index))
         return result
 
     def index(self, places: dict[str, Index]) -> tuple[Index, ...]:

@@ -66,6 +66,8 @@ def over(
     # Where an access jumps from lane to lane, the axis along which it is contiguous runs innermost.
     jumping = [layout for layout in accesses if layout.strides[vector] != 1]
     near = next((axis for layout in jumping for axis in others if layout.strides[axis] == 1), None)
+    # Reading in order is what the hardware fetches ahead; the first access is the one that is read.
+    others.sort(key=lambda axis: -abs(accesses[0].strides[axis]))
     outer = [Loop(variables[axis], shape[axis]) for axis in others if axis != near]
     inner = [Loop(variables[near], shape[near])] if near is not None else []
     whole, rest = divmod(shape[vector], lanes)

@@ -91,6 +91,12 @@ def blocks(extent: int, size: int) -> list[tuple[int, int, int]]:
     return result
 
 
+def narrow_lanes(count: int, lanes: int) -> int:
+    """The lanes of a vector for `count` elements: a power of two, at most `lanes`. A narrower vector costs less on many
+    machines."""
+    return min(lanes, 1 << max(1, (count - 1).bit_length()))
+
+
 def wrap_in_loops(loops: Sequence[Loop], statements: Sequence[Statement]) -> list[Statement]:
     """A nest whose innermost body is `statements` in the order given."""
     body = list(statements)

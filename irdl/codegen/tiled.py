@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from irdl.codegen.axis import Axis
 from irdl.codegen.body import Scope, combine, identity_of
-from irdl.codegen.nest import Loop, build_nest, wrap_in_loops
+from irdl.codegen.nest import Loop, build_nest, narrow_lanes, wrap_in_loops
 from irdl.ir.graph import Node
 from irdl.ir.program import Buffer, Expression, For, Index, Literal, Load, Statement, Store
 
@@ -27,17 +27,24 @@ class Tile:
         names = lowering.names
         self.r, self.v, self.lane = names("u"), names("v"), names("l")
         lowering.body.extents.update({self.r: size, self.v: max(vectors, 1), self.lane: lowering.lanes})
-        self.across = vectors + (1 if tail else 0)
-        self.registers = {
-            node: Buffer(names("acc"), node.output.dtype, size * self.across * lowering.lanes, "register")
-            for node in lowering.body.reductions
-        }
+        #: lanes of the last vector, no more than it takes
+        self.narrow = narrow_lanes(tail, lowering.lanes)
+        self.registers = self._registers(vectors * lowering.lanes)
+        self.last_registers = self._registers(self.narrow)
+
+    def _registers(self, width: int) -> dict[Node, Buffer]:
+        """A tile as wide as `width` for each accumulator."""
+        names, nodes = self.lowering.names, self.lowering.body.reductions
+        return {node: Buffer(names("acc"), node.output.dtype, self.size * width, "register") for node in nodes}
+
+    def _tiles(self, v: Index | None) -> dict[Node, Buffer]:
+        return self.registers if v is not None else self.last_registers
 
     def statements(self) -> list[Statement]:
         lowering = self.lowering
         result: list[Statement] = []
         result += self._each(
-            lambda v: [Store(tile, self._place(v), Literal(identity_of(node.op, tile.dtype))) for node, tile in self.registers.items()]
+            lambda v: [Store(tile, self._place(v), Literal(identity_of(node.op, tile.dtype))) for node, tile in self._tiles(v).items()]
         )
         if all(axis.extent for axis in lowering.reduced):
             result += self._reduce()
@@ -66,8 +73,8 @@ class Tile:
         """One step of the innermost reduced loop for the whole tile."""
         return self._each(lambda v: self._accumulate(v, {last.variable: place}))
 
-    def _each(self, make: Callable[[Index], list[Statement]]) -> list[Statement]:
-        """`make(v)` for every row and vector of the tile."""
+    def _each(self, make: Callable[[Index | None], list[Statement]]) -> list[Statement]:
+        """`make(v)` for every row and vector of the tile; v is None for the last, narrower vector."""
         lanes = self.lowering.lanes
         row = Loop(self.r, self.size, "unrolled")
         result: list[Statement] = []
@@ -75,31 +82,35 @@ class Tile:
             loops = [row, Loop(self.v, self.vectors, "unrolled"), Loop(self.lane, lanes, "vector", lanes)]
             result += build_nest(loops, make(Index.variable(self.v)))
         if self.tail:
-            result += build_nest([row, Loop(self.lane, self.tail, "vector", lanes)], make(Index(self.vectors)))
+            result += build_nest([row, Loop(self.lane, self.tail, "vector", self.narrow)], make(None))
         return result
 
-    def _place(self, v: Index) -> Index:
+    def _place(self, v: Index | None) -> Index:
+        """Where an element lies in its register tile."""
         lanes = self.lowering.lanes
-        return Index.variable(self.r, self.across * lanes) + v * lanes + Index.variable(self.lane)
+        if v is None:
+            return Index.variable(self.r, self.narrow) + Index.variable(self.lane)
+        return Index.variable(self.r, self.vectors * lanes) + v * lanes + Index.variable(self.lane)
 
-    def _places(self, v: Index) -> dict[str, Index]:
-        places = {self.vector.variable: self.base + v * self.lowering.lanes + Index.variable(self.lane)}
+    def _places(self, v: Index | None) -> dict[str, Index]:
+        vector = Index(self.vectors) if v is None else v
+        places = {self.vector.variable: self.base + vector * self.lowering.lanes + Index.variable(self.lane)}
         if self.row is not None:
             places[self.row.variable] = self.row_base + Index.variable(self.r)
         return places
 
-    def _accumulate(self, v: Index, reduced: dict[str, Index]) -> list[Statement]:
+    def _accumulate(self, v: Index | None, reduced: dict[str, Index]) -> list[Statement]:
         lowering = self.lowering
         scope = Scope()
         index = lowering.index(self._places(v))
         place = self._place(v)
         steps = [reduced.get(axis.variable, Index.variable(axis.variable) if axis.extent > 1 else Index()) for axis in lowering.reduced]
         stores: list[Statement] = []
-        for node, tile in self.registers.items():
+        for node, tile in self._tiles(v).items():
             factors = lowering.body.term(node, index, steps, scope)
             stores.append(Store(tile, place, combine(node, Load(tile, place), factors)))
         return [*scope.statements, *stores]
 
-    def _epilogue(self, v: Index) -> list[Statement]:
-        accumulators: dict[Node, Expression] = {node: Load(tile, self._place(v)) for node, tile in self.registers.items()}
+    def _epilogue(self, v: Index | None) -> list[Statement]:
+        accumulators: dict[Node, Expression] = {node: Load(tile, self._place(v)) for node, tile in self._tiles(v).items()}
         return self.lowering.element(None, Index(), accumulators, self._places(v))

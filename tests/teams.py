@@ -60,7 +60,7 @@ class Watched(Machine):
                         self.run(statement.body, {**scope, statement.variable: step})
                 self.thread = outer
             elif isinstance(statement, For):
-                for step in range(statement.start, statement.stop, statement.step):
+                for step in statement.steps(scope):
                     self.run(statement.body, {**scope, statement.variable: step})
             else:
                 super().run([statement], scope)

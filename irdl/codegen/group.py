@@ -12,7 +12,7 @@ from irdl.codegen.body import GroupBody, Scope
 from irdl.codegen.layout import Layout
 from irdl.codegen.nest import Loop, blocks, build_nest, narrow_lanes
 from irdl.codegen.tiled import Tile
-from irdl.ir.graph import Node
+from irdl.ir.graph import Node, Value
 from irdl.ir.program import CheckIndex, Expression, Index, IndexValue, Let, Load, Statement, Store, Variable, subexpressions
 from irdl.ops.fusion import UNPACK
 from irdl.ops.index import GATHER
@@ -24,11 +24,12 @@ _CACHE_BYTES = 256 * 1024
 
 
 class GroupLowering:
-    """One group with its output layouts, on the way to statements."""
+    """One group with the values it stores and where, on the way to statements."""
 
-    def __init__(self, body: GroupBody, outputs: Sequence[Layout], target: Target) -> None:
+    def __init__(self, body: GroupBody, stored: Sequence[tuple[Value, Layout]], target: Target) -> None:
         self.body = body
-        self.outputs = list(outputs)
+        self.values = [value for value, _ in stored]
+        self.outputs = [layout for _, layout in stored]
         self.target = target
         self.names = body.names
         self.domain = [Axis(self.names("i"), extent) for extent in body.shape]
@@ -47,7 +48,7 @@ class GroupLowering:
         for node in body.reductions:
             body.term(node, index, reduced, inner)
         stand_in: dict[Node, Expression] = {node: Variable("accumulator", node.output.dtype) for node in body.reductions}
-        for value in body.region.outputs:
+        for value in self.values:
             body.expression(value, index, outer, stand_in)
         del body.checks[checks:]
         body.analysing = False
@@ -154,7 +155,7 @@ class GroupLowering:
             places[vector.variable] = place
         index = self.index(places)
         scope = Scope()
-        values = [self.body.expression(value, index, scope, accumulators) for value in self.body.region.outputs]
+        values = [self.body.expression(value, index, scope, accumulators) for value in self.values]
         stores = [Store(layout.buffer, layout.at(index), value) for layout, value in zip(self.outputs, values, strict=True)]
         return [*scope.statements, *stores]
 
@@ -239,6 +240,6 @@ def _leaves(scope: Scope) -> list[Expression]:
     return found
 
 
-def lower_group(body: GroupBody, outputs: Sequence[Layout], target: Target) -> list[Statement]:
-    """The statements of one group: it writes `outputs`, which share the group's shape."""
-    return GroupLowering(body, outputs, target).lower()
+def lower_group(body: GroupBody, stored: Sequence[tuple[Value, Layout]], target: Target) -> list[Statement]:
+    """The statements of one group: it writes values of one shape, each to its layouts."""
+    return GroupLowering(body, stored, target).lower()

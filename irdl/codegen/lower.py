@@ -24,6 +24,9 @@ from irdl.ops.shape import CONCAT, RESHAPE
 from irdl.passes.fuse import VIEWS
 from irdl.passes.target import Target
 
+#: Bytes of a stack that is made for a carry alone, to spare it a copy in each step.
+_SMALL_STACK = 128 * 1024
+
 
 def lower(graph: Graph, target: Target) -> Program:
     """The program of a fused graph, scheduled for `target`."""
@@ -95,7 +98,11 @@ class _GraphLowering:
         self.users = graph.users()
         #: values whose layout is fixed before they are computed
         self.planned: dict[Value, Layout] = {}
+        #: of each scan being lowered, the carries that live in a stack
+        self.stacks: dict[Node, dict[int, Layout]] = {}
         self.destinations = list(zip(graph.outputs, destinations, strict=True))
+        #: the places of destinations that the kernel computing the value writes too
+        self.stored: set[int] = set()
         for value, layout in self.destinations:
             if value.node is not None and value.node.op not in VIEWS and value.node.op is not CONSTANT:
                 self.planned.setdefault(value, layout)
@@ -104,9 +111,9 @@ class _GraphLowering:
         result: list[Statement] = []
         for node in self.graph.nodes:
             result += self.node(node)
-        for value, layout in self.destinations:
+        for number, (value, layout) in enumerate(self.destinations):
             source = self.environment[value]
-            if (source.buffer, source.offset, source.strides) != (layout.buffer, layout.offset, layout.strides):
+            if number not in self.stored and (source.buffer, source.offset, source.strides) != (layout.buffer, layout.offset, layout.strides):
                 result += self.shared.kernel("copy", moves.copy(source, layout, self.shared.names, self.shared.target))
         return result
 
@@ -135,11 +142,13 @@ class _GraphLowering:
             return self._view(node, operands[0])
         if node.op is SCAN:
             self._reuse_xs(node, operands)
+            self._stack_carries(node)
         outputs = [self.destination(value) for value in node.outputs]
         self.environment.update(zip(node.outputs, outputs, strict=True))
         if node.op is FUSED:
             body = GroupBody(node.regions[0], operands, shared.names, shared.checks)
-            return shared.kernel(_describe(node), lower_group(body, outputs, shared.target), independent=True)
+            stored = [*zip(node.regions[0].outputs, outputs, strict=True), *self._more_stores(node, outputs)]
+            return shared.kernel(_describe(node), lower_group(body, stored, shared.target), independent=True)
         if node.op is SCAN:
             return self._scan(node, operands, outputs)
         if node.op is COND:
@@ -192,14 +201,51 @@ class _GraphLowering:
                     free.remove(place)
                     break
 
+    def _more_stores(self, node: Node, outputs: list[Layout]) -> list[tuple[Value, Layout]]:
+        """Where a group's results go besides their own place: a carry that is also stacked."""
+        found = []
+        for value, inner, own in zip(node.outputs, node.regions[0].outputs, outputs, strict=True):
+            for number, (wanted, layout) in enumerate(self.destinations):
+                if wanted is value and layout != own and layout.buffer is not own.buffer:
+                    found.append((inner, layout))
+                    self.stored.add(number)
+        return found
+
+    def _stack_carries(self, node: Node) -> None:
+        """Let a carry live in a stack of T + 1 rows: each step reads the row before it and writes its own, and what the loop
+        stacks of the carry, before or after each step, are rows of it."""
+        attributes: ScanAttributes = node.attributes
+        consts, count, length = attributes.consts, attributes.carry, attributes.length
+        (body,) = node.regions
+        in_place = in_place_carries(body, consts, count)
+        stacks: dict[int, Layout] = {}
+        for place in range(count):
+            old, new = body.inputs[consts + place], body.outputs[place]
+            final = node.outputs[place]
+            ys = [y for y in range(count, len(node.outputs)) if body.outputs[y] in (old, new) and node.outputs[y] not in self.planned]
+            whole = TensorType(old.dtype, (length + 1, *old.shape))
+            small = whole.nbytes <= _SMALL_STACK and place not in in_place
+            if old is new or not length or final in self.planned or not (ys or small):
+                continue
+            stack = stacks[place] = self.shared.arena(whole, "stack")
+            first, last = (length, 0) if attributes.reverse else (0, length)
+            self.planned[final] = stack.element(Index(last))
+            for y in ys:
+                start = min(first, 1) if body.outputs[y] is old else min(last, 1)
+                self.planned[node.outputs[y]] = moves.sub_layout(stack, [start, *[0] * len(old.shape)], (length, *old.shape))
+        self.stacks[node] = stacks
+
     def _scan(self, node: Node, operands: list[Layout], outputs: list[Layout]) -> list[Statement]:
         shared = self.shared
         attributes: ScanAttributes = node.attributes
         consts, count, length = attributes.consts, attributes.carry, attributes.length
         (body,) = node.regions
         steps: list[Statement] = []
-        # The carry lives in the scan's outputs.
-        for source, target in zip(operands[consts : consts + count], outputs[:count], strict=True):
+        # A carry lives in its stack, or in the scan's output.
+        stacks = self.stacks.pop(node)
+        start = length if attributes.reverse else 0
+        for place, source in enumerate(operands[consts : consts + count]):
+            target = stacks[place].element(Index(start)) if place in stacks else outputs[place]
             steps += shared.kernel("init", moves.copy(source, target, shared.names, shared.target))
         if length == 0:
             return steps
@@ -208,14 +254,18 @@ class _GraphLowering:
         shared.control.append(loop)
         position = Index.variable(t, -1) + (length - 1) if attributes.reverse else Index.variable(t)
         environment = dict(zip(body.inputs[:consts], operands[:consts], strict=True))
-        environment.update(zip(body.inputs[consts : consts + count], outputs[:count], strict=True))
+        before, after = (position + 1, position) if attributes.reverse else (position, position + 1)
+        for place, value in enumerate(body.inputs[consts : consts + count]):
+            environment[value] = stacks[place].element(before) if place in stacks else outputs[place]
         for value, layout in zip(body.inputs[consts + count :], operands[consts + count :], strict=True):
             environment[value] = layout.element(position)
         in_place = in_place_carries(body, consts, count)
         outer, shared.loops = shared.loops, (*shared.loops, loop)
         destinations = []
         for place, value in enumerate(body.outputs[:count]):
-            if place in in_place:
+            if place in stacks:
+                destinations.append(stacks[place].element(after))
+            elif place in in_place:
                 destinations.append(outputs[place])
             elif value in body.outputs[count:]:
                 # It is stacked too: the next carry is read from where this step wrote it.
@@ -227,7 +277,7 @@ class _GraphLowering:
             destinations.append(layout.element(position))
         loop.body = shared.graph(body, environment, destinations)
         for place in range(count):
-            if destinations[place] is not outputs[place]:
+            if place not in stacks and destinations[place] is not outputs[place]:
                 loop.body += shared.kernel("carry", moves.copy(destinations[place], outputs[place], shared.names, shared.target))
         shared.loops = outer
         return [*steps, loop]

@@ -50,11 +50,11 @@ def parallelise(program: Program, threads: int, aliased: Iterable[tuple[Buffer, 
     divided: list[For] = []
     work = 0.0
     for kernel, times in _kernels(program.body, 1):
-        cycles = _cycles(kernel.body)
-        if cycles >= SMALLEST_KERNEL:
+        size = cycles(kernel.body)
+        if size >= SMALLEST_KERNEL:
             loops = _divisible(kernel, threads)
             divided += loops
-            work += times * cycles if loops else 0
+            work += times * size if loops else 0
     if work < SMALLEST_PROGRAM:
         return
     for loop in divided:
@@ -88,13 +88,13 @@ def _first_variable(statement: Statement) -> str:
     return statement.variable if isinstance(statement, For) else "step"
 
 
-def _cycles(body: Sequence[Statement]) -> float:
+def cycles(body: Sequence[Statement]) -> float:
     """A rough count of cycles, for decisions only."""
     total = 0.0
     for statement in body:
         if isinstance(statement, For):
             steps = 1 if statement.kind == "vector" else len(range(statement.start, statement.stop, statement.step))
-            total += steps * _cycles(statement.body)
+            total += steps * cycles(statement.body)
         elif isinstance(statement, (Let, Store, CheckIndex)):
             total += isinstance(statement, Store) and statement.buffer.space != "register"
             for item in subexpressions(statement.value):
@@ -113,25 +113,19 @@ def _divisible(kernel: Kernel, threads: int) -> list[For]:
     nests = [statement for statement in kernel.body if not isinstance(statement, (Let, CheckIndex))]
     if len(nests) > 1 and not kernel.independent:
         return []
-    # How far each variable runs; None where the data say where it points.
-    extents: dict[str, int | None] = {}
-    for statement in walk(kernel.body):
-        if isinstance(statement, For):
-            extents[statement.variable] = max(extents.get(statement.variable) or 0, statement.stop - statement.start)
-        elif isinstance(statement, (Let, CheckIndex)):
-            extents[statement.variable.name] = None
+    extents = loop_extents(kernel)
     chosen: list[For] = []
     for nest in nests:
-        if _cycles([nest]) < SMALLEST_KERNEL / 4:
+        if cycles([nest]) < SMALLEST_KERNEL / 4:
             if _uses_registers(nest, kernel):
                 return []
             continue
         best: tuple[float, For] | None = None
-        for loop in _path(nest):
+        for loop in path(nest):
             # The share of the threads' time that is used; outer loops win ties.
             steps = loop.stop - loop.start
             use = steps / (threads * math.ceil(steps / threads))
-            if (best is None or use > best[0] + 0.05) and steps > 1 and _is_divisible(kernel, nest, loop, extents):
+            if (best is None or use > best[0] + 0.05) and steps > 1 and is_divisible(kernel, nest, loop, extents):
                 best = (use, loop)
         if best is None or best[0] < 0.6:
             return []
@@ -139,7 +133,18 @@ def _divisible(kernel: Kernel, threads: int) -> list[For]:
     return chosen
 
 
-def _path(statement: Statement) -> Iterator[For]:
+def loop_extents(kernel: Kernel) -> dict[str, int | None]:
+    """How far each variable of a kernel runs; None where the data say where it points."""
+    extents: dict[str, int | None] = {}
+    for statement in walk(kernel.body):
+        if isinstance(statement, For):
+            extents[statement.variable] = max(extents.get(statement.variable) or 0, statement.stop - statement.start)
+        elif isinstance(statement, (Let, CheckIndex)):
+            extents[statement.variable.name] = None
+    return extents
+
+
+def path(statement: Statement) -> Iterator[For]:
     """The loops from the outside in, as long as each body is one loop and bindings."""
     while isinstance(statement, For) and statement.kind == "serial":
         yield statement
@@ -161,7 +166,7 @@ def _buffers(statement: Statement) -> list[Buffer]:
     return [*found, statement.buffer] if isinstance(statement, Store) else found
 
 
-def _is_divisible(kernel: Kernel, nest: Statement, loop: For, extents: dict[str, int | None]) -> bool:
+def is_divisible(kernel: Kernel, nest: Statement, loop: For, extents: dict[str, int | None]) -> bool:
     """Different steps of `loop` touch different elements of everything the kernel writes, and share no registers."""
     inside = list(walk(loop.body))
     in_loop = {id(s) for s in inside}
@@ -185,7 +190,7 @@ def _is_divisible(kernel: Kernel, nest: Statement, loop: For, extents: dict[str,
                     reads.setdefault(item.buffer, []).append(item.index)
     for buffer, stored in writes.items():
         for other in {*stored, *reads.get(buffer, [])}:
-            if not all(apart(place, other, loop, extents) for place in set(stored)):
+            if not all(apart(place, other, loop, extents) or never_meet(place, other, extents) for place in set(stored)):
                 return False
     return True
 
@@ -223,6 +228,20 @@ def apart(a: Index, b: Index, loop: For, extents: dict[str, int | None]) -> bool
                 low, high = low + min(ends), high + max(ends)
     spread = max(abs(low), abs(high))
     return size > spread and (not modulus or size * (steps - 1) + spread < modulus)
+
+
+def never_meet(a: Index, b: Index, extents: dict[str, int | None]) -> bool:
+    """The two indices range over different places, whatever the steps."""
+    low = high = a.constant - b.constant
+    for sign, index, other in ((1, a, b), (-1, b, a)):
+        for name, factor in index.terms:
+            extent = extents.get(name)
+            if extent is not None:
+                ends = (0, sign * factor * (extent - 1))
+                low, high = low + min(ends), high + max(ends)
+            elif name in extents or other.coefficient(name) != factor:
+                return False
+    return low > 0 or high < 0
 
 
 # Where threads wait.

@@ -75,7 +75,7 @@ class Machine:
     def run(self, body: Sequence[Statement], scope: dict[str, Any]) -> None:
         for statement in body:
             if isinstance(statement, For):
-                steps = range(statement.start, statement.stop, statement.step)
+                steps = statement.steps(scope)
                 # Backwards, so that a loop whose steps depend on each other shows.
                 for step in reversed(steps) if statement.kind == "parallel" else steps:
                     self.run(statement.body, {**scope, statement.variable: step})

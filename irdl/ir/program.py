@@ -14,7 +14,8 @@
 
 Spaces of buffers: `input`, `output`, `constant` and `status` come with each call, `arena` is scratch memory, and
 `register` is a tile that lives in registers (its indices are constants once unrolled, plus the lane of a vector loop).
-A vector loop runs its steps, at most `lanes`, as one; its variable is the lane.
+A vector loop runs its steps, at most `lanes`, as one; its variable is the lane. A loop that turns with an outer variable
+runs backwards where that is odd.
 
 All threads of a team run the program. Each takes its share of the steps of a parallel loop, in any order; a kernel without
 one is the first thread's; a barrier lets none pass before all have come.
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -156,6 +157,13 @@ class For:
     body: list[Statement]
     #: of a vector loop: the machine's lanes, of which it uses the first `stop`
     lanes: int = 0
+    #: an outer loop's variable: backwards where it is odd
+    turns: str = ""
+
+    def steps(self, outer: Mapping[str, Any]) -> range:
+        """The values the variable takes, in order, given those of the outer variables."""
+        steps = range(self.start, self.stop, self.step)
+        return steps[::-1] if self.turns and int(outer[self.turns]) % 2 else steps
 
 
 @dataclass
@@ -300,6 +308,7 @@ def _print_body(body: Sequence[Statement], indent: str, lines: list[str]) -> Non
         if isinstance(statement, For):
             step = f":{statement.step}" if statement.step != 1 else ""
             kind = "" if statement.kind == "serial" else f" {statement.kind}"
+            kind += f" turning with {statement.turns}" if statement.turns else ""
             lines.append(f"{indent}for {statement.variable} in {statement.start}:{statement.stop}{step}{kind} {{")
             _print_body(statement.body, indent + "  ", lines)
             lines.append(indent + "}")
@@ -367,6 +376,8 @@ def _verify_body(body: Sequence[Statement], bound: set[str]) -> None:
         if isinstance(statement, For):
             if statement.step < 1 or statement.kind not in ("serial", "unrolled", "vector", "parallel"):
                 raise ProgramError(f"loop {statement.variable} has step {statement.step} and kind {statement.kind}")
+            if statement.turns and statement.turns not in bound:
+                raise ProgramError(f"loop {statement.variable} turns with {statement.turns} outside its loop")
             _verify_body(statement.body, bound | {statement.variable})
         elif isinstance(statement, (Let, CheckIndex)):
             if statement.variable.name in bound:

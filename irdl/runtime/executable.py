@@ -15,6 +15,7 @@ from irdl.codegen.llvm.python_call import PYTHON_ENTRY, CallShape, PythonCall
 from irdl.codegen.lower import lower
 from irdl.codegen.parallel import parallelise
 from irdl.codegen.place import can_overwrite
+from irdl.codegen.turn import walk_there_and_back
 from irdl.ir.graph import Graph
 from irdl.ir.program import Program
 from irdl.passes.pipeline import optimise
@@ -48,6 +49,7 @@ class Executable:
             out: place for out, place in self.donations.items() if can_overwrite(final, final.inputs[place], final.outputs[out])
         }
         pairs = [(self.program.inputs[place], self.program.outputs[out]) for out, place in self.in_place.items()]
+        walk_there_and_back(self.program)
         parallelise(self.program, num_threads(), pairs)
         self.llvm_ir = emit_program(self.program, host_target(), pairs)
         self._python_call = None

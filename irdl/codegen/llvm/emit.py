@@ -231,7 +231,7 @@ class _Function(Values):
         b.start(after)
 
     def _serial(self, loop: For) -> None:
-        if loop.stop - loop.start <= loop.step:
+        if loop.stop - loop.start == 1:
             self.scope[loop.variable] = loop.start
             self.body(loop.body)
             return
@@ -240,6 +240,14 @@ class _Function(Values):
     def _repeat(self, loop: For, start: str, stop: str) -> None:
         """The loop from `start` to `stop`, which is not empty."""
         b = self.builder
+        assert loop.step == 1
+        first, step, last = start, "1", b.emit(f"sub i64 {stop}, 1")
+        if loop.turns:
+            turning = self.scope[loop.turns]
+            assert isinstance(turning, Operand)
+            back = b.emit(f"trunc i64 {turning.name} to i1")
+            first, last = b.emit(f"select i1 {back}, i64 {last}, i64 {start}"), b.emit(f"select i1 {back}, i64 {start}, i64 {last}")
+            step = b.emit(f"select i1 {back}, i64 -1, i64 1")
         label, end = b.label(), b.label()
         before = b.block
         b.do(f"br label %{label}")
@@ -252,9 +260,9 @@ class _Function(Values):
         outside = b.known()
         self._forget(loop.body)
         self.body(loop.body)
-        following = b.fresh(f"add nuw nsw i64 {variable}, {loop.step}")
-        more = b.fresh(f"icmp ult i64 {following}, {stop}")
-        b.lines[place] = f"  {variable} = phi i64 [ {start}, %{before} ], [ {following}, %{b.block} ]"
+        following = b.fresh(f"add nsw i64 {variable}, {step}")
+        more = b.fresh(f"icmp ne i64 {variable}, {last}")
+        b.lines[place] = f"  {variable} = phi i64 [ {first}, %{before} ], [ {following}, %{b.block} ]"
         b.do(f"br i1 {more}, label %{label}, label %{end}")
         b.start(end)
         b.restore(outside)
@@ -341,6 +349,7 @@ def _free(kernel: Kernel) -> tuple[list[Buffer], list[str]]:
     for statement in walk(kernel.body):
         if isinstance(statement, For):
             bound.add(statement.variable)
+            used.update({statement.turns: None} if statement.turns else {})
         elif isinstance(statement, (Let, CheckIndex)):
             bound.add(statement.variable.name)
         if isinstance(statement, Store):

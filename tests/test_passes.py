@@ -6,12 +6,14 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import optree
 import pytest
 
 import irdl
 from irdl.errors import GraphError
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
+from irdl.ir.interpret import interpret
 from irdl.ir.program import verify_program
 from irdl.ir.verify import verify
 from irdl.ops.contract import DOT
@@ -20,7 +22,7 @@ from irdl.ops.fusion import FUSED
 from irdl.passes.pipeline import PIPELINE
 from irdl.testing import assert_close, widened
 from irdl.trace import tree
-from tests.models import lstm_data, lstm_loss, random_cell_loss
+from tests.models import lstm, lstm_data, lstm_loss, random_cell_loss
 
 OPTIONAL = [item.name for item in PIPELINE if not item.required]
 
@@ -126,3 +128,37 @@ def test_narrow_stores_keep_to_their_row(dtype: str, n: int) -> None:
     x = np.random.default_rng(0).integers(-5, 6, (17, n))
     f = lambda x: (x.T @ x, x.astype(dtype), (x * 2).astype(dtype)[:, ::-1])  # noqa: E731
     assert_close(irdl.jit(f)(x), f(x))
+
+
+def test_weights_are_walked_there_and_back_at_batch_one():
+    """Every other step starts where the cache still holds what the last one read; results do not depend on it."""
+    arguments = lstm_data(7, 1, 6, 72)
+    compiled = irdl.compile(lstm)(*arguments[:2])
+    assert " turning with " in str(compiled.program)
+    np.testing.assert_allclose(compiled(*arguments[:2]), lstm(*arguments[:2]), rtol=1e-5, atol=1e-6)
+    results = interpret(compiled.program, [*optree.tree_leaves(arguments[0]), arguments[1]])
+    np.testing.assert_allclose(results[0].reshape(7, 1, 72), lstm(*arguments[:2]), rtol=1e-5, atol=1e-6)
+    wide = lstm_data(7, 32, 6, 72)
+    assert " turning with " not in str(irdl.compile(lstm)(*wide[:2]).program)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("length", [0, 1, 2, 5])
+def test_stacked_carries(length, reverse):
+    """Carries stacked before and after each step, and the last of them, share one stack."""
+
+    def f(x, w, h):
+        def step(carry, row):
+            h, c = carry
+            new, cell = np.tanh(h @ w + row), c * 0.5 + h
+            return (new, cell), (h, new, c, new.sum())
+
+        final, stacked = irdl.scan(step, (h, h + 1), x, reverse=reverse)
+        return [np.exp(value) for value in (*final, *stacked)]
+
+    rng = np.random.default_rng(0)
+    arguments = [rng.standard_normal(shape) for shape in ((length, 3, 8), (8, 8), (3, 8))]
+    compiled = irdl.compile(f)(*arguments)
+    assert length == 0 or "stack" in str(compiled.program)
+    for a, b in zip(optree.tree_leaves(compiled(*arguments)), optree.tree_leaves(f(*arguments)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)

@@ -24,8 +24,9 @@ from irdl.ops.shape import CONCAT, RESHAPE
 from irdl.passes.fuse import VIEWS
 from irdl.passes.target import Target
 
-#: Bytes of a stack that is made for a carry alone, to spare it a copy in each step.
-_SMALL_STACK = 128 * 1024
+#: Bytes of a stack that is made for a carry alone, to spare it a copy in each step; and where threads would have to meet at
+#: that copy.
+_SMALL_STACK, _SMALL_STACK_OF_MANY = 128 * 1024, 4 * 1024 * 1024
 
 
 def lower(graph: Graph, target: Target) -> Program:
@@ -113,7 +114,11 @@ class _GraphLowering:
             result += self.node(node)
         for number, (value, layout) in enumerate(self.destinations):
             source = self.environment[value]
-            if number not in self.stored and (source.buffer, source.offset, source.strides) != (layout.buffer, layout.offset, layout.strides):
+            if number not in self.stored and (source.buffer, source.offset, source.strides) != (
+                layout.buffer,
+                layout.offset,
+                layout.strides,
+            ):
                 result += self.shared.kernel("copy", moves.copy(source, layout, self.shared.names, self.shared.target))
         return result
 
@@ -158,7 +163,8 @@ class _GraphLowering:
         make = moves.MOVES.get(node.op)
         if make is None:
             raise GraphError(f"op {node.op.name} reached the code generator, which has no rule for it")
-        return shared.kernel(node.op.name, make(node, operands, outputs, shared.names, shared.target, shared.checks))
+        statements = make(node, operands, outputs, shared.names, shared.target, shared.checks)
+        return shared.kernel(node.op.name, statements, node.op in moves.INDEPENDENT)
 
     def _view(self, node: Node, base: Layout) -> list[Statement]:
         layout = view_layout(node, base)
@@ -218,13 +224,14 @@ class _GraphLowering:
         consts, count, length = attributes.consts, attributes.carry, attributes.length
         (body,) = node.regions
         in_place = in_place_carries(body, consts, count)
+        limit = _SMALL_STACK if self.shared.target.threads == 1 else _SMALL_STACK_OF_MANY
         stacks: dict[int, Layout] = {}
         for place in range(count):
             old, new = body.inputs[consts + place], body.outputs[place]
             final = node.outputs[place]
             ys = [y for y in range(count, len(node.outputs)) if body.outputs[y] in (old, new) and node.outputs[y] not in self.planned]
             whole = TensorType(old.dtype, (length + 1, *old.shape))
-            small = whole.nbytes <= _SMALL_STACK and place not in in_place
+            small = whole.nbytes <= limit and place not in in_place
             if old is new or not length or final in self.planned or not (ys or small):
                 continue
             stack = stacks[place] = self.shared.arena(whole, "stack")

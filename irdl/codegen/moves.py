@@ -173,7 +173,8 @@ def _pack(node: Node, operands: list[Layout], outputs: list[Layout], names: Name
     if rest:
         last = packed.element(Index(whole))
         zero = Literal(packed.buffer.dtype.type(0))
-        result += fill(last, zero, names, target)
+        padding = (*rest_shape, width - rest)
+        result += fill(sub_layout(last, [*[0] * len(rest_shape), rest], padding), zero, names, target)
         source = Layout(x.buffer, x.offset + whole * width * step, (*rest_strides, step), (*rest_shape, rest))
         result += copy(source, sub_layout(last, [0] * len(last.shape), source.shape), names, target)
     return result
@@ -312,3 +313,6 @@ MOVES: dict[Any, Move] = {
     ARGMAX: _arg_reduce,
     ARGMIN: _arg_reduce,
 }
+
+#: Moves whose statements write different elements and read nothing of what the others write.
+INDEPENDENT = (CONCAT, PACK)

@@ -7,8 +7,9 @@ indices alone. Barriers follow from which memory the kernels between two of them
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from irdl.ir.program import (
     Barrier,
@@ -33,9 +34,14 @@ from irdl.ir.program import (
     walk,
 )
 
+#: How far variables run; None where the data say where they point.
+Extents: TypeAlias = dict[str, int | None]
+
 #: Cycles of work below which a kernel is not worth a barrier, and a program not worth waking the team.
 SMALLEST_KERNEL = 1_500
 SMALLEST_PROGRAM = 40_000
+#: What it costs, as a share of the time, to read what the other threads have just written.
+_PRICE_OF_EXCHANGE = 0.08
 #: Cycles per vector, where it is not one.
 _CYCLES = {"div": 8, "sqrt": 10, "exp": 16, "log": 20, "tanh": 26, "sigmoid": 20, "erf": 30, "power": 400, "sin": 300, "cos": 300}
 
@@ -49,32 +55,37 @@ def parallelise(program: Program, threads: int, aliased: Iterable[tuple[Buffer, 
         return
     divided: list[For] = []
     work = 0.0
-    for kernel, times in _kernels(program.body, 1):
+    for kernel, times, around in _kernels(program.body):
         size = cycles(kernel.body)
         if size >= SMALLEST_KERNEL:
-            loops = _divisible(kernel, threads)
+            loops = _divisible(kernel, threads, _written(around[-1].body) if around else set())
             divided += loops
             work += times * size if loops else 0
     if work < SMALLEST_PROGRAM:
         return
     for loop in divided:
         loop.kind = "parallel"
-    for kernel, _ in _kernels(program.body, 1):
+    for kernel, _, _ in _kernels(program.body):
         if is_parallel(kernel):
             kernel.body = [_one_thread(statement) for statement in kernel.body]
     program.threads = threads
     _Barriers({second: first for first, second in aliased}).visit(program.body, [])
 
 
-def _kernels(body: Sequence[Statement], times: int) -> Iterator[tuple[Kernel, int]]:
-    """Every kernel, and how often it runs at least."""
+def _kernels(body: Sequence[Statement], times: int = 1, around: tuple[For, ...] = ()) -> Iterator[tuple[Kernel, int, tuple[For, ...]]]:
+    """Every kernel, how often it runs at least, and the loops around it."""
     for statement in body:
         if isinstance(statement, Kernel):
-            yield statement, times
+            yield statement, times, around
+        elif isinstance(statement, For):
+            yield from _kernels(statement.body, times * (statement.stop - statement.start), (*around, statement))
         else:
-            steps = statement.stop - statement.start if isinstance(statement, For) else 1
             for part in nested(statement):
-                yield from _kernels(part, times * steps)
+                yield from _kernels(part, times, around)
+
+
+def _written(body: Sequence[Statement]) -> set[Buffer]:
+    return {s.buffer for s in walk(body) if isinstance(s, Store) and s.buffer.space != "register"}
 
 
 def _one_thread(statement: Statement) -> Statement:
@@ -108,8 +119,11 @@ def cycles(body: Sequence[Statement]) -> float:
 # Which loops can be divided.
 
 
-def _divisible(kernel: Kernel, threads: int) -> list[For]:
-    """The loops to divide, one for each statement of the kernel that is worth it; none if the kernel has to stay whole."""
+def _divisible(kernel: Kernel, threads: int, exchanged: set[Buffer]) -> list[For]:
+    """The loops to divide, one for each statement of the kernel that is worth it; none if the kernel has to stay whole.
+
+    `exchanged`: what the loop around the kernel writes. A division where each thread reads of it only its own part is better.
+    """
     nests = [statement for statement in kernel.body if not isinstance(statement, (Let, CheckIndex))]
     if len(nests) > 1 and not kernel.independent:
         return []
@@ -125,6 +139,8 @@ def _divisible(kernel: Kernel, threads: int) -> list[For]:
             # The share of the threads' time that is used; outer loops win ties.
             steps = loop.stop - loop.start
             use = steps / (threads * math.ceil(steps / threads))
+            if _reads_all(loop, exchanged):
+                use -= _PRICE_OF_EXCHANGE
             if (best is None or use > best[0] + 0.05) and steps > 1 and is_divisible(kernel, nest, loop, extents):
                 best = (use, loop)
         if best is None or best[0] < 0.6:
@@ -133,9 +149,19 @@ def _divisible(kernel: Kernel, threads: int) -> list[For]:
     return chosen
 
 
-def loop_extents(kernel: Kernel) -> dict[str, int | None]:
+def _reads_all(loop: For, buffers: set[Buffer]) -> bool:
+    """Every step of the loop reads the same part of one of the buffers."""
+    for statement in walk(loop.body):
+        for expression in expressions(statement):
+            for item in subexpressions(expression):
+                if isinstance(item, Load) and item.buffer in buffers and not item.index.coefficient(loop.variable):
+                    return True
+    return False
+
+
+def loop_extents(kernel: Kernel) -> Extents:
     """How far each variable of a kernel runs; None where the data say where it points."""
-    extents: dict[str, int | None] = {}
+    extents: Extents = {}
     for statement in walk(kernel.body):
         if isinstance(statement, For):
             extents[statement.variable] = max(extents.get(statement.variable) or 0, statement.stop - statement.start)
@@ -166,7 +192,7 @@ def _buffers(statement: Statement) -> list[Buffer]:
     return [*found, statement.buffer] if isinstance(statement, Store) else found
 
 
-def is_divisible(kernel: Kernel, nest: Statement, loop: For, extents: dict[str, int | None]) -> bool:
+def is_divisible(kernel: Kernel, nest: Statement, loop: For, extents: Extents) -> bool:
     """Different steps of `loop` touch different elements of everything the kernel writes, and share no registers."""
     inside = list(walk(loop.body))
     in_loop = {id(s) for s in inside}
@@ -195,7 +221,7 @@ def is_divisible(kernel: Kernel, nest: Statement, loop: For, extents: dict[str, 
     return True
 
 
-def apart(a: Index, b: Index, loop: For, extents: dict[str, int | None]) -> bool:
+def apart(a: Index, b: Index, loop: For, extents: Extents) -> bool:
     """`a` in one step of the loop and `b` in another never meet.
 
     Terms of larger coefficients than the loop's only move by multiples of their divisor M; what is left of an index,
@@ -230,18 +256,24 @@ def apart(a: Index, b: Index, loop: For, extents: dict[str, int | None]) -> bool
     return size > spread and (not modulus or size * (steps - 1) + spread < modulus)
 
 
-def never_meet(a: Index, b: Index, extents: dict[str, int | None]) -> bool:
-    """The two indices range over different places, whatever the steps."""
+def never_meet(a: Index, b: Index, extents: Extents, drifting: Collection[str] = ()) -> bool:
+    """The two indices range over different places, whatever the steps.
+
+    `drifting`: loops outside, in which one thread may be ahead of the other.
+    """
     low = high = a.constant - b.constant
+    modulus = 0
     for sign, index, other in ((1, a, b), (-1, b, a)):
         for name, factor in index.terms:
             extent = extents.get(name)
-            if extent is not None:
+            if name in drifting:
+                modulus = math.gcd(modulus, factor)
+            elif extent is not None:
                 ends = (0, sign * factor * (extent - 1))
                 low, high = low + min(ends), high + max(ends)
             elif name in extents or other.coefficient(name) != factor:
                 return False
-    return low > 0 or high < 0
+    return low > 0 or high < 0 if not modulus else -(-low // modulus) * modulus > high
 
 
 # Where threads wait.
@@ -249,18 +281,69 @@ def never_meet(a: Index, b: Index, extents: dict[str, int | None]) -> bool:
 
 @dataclass(frozen=True)
 class _Use:
-    """Bytes of memory that a kernel reads or writes; `first`: only the first thread does."""
+    """Memory that a kernel (None: all threads) reads or writes. `first`: only the first thread does."""
 
+    kernel: Kernel | None
+    buffer: Buffer
     space: object
     start: int
     stop: int
     writes: bool
     first: bool
 
-    def conflicts(self, other: _Use) -> bool:
-        if self.first and other.first:
+    def __hash__(self) -> int:
+        return hash((id(self.kernel), self.buffer, self.writes))
+
+    def conflicts(self, other: _Use, around: Sequence[For]) -> bool:
+        """`around`: the loops around both."""
+        if (self.first and other.first) or not (self.writes or other.writes):
             return False
-        return (self.writes or other.writes) and self.space == other.space and self.start < other.stop and other.start < self.stop
+        if self.space != other.space or self.start >= other.stop or other.start >= self.stop:
+            return False
+        return self.buffer is not other.buffer or not _each_its_own(self, other, around)
+
+
+def _each_its_own(one: _Use, other: _Use, around: Sequence[For]) -> bool:
+    """Whatever a thread touches of the buffer in one kernel, no other thread touches in the other."""
+    if one.kernel is None or other.kernel is None or one.first or other.first:
+        return False
+    drifting = {loop.variable: loop.stop - loop.start for loop in around}
+    extents = {**drifting, **loop_extents(one.kernel), **loop_extents(other.kernel)}
+    for a, first in _places(one):
+        for b, second in _places(other):
+            if first is None or second is None:
+                return False
+            if never_meet(a, b, extents, drifting):
+                continue
+            steps = first.stop - first.start
+            if steps != second.stop - second.start:
+                return False
+            renamed = b.substitute({second.variable: Index.variable(first.variable)})
+            if steps > 1 and not apart(a, renamed, first, extents):
+                return False
+    return True
+
+
+def _places(use: _Use) -> list[tuple[Index, For | None]]:
+    """Where the kernel touches the buffer, and in which divided loop."""
+    assert use.kernel is not None
+    found: dict[tuple[Index, str], tuple[Index, For | None]] = {}
+
+    def visit(body: Sequence[Statement], loop: For | None) -> None:
+        for statement in body:
+            inside = statement if isinstance(statement, For) and statement.kind == "parallel" else loop
+            for part in nested(statement):
+                visit(part, inside)
+            if use.writes:
+                places = [statement.index] if isinstance(statement, Store) and statement.buffer is use.buffer else []
+            else:
+                loads = [item for e in expressions(statement) for item in subexpressions(e) if isinstance(item, Load)]
+                places = [load.index for load in loads if load.buffer is use.buffer]
+            for place in places:
+                found[place, inside.variable if inside else ""] = (place, inside)
+
+    visit(use.kernel.body, None)
+    return list(found.values())
 
 
 class _Barriers:
@@ -269,6 +352,7 @@ class _Barriers:
     def __init__(self, same: dict[Buffer, Buffer]) -> None:
         #: an output -> the donated input whose memory it takes
         self.same = same
+        self.around: list[For] = []
 
     def visit(self, body: list[Statement], pending: list[_Use]) -> list[_Use]:
         """`pending`: uses since the last barrier; returns those at the end of `body`."""
@@ -280,17 +364,23 @@ class _Barriers:
                 uses = self._uses(statement)
             elif isinstance(statement, If):
                 uses = self._reads(statement.condition)
-            if any(use.conflicts(other) for use in uses for other in pending):
+            elif isinstance(statement, For):
+                # What is pending from before is waited for once, and not in every step.
+                uses = [use for kernel, _, _ in _kernels(statement.body) for use in self._uses(kernel)]
+            if any(use.conflicts(other, self.around) for use in uses for other in pending):
                 body.insert(place, Barrier())
                 place += 1
                 pending = []
-            pending = _merge(pending, uses)
             if isinstance(statement, Barrier):
                 pending = []
-            elif isinstance(statement, If):
+            elif isinstance(statement, (Kernel, If)):
+                pending = _merge(pending, uses)
+            if isinstance(statement, If):
                 pending = _merge(self.visit(statement.then, pending), self.visit(statement.otherwise, pending))
             elif isinstance(statement, For):
+                self.around.append(statement)
                 pending = self._loop([(statement.body, [])], pending)
+                self.around.pop()
             elif isinstance(statement, While):
                 # All threads read the condition between the two parts.
                 if not isinstance(statement.before[-1], Barrier):
@@ -319,16 +409,16 @@ class _Barriers:
             for buffer in _buffers(statement):
                 if buffer.space not in ("register", "constant"):
                     writes = isinstance(statement, Store) and statement.buffer is buffer
-                    found.setdefault(self._use(buffer, writes, first))
+                    found.setdefault(self._use(kernel, buffer, writes, first))
         return list(found)
 
     def _reads(self, condition: Expression) -> list[_Use]:
-        return [self._use(item.buffer, False, False) for item in subexpressions(condition) if isinstance(item, Load)]
+        return [self._use(None, item.buffer, False, False) for item in subexpressions(condition) if isinstance(item, Load)]
 
-    def _use(self, buffer: Buffer, writes: bool, first: bool) -> _Use:
+    def _use(self, kernel: Kernel | None, buffer: Buffer, writes: bool, first: bool) -> _Use:
         if buffer.space == "arena":
-            return _Use("arena", buffer.offset, buffer.offset + max(1, buffer.nbytes), writes, first)
-        return _Use(self.same.get(buffer, buffer), 0, 1, writes, first)
+            return _Use(kernel, buffer, "arena", buffer.offset, buffer.offset + max(1, buffer.nbytes), writes, first)
+        return _Use(kernel, buffer, self.same.get(buffer, buffer), 0, 1, writes, first)
 
 
 def _merge(*lists: list[_Use]) -> list[_Use]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,9 +40,10 @@ class Executable:
 
     def __init__(self, graph: Graph, donated: Collection[int] = (), disable: Collection[str] = (), shape: CallShape | None = None) -> None:
         self.graph = graph
-        self.stages: list[tuple[str, Any]] = [("trace", graph), *optimise(graph, host_target(), disable)]
+        target = replace(host_target(), threads=num_threads())
+        self.stages: list[tuple[str, Any]] = [("trace", graph), *optimise(graph, target, disable)]
         final: Graph = self.stages[-1][1]
-        self.program: Program = lower(final, host_target())
+        self.program: Program = lower(final, target)
         self.stages.append(("program", self.program))
         #: output position -> donated input position, and whether the code itself works in place
         self.donations = _match_donations(graph, donated)
@@ -50,8 +52,8 @@ class Executable:
         }
         pairs = [(self.program.inputs[place], self.program.outputs[out]) for out, place in self.in_place.items()]
         walk_there_and_back(self.program)
-        parallelise(self.program, num_threads(), pairs)
-        self.llvm_ir = emit_program(self.program, host_target(), pairs)
+        parallelise(self.program, target.threads, pairs)
+        self.llvm_ir = emit_program(self.program, target, pairs)
         self._python_call = None
         if shape is not None:
             fixed = len(self.program.constants) + (self.program.threads > 1)

@@ -68,8 +68,6 @@ LOG_64 = (
     0.1317390741529297,
     0.13840887380036415,
 )
-#: (tanh(x) / x - 1) / x**2 in x**2 for |x| < 0.6
-TANH_32 = (-0.33333298563957214, 0.13331936299800873, -0.05378471687436104, 0.02079862542450428, -0.005897966679185629)
 
 
 class VectorMath:
@@ -177,26 +175,13 @@ class VectorMath:
         return self.fma(self.mul(r, r), q, r)
 
     def tanh(self, x: str) -> str:
-        return self._tanh64(x) if self.double else self._tanh32(x)
-
-    def _tanh32(self, x: str) -> str:
-        """|x| < 0.6: an odd polynomial; else 1 - 2 / (exp(2|x|) + 1)."""
-        size = self.abs(x)
-        capped = self.at_most(size, 9.1)
-        n, r = self.reduce(self.add(capped, capped))
-        power = self.scale(self.polynomial(r, EXP_32), n)
-        large = self.sub(self.c(1.0), self.div(self.c(2.0), self.add(power, self.c(1.0))))
-        square = self.mul(x, x)
-        small = self.fma(self.mul(square, self.polynomial(square, TANH_32)), size, size)
-        return self.copysign(self.select(self.less(size, self.c(0.6)), small, large), x)
-
-    def _tanh64(self, x: str) -> str:
-        """With exp(2|x|) = 2^n (1 + s): (2^n s + (2^n - 1)) / (2^n s + (2^n + 1))."""
-        size = self.at_most(self.abs(x), 20.0)
-        n, r = self.reduce(self.add(size, size))
+        """With exp(2x) = 2^n (1 + s): (2^n s + (2^n - 1)) / (2^n s + (2^n + 1))."""
+        limit = 40.0 if self.double else 18.2
+        n, r = self.reduce(self.at_least(self.at_most(self.add(x, x), limit), -limit))
         s = self._expm1_reduced(r)
         power = self.power(n)
         top = self.fma(power, s, self.sub(power, self.c(1.0)))
+        # The sign of a zero got lost on the way.
         return self.copysign(self.div(top, self.add(top, self.c(2.0))), x)
 
     def sigmoid(self, x: str) -> str:

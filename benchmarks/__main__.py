@@ -1,175 +1,121 @@
-"""`python -m benchmarks train-step | compile`: irdl beside eager NumPy, in one run, each on one thread.
+"""`python -m benchmarks SUITE`: irdl beside whichever peers are installed, in one run.
 
-Every result is checked against NumPy first. Each peer trains in a process of its own, its caches as they are in training; the
-two take turns, and the medians over the rounds are compared. Only ratios mean anything on a noisy machine.
+Every result is checked against NumPy first. Each peer works in a process of its own, with as many cores as threads; they take
+turns, and medians over the rounds are compared. Only ratios within a run mean anything on a noisy machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import platform
-import subprocess
 import sys
-import time
+from importlib import import_module
+from pathlib import Path
 
-import numpy as np
+from benchmarks.measure import Task, compare, format_seconds, markdown, median, serve
 
-import irdl
-from benchmarks import one_thread
-from benchmarks.eager_lstm import adam, sigmoid, train_step, tuned_train_step
-
-#: name -> (T, B, input, hidden)
-SHAPES = {
-    "stream-64": (100, 1, 64, 64),
-    "d2l-256": (35, 32, 28, 256),
-    "ptb-small": (20, 20, 200, 200),
-    "batch-512": (20, 64, 256, 512),
-}
+SUITES = {"lstm": "lstm", "cells": "cells", "gemm": "gemm", "elementwise": "elementwise", "call": "call", "train-step": "train_step"}
+_NOT_RIVALS = ("irdl", "numpy")
 
 
-def cell(params, carry, x):
-    h, c = carry
-    i, f, g, o = np.split(x @ params["W"] + h @ params["U"] + params["b"], 4, axis=1)
-    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-    h = sigmoid(o) * np.tanh(c)
-    return (h, c), h
+def limits(threads: int) -> dict[str, float]:
+    """What the machine can do with so many cores, by unit of work."""
+    from benchmarks.machine import bandwidth, peak
+
+    return {"float32": threads * peak("float32"), "float64": threads * peak("float64"), "bytes": threads * bandwidth(1 << 26)}
 
 
-def loss(params, x, gy):
-    zero = np.zeros((x.shape[1], params["U"].shape[0]), x.dtype)
-    _, y = irdl.scan(lambda carry, x: cell(params, carry, x), (zero, zero), x)
-    return (y * gy).sum()
+def run_suite(name: str, options: argparse.Namespace) -> list[dict]:
+    """Measure and print; the table's rows as records."""
+    suite = import_module(f"benchmarks.{SUITES[name]}")
+    peers = [peer for peer in suite.PEERS if not options.peers or peer in options.peers.split(",")]
+    rivals = [peer for peer in peers if peer not in _NOT_RIVALS] or [peer for peer in peers if peer != "irdl"]
+    records: list[dict] = []
+    for threads in map(int, options.threads.split(",")):
+        machine = limits(threads)
+        print(f"\n{threads} thread{'s' if threads > 1 else ''}; ", end="")
+        print(f"{machine['float32'] / 1e9:.0f} GFLOP/s in float32, {machine['float64'] / 1e9:.0f} in float64, ", end="")
+        print(f"{machine['bytes'] / 1e9:.0f} GB/s from memory\n")
+        table = []
+        for row in suite.ROWS:
+            if options.rows and row not in options.rows.split(","):
+                continue
+            for mode in suite.MODES:
+                if options.modes and mode not in options.modes.split(","):
+                    continue
+                times = compare([Task(name, row, mode, peer, threads) for peer in peers], options.rounds, options.budget)
+                amount, unit = suite.work(row, mode)
+                best = min((times[peer] for peer in rivals if peer in times), default=None)
+                records.append({"suite": name, "row": row, "mode": mode, "threads": threads, "seconds": times})
+                share = f"{amount / times['irdl'] / machine[unit]:.0%}" if unit in machine else ""
+                cells = [format_seconds(times[peer]) if peer in times else "" for peer in peers]
+                table.append([row, mode, *cells, f"{best / times['irdl']:.2f}" if best else "", share])
+                print(" | ".join(table[-1]), file=sys.stderr, flush=True)
+        print(markdown(["row", "mode", *peers, "best rival / irdl", "of the machine"], table))
+    return records
 
 
-def irdl_step(params, moments, step, x, gy):
-    value, gradients = irdl.value_and_grad(loss)(params, x, gy)
-    return value, *adam(params, moments, step, gradients)
+def run_compile(options: argparse.Namespace) -> list[dict]:
+    from benchmarks import compile_time
+
+    records = []
+    for row in compile_time.ROWS:
+        for peer in compile_time.PEERS:
+            times = [compile_time.seconds(row, peer) for _ in range(3)]
+            if None not in times:
+                records.append({"suite": "compile", "row": row, "mode": "train", "threads": 1, "seconds": {peer: median(times)}})
+                print(f"| {row} | {peer} | {format_seconds(median(times))} |", flush=True)
+    return records
 
 
-PEERS = ("irdl", "numpy", "tuned")
+def draw(records: list[dict], path: Path) -> None:
+    """Each row's times relative to irdl's, as bars."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    shown = [record for record in records if len(record["seconds"]) > 1]
+    peers = list(dict.fromkeys(peer for record in shown for peer in record["seconds"]))
+    figure, axes = plt.subplots(figsize=(8, 0.28 * len(shown) * len(peers) + 1))
+    height = 0.8 / len(peers)
+    for number, peer in enumerate(peers):
+        places = [place for place, record in enumerate(shown) if peer in record["seconds"]]
+        ratios = [shown[place]["seconds"][peer] / shown[place]["seconds"]["irdl"] for place in places]
+        axes.barh([place + number * height for place in places], ratios, height, label=peer)
+    axes.set_yticks([place + 0.4 for place in range(len(shown))], [f"{r['row']} {r['mode']}, {r['threads']}" for r in shown])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("time relative to irdl (row, mode, threads)")
+    axes.axvline(1, color="black", linewidth=0.5)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
 
 
-def data(T, B, I, H):
-    rng = np.random.default_rng(0)
-    k = H**-0.5
-    shapes = {"W": (I, 4 * H), "U": (H, 4 * H), "b": (4 * H,)}
-    params = {name: rng.uniform(-k, k, shape).astype(np.float32) for name, shape in shapes.items()}
-    gy = rng.standard_normal((T, B, H)) * 0.01
-    return params, rng.standard_normal((T, B, I)).astype(np.float32), gy.astype(np.float32)
-
-
-def zeros(params):
-    return {name: np.zeros_like(p) for name, p in params.items()}
-
-
-def median(times):
-    return sorted(times)[len(times) // 2]
-
-
-def check_train_step(shape):
-    """The compiled step and the one by hand agree on loss and updated parameters."""
-    params, x, gy = data(*shape)
-    moments, number = (zeros(params), zeros(params)), np.float32(3)
-    ours = irdl.jit(irdl_step)(params, moments, number, x, gy)
-    for by_hand in (train_step, tuned_train_step):
-        theirs = by_hand(params, moments, number, x, gy)
-        np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-3, atol=1e-4)
-        for key in params:
-            np.testing.assert_allclose(ours[1][key], theirs[1][key], rtol=1e-3, atol=1e-4)
-
-
-def worker(peer, name):
-    """A peer in a process of its own: for every line on standard input, trains a while and prints its median step."""
-    params, x, gy = data(*SHAPES[name])
-    moments, number = (zeros(params), zeros(params)), np.float32(3)
-    step = {"numpy": train_step, "tuned": tuned_train_step}.get(peer)
-    if step is None:
-        step = irdl.compile(irdl_step, donate_argnums=(0, 1))(params, moments, number, x, gy)
-    for _ in sys.stdin:
-        times = []
-        while len(times) < 5 or sum(times) < 0.3:
-            start = time.perf_counter()
-            _, params, moments = step(params, moments, number, x, gy)
-            times.append(time.perf_counter() - start)
-        print(median(times), flush=True)
-
-
-def compare_train_step(name, rounds):
-    """Seconds of one training step for each peer, medians over rounds in which they take turns; and its necessary operations."""
-    check_train_step(SHAPES[name])
-    command = [sys.executable, "-m", "benchmarks", "worker", name, "--peer"]
-    peers = [subprocess.Popen([*command, peer], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for peer in PEERS]
-    times = [[] for _ in PEERS]
-    for _ in range(rounds + 1):
-        for peer, found in zip(peers, times, strict=True):
-            peer.stdin.write("go\n")
-            peer.stdin.flush()
-            found.append(float(peer.stdout.readline()))
-    for peer in peers:
-        peer.stdin.close()
-        peer.wait()
-    T, B, I, H = SHAPES[name]
-    flops = 2 * T * B * 4 * H * (2 * I + 3 * H)  # x W, h U; dW, dU, dz U.T
-    return [median(found[1:]) for found in times], flops
-
-
-def peak():
-    """Multiply-adds per second that NumPy's BLAS and irdl's own kernel reach on a square product, the larger."""
-    a = np.ones((768, 768), np.float32)
-    product = irdl.jit(lambda a, b: a @ b)
-    best = np.inf
-    for f in (lambda: a @ a, lambda: product(a, a)):
-        f()
-        for _ in range(10):
-            start = time.perf_counter()
-            f()
-            best = min(best, time.perf_counter() - start)
-    return 2 * 768**3 / best
-
-
-def run_train_step(rounds):
-    top = peak()
-    print(f"{platform.machine()}, NumPy {np.__version__}, one thread; best square product {top / 1e9:.0f} GFLOP/s\n")
-    print("LSTM training step: forward, backward through time, clipping, Adam (float32)\n")
-    print("| shape (T, B, in, hidden) | irdl | NumPy | ratio | NumPy, tuned | ratio | share of the best product's rate |")
-    print("|---|---|---|---|---|---|---|")
-    for name in SHAPES:
-        (ours, plain, tuned), flops = compare_train_step(name, rounds)
-        row = [f"{name} {SHAPES[name]}", f"{1e3 * ours:.2f} ms", f"{1e3 * plain:.2f} ms", f"{plain / ours:.2f}"]
-        row += [f"{1e3 * tuned:.2f} ms", f"{tuned / ours:.2f}", f"{flops / ours / top:.0%}"]
-        print(f"| {' | '.join(row)} |")
-
-
-def run_compile(rounds):
-    print("Cold compile of that step, tracing included (batch 32, hidden 256)\n\n| steps | seconds |\n|---|---|")
-    for T in (35, 1000):
-        params, x, gy = data(T, 32, 28, 256)
-        start = time.perf_counter()
-        irdl.compile(irdl_step, donate_argnums=(0, 1))(params, (zeros(params), zeros(params)), np.float32(0), x, gy)
-        print(f"| {T} | {time.perf_counter() - start:.2f} |")
-
-
-def main():
-    if sys.argv[1:2] == ["worker"] and sys.argv[2].startswith("{"):
-        import json
-
-        from benchmarks import lstm
-        from benchmarks.measure import Task, serve
-
+def main() -> int:
+    if sys.argv[1:2] == ["worker"]:
         task = Task(**json.loads(sys.argv[2]))
-        serve({"lstm": lstm.make}[task.suite], task)
+        serve(import_module(f"benchmarks.{SUITES[task.suite]}").make, task)
         return 0
-    one_thread()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["train-step", "compile", "worker"])
-    parser.add_argument("shape", nargs="?", choices=list(SHAPES))
-    parser.add_argument("--peer", choices=PEERS)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("suite", choices=[*SUITES, "compile"])
+    parser.add_argument("--rows", default="", help="some of the suite's rows, comma-separated")
+    parser.add_argument("--modes", default="", help="some of its modes")
+    parser.add_argument("--peers", default="", help="some of its peers; irdl has to be among them")
+    parser.add_argument("--threads", default="1", help="numbers of threads, comma-separated")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--budget", type=float, default=0.2, help="seconds that a peer works in each round")
+    parser.add_argument("--json", type=Path, help="write the measured times to this file")
+    parser.add_argument("--picture", type=Path, help="draw them into this file (needs matplotlib)")
     options = parser.parse_args()
-    if options.what == "worker":
-        worker(options.peer, options.shape)
-    else:
-        {"train-step": run_train_step, "compile": run_compile}[options.what](options.rounds)
+    print(f"{platform.machine()}, Python {platform.python_version()}")
+    records = run_compile(options) if options.suite == "compile" else run_suite(options.suite, options)
+    if options.json:
+        options.json.write_text(json.dumps(records, indent=1))
+    if options.picture:
+        draw(records, options.picture)
     return 0
 
 

@@ -53,8 +53,10 @@ MODES = ("infer", "train")
 PEERS = ("irdl", "numpy", "torch", "jax", "onnxruntime")
 
 
-def flops(row: str, mode: str) -> int:
-    return ROWS[row].flops if mode == "infer" else ROWS[row].training_flops
+def work(row: str, mode: str) -> tuple[float, str]:
+    """The row's necessary operations, and their unit."""
+    found = ROWS[row]
+    return float(found.flops if mode == "infer" else found.training_flops), found.dtype
 
 
 def data(row: Row):

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ class Worker:
             environment[name] = str(task.threads)
         if task.threads == 1:
             environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        environment |= getattr(import_module(f"benchmarks.{task.suite.replace('-', '_')}"), "ENVIRONMENT", {}).get(task.peer, {})
         command = [sys.executable, "-m", "benchmarks", "worker", json.dumps(asdict(task))]
         # As many cores as threads: a peer may have threads that no setting reaches.
         pin = getattr(os, "sched_setaffinity", lambda *_: None)

@@ -10,11 +10,14 @@ from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN
 from irdl.ops.fusion import FUSED, PACK, UNPACK, PackAttributes
+from irdl.ops.shape import SLICE, TRANSPOSE
+from irdl.passes.fuse import VIEWS
 from irdl.passes.target import Target
 from irdl.passes.tile import column_vectors
 
-#: Fewer rows than this do not pay for packing an operand that changes with every call of the kernel.
-_ROWS = 8
+#: Fewer rows than this do not pay for packing an operand that changes with every call of the kernel: where the kernel reads
+#: lines of it as they lie, and where it would have to pick single elements.
+_ROWS, _ROWS_OF_ELEMENTS = 512, 8
 _SMALLEST = 256
 
 
@@ -107,10 +110,25 @@ def _plan(
         return None
     table = dict(zip(region.inputs, operands, strict=True))
     sources = [v for v in [value, *(w for n in reachable_nodes([value]) for w in n.operands)] if v.node is None]
-    if rows < _ROWS and not all(table[v] in invariant for v in sources):
+    enough = _ROWS if _lies_in_lines(value, labels.index(last), table) else _ROWS_OF_ELEMENTS
+    if rows < enough and not all(table[v] in invariant for v in sources):
         return None
     # The rows of a tile are those of one axis.
     row_extents = [n for label, n in zip(output, dot.output.shape, strict=True) if label in others and label not in labels]
     lanes = target.lanes(dot.output.dtype)
     vectors = column_vectors(max(row_extents, default=1), extent, sharing, lanes, target.registers)
     return place, PackAttributes(labels.index(last), vectors * lanes, extent)
+
+
+def _lies_in_lines(value: Value, axis: int, outside: dict[Value, Value]) -> bool:
+    """Whether neighbours along the axis are neighbours in memory, as far as the views in and around the group tell."""
+    while True:
+        node = value.node
+        if node is None and value in outside:
+            value = outside[value]
+            continue
+        if node is not None and node.op is TRANSPOSE:
+            axis = node.attributes.permutation[axis]
+        elif node is None or node.op is not SLICE or node.attributes.stride[axis] != 1:
+            return (node is None or node.op not in VIEWS) and axis == len(value.shape) - 1
+        value = node.operands[0]

@@ -38,7 +38,7 @@ def host_target() -> Target:
 def _target_machine() -> llvm.TargetMachine:
     cpu, features = _host()
     target = llvm.Target.from_default_triple()
-    return target.create_target_machine(cpu=cpu, features=features, opt=2, reloc="pic", codemodel="small")
+    return target.create_target_machine(cpu=cpu, features=features, opt=1, reloc="pic", codemodel="small")
 
 
 def _optimised(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:

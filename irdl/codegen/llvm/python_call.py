@@ -293,8 +293,12 @@ class PythonCall:
                 self._walk(b.fresh(f"load ptr, ptr {self._element(items, place)}"), part, data)
 
     def _lookup(self, names: str, key: str) -> str:
-        found = self.b.fresh(f"call ptr {self._function('PyDict_GetItem')}(ptr {names}, ptr {self._object(key)})")
-        self._check(self.b.emit(f"icmp ne ptr {found}, null"))
+        b = self.b
+        found = b.fresh(f"call ptr {self._function('PyDict_GetItemWithError')}(ptr {names}, ptr {self._object(key)})")
+        with self._leaving(b.emit(f"icmp eq ptr {found}, null")):
+            # Another key of the same hash may have refused to be compared.
+            b.do(f"call void {self._function('PyErr_Clear')}()")
+            self._miss()
         return found
 
     def _read(self, read: Read) -> str:

@@ -1,0 +1,48 @@
+"""What a call costs: functions that do next to nothing, their arguments flat and nested."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import irdl
+from benchmarks.measure import Job, Task
+
+ROWS = {"four arrays": 4, "nested lists of 12": 12, "dict of 12": 12, "captured weights": 4}
+MODES = ("call",)
+PEERS = ("irdl", "numpy", "jax")
+
+
+def work(row: str, mode: str) -> tuple[float, str]:
+    return 1.0, "calls"
+
+
+def total(leaves):
+    result = leaves[0]
+    for leaf in leaves[1:]:
+        result = result + leaf
+    return result
+
+
+def make(task: Task) -> Job:
+    arrays = [np.full((4, 4), place, np.float32) for place in range(ROWS[task.row])]
+    expected = [total(arrays).astype(np.float64)]
+    if task.peer == "jax":
+        import jax
+
+        arrays, jit = [jax.numpy.asarray(a) for a in arrays], jax.jit
+    else:
+        jit = irdl.jit if task.peer == "irdl" else lambda f: f
+    if task.row == "four arrays":
+        f = jit(lambda a, b, c, d: a + b + c + d)
+        return Job(lambda: f(*arrays), lambda y: [np.asarray(y)], expected)
+    if task.row == "nested lists of 12":
+        nested = [arrays[:3], [arrays[3:6], arrays[6:9]], arrays[9:]]
+        f = jit(lambda p: total([*p[0], *p[1][0], *p[1][1], *p[2]]))
+        return Job(lambda: f(nested), lambda y: [np.asarray(y)], expected)
+    if task.row == "dict of 12":
+        named = {f"layer{place}": array for place, array in enumerate(arrays)}
+        f = jit(lambda p: total(list(p.values())))
+        return Job(lambda: f(named), lambda y: [np.asarray(y)], expected)
+    b, c, d = arrays[1:]
+    f = jit(lambda a: a + b + c + d)
+    return Job(lambda: f(arrays[0]), lambda y: [np.asarray(y)], expected)

@@ -17,10 +17,12 @@ class Flag:
         return os.environ.get(self.name, self.default)
 
 
-LOG = Flag("IRDL_LOG", "", "`compile` prints every compilation and its reason")
+LOG = Flag("IRDL_LOG", "", "`compile` prints every compilation and its reason, `cache` the disk cache's files as they are used")
 DISABLE_PASSES = Flag("IRDL_DISABLE_PASSES", "", "names of optional passes to leave out, comma-separated")
 CACHE_SIZE = Flag("IRDL_CACHE_SIZE", "128", "compiled signatures that each jitted function keeps")
 VERIFY = Flag("IRDL_VERIFY", "0", "1 verifies the graph after every pass")
 NUM_THREADS = Flag("IRDL_NUM_THREADS", "", "threads that compiled code uses; one for each core where it is not set")
+CACHE = Flag("IRDL_CACHE", "1", "0 keeps no machine code on disk")
+CACHE_DIR = Flag("IRDL_CACHE_DIR", "", "where machine code is kept; `irdl` in the user's cache folder where it is not set")
 
-FLAGS = (LOG, DISABLE_PASSES, CACHE_SIZE, VERIFY, NUM_THREADS)
+FLAGS = (LOG, DISABLE_PASSES, CACHE_SIZE, VERIFY, NUM_THREADS, CACHE, CACHE_DIR)

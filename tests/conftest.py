@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+# Everything is compiled anew: what is tested is this code, and not what an earlier run of it left on disk.
+os.environ["IRDL_CACHE"] = "0"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -186,8 +186,8 @@ class Compiled:
 
     @property
     def memory(self) -> Memory:
-        program = self._executable.program
-        return Memory(program.arena_bytes, sum(buffer.nbytes for buffer, _ in program.constants))
+        code = self._executable.code
+        return Memory(code.arena_bytes, sum(array.nbytes for array in code.constants))
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Run.

@@ -5,23 +5,19 @@ from __future__ import annotations
 import ctypes
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.emit import ENTRY, emit_program
-from irdl.codegen.llvm.machine import LoadedObject, assembly, compile_object, host_target
-from irdl.codegen.llvm.python_call import PYTHON_ENTRY, CallShape, PythonCall
-from irdl.codegen.lower import lower
-from irdl.codegen.parallel import parallelise
-from irdl.codegen.place import can_overwrite
-from irdl.codegen.turn import walk_there_and_back
+from irdl.codegen.llvm.emit import ENTRY
+from irdl.codegen.llvm.machine import LoadedObject
+from irdl.codegen.llvm.python_call import PYTHON_ENTRY, CallShape
 from irdl.ir.graph import Graph
 from irdl.ir.program import Program
-from irdl.passes.pipeline import optimise
+from irdl.runtime.build import Build
+from irdl.runtime.disk_cache import cached_code
 from irdl.runtime.entry import make_entry
-from irdl.runtime.threads import num_threads, team_address
+from irdl.runtime.threads import team_address
 
 _ALIGNMENT = 64
 #: Arenas kept for reuse, per executable; calls beyond that many at once allocate and free their own.
@@ -40,55 +36,53 @@ class Executable:
 
     def __init__(self, graph: Graph, donated: Collection[int] = (), disable: Collection[str] = (), shape: CallShape | None = None) -> None:
         self.graph = graph
-        target = replace(host_target(), threads=num_threads())
-        self.stages: list[tuple[str, Any]] = [("trace", graph), *optimise(graph, target, disable)]
-        final: Graph = self.stages[-1][1]
-        self.program: Program = lower(final, target)
-        self.stages.append(("program", self.program))
-        #: output position -> donated input position, and whether the code itself works in place
+        #: output position -> donated input position, whether or not the code itself works in place
         self.donations = _match_donations(graph, donated)
-        self.in_place = {
-            out: place for out, place in self.donations.items() if can_overwrite(final, final.inputs[place], final.outputs[out])
-        }
-        pairs = [(self.program.inputs[place], self.program.outputs[out]) for out, place in self.in_place.items()]
-        walk_there_and_back(self.program)
-        parallelise(self.program, target.threads, pairs)
-        self.llvm_ir = emit_program(self.program, target, pairs)
-        self._python_call = None
-        if shape is not None:
-            fixed = len(self.program.constants) + (self.program.threads > 1)
-            self._python_call = PythonCall(shape, fixed, ENTRY)
-            self.llvm_ir += self._python_call.text() + "\n"
+        self.build = Build(graph, self.donations, disable, shape)
+        self.code = cached_code(self.build)
+        self.in_place = self.code.in_place
         exports = (ENTRY,) if shape is None else (ENTRY, PYTHON_ENTRY)
-        self._code = LoadedObject(compile_object(self.llvm_ir), exports)
-        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(self._code.addresses[ENTRY])
-        self._constants = [np.ascontiguousarray(array) for _, array in self.program.constants]
+        self._loaded = LoadedObject(self.code.image, exports)
+        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(self._loaded.addresses[ENTRY])
         #: what the code takes behind its outputs: the constants, and the team where it works with one
-        self._fixed = [array.ctypes.data for array in self._constants]
-        if self.program.threads > 1:
-            self._fixed.append(team_address(self.program.threads))
+        self._fixed = [array.ctypes.data for array in self.code.constants]
+        if self.code.threads > 1:
+            self._fixed.append(team_address(self.code.threads))
         self._types = [(value.shape, value.dtype) for value in graph.outputs]
         self._arenas: deque[tuple[np.ndarray, int]] = deque()
 
-    def entry(self, prepare: Callable, finish: Callable) -> Any:
-        """The builtin function for the signature that was asked for, or None; for its arguments see `PythonCall`."""
-        if self._python_call is None:
-            return None
-        memory, address = self._new_arena()
-        functions = (prepare, finish, self.fail)
-        keep = (self._code, memory, self._constants)
-        return make_entry(self._python_call, keep, self._code.addresses[PYTHON_ENTRY], functions, self._fixed, address)
+    @property
+    def stages(self) -> list[tuple[str, Any]]:
+        """`(name, Graph or Program)` after each step."""
+        return self.build.stages
 
-    def fail(self, value: int, code: int) -> None:
-        """Raise what the status word says."""
-        axis, extent, where = self.program.checks[code]
-        at = f" (at {where})" if where else ""
-        raise IndexError(f"index {value} is out of bounds for axis {axis} with size {extent}{at}")
+    @property
+    def program(self) -> Program:
+        return self.build.program
+
+    @property
+    def llvm_ir(self) -> str:
+        return self.build.llvm_ir
 
     @property
     def asm(self) -> str:
         """The machine code as assembly text."""
-        return assembly(self.llvm_ir)
+        return self.build.asm
+
+    def entry(self, prepare: Callable, finish: Callable) -> Any:
+        """The builtin function for the signature that was asked for, or None; for its arguments see `PythonCall`."""
+        if self.build.python_call is None:
+            return None
+        memory, address = self._new_arena()
+        functions = (prepare, finish, self.fail)
+        keep = (self._loaded, memory, self.code.constants)
+        return make_entry(self.build.python_call, keep, self._loaded.addresses[PYTHON_ENTRY], functions, self._fixed, address)
+
+    def fail(self, value: int, code: int) -> None:
+        """Raise what the status word says."""
+        axis, extent, where = self.code.checks[code]
+        at = f" (at {where})" if where else ""
+        raise IndexError(f"index {value} is out of bounds for axis {axis} with size {extent}{at}")
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run on arrays of the graph's input types.
@@ -126,7 +120,7 @@ class Executable:
 
     def _new_arena(self) -> tuple[np.ndarray, int]:
         """Memory and the aligned address in it."""
-        memory = np.empty(self.program.arena_bytes + _ALIGNMENT, np.uint8)
+        memory = np.empty(self.code.arena_bytes + _ALIGNMENT, np.uint8)
         start = memory.ctypes.data
         return memory, -(-start // _ALIGNMENT) * _ALIGNMENT
 

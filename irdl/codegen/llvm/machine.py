@@ -35,6 +35,11 @@ def host_target() -> Target:
     return Target(16, 32 if "aarch64" in llvm.get_default_triple() else 16)
 
 
+def host_description() -> str:
+    """The processor that code is made for, and its features."""
+    return " ".join(_host())
+
+
 def _target_machine() -> llvm.TargetMachine:
     cpu, features = _host()
     target = llvm.Target.from_default_triple()

@@ -1,0 +1,134 @@
+"""From a graph to machine code, step by step; each step runs when its result is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numpy as np
+
+from irdl import config
+from irdl.codegen.llvm.emit import ENTRY, emit_program
+from irdl.codegen.llvm.machine import assembly, compile_object, host_description, host_target
+from irdl.codegen.llvm.python_call import CallShape, PythonCall
+from irdl.codegen.lower import lower
+from irdl.codegen.parallel import parallelise
+from irdl.codegen.place import can_overwrite
+from irdl.codegen.turn import walk_there_and_back
+from irdl.ir.graph import Graph
+from irdl.ir.printer import print_graph, sidecar
+from irdl.ir.program import Buffer, Program
+from irdl.passes.pipeline import optimise
+from irdl.runtime.threads import num_threads
+
+
+@dataclass(frozen=True)
+class Code:
+    """Machine code and what running it needs to know.
+
+    Attributes:
+        image: the object file.
+        arena_bytes: scratch memory of a call.
+        threads: how many it was divided for.
+        in_place: output -> the donated input it is computed in.
+        checks: (axis, extent, where) of each index check.
+        constants: arrays that the code takes behind its outputs.
+    """
+
+    image: bytes
+    arena_bytes: int
+    threads: int
+    in_place: dict[int, int]
+    checks: list[tuple[int, int, str]]
+    constants: list[np.ndarray]
+
+
+class Build:
+    """One graph on its way down.
+
+    Args:
+        graph: what to compile.
+        donations: output -> donated input of its type.
+        disable: optional passes to leave out.
+        shape: the signature to make a native entry for, if any.
+    """
+
+    def __init__(self, graph: Graph, donations: dict[int, int], disable: Collection[str], shape: CallShape | None) -> None:
+        self.graph = graph
+        self.donations = donations
+        self.disable = tuple(disable)
+        self.shape = shape
+        self.target = replace(host_target(), threads=num_threads())
+        #: for its text without the program's constants, and the objects its table holds, which are the same
+        self.python_call = PythonCall(shape, 0, ENTRY) if shape is not None else None
+        self._python_text = self.python_call.text() if self.python_call is not None else ""
+
+    def key(self) -> str:
+        """What the machine code depends on, as a digest."""
+        digest = hashlib.sha256()
+        parts = [source_digest(), llvmlite.__version__, np.__version__, platform.platform(), host_description(), repr(self.target)]
+        parts += [repr(sorted(self.donations.items())), repr(self.disable), config.DISABLE_PASSES.value]
+        parts += [print_graph(self.graph), self._python_text]
+        for part in parts:
+            digest.update(f"{len(part)}:{part}".encode())
+        for array in sidecar(self.graph):
+            digest.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def _stages(self) -> list[tuple[str, Graph]]:
+        return [("trace", self.graph), *optimise(self.graph, self.target, self.disable)]
+
+    @property
+    def stages(self) -> list[tuple[str, Any]]:
+        """`(name, Graph or Program)` after each step."""
+        return [*self._stages, ("program", self.program)]
+
+    @cached_property
+    def in_place(self) -> dict[int, int]:
+        final = self._stages[-1][1]
+        return {out: place for out, place in self.donations.items() if can_overwrite(final, final.inputs[place], final.outputs[out])}
+
+    @cached_property
+    def program(self) -> Program:
+        program = lower(self._stages[-1][1], self.target)
+        walk_there_and_back(program)
+        parallelise(program, self.target.threads, self._aliased(program))
+        return program
+
+    def _aliased(self, program: Program) -> list[tuple[Buffer, Buffer]]:
+        return [(program.inputs[place], program.outputs[out]) for out, place in self.in_place.items()]
+
+    @cached_property
+    def llvm_ir(self) -> str:
+        text = emit_program(self.program, self.target, self._aliased(self.program))
+        if self.shape is None:
+            return text
+        fixed = len(self.program.constants) + (self.program.threads > 1)
+        return text + PythonCall(self.shape, fixed, ENTRY).text() + "\n"
+
+    @property
+    def asm(self) -> str:
+        return assembly(self.llvm_ir)
+
+    def code(self) -> Code:
+        program = self.program
+        constants = [np.ascontiguousarray(array) for _, array in program.constants]
+        image = compile_object(self.llvm_ir)
+        return Code(image, program.arena_bytes, program.threads, self.in_place, program.checks, constants)
+
+
+@lru_cache(maxsize=1)
+def source_digest() -> str:
+    """irdl's own source: code made by another version of it is not this one's."""
+    digest = hashlib.sha256()
+    root = Path(__file__).resolve().parent.parent
+    for file in sorted(root.rglob("*.py")):
+        digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()

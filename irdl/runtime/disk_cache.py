@@ -1,0 +1,128 @@
+"""Machine code kept on disk from one process to the next.
+
+An entry is one file: a line that names the format and the digest of the rest, a line of JSON, the object file, the constants.
+Nothing is unpickled. A file appears whole or not at all (written beside, then renamed); one that is damaged, of another owner
+or reachable by others is passed over and the code built anew. Trouble with the disk is never an error of the caller's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from irdl import config
+from irdl.runtime.build import Build, Code
+
+_FORMAT = b"irdl-code-1"
+#: Bytes that the folder may hold; the files used longest ago go first.
+_MOST = 512 * 1024 * 1024
+
+
+def cached_code(build: Build) -> Code:
+    """The code of a build: from the disk, or made now and kept there."""
+    folder = _folder()
+    if folder is None:
+        return build.code()
+    path = folder / f"{build.key()}.irdl"
+    found = _read(path)
+    if found is None:
+        found = build.code()
+        _write(path, found)
+    if "cache" in config.LOG.value:
+        print(f"irdl: {path}", file=sys.stderr)
+    return found
+
+
+def _folder() -> Path | None:
+    """The cache's folder, made if it is not there; None where there is none to be trusted, or it is switched off."""
+    if config.CACHE.value == "0":
+        return None
+    chosen = config.CACHE_DIR.value
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(chosen) if chosen else base / "irdl"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder if _is_private(os.lstat(folder), stat.S_ISDIR) else None
+    except (OSError, RuntimeError):
+        return None
+
+
+def _is_private(status: os.stat_result, kind: object) -> bool:
+    """Of the expected kind (no link), this user's own, and writable by nobody else."""
+    own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+    return bool(kind(status.st_mode)) and own and not status.st_mode & 0o022  # type: ignore[operator]
+
+
+def _read(path: Path) -> Code | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        with open(descriptor, "rb") as file:
+            if not _is_private(os.fstat(descriptor), stat.S_ISREG):
+                return None
+            data = file.read()
+        found = _decode(data)
+        os.utime(path)
+        return found
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None
+
+
+def _write(path: Path, code: Code) -> None:
+    with contextlib.suppress(OSError):
+        descriptor, name = tempfile.mkstemp(prefix="new-", dir=path.parent)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(_encode(code))
+            os.replace(name, path)
+        except OSError:
+            os.unlink(name)
+            raise
+        _shrink(path.parent)
+
+
+def _shrink(folder: Path) -> None:
+    """Remove the files used longest ago, where there are too many bytes; what a killed process left among them."""
+    files = sorted(((entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(folder)), reverse=True)
+    total = 0
+    for _, size, name in files:
+        total += size
+        if total > _MOST:
+            os.unlink(name)
+
+
+def _encode(code: Code) -> bytes:
+    header = {
+        "arena_bytes": code.arena_bytes,
+        "threads": code.threads,
+        "in_place": sorted(code.in_place.items()),
+        "checks": code.checks,
+        "image": len(code.image),
+        "constants": [[array.dtype.str, array.shape] for array in code.constants],
+    }
+    payload = b"".join([json.dumps(header).encode(), b"\n", code.image, *(array.tobytes() for array in code.constants)])
+    return _FORMAT + b" " + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
+
+
+def _decode(data: bytes) -> Code:
+    first, _, payload = data.partition(b"\n")
+    if first != _FORMAT + b" " + hashlib.sha256(payload).hexdigest().encode():
+        raise ValueError("damaged")
+    text, _, rest = payload.partition(b"\n")
+    header = json.loads(text)
+    place = header["image"]
+    constants = []
+    for dtype, shape in header["constants"]:
+        array = np.frombuffer(rest, np.dtype(dtype), int(np.prod(shape, dtype=np.int64)), place).reshape(shape).copy()
+        constants.append(array)
+        place += array.nbytes
+    checks = [(axis, extent, where) for axis, extent, where in header["checks"]]
+    in_place = {int(out): int(place) for out, place in header["in_place"]}
+    return Code(rest[: header["image"]], header["arena_bytes"], header["threads"], in_place, checks, constants)

@@ -158,13 +158,13 @@ def make(task: Task) -> Job:
     run, arrays = MAKERS[task.peer](row, task, *data(row, np.float32))
     if task.mode == "infer":
         return Job(run, arrays, [numpy_forward(row, *wide[:2])], 5e-3)
-    # Gradients are checked along one direction, by differences in float64.
+    # Gradients are checked along one direction, by differences in float64, short ones for the sake of kinks.
     p, x, gy = wide
     rng = np.random.default_rng(1)
     direction = {name: rng.standard_normal(w.shape) for name, w in p.items()}
     value = (numpy_forward(row, p, x) * gy).sum()
-    moved = [(numpy_forward(row, {n: w + e * direction[n] for n, w in p.items()}, x) * gy).sum() for e in (1e-6, -1e-6)]
-    expected = [value, (moved[0] - moved[1]) / 2e-6]
+    moved = [(numpy_forward(row, {n: w + e * direction[n] for n, w in p.items()}, x) * gy).sum() for e in (1e-8, -1e-8)]
+    expected = [value, (moved[0] - moved[1]) / 2e-8]
     size = sum(np.abs(w).sum() for w in p.values())
 
     def along(result):

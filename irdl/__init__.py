@@ -9,12 +9,14 @@ from irdl.runtime.threads import num_threads, set_num_threads
 from irdl.trace import protocol as _protocol
 from irdl.trace.control import cond, scan, while_loop
 from irdl.transforms.api import grad, jvp, value_and_grad, vjp, vmap
+from irdl.transforms.checkpoint import checkpoint
 from irdl.transforms.custom import custom_vjp, stop_gradient
 
 __version__ = "0.1.0"
 __all__ = [
     "Compiled",
     "Graph",
+    "checkpoint",
     "compile",
     "cond",
     "custom_vjp",

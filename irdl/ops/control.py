@@ -8,18 +8,23 @@ import numpy as np
 
 from irdl.errors import GraphError
 from irdl.ir.evaluate import evaluate
-from irdl.ir.op import Op, register
+from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType
+from irdl.ops.shape import BROADCAST, BroadcastAttributes
 
 
 @dataclass(frozen=True)
 class ScanAttributes:
-    """Operands and body inputs are `consts`, then `carry`, then xs (body inputs without their leading axis)."""
+    """Operands and body inputs are `consts`, then `carry`, then xs (body inputs without their leading axis).
+
+    `segments`: each step is a loop of its own, whose memory the next step shall use again: nothing is moved out of the body.
+    """
 
     consts: int
     carry: int
     length: int
     reverse: bool = False
+    segments: bool = False
 
 
 class Scan(Op):
@@ -129,3 +134,36 @@ class While(Op):
 
 
 WHILE = register(While())
+
+
+class After(Op):
+    """The first operand, and nothing computed from it before the second is there.
+
+    A gradient puts it before what it computes a second time, so that this is neither taken for the first time nor moved there.
+    """
+
+    name = "after"
+
+    def infer(self, types, attributes, regions):
+        if len(types) != 2:
+            raise GraphError(f"after takes two operands, not {len(types)}")
+        return (types[0],)
+
+    def evaluate(self, operands, attributes, regions):
+        return (operands[0],)
+
+    def vjp(self, operands, outputs, cotangents, attributes):
+        return [cotangents[0], None]
+
+    def batch(self, builder, operands, batched, size, attributes):
+        x, token = operands
+        if batched[0]:
+            return [builder.value(self, [x, token])]
+        return [builder.value(self, [builder.value(BROADCAST, [x], BroadcastAttributes((size, *x.shape))), token])]
+
+    def samples(self):
+        for dtype in ("float64", "float32", "int32", "bool"):
+            yield Sample((TensorType(np.dtype(dtype), (3, 4)), TensorType(np.dtype(dtype), (2,))))
+
+
+AFTER = register(After())

@@ -13,6 +13,7 @@ read go behind it, and sums that a carry only accumulates become one sum over th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value
@@ -83,7 +84,7 @@ def _hoist(builder: Builder, node: Node, body: Graph, operands: list[Value]) -> 
     copy_nodes(inner_builder, [n for n in body.nodes if n not in moved_set], inner_mapping)
     outputs = [inner_mapping[value] for value in body.outputs]
     new_body = Graph([*inputs[:consts], *extra, *inputs[consts:]], outputs, body.name)
-    new = ScanAttributes(consts + len(extra), attributes.carry, attributes.length, attributes.reverse)
+    new = replace(attributes, consts=consts + len(extra))
     given = [*operands[:consts], *(mapping[value] for value in wanted), *operands[consts:]]
     return builder.node(SCAN, given, new, [new_body], node.location).outputs
 
@@ -172,7 +173,7 @@ def _split(builder: Builder, node: Node, body: Graph, operands: list[Value]) -> 
     attributes: ScanAttributes = node.attributes
     consts, count, length = attributes.consts, attributes.carry, attributes.length
     parts = _Parts(node, body)
-    if length < 2 or not (parts.before or parts.after):
+    if length < 2 or attributes.segments or not (parts.before or parts.after):
         return builder.node(SCAN, operands, attributes, [body], node.location).outputs
     # Over all steps: the loop's constants as they are, xs and what follows from them with the steps as leading axis.
     whole: dict[Value, Value] = dict(zip(body.inputs[:consts], operands[:consts], strict=True))
@@ -209,7 +210,7 @@ def _split(builder: Builder, node: Node, body: Graph, operands: list[Value]) -> 
         *(operands[consts + place] for place in kept_carry),
         *(whole[value] for value in new_xs),
     ]
-    new = ScanAttributes(len(new_consts), len(kept_carry), length, attributes.reverse)
+    new = replace(attributes, consts=len(new_consts), carry=len(kept_carry))
     loop: Sequence[Value] = []
     if results or wanted:
         loop = builder.node(SCAN, given, new, [new_body], node.location).outputs

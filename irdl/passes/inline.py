@@ -1,4 +1,4 @@
-"""What only mattered to gradients goes: they have been taken by now."""
+"""What only mattered to gradients, or to the passes before, goes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from irdl.ir.builder import Builder, rewrite
 from irdl.ir.graph import Graph, Node, Value
+from irdl.ops.control import AFTER
 from irdl.ops.elementwise import STOP_GRADIENT
 from irdl.transforms.custom import CUSTOM_VJP
 
@@ -19,3 +20,8 @@ def inline_calls(graph: Graph) -> Graph:
         return operands if node.op is STOP_GRADIENT else None
 
     return rewrite(graph, visit)
+
+
+def forget_order(graph: Graph) -> Graph:
+    """`after(x, y)` -> `x`, everywhere: from here on nothing moves any more."""
+    return rewrite(graph, lambda builder, node, operands: operands[:1] if node.op is AFTER else None)

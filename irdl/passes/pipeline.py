@@ -11,7 +11,7 @@ from irdl.ir.graph import Graph
 from irdl.ir.verify import verify
 from irdl.passes.distribute import distribute, hoist_invariants
 from irdl.passes.fuse import fuse
-from irdl.passes.inline import inline_calls
+from irdl.passes.inline import forget_order, inline_calls
 from irdl.passes.pack import pack
 from irdl.passes.prune import prune
 from irdl.passes.remat import remat
@@ -34,7 +34,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("prune", lambda graph, target: prune(graph)),
     Pass("remat", lambda graph, target: remat(graph)),
     Pass("distribute", lambda graph, target: simplify(prune(distribute(graph)))),
-    Pass("fuse", lambda graph, target: fuse(graph), required=True),
+    Pass("fuse", lambda graph, target: fuse(forget_order(graph)), required=True),
     Pass("pack", lambda graph, target: hoist_invariants(pack(graph, target))),
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from irdl.ir.builder import Builder, constant_of, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ops.control import COND, SCAN, ScanAttributes
@@ -61,7 +63,7 @@ def _scan(builder: Builder, node: Node, operands: list[Value], used: set[Value])
     new_body = prune(Graph([inputs[place] for place in order], outputs, body.name))
     found: dict[Value, Value] = {node.outputs[place]: operands[consts + place] for place in fixed}
     if outputs:
-        new = ScanAttributes(len(kept_consts), len(carries), attributes.length, attributes.reverse)
+        new = replace(attributes, consts=len(kept_consts), carry=len(carries))
         made = builder.node(SCAN, [operands[place] for place in order], new, [new_body], node.location)
         found.update(zip([node.outputs[place] for place in (*carries, *ys)], made.outputs, strict=True))
     return found

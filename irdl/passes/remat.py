@@ -8,6 +8,7 @@ again if that stores less; contractions and transcendental functions are not.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import networkx
 
@@ -190,6 +191,6 @@ def _emit_backward(builder: Builder, plan: _Plan, mapping: dict[Value, Value], s
     head, tail = kept[:consts], kept[consts:]
     inputs = [*(v for v, _ in head), *new_consts, *(v for v, _ in tail), *new_xs]
     given = [*(mapping[o] for _, o in head), *const_operands, *(mapping[o] for _, o in tail), *x_operands]
-    new = ScanAttributes(consts + len(new_consts), attributes.carry, attributes.length, attributes.reverse)
+    new = replace(attributes, consts=consts + len(new_consts))
     new_body = Graph(inputs, [table[value] for value in body.outputs], body.name)
     return builder.node(SCAN, given, new, [new_body], node.location).outputs

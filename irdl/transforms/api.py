@@ -24,6 +24,7 @@ from irdl.trace.capture import Capture
 from irdl.trace.recorder import Cell, Trace, current_trace, user_line
 from irdl.trace.region import read_outputs, splice
 from irdl.transforms.batch import batch_graph
+from irdl.transforms.checkpoint import within
 from irdl.transforms.forward import jvp_graph
 from irdl.transforms.reverse import vjp_graph
 
@@ -110,16 +111,21 @@ def _name(f: Any) -> str:
     return getattr(f, "__name__", type(f).__name__)
 
 
-def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
+def value_and_grad(
+    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, max_bytes: int | None = None
+) -> Callable[..., Any]:
     """A function returning `(f(*args), gradient)`.
 
     Args:
         f: returns one float (with `has_aux`, a pair of it and any tree of arrays).
         argnums: the positional arguments to differentiate; for several, the gradients are a tuple.
         has_aux: the value is then `(result, aux)`.
+        max_bytes: what the scans in `f` and their gradient may keep, in bytes; beyond it, the carry is kept every so many steps
+            and the steps between are computed again. It counts in compiled code; `Compiled.memory` tells the exact figure.
 
     Raises:
-        DifferentiationError: the result is no float scalar, or a differentiated argument holds other than floats.
+        DifferentiationError: the result is no float scalar, a differentiated argument holds other than floats, or `max_bytes`
+            is too little.
     """
 
     @functools.wraps(f)
@@ -147,6 +153,8 @@ def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_
         if count != 1 or not is_float(call.graph.outputs[0].dtype) or call.graph.outputs[0].type.size != 1:
             got = ", ".join(str(v.type) for v in call.graph.outputs[:count])
             raise DifferentiationError(f"grad needs one float as the result of {_name(f)}, not {got}: sum it, or use irdl.vjp")
+        if max_bytes is not None:
+            call.graph = within(call.graph, max_bytes)
         graph = vjp_graph(call.graph, range(len(leaves)))
         total = len(call.graph.outputs)
         loss = call.graph.outputs[0].type
@@ -171,12 +179,14 @@ def _place(place: int, count: int, f: Any) -> int:
     return place % count
 
 
-def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
+def grad(
+    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, max_bytes: int | None = None
+) -> Callable[..., Any]:
     """A function returning the gradient of `f`'s one float result; with `has_aux`, `(gradient, aux)`.
 
     Arguments and errors are those of `value_and_grad`.
     """
-    both = value_and_grad(f, argnums, has_aux)
+    both = value_and_grad(f, argnums, has_aux, max_bytes)
 
     @functools.wraps(f)
     def wrapped(*arguments: Any, **options: Any) -> Any:

@@ -23,9 +23,13 @@ from irdl.trace.region import Region, trace_region
 
 @dataclass(frozen=True)
 class CustomVjpAttributes:
-    """Of the operands the first `arguments` are the function's; the others are what its parts read from outside."""
+    """Of the operands the first `arguments` are the function's; the others are what its parts read from outside.
+
+    `derived`: the backward function computes the function's own derivative, so forward mode may go through the function.
+    """
 
     arguments: int
+    derived: bool = False
 
 
 class CustomVjp(Op):

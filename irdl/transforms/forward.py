@@ -7,6 +7,7 @@ derived once per (op, attributes, types) with the reverse mode itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -40,6 +41,8 @@ def push(builder: Builder, graph: Graph, tangents: dict[Value, Value]) -> list[V
             results = _cond(builder, node, tangents)
         elif node.op is WHILE:
             results = _while(builder, node, tangents)
+        elif node.op is CUSTOM_VJP and node.attributes.derived:
+            results = _derived(builder, node, tangents)
         elif node.op is CUSTOM_VJP:
             raise DifferentiationError("a custom_vjp has a reverse-mode rule alone: forward mode (jvp) cannot go through it")
         else:
@@ -48,6 +51,17 @@ def push(builder: Builder, graph: Graph, tangents: dict[Value, Value]) -> list[V
             if tangent is not None:
                 tangents[value] = tangent
     return [tangents.get(v) or zeros(builder, v.type) for v in graph.outputs if is_float(v.dtype)]
+
+
+def _derived(builder: Builder, node: Node, tangents: dict[Value, Value]) -> list[Value | None]:
+    """Through the function itself: its backward function is only another way to compute the same gradient."""
+    function = node.regions[0]
+    wrt = [place for place, value in enumerate(node.operands) if value in tangents]
+    moved = jvp_graph(function, wrt)
+    found = iter(
+        builder.inline(moved, [*node.operands, *(tangents[node.operands[place]] for place in wrt)], node.location)[len(node.outputs) :]
+    )
+    return [next(found) if is_float(value.dtype) else None for value in node.outputs]
 
 
 def _op(builder: Builder, node: Node, tangents: dict[Value, Value]) -> Value | None:
@@ -144,7 +158,7 @@ def _scan(builder: Builder, node: Node, tangents: dict[Value, Value]) -> list[Va
     carries = sizes[1]
     outputs = [*body.outputs[:count], *outer[:carries], *body.outputs[count:], *outer[carries:]]
     new_body = Graph(weave(body.inputs, inner), outputs, "scan jvp")
-    new = ScanAttributes(consts + sizes[0], count + carries, attributes.length, attributes.reverse)
+    new = replace(attributes, consts=consts + sizes[0], carry=count + carries)
     results = builder.node(SCAN, weave(node.operands, given), new, [new_body], node.location).outputs
     ys = len(body.outputs) - count
     found = iter([*results[count : count + carries], *results[count + carries + ys :]])

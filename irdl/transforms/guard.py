@@ -3,12 +3,14 @@ only a chosen element has in range must not raise for the others."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from irdl.ir.builder import Builder, copy_nodes
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.types import TensorType
-from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
+from irdl.ops.control import COND, SCAN, WHILE, WhileAttributes
 from irdl.ops.elementwise import SELECT
 from irdl.ops.index import GATHER, SCATTER_ADD, SCATTER_SET
 
@@ -53,7 +55,7 @@ def _control(builder: Builder, node: Node, operands: list[Value], active: Value)
     regions = [guarded(region) for region in node.regions]
     attributes = node.attributes
     if node.op is SCAN:
-        attributes = ScanAttributes(attributes.consts + 1, attributes.carry, attributes.length, attributes.reverse)
+        attributes = replace(attributes, consts=attributes.consts + 1)
         operands = [active, *operands]
     elif node.op is COND:
         operands = [operands[0], active, *operands[1:]]

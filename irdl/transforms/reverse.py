@@ -7,6 +7,7 @@ structure. Forward values are saved, not recomputed: that is the business of the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +17,7 @@ from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ir.op import Op
 from irdl.ir.printer import format_location
 from irdl.ir.types import TensorType, is_float
-from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
+from irdl.ops.control import AFTER, COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.trace.region import trace_rule
 from irdl.transforms.custom import CUSTOM_VJP
@@ -173,7 +174,11 @@ def _custom(builder: Builder, node: Node, mapping: dict[Value, Value], active: s
         cts = [
             zeros(builder, value.type) if ct is None else ct for value, ct in zip(node.outputs, given, strict=True) if is_float(value.dtype)
         ]
-        found = iter(builder.inline(backward, [*operands, *residuals, *cts], node.location))
+        again = operands
+        if node.attributes.derived:
+            token = next(ct for ct in given if ct is not None)
+            again = [builder.value(AFTER, [value, token]) for value in operands]
+        found = iter(builder.inline(backward, [*again, *residuals, *cts], node.location))
         count = node.attributes.arguments
         return [next(found) if place < count and is_float(value.dtype) else None for place, value in enumerate(node.operands)]
 
@@ -272,7 +277,7 @@ def _scan(builder: Builder, node: Node, mapping: dict[Value, Value], active: set
         backward = builder.node(
             SCAN,
             [*operands[:consts], *start, *xs],
-            ScanAttributes(consts, len(start), attributes.length, not attributes.reverse),
+            replace(attributes, carry=len(start), reverse=not attributes.reverse),
             [backward_body],
             node.location,
         )

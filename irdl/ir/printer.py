@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,10 @@ class _Printer:
             return f"constant {self._constant(node.attributes.value)}"
         operands = ", ".join(names[value] for value in node.operands)
         text = f"{node.op.name}({operands})"
+        defaults = {field.name: field.default for field in fields(node.attributes)}
         for name, value in attribute_items(node.attributes):
+            if value is defaults[name]:
+                continue
             text += f" {name}={format_attribute(value)}"
         return text
 

@@ -106,7 +106,31 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "tests/test_threads.py -k apart",
     ),
     ("irdl/codegen/llvm/python_call.py", 'self._check_number("i32", flags, wanted)', "pass", "tests/test_entry.py -k misses"),
-    ("irdl/codegen/llvm/python_call.py", "for item in self.borrowed:\n            self._keep(item)", "pass", "tests/test_entry.py"),
+    (
+        "irdl/codegen/llvm/python_call.py",
+        'self._keep(item)\n        self.b.do(f"store ptr {item}',
+        'self.b.do(f"store ptr {item}',
+        "tests/test_entry.py",
+    ),
+    (
+        "irdl/codegen/parallel.py",
+        "merged = _merge(pending, *ends)",
+        "merged = _merge(pending, end)",
+        "tests/test_threads.py -k unknown_length",
+    ),
+    ("irdl/runtime/disk_cache.py", "if first != _FORMAT", 'if b"" and first != _FORMAT', "tests/test_disk_cache.py -k damaged"),
+    (
+        "irdl/transforms/checkpoint.py",
+        "first, left = (rest, 0) if attributes.reverse else (0, steps)",
+        "first, left = (0, steps)",
+        "tests/test_checkpoint.py -k segments",
+    ),
+    (
+        "irdl/codegen/lower.py",
+        "before, after = (position + 1, position) if attributes.reverse",
+        "before, after = (position, position + 1) if attributes.reverse",
+        "tests/test_passes.py -k stacked",
+    ),
     ("irdl/runtime/executable.py", "np.copyto(inputs[place], outputs[out])", "pass", "tests/test_runtime.py -k donation"),
 ]
 

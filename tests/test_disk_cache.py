@@ -217,7 +217,22 @@ def test_a_process_killed_while_writing(tmp_path):
         assert killed.poll() is None
     killed.kill()
     killed.wait()
-    (folder / "new-left-behind").write_bytes(b"half an entry")
+    (folder / "irdl-new-left-behind").write_bytes(b"half an entry")
     assert start(folder).wait(60) == 0
     again = start(folder)
     assert again.communicate(timeout=60)[0].strip() == "0"
+
+
+def test_nans_of_different_signs_are_different_constants(folder):
+    for nan in (np.float64("nan"), -np.float64("nan")):
+        constant = (nan,) * 4
+        np.testing.assert_array_equal(irdl.jit(lambda x, c=constant: np.copysign(x, np.array(c)))(X[0]), np.copysign(X[0], nan))
+
+
+def test_other_files_in_the_folder_stay(folder, monkeypatch):
+    folder.mkdir(mode=0o700)
+    (folder / "thesis.txt").write_bytes(b"x" * 1000)
+    os.utime(folder / "thesis.txt", (1, 1))
+    monkeypatch.setattr(disk_cache, "_MOST", 10)
+    check(compiled())
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import os
+import subprocess
 import sys
 import threading
 import types
 from collections import OrderedDict
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,7 +127,9 @@ def test_dicts_and_keywords():
     arguments, options = ({"w": X, "v": X},), {"shift": X, "scale": 2.0}
     entry = entry_of(f, *arguments, **options)
     np.testing.assert_array_equal(entry(*arguments, **options), X * 2 + X)
-    np.testing.assert_array_equal(entry({"v": X, "w": 2 * X}, shift=X, scale=2.0), X * 4 + X)
+    np.testing.assert_array_equal(entry({"w": 2 * X, "v": X}, shift=X, scale=2.0), X * 4 + X)
+    assert entry({"v": X, "w": 2 * X}, shift=X, scale=2.0) is MISS
+    np.testing.assert_array_equal(f({"v": X, "w": 2 * X}, shift=X, scale=2.0), X * 4 + X)
     assert entry({"w": X}, **options) is MISS
     assert entry({"w": X, "u": X}, **options) is MISS
     assert entry(OrderedDict(w=X, v=X), **options) is MISS
@@ -317,3 +323,171 @@ def test_other_layouts_take_the_way_through_python(monkeypatch):
 def test_builtin():
     entry = entry_of(irdl.jit(lambda x: x), X)
     assert isinstance(entry, types.BuiltinFunctionType)
+
+
+def test_the_definition_outlives_what_the_collector_clears():
+    code = """
+import gc, numpy as np, irdl
+def make(n):
+    f = irdl.jit(lambda x: x * n)
+    f(np.ones(3))
+for n in range(10):
+    make(n + 0.5)
+gc.collect()
+print("done")
+"""
+    environment = {**os.environ, "PYTHONMALLOC": "malloc", "MALLOC_PERTURB_": "170"}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert result.stdout == "done\n", result
+
+
+class Holder:
+    pass
+
+
+def test_captured_arrays_are_read_once():
+    """Another thread rebinds a captured attribute all the time: a call sees one array or the other, and never half of each."""
+    holder = Holder()
+    large, small = np.full(200_000, 2.0), np.ones(1)
+    f = irdl.jit(lambda x: x + holder.w.sum())
+    results = set()
+    for holder.w in (large, small):
+        results.add(float(f(np.zeros(1))[0]))
+    with racing(lambda: setattr(holder, "w", large if holder.w is small else small)):
+        for _ in range(3000):
+            assert float(f(np.zeros(1))[0]) in results
+
+
+def test_arguments_in_lists_are_held_while_captured_state_is_read():
+    holder = Holder()
+    holder.w, holder.a = np.ones(2000), 1.0
+    f = irdl.jit(lambda ws, x: ws[0] * holder.w * holder.a + x)
+    ws, x = [np.ones(2000)], np.zeros(2000)
+    f(ws, x)
+
+    def replace():
+        ws[0] = np.ones(2000)
+        np.full(2000, 7.0)
+
+    with racing(replace):
+        for _ in range(5000):
+            assert (f(ws, x) == 1).all()
+
+
+@contextmanager
+def racing(work):
+    """Run `work` again and again in another thread, with threads that switch often."""
+    done, interval = threading.Event(), sys.getswitchinterval()
+
+    def loop():
+        while not done.is_set():
+            work()
+
+    thread = threading.Thread(target=loop)
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+
+
+def test_the_order_of_a_dict_counts():
+    f = irdl.jit(lambda p: np.concatenate(list(p.values())))
+    a, b = np.zeros(2), np.ones(2)
+    for _ in range(2):
+        np.testing.assert_array_equal(f({"a": a, "b": b}), [0, 0, 1, 1])
+        np.testing.assert_array_equal(f({"b": b, "a": a}), [1, 1, 0, 0])
+    g = irdl.jit(lambda **named: np.concatenate(list(named.values())))
+    np.testing.assert_array_equal(g(a=a, b=b), [0, 0, 1, 1])
+    np.testing.assert_array_equal(g(b=b, a=a), [1, 1, 0, 0])
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_subclasses_and_static_arguments_that_compare_equal():
+    f = irdl.jit(lambda a: a * a)
+    f(np.ones((2, 2)))
+    with pytest.raises(irdl.errors.TraceError, match="matrix"):
+        f(np.matrix([[1.0, 2], [3, 4]]))
+    g = irdl.jit(lambda x, s: np.copysign(x, s), static_argnums=1)
+    assert (g(np.ones(2), 0.0) > 0).all() and (g(np.ones(2), -0.0) < 0).all()
+    h = irdl.jit(lambda x, s: x.astype(int) * s[0], static_argnums=1)
+    assert h(X, (1, 2)).dtype == np.int64 and h(X, (1.0, 2.0)).dtype == np.float64
+
+
+def test_a_parameter_named_self_and_copies():
+    f = irdl.jit(lambda self, y: self + y)
+    np.testing.assert_array_equal(f(self=X, y=X), 2 * X)
+    assert copy.deepcopy(f) is f and copy.copy(f) is f
+
+
+shape_only, activation, pairs = np.zeros((3, 2)), np.tanh, slice(0, 2)
+
+
+class Settings:
+    rate = 2.0
+
+
+class Scaled:
+    scale = 2.0
+
+    def __init__(self):
+        self.w = np.ones(3)
+
+    def helper(self, x):
+        return x + 1
+
+    def __call__(self, x):
+        return self.helper(x) * self.w * self.scale
+
+
+def test_what_a_trace_takes_for_granted_is_watched():
+    global shape_only, activation, pairs
+    scaled = Scaled()
+    functions = [
+        lambda x: x * shape_only.shape[0],
+        lambda x: x * len(shape_only),
+        lambda x: activation(x),
+        lambda x: x[pairs],
+        lambda x: x * Settings.rate,
+        scaled.__call__,
+    ]
+    jitted = [irdl.jit(f) for f in functions]
+
+    def check():
+        for f, g in zip(functions, jitted, strict=True):
+            np.testing.assert_allclose(g(X), f(X), rtol=1e-12)
+
+    check()
+    shape_only, activation, pairs, Settings.rate = np.zeros((7, 2)), np.exp, slice(1, 2), 5.0
+    check()
+    Scaled.scale = 3.0
+    check()
+    Scaled.helper = lambda self, x: x + 5
+    check()
+    assert all(f.cache_size() <= 1 for f in jitted)
+
+
+def test_a_captured_array_of_another_byte_order():
+    swapped = np.arange(3.0).astype(">f8")
+    f = irdl.compile(lambda x: x + swapped)(X)
+    np.testing.assert_array_equal(f(X), X + np.arange(3.0))
+
+
+class WithProperty:
+    w = np.ones(3)
+
+    @property
+    @irdl.jit
+    def total(self):
+        return self.w + 1
+
+    @irdl.jit
+    def apply(self, x):
+        return x * self.w
+
+
+def test_a_jitted_property_beside_a_jitted_method():
+    np.testing.assert_array_equal(WithProperty().apply(X), X)

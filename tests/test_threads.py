@@ -229,3 +229,72 @@ def test_a_forked_child_works():
     print("done")
     """
     assert run(PROGRAM + code, IRDL_NUM_THREADS="2") == "done"
+
+
+def test_a_loop_of_unknown_length_inside_a_scan():
+    """Threads that are still reading the last verdict of the inner loop must not see the next one."""
+    W, U = RNG.standard_normal((2, 16, 16)) / 4
+
+    def f(W, U):
+        def step(c, _):
+            _, d = irdl.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, np.tanh(s[1] @ U)), (0, c))
+            return d, d
+
+        return irdl.scan(step, W, None, length=4)[1]
+
+    with team_of(2):
+        compiled = irdl.compile(f)(W, U)
+        watch(compiled.program, [W, U], 2)
+        for _ in range(200):
+            assert_same(compiled(W, U), f(W, U))
+
+
+def test_a_kernel_that_reads_what_it_writes():
+    def f(W):
+        return irdl.scan(lambda c, _: (c[::-1], None), W, None, length=7)[0] * 2
+
+    W = array(5, 5)
+    with team_of(3):
+        program = irdl.compile(f)(W).program
+    watch(program, [W], 3)
+
+
+@pytest.mark.parametrize("compiled_for", [2, 4])
+def test_the_number_changes_while_calls_run(compiled_for):
+    code = f"""
+    import threading
+    stop = False
+    irdl.set_num_threads({compiled_for})
+    f = irdl.compile(lambda a: np.tanh(a @ a) @ a + a.T @ a)(a)
+    expected = f(a)
+    wrong = []
+    def work():
+        while not stop:
+            if not np.allclose(f(a), expected):
+                wrong.append(1)
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads: thread.start()
+    end = __import__("time").time() + 2
+    k = 0
+    while __import__("time").time() < end:
+        irdl.set_num_threads(1 + k % 4)
+        irdl.jit(lambda x: x)
+        k += 1
+    stop = True
+    for thread in threads: thread.join()
+    print(len(wrong))
+    """
+    assert run(PROGRAM + code, IRDL_NUM_THREADS=str(compiled_for)) == "0"
+
+
+def test_a_number_that_is_none():
+    for text in ("0", "257", "-1", "abc", "1.5"):
+        code = f"""
+        import irdl
+        try:
+            irdl.num_threads()
+        except ValueError as error:
+            print("IRDL_NUM_THREADS is {text!r}" in str(error) or error)
+        """.replace("{text!r}", repr(text))
+        assert run(code, IRDL_NUM_THREADS=text) == "True"
+    assert run("import irdl; print(irdl.num_threads())", IRDL_NUM_THREADS=" 3 ") == "3"

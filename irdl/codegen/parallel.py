@@ -395,9 +395,12 @@ class _Barriers:
         while True:
             before = sum(len(part) for part, _ in parts)
             end = pending
+            ends = []
             for part, after in parts:
                 end = _merge(self.visit(part, end), after)
-            merged = _merge(pending, end)
+                ends.append(end)
+            # A while loop is left after its first part.
+            merged = _merge(pending, *ends)
             if sum(len(part) for part, _ in parts) == before and len(merged) == len(pending):
                 return merged
             pending = merged
@@ -406,9 +409,11 @@ class _Barriers:
         first = not is_parallel(kernel)
         found: dict[_Use, None] = {}
         for statement in walk(kernel.body):
-            for buffer in _buffers(statement):
+            touched = [(item.buffer, False) for e in expressions(statement) for item in subexpressions(e) if isinstance(item, Load)]
+            if isinstance(statement, Store):
+                touched.append((statement.buffer, True))
+            for buffer, writes in touched:
                 if buffer.space not in ("register", "constant"):
-                    writes = isinstance(statement, Store) and statement.buffer is buffer
                     found.setdefault(self._use(kernel, buffer, writes, first))
         return list(found)
 

@@ -49,17 +49,27 @@ class Call:
     structure: Any
     static: tuple[tuple[Any, Any], ...]
     donated: tuple[int, ...]
+    #: the keys of its dicts in their order, which the structure leaves open and a function may depend on
+    orders: tuple
 
     def signature(self) -> tuple:
         """What a compiled version is chosen by."""
-        static = tuple((place, type(item), item) for place, item in self.static)
-        return (self.structure, static, tuple(_leaf_signature(leaf) for leaf in self.leaves))
+        static = tuple((place, _exact(item)) for place, item in self.static)
+        return ((self.structure, self.orders), static, tuple(_leaf_signature(leaf) for leaf in self.leaves))
+
+
+def _exact(item: Any) -> tuple:
+    """A static argument so that only the same compare equal: 1, 1.0 and True differ, and so do zeros of different signs."""
+    if isinstance(item, tuple):
+        return (type(item), tuple(_exact(part) for part in item))
+    return (type(item), repr(item) if isinstance(item, (float, complex)) else item)
 
 
 def _leaf_signature(leaf: Any) -> tuple:
     if isinstance(leaf, np.ndarray):
         layout = None if leaf.flags.c_contiguous else leaf.strides
-        return (ARRAY, leaf.dtype, leaf.shape, layout, leaf.flags.writeable)
+        subclass = None if type(leaf) is np.ndarray else type(leaf)
+        return (ARRAY, leaf.dtype, leaf.shape, layout, leaf.flags.writeable, subclass)
     if isinstance(leaf, np.generic):
         return (SCALAR, leaf.dtype)
     return (PYTHON, type(leaf))
@@ -137,12 +147,12 @@ def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], roles: Role
             if key in roles.donated:
                 donated += range(count, count + size)
             count += size
-    key = tuple((place, type(item), item) for place, item in static)
     try:
-        hash(key)
+        hash(tuple(_exact(item) for _, item in static))
     except TypeError as error:
         raise TraceError(f"a static argument must be hashable: {error}") from None
-    return Call(leaves, structure, tuple(static), tuple(donated))
+    orders = tree.key_orders((tuple(traced_arguments), traced_options))
+    return Call(leaves, structure, tuple(static), tuple(donated), orders)
 
 
 class Compiled:
@@ -189,7 +199,7 @@ class Compiled:
         code = self._executable.code
         return Memory(code.arena_bytes, sum(array.nbytes for array in code.constants))
 
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
+    def __call__(self, /, *arguments: Any, **options: Any) -> Any:
         """Run.
 
         Raises:
@@ -204,44 +214,45 @@ class Compiled:
         call = take_apart(arguments, options, self._roles)
         if call.signature() != self._signature:
             raise TraceError(f"{self.name} was compiled for other arguments: {explain(self._signature, call.signature())}")
-        if not self.holds():
+        captured = self.captured()
+        if captured is None:
             raise TraceError(f"{self.name} reads captured values that have changed since it was compiled: compile it again")
-        return self.run(call)
+        return self.run(call, captured)
 
-    def holds(self) -> bool:
-        """True while what the trace took for granted about captured state is so."""
+    def captured(self) -> tuple | None:
+        """The captured arrays as they are now; None where what the trace took for granted does not hold any more."""
         for read, item in self._traced.guards:
             try:
                 now = read()
                 if now is not item and not _equal_plain(now, item):
-                    return False
+                    return None
             except (LookupError, AttributeError, ValueError, TypeError):
-                return False
+                return None
+        # Each array is read once: what is verified is what is used.
+        found = []
         for captured in self._traced.captured:
             try:
                 array = captured.read()
-            except (KeyError, AttributeError, IndexError, ValueError):
-                return False
+            except (LookupError, AttributeError, ValueError, TypeError):
+                return None
             type_ = captured.value.type
-            if type(array) is not np.ndarray or array.dtype != type_.dtype or array.shape != type_.shape:
-                return False
-        return True
+            if type(array) is not np.ndarray or array.dtype.newbyteorder("=") != type_.dtype or array.shape != type_.shape:
+                return None
+            found.append(array)
+        return tuple(found)
 
     def _prepare(self) -> tuple | None:
         """The captured arrays for the native entry; None where the trace does not hold or an array needs work first."""
-        if not self.holds():
-            return None
-        captured = tuple(item.read() for item in self._traced.captured)
-        return captured if all(_is_ready(array) for array in captured) else None
+        captured = self.captured()
+        return captured if captured is not None and all(_is_ready(array) for array in captured) else None
 
     def _finish(self, *leaves: Any) -> Any:
         kinds = self._traced.kinds
         return tree.unflatten(self._traced.structure, [leaf.item() if k == PYTHON else leaf for leaf, k in zip(leaves, kinds, strict=True)])
 
-    def run(self, call: Call) -> Any:
-        """Run a call that is known to fit."""
+    def run(self, call: Call, captured: tuple) -> Any:
+        """Run a call that is known to fit, on captured arrays that were verified."""
         traced = self._traced
-        captured = [item.read() for item in traced.captured]
         inputs = [*(np.asarray(leaf) for leaf in call.leaves), *captured]
         if call.donated:
             _check_donations(inputs, self._executable.donations)

@@ -47,7 +47,7 @@ def _folder() -> Path | None:
         return None
     chosen = config.CACHE_DIR.value
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(chosen) if chosen else base / "irdl"
+    folder = Path(chosen).expanduser() if chosen else base / "irdl"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder if _is_private(os.lstat(folder), stat.S_ISDIR) else None
@@ -77,7 +77,7 @@ def _read(path: Path) -> Code | None:
 
 def _write(path: Path, code: Code) -> None:
     with contextlib.suppress(OSError):
-        descriptor, name = tempfile.mkstemp(prefix="new-", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix="irdl-new-", dir=path.parent)
         try:
             with open(descriptor, "wb") as file:
                 file.write(_encode(code))
@@ -90,7 +90,8 @@ def _write(path: Path, code: Code) -> None:
 
 def _shrink(folder: Path) -> None:
     """Remove the files used longest ago, where there are too many bytes; what a killed process left among them."""
-    files = sorted(((entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(folder)), reverse=True)
+    own = [entry for entry in os.scandir(folder) if entry.name.endswith(".irdl") or entry.name.startswith("irdl-new-")]
+    files = sorted(((entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in own), reverse=True)
     total = 0
     for _, size, name in files:
         total += size

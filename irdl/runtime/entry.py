@@ -26,6 +26,10 @@ class _MethodDefinition(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("method", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
 
 
+#: The interpreter reads a builtin's definition until the builtin is gone, and the cycle collector may clear `_Table.keep` before.
+_definitions: list[_MethodDefinition] = []
+
+
 class _Table(np.ndarray):
     """The addresses an entry works with. It is the entry's `self`, so what it keeps lives as long as the entry."""
 
@@ -48,7 +52,8 @@ def make_entry(call: PythonCall, code: Any, address: int, functions: Sequence[Ca
     addresses += [_address(item) if isinstance(item, Function) else id(item) for item in call.objects]
     definition = _MethodDefinition(b"irdl_call", address, _FASTCALL_WITH_KEYWORDS, None)
     table = np.array(addresses, np.uint64).view(_Table)
-    table.keep = (code, definition, tuple(functions), tuple(call.objects))
+    _definitions.append(definition)
+    table.keep = (code, tuple(functions), tuple(call.objects))
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
     return new(ctypes.addressof(definition), table, None)

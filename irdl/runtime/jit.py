@@ -81,7 +81,7 @@ class Jit:
         bound[number] = (reference, made)
         return made
 
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
+    def __call__(self, /, *arguments: Any, **options: Any) -> Any:
         for entry in self._entries:
             result = entry(*arguments, **options)
             if result is not MISS:
@@ -98,24 +98,40 @@ class Jit:
             return self._function(*arguments, **options)
         call = take_apart(arguments, options, self._roles)
         signature = (*call.signature(), num_threads())
-        compiled = self._find(signature)
-        if compiled is None:
+        found = self._find(signature)
+        if found is None:
             with self._lock:
-                compiled = self._find(signature)
-                if compiled is None:
-                    compiled = self._compile(call, signature)
+                found = self._find(signature)
+                if found is None:
+                    self._compile(call, signature)
+                    found = self._find(signature)
+        if found is None:
+            raise TraceError(f"{self._name} reads captured values that changed while it was compiled: call it again")
+        compiled, captured = found
         if compiled.entry is not None:
             self._entries = (compiled.entry, *(e for e in self._entries if e is not compiled.entry))[:_ENTRIES]
             result = compiled.entry(*arguments, **options)
             if result is not MISS:
                 return result
-        return compiled.run(call)
+        return compiled.run(call, captured)
 
-    def _find(self, signature: tuple) -> Compiled | None:
+    def _find(self, signature: tuple) -> tuple[Compiled, tuple] | None:
+        """The version whose captured state is as it was, and the captured arrays."""
         for compiled in self._cache.get(signature, ()):
-            if compiled.holds():
-                return compiled
+            captured = compiled.captured()
+            if captured is not None:
+                return compiled, captured
         return None
+
+    def __copy__(self) -> Jit:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Jit:
+        """Itself, as of any function."""
+        return self
+
+    def __reduce__(self) -> str:
+        return str(vars(self)["__qualname__"])
 
     def _compile(self, call: Any, signature: tuple) -> Compiled:
         start = time.perf_counter()

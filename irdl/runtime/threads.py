@@ -35,8 +35,13 @@ def num_threads() -> int:
     """How many threads newly compiled code uses: `set_num_threads`, else IRDL_NUM_THREADS, else one for each core."""
     if _chosen is not None:
         return _chosen
-    value = config.NUM_THREADS.value
-    return _valid(int(value)) if value.isdigit() else min(_MOST, _cores())
+    value = config.NUM_THREADS.value.strip()
+    if not value:
+        return min(_MOST, _cores())
+    try:
+        return _valid(int(value))
+    except ValueError:
+        raise ValueError(f"IRDL_NUM_THREADS is {value!r}, not a number between 1 and {_MOST}") from None
 
 
 def set_num_threads(count: int) -> None:
@@ -50,13 +55,15 @@ def set_num_threads(count: int) -> None:
     with _lock:
         if _team.cache_info().currsize:
             _team().resize(_chosen)
-    for listener in list(_listeners):
+        listeners = list(_listeners)
+    for listener in listeners:
         listener.threads_changed()
 
 
 def on_change(listener: Any) -> None:
     """Call `listener.threads_changed()` whenever `set_num_threads` is called; the listener is held weakly."""
-    _listeners.add(listener)
+    with _lock:
+        _listeners.add(listener)
 
 
 def team_address(threads: int) -> int:
@@ -88,6 +95,18 @@ def _cores() -> int:
     return max(1, len(siblings))
 
 
+def _after_fork() -> None:
+    """In a forked child: its workers are gone, and so is whoever held the lock."""
+    global _lock
+    _lock = threading.Lock()
+    if _team.cache_info().currsize:
+        _team().reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 @lru_cache(maxsize=1)
 def _team() -> _Team:
     return _Team()
@@ -104,24 +123,17 @@ class _Team:
         prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
         self._work, self._wake = prototype(self._code.addresses[WORKER]), prototype(self._code.addresses[WAKE])
         self._workers: list[threading.Thread] = []
-        self._reset()
+        self.reset()
         atexit.register(self.stop)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forked)
 
     def _word(self, offset: int) -> Any:
         return ctypes.c_int64.from_address(self.address + offset)
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
         """A team without workers."""
         self._memory[:] = 0
         self._workers = []
         self._word(0).value = self._code.addresses[RUN]
-
-    def _forked(self) -> None:
-        global _lock
-        _lock = threading.Lock()
-        self._reset()
 
     def resize(self, threads: int) -> None:
         """Let `threads` take part; missing workers are started, and those left over sleep."""

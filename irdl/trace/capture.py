@@ -24,7 +24,19 @@ from irdl.ir.graph import Value
 from irdl.ir.types import TensorType, is_supported
 from irdl.trace.box import Box, is_box
 from irdl.trace.creation import REPLACED, TracedNumPy
-from irdl.trace.reads import Always, ArrayLayout, CellContents, DictItem, Read, Write, layout_of, part, set_attribute, set_item
+from irdl.trace.reads import (
+    Always,
+    ArrayLayout,
+    CellContents,
+    ClassMembers,
+    DictItem,
+    Read,
+    Write,
+    layout_of,
+    part,
+    set_attribute,
+    set_item,
+)
 from irdl.trace.recorder import Cell, Trace
 from irdl.trace.views import shadow_array
 
@@ -76,6 +88,7 @@ class Capture:
         self._memo: dict[int, tuple[Any, Any, Read]] = {}
         self._generators: list[tuple[Any, Any, str]] = []
         self._classes: dict[type, type] = {}
+        self._guarded: set[type] = set()
         self._globals: list[tuple[_Globals, dict[str, Any]]] = []
         self._objects: list[tuple[Any, Any, dict[str, Any], str]] = []
         self._containers: list[tuple[Any, Any, str]] = []
@@ -102,6 +115,7 @@ class Capture:
         if type(item) is np.ndarray:
             return self._array(item, read, name)
         if isinstance(item, (types.FunctionType, types.BuiltinFunctionType)) and item in REPLACED:
+            self.guards.append((read, item))
             return REPLACED[item]
         if isinstance(item, types.FunctionType):
             self.guards.append((read, item))
@@ -117,21 +131,33 @@ class Capture:
             parts = [self.replace(a, part(read, lambda owner: owner.args, i), f"{name}.args[{i}]") for i, a in enumerate(item.args)]
             options = {k: self.replace(v, part(read, lambda owner: owner.keywords, k), f"{name}.{k}") for k, v in item.keywords.items()}
             return functools.partial(self.replace(item.func, lambda: read().func, name), *parts, **options)
-        if item is np:
-            return TracedNumPy()
         if isinstance(item, types.ModuleType):
+            self.guards.append((read, item))
+            if item is np:
+                return TracedNumPy()
             return _Module(self, item) if is_users(getattr(item, "__file__", None)) else item
         if isinstance(item, (np.random.Generator, np.random.RandomState, random.Random)):
             self._generators.append((item, generator_state(item), name))
+            self.guards.append((read, item))
             return item
         if type(item) in (list, tuple, dict, OrderedDict) or (isinstance(item, tuple) and hasattr(item, "_fields")):
             return self._container(item, read, name)
         if isinstance(item, type):
             self.guards.append((read, item))
+            self._guard_classes(item)
             return self._class(item) if _has_arrays(item) else item
         if self._is_plain_object(item):
             return self._object(item, read, name)
+        self.guards.append((read, item))
         return item
+
+    def _guard_classes(self, cls: type) -> None:
+        """The trace holds while the user's classes among the bases hold what they hold now."""
+        for base in cls.__mro__[:-1]:
+            module = sys.modules.get(base.__module__)
+            if base not in self._guarded and (is_users(getattr(module, "__file__", None)) or base.__module__ == "__main__"):
+                self._guarded.add(base)
+                self.guards.append((ClassMembers(base), True))
 
     def _array(self, item: np.ndarray, read: Read, name: str) -> Any:
         if not is_supported(item.dtype):
@@ -198,6 +224,7 @@ class Capture:
 
     def _container(self, item: Any, read: Read, name: str) -> Any:
         if len(item) > _LONGEST and not _holds_arrays(item):
+            self.guards.append((read, item))
             return item
         self.guards.append((lambda: _outline(read()), _outline(item)))
         if isinstance(item, dict):
@@ -227,6 +254,7 @@ class Capture:
         cls = type(item)
         copy = types.SimpleNamespace() if cls is types.SimpleNamespace else object.__new__(self._class(cls))
         self._memo[id(item)] = (item, copy, read)
+        self._guard_classes(cls)
         self.guards.append((lambda: (type(read()), tuple(vars(read()))), (cls, tuple(vars(item)))))
         for key, attribute in vars(item).items():
             copy.__dict__[key] = self.replace(attribute, part(read, vars, key), f"{name}.{key}")
@@ -254,9 +282,12 @@ class Capture:
         if isinstance(member, (staticmethod, classmethod)) and isinstance(member.__func__, types.FunctionType):
             return type(member)(self._function(member.__func__, lambda: read().__func__))
         if isinstance(member, property):
-            accessors: list[Any] = [member.fget, member.fset, member.fdel]
-            fget, fset, fdel = (part and self._function(part, read) for part in accessors)
-            return property(fget, fset, fdel)
+            accessors: list[tuple[Any, Read]] = [
+                (member.fget, lambda: read().fget),
+                (member.fset, lambda: read().fset),
+                (member.fdel, lambda: read().fdel),
+            ]
+            return property(*(accessor and self._member(accessor, path, name) for accessor, path in accessors))
         if type(member) is np.ndarray or hasattr(member, "__irdl_replace__"):
             return self.replace(member, read, name)
         return member

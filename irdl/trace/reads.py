@@ -60,7 +60,19 @@ class ArrayLayout:
 def layout_of(array: Any) -> tuple:
     if type(array) is not np.ndarray:
         return (type(array),)
-    return (array.flags.writeable, None if array.flags.c_contiguous else array.strides)
+    return (array.dtype.str, array.shape, array.flags.writeable, None if array.flags.c_contiguous else array.strides)
+
+
+class ClassMembers:
+    """Whether a class still holds what it held: functions and attributes found through it were taken as they were."""
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+        self.members = dict(vars(cls))
+
+    def __call__(self) -> bool:
+        now = vars(self.cls)
+        return len(now) == len(self.members) and all(now.get(key, self) is item for key, item in self.members.items())
 
 
 def part(read: Read, of: Callable[[Any], Any] | None, key: Any) -> Read:

@@ -57,6 +57,26 @@ def paths(tree: Any) -> list[str]:
     return ["".join(f"[{part!r}]" for part in path) for path in found]
 
 
+def key_orders(tree: Any) -> tuple:
+    """The keys of every dict of more than one item, in their order."""
+    found: list[tuple] = []
+
+    def visit(item: Any) -> None:
+        if isinstance(item, dict):
+            if len(item) > 1:
+                found.append(tuple(item))
+            for part in item.values():
+                visit(part)
+        elif isinstance(item, (list, tuple)):
+            for part in item:
+                visit(part)
+        elif dataclasses.is_dataclass(item) and not isinstance(item, type):
+            visit([getattr(item, field.name) for field in dataclasses.fields(item)])
+
+    visit(tree)
+    return tuple(found)
+
+
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     leaves, structure = flatten(tree)
     return unflatten(structure, [function(leaf) for leaf in leaves])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,6 +14,16 @@ from irdl.passes.target import Target
 
 _lock = threading.RLock()
 _count = itertools.count()
+
+
+def _after_fork() -> None:
+    """In a forked child, whoever held the lock is gone."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @lru_cache(maxsize=1)

@@ -114,11 +114,11 @@ class PythonCall:
         self.main = main
         #: objects whose addresses the table holds behind the fixed part
         self.objects: list[Any] = []
-        #: leaves that someone else may let go of during the call
-        self.borrowed: list[str] = []
+        #: what the function holds references to during the call
+        self.held: list[str] = []
         self._places: dict[Any, int] = {}
         self.b = Builder()
-        self.table = self.arena = ""
+        self.table = self.arena = self.held_items = self.held_count = ""
 
     def text(self) -> str:
         b, shape = self.b, self.shape
@@ -126,6 +126,8 @@ class PythonCall:
         places = count + len(shape.outputs) + self.fixed
         slots = b.alloca(f"[{max(places, 1)} x ptr]")
         status = b.alloca("[3 x i64]")
+        self.held_items, self.held_count = b.alloca(f"[{self._most_held()} x ptr]"), b.alloca("i64")
+        b.do(f"store i64 0, ptr {self.held_count}")
         self.table = b.emit(f"load ptr, ptr {self._field('%self', 'array data')}")
         data = self._arguments()
         # No other thread runs Python between this look at the arena and the store that takes it.
@@ -138,16 +140,13 @@ class PythonCall:
         for place in range(self.fixed):
             address = self._entry(self.FIXED + place)
             b.do(f"store ptr {address}, ptr {self._element(slots, count + len(shape.outputs) + place)}")
-        arrays = self._new_arrays(slots, count)
+        arrays = self._new_arrays(slots, count, [prepared] if prepared else [])
         for place in range(3):
             b.do(f"store i64 0, ptr {self._number(status, place)}")
-        # A list, a dict or a global may let go of an array while the lock is released.
-        for item in self.borrowed:
-            self._keep(item)
         state = b.fresh(f"call ptr {self._function('PyEval_SaveThread')}()")
         b.do(f"call void @{self.main}(ptr {slots}, ptr {self.arena}, ptr {status})")
         b.do(f"call void {self._function('PyEval_RestoreThread')}(ptr {state})")
-        for item in [*self.borrowed, prepared] if prepared else self.borrowed:
+        for item in [*self.held, prepared] if prepared else self.held:
             self._drop(item)
         self._set_arena(self.arena)
         failed = b.fresh(f"load i64, ptr {status}")
@@ -156,10 +155,44 @@ class PythonCall:
         b.do(f"ret ptr {self._result(arrays)}")
         b.restore({})
         b.start("miss")
-        self._miss()
+        self._drop_held()
+        self._return_miss()
         return b.text(f"define ptr @{PYTHON_ENTRY}(ptr %self, ptr %args, i64 %nargs, ptr %names) nounwind")
 
-    def _miss(self) -> None:
+    def _most_held(self) -> int:
+        def count(tree: Any) -> int:
+            parts = tree.values() if type(tree) is dict else tree if type(tree) in (list, tuple) else ()
+            return 1 + sum(count(part) for part in parts)
+
+        return count(self.shape.positional) + count(self.shape.keywords) + len(self.shape.captured)
+
+    def _drop_held(self) -> None:
+        """Let go of what is held so far: at a miss, how much that is depends on where it happened."""
+        b = self.b
+        if not self.held:
+            return
+        head, inside, after, place = b.label(), b.label(), b.label(), b.alloca("i64")
+        b.do(f"store i64 0, ptr {place}")
+        b.do(f"br label %{head}")
+        b.start(head)
+        at = b.fresh(f"load i64, ptr {place}")
+        more = b.fresh(f"icmp ult i64 {at}, {b.fresh(f'load i64, ptr {self.held_count}')}")
+        b.do(f"br i1 {more}, label %{inside}, label %{after}")
+        b.start(inside)
+        self._drop(b.fresh(f"load ptr, ptr {b.fresh(f'getelementptr ptr, ptr {self.held_items}, i64 {at}')}"))
+        b.do(f"store i64 {b.fresh(f'add i64 {at}, 1')}, ptr {place}")
+        b.do(f"br label %{head}")
+        b.start(after)
+
+    def _hold(self, item: str) -> None:
+        """Own a reference to something that only a list, a dict or a global of the caller's keeps alive: other threads run while
+        the lock is released."""
+        self._keep(item)
+        self.b.do(f"store ptr {item}, ptr {self._element(self.held_items, len(self.held))}")
+        self.held.append(item)
+        self.b.do(f"store i64 {len(self.held)}, ptr {self.held_count}")
+
+    def _return_miss(self) -> None:
         miss = self._entry(self.MISS)
         self._keep(miss)
         self.b.do(f"ret ptr {miss}")
@@ -178,7 +211,7 @@ class PythonCall:
                     self._check_is(self._read(read), item)
             for place, (read, argument) in enumerate(shape.captured, len(shape.arguments)):
                 item = self._read(read)
-                self.borrowed.append(item)
+                self._hold(item)
                 data[place] = self._leaf(item, argument)
         return data
 
@@ -188,11 +221,15 @@ class PythonCall:
         found = self._call(self._entry(self.PREPARE), [])
         with self._leaving(b.fresh(f"icmp eq ptr {found}, null")):
             self._set_arena(self.arena)
+            for item in self.held:
+                self._drop(item)
             b.do("ret ptr null")
         with self._leaving(b.fresh(f"icmp eq ptr {found}, {self._object(None)}")):
             self._set_arena(self.arena)
             self._drop(found)
-            self._miss()
+            for item in self.held:
+                self._drop(item)
+            self._return_miss()
         for place in range(len(self.shape.captured)):
             item = b.fresh(f"load ptr, ptr {self._element(self._field(found, 'tuple items'), place)}")
             data[len(self.shape.arguments) + place] = self._load("ptr", item, "array data")
@@ -273,18 +310,25 @@ class PythonCall:
     def _walk(self, item: str, tree: Any, data: dict[int, str], outermost: bool = False) -> None:
         """Check that `item` is a tree like `tree`; `data` gets the address of each leaf's numbers."""
         b = self.b
+        if tree is not None and not outermost:
+            self._hold(item)
         if type(tree) is int:
             data[tree] = self._leaf(item, self.shape.arguments[tree])
-            if not outermost:
-                self.borrowed.append(item)
         elif tree is None:
             self._check_is(item, None)
         elif type(tree) is dict:
             self._check_type(item, dict)
             size = b.fresh(f"call i64 {self._function('PyDict_Size')}(ptr {item})")
             self._check_number("i64", size, len(tree))
+            # In order: the order of a dict's items is part of what the code was made for.
+            position, slot_key, slot_item = b.alloca("i64"), b.alloca("ptr"), b.alloca("ptr")
+            b.do(f"store i64 0, ptr {position}")
             for key, part in tree.items():
-                self._walk(self._lookup(item, key), part, data)
+                following = self._function("PyDict_Next")
+                more = b.fresh(f"call i32 {following}(ptr {item}, ptr {position}, ptr {slot_key}, ptr {slot_item})")
+                self._check(b.emit(f"icmp ne i32 {more}, 0"))
+                self._check_is(b.fresh(f"load ptr, ptr {slot_key}"), key)
+                self._walk(b.fresh(f"load ptr, ptr {slot_item}"), part, data)
         else:
             self._check_type(item, type(tree))
             self._check_number("i64", self._load("i64", item, "size"), len(tree))
@@ -298,7 +342,7 @@ class PythonCall:
         with self._leaving(b.emit(f"icmp eq ptr {found}, null")):
             # Another key of the same hash may have refused to be compared.
             b.do(f"call void {self._function('PyErr_Clear')}()")
-            self._miss()
+            self.b.do("br label %miss")
         return found
 
     def _read(self, read: Read) -> str:
@@ -358,7 +402,7 @@ class PythonCall:
     def _drop(self, item: str) -> None:
         self.b.do(f"call void {self._function('Py_DecRef')}(ptr {item})")
 
-    def _new_arrays(self, slots: str, count: int) -> list[str]:
+    def _new_arrays(self, slots: str, count: int, prepared: Sequence[str]) -> list[str]:
         """Fresh arrays for the results; out of memory leaves with Python's MemoryError."""
         b = self.b
         arrays: list[str] = []
@@ -375,7 +419,7 @@ class PythonCall:
             )
             with self._leaving(b.fresh(f"icmp eq ptr {array}, null")):
                 self._set_arena(self.arena)
-                for other in arrays:
+                for other in [*arrays, *self.held, *prepared]:
                     self._drop(other)
                 b.do("ret ptr null")
             b.do(f"store ptr {self._load('ptr', array, 'array data')}, ptr {self._element(slots, count + place)}")

@@ -1,7 +1,7 @@
 """The thread team in LLVM IR: workers that wait for work, a caller that hands it out, and the barrier they meet at.
 
-A team's memory, in bytes: 0 the address of `irdl_team_run`; 8 how many workers take part; 64 whether a call is using them;
-128 the work (function, its argument); 192 how many workers are done; 256 where the barrier counts from. From 512 on, 256 for
+A team's memory, in bytes: 0 the address of `irdl_team_run`; 8 how many workers shall take part; 64 whether a call is using them;
+128 the work (function, its argument, how many threads); 192 how many workers are done; 256 where the barrier counts from. From 512 on, 256 for
 each thread: 0 the number of its last piece of work, 8 whether it sleeps, 16 whether it shall end, 64 its count at the barrier,
 128 a mutex, 192 a condition variable.
 
@@ -125,9 +125,9 @@ entry:
   %end = getelementptr i8, ptr %line, i64 16
   %mutex = getelementptr i8, ptr %line, i64 {MUTEX}
   %condition = getelementptr i8, ptr %line, i64 {CONDITION}
-  %workers_place = getelementptr i8, ptr %team, i64 8
   %function_place = getelementptr i8, ptr %team, i64 128
   %argument_place = getelementptr i8, ptr %team, i64 136
+  %threads_place = getelementptr i8, ptr %team, i64 144
   %done_place = getelementptr i8, ptr %team, i64 192
   br label %idle
 idle:
@@ -164,8 +164,7 @@ woken:
   %ends = icmp ne i64 %e, 0
   br i1 %ends, label %out, label %work
 work:
-  %workers = load i64, ptr %workers_place
-  %threads = add i64 %workers, 1
+  %threads = load i64, ptr %threads_place
   %function = load ptr, ptr %function_place
   %argument = load ptr, ptr %argument_place
   call void %function(ptr %argument, i64 %thread, i64 %threads)
@@ -194,6 +193,8 @@ begin:
   %done_place = getelementptr i8, ptr %team, i64 192
   store ptr %function, ptr %function_place
   store ptr %argument, ptr %argument_place
+  %threads_place = getelementptr i8, ptr %team, i64 144
+  store i64 %threads, ptr %threads_place
   store atomic i64 0, ptr %done_place monotonic, align 8
   %any = icmp ne i64 %workers, 0
   br i1 %any, label %hand, label %own

@@ -4,43 +4,22 @@ arrays of its results, and runs the code with the interpreter's lock released.
 It walks the structure it expects (lists, tuples and dicts of arrays and numbers) and gives `MISS` back at the first thing that
 differs, before it has changed anything; the caller then goes the way written in Python. Everything it needs from the process
 (types, keys, functions of Python and NumPy, memory) comes in one table of addresses, so the code itself holds none.
-
-Where the fields of objects lie is CPython's and NumPy's business: `LAYOUTS` says what is taken for granted here, and
-`irdl.runtime.entry` verifies it before any of this is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.builder import Builder
+from irdl.codegen.llvm.python_objects import PythonObjects
 from irdl.ir.types import TensorType
 from irdl.trace.box import ARRAY, PYTHON, SCALAR
 from irdl.trace.reads import Always, CellContents, DictItem, Read
 
 PYTHON_ENTRY = "irdl_python_call"
-#: Where fields lie, in bytes from the start of an object.
-LAYOUTS = {
-    "type": 8,
-    "size": 16,  # of a tuple or list
-    "tuple items": 24,
-    "list items": 24,
-    "cell contents": 16,
-    "float value": 16,
-    "scalar value": 16,  # of NumPy's scalars of up to 8 bytes
-    "array data": 16,
-    "array rank": 24,
-    "array shape": 32,
-    "array dtype": 56,
-    "array flags": 64,
-    "dtype byte order": 26,
-    "dtype number": 28,
-}
 _CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
 
 
@@ -52,14 +31,6 @@ class Argument:
     kind: str
     python_type: type
     writeable: bool = True
-
-
-@dataclass(frozen=True)
-class Function:
-    """An entry of the table: a function of Python or, where `numpy` is its number, of NumPy's C interface."""
-
-    name: str
-    numpy: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +68,7 @@ def _is_plain(tree: Any) -> bool:
     return tree is None or type(tree) is int
 
 
-class PythonCall:
+class PythonCall(PythonObjects):
     """The text of the function for one signature, and what belongs into its table.
 
     The table starts with `MISS`, the free arena (0 while it is in use), and three functions in Python: `prepare()`, which gives
@@ -105,20 +76,10 @@ class PythonCall:
     `fail(value, code)`, which raises. The fixed addresses follow, then `objects`.
     """
 
-    MISS, ARENA, PREPARE, FINISH, FAIL, FIXED = range(6)
-
     def __init__(self, shape: CallShape, fixed: int, main: str) -> None:
+        super().__init__(fixed)
         self.shape = shape
-        #: how many addresses the code takes behind its outputs (constants, the team)
-        self.fixed = fixed
         self.main = main
-        #: objects whose addresses the table holds behind the fixed part
-        self.objects: list[Any] = []
-        #: what the function holds references to during the call
-        self.held: list[str] = []
-        self._places: dict[Any, int] = {}
-        self.b = Builder()
-        self.table = self.arena = self.held_items = self.held_count = ""
 
     def text(self) -> str:
         b, shape = self.b, self.shape
@@ -166,37 +127,6 @@ class PythonCall:
 
         return count(self.shape.positional) + count(self.shape.keywords) + len(self.shape.captured)
 
-    def _drop_held(self) -> None:
-        """Let go of what is held so far: at a miss, how much that is depends on where it happened."""
-        b = self.b
-        if not self.held:
-            return
-        head, inside, after, place = b.label(), b.label(), b.label(), b.alloca("i64")
-        b.do(f"store i64 0, ptr {place}")
-        b.do(f"br label %{head}")
-        b.start(head)
-        at = b.fresh(f"load i64, ptr {place}")
-        more = b.fresh(f"icmp ult i64 {at}, {b.fresh(f'load i64, ptr {self.held_count}')}")
-        b.do(f"br i1 {more}, label %{inside}, label %{after}")
-        b.start(inside)
-        self._drop(b.fresh(f"load ptr, ptr {b.fresh(f'getelementptr ptr, ptr {self.held_items}, i64 {at}')}"))
-        b.do(f"store i64 {b.fresh(f'add i64 {at}, 1')}, ptr {place}")
-        b.do(f"br label %{head}")
-        b.start(after)
-
-    def _hold(self, item: str) -> None:
-        """Own a reference to something that only a list, a dict or a global of the caller's keeps alive: other threads run while
-        the lock is released."""
-        self._keep(item)
-        self.b.do(f"store ptr {item}, ptr {self._element(self.held_items, len(self.held))}")
-        self.held.append(item)
-        self.b.do(f"store i64 {len(self.held)}, ptr {self.held_count}")
-
-    def _return_miss(self) -> None:
-        miss = self._entry(self.MISS)
-        self._keep(miss)
-        self.b.do(f"ret ptr {miss}")
-
     def _arguments(self) -> dict[int, str]:
         """Check everything; the addresses of the inputs' numbers."""
         b, shape = self.b, self.shape
@@ -235,64 +165,7 @@ class PythonCall:
             data[len(self.shape.arguments) + place] = self._load("ptr", item, "array data")
         return found
 
-    # Memory.
-
-    def _field(self, item: str, name: str) -> str:
-        return self.b.emit(f"getelementptr i8, ptr {item}, i64 {LAYOUTS[name]}")
-
-    def _load(self, type: str, item: str, name: str) -> str:
-        return self.b.fresh(f"load {type}, ptr {self._field(item, name)}")
-
-    def _element(self, array: str, place: int) -> str:
-        return self.b.emit(f"getelementptr ptr, ptr {array}, i64 {place}")
-
-    def _number(self, array: str, place: int) -> str:
-        return self.b.emit(f"getelementptr i64, ptr {array}, i64 {place}")
-
-    def _set_arena(self, arena: str) -> None:
-        self.b.do(f"store ptr {arena}, ptr {self._element(self.table, self.ARENA)}")
-
-    def _entry(self, place: int) -> str:
-        return self.b.fresh(f"load ptr, ptr {self._element(self.table, place)}")
-
-    def _object(self, item: Any) -> str:
-        """The address of an object (or of a `Function`) of this process."""
-        key = item if isinstance(item, Function) else id(item)
-        if key not in self._places:
-            self._places[key] = len(self.objects)
-            self.objects.append(item)
-        return self._entry(self.FIXED + self.fixed + self._places[key])
-
-    def _function(self, name: str, numpy: int = 0) -> str:
-        return self._object(Function(name, numpy))
-
-    # Checks: each continues in a new block, or leaves for `miss`.
-
-    def _check(self, condition: str) -> None:
-        label = self.b.label()
-        self.b.do(f"br i1 {condition}, label %{label}, label %miss")
-        self.b.start(label)
-
-    @contextmanager
-    def _leaving(self, condition: str) -> Iterator[None]:
-        """A block for where `condition` holds; it has to return."""
-        b = self.b
-        inside, after = b.label(), b.label()
-        b.do(f"br i1 {condition}, label %{inside}, label %{after}")
-        b.start(inside)
-        known = b.known()
-        yield
-        b.restore(known)
-        b.start(after)
-
-    def _check_is(self, found: str, item: Any) -> None:
-        self._check(self.b.emit(f"icmp eq ptr {found}, {self._object(item)}"))
-
-    def _check_number(self, type: str, found: str, number: int) -> None:
-        self._check(self.b.emit(f"icmp eq {type} {found}, {number}"))
-
-    def _check_type(self, item: str, expected: type) -> None:
-        self._check_is(self._load("ptr", item, "type"), expected)
+    # Arguments.
 
     def _keywords(self, data: dict[int, str]) -> None:
         b, names = self.b, list(self.shape.keywords)
@@ -335,15 +208,6 @@ class PythonCall:
             items = self._field(item, "tuple items") if type(tree) is tuple else self._load("ptr", item, "list items")
             for place, part in enumerate(tree):
                 self._walk(b.fresh(f"load ptr, ptr {self._element(items, place)}"), part, data)
-
-    def _lookup(self, names: str, key: str) -> str:
-        b = self.b
-        found = b.fresh(f"call ptr {self._function('PyDict_GetItemWithError')}(ptr {names}, ptr {self._object(key)})")
-        with self._leaving(b.emit(f"icmp eq ptr {found}, null")):
-            # Another key of the same hash may have refused to be compared.
-            b.do(f"call void {self._function('PyErr_Clear')}()")
-            self.b.do("br label %miss")
-        return found
 
     def _read(self, read: Read) -> str:
         if isinstance(read, Always):
@@ -396,12 +260,6 @@ class PythonCall:
 
     # Results.
 
-    def _keep(self, item: str) -> None:
-        self.b.do(f"call void {self._function('Py_IncRef')}(ptr {item})")
-
-    def _drop(self, item: str) -> None:
-        self.b.do(f"call void {self._function('Py_DecRef')}(ptr {item})")
-
     def _new_arrays(self, slots: str, count: int, prepared: Sequence[str]) -> list[str]:
         """Fresh arrays for the results; out of memory leaves with Python's MemoryError."""
         b = self.b
@@ -425,14 +283,6 @@ class PythonCall:
             b.do(f"store ptr {self._load('ptr', array, 'array data')}, ptr {self._element(slots, count + place)}")
             arrays.append(array)
         return arrays
-
-    def _call(self, callable_: str, arguments: Sequence[str]) -> str:
-        b = self.b
-        vector = b.alloca(f"[{max(1, len(arguments))} x ptr]")
-        for place, argument in enumerate(arguments):
-            b.do(f"store ptr {argument}, ptr {self._element(vector, place)}")
-        function = self._function("PyObject_Vectorcall")
-        return b.fresh(f"call ptr {function}(ptr {callable_}, ptr {vector}, i64 {len(arguments)}, ptr null)")
 
     def _fail(self, status: str, arrays: Sequence[str]) -> None:
         """Leave with the exception that `fail(value, code)` raises."""

@@ -55,8 +55,8 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ("irdl/ops/pieces.py", "result.append(a if a[2] is not None else b)", "result.append(a)", "tests/test_passes.py -k every_stage"),
     (
         "irdl/passes/prune.py",
-        "new = ScanAttributes(len(kept_consts), len(carries), attributes.length, attributes.reverse)",
-        "new = ScanAttributes(len(kept_consts), len(carries), attributes.length, False)",
+        "new = replace(attributes, consts=len(kept_consts), carry=len(carries))",
+        "new = replace(attributes, consts=len(kept_consts), carry=len(carries), reverse=False)",
         FUZZ,
     ),
     (
@@ -94,13 +94,13 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ),
     (
         "irdl/codegen/llvm/vector_math.py",
-        "self.select(self.less(size, self.c(0.6)), small, large)",
-        "small",
+        "self.div(top, self.add(top, self.c(2.0)))",
+        "self.div(top, self.c(2.0))",
         "tests/test_vector_math.py -k tanh",
     ),
-    ("irdl/codegen/parallel.py", "body.insert(place, Barrier())", "place -= 1", "tests/test_threads.py"),
+    ("irdl/codegen/barriers.py", "body.insert(place, Barrier())", "place -= 1", "tests/test_threads.py"),
     (
-        "irdl/codegen/parallel.py",
+        "irdl/codegen/dependence.py",
         "return size > spread and (not modulus or size * (steps - 1) + spread < modulus)",
         "return size > spread",
         "tests/test_threads.py -k apart",
@@ -113,7 +113,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "tests/test_entry.py",
     ),
     (
-        "irdl/codegen/parallel.py",
+        "irdl/codegen/barriers.py",
         "merged = _merge(pending, *ends)",
         "merged = _merge(pending, end)",
         "tests/test_threads.py -k unknown_length",

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import irdl
-from irdl.codegen.parallel import apart, never_meet
+from irdl.codegen.dependence import apart, never_meet
 from irdl.ir.program import For, Index, Kernel, is_parallel, walk
 from tests.models import lstm_data, lstm_loss
 from tests.teams import Race, team_of, watch

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+from benchmarks.lstm import numpy_gradient, sigmoid
 
 
 def train_step(params: dict, moments: tuple[dict, dict], step: float, x: np.ndarray, gy: np.ndarray) -> tuple[float, dict, tuple]:
@@ -20,35 +18,8 @@ def train_step(params: dict, moments: tuple[dict, dict], step: float, x: np.ndar
         x: [T, B, I].
         gy: [T, B, H].
     """
-    W, U, b = params["W"], params["U"], params["b"]
-    T, B, I = x.shape
-    H = U.shape[0]
-    a = (x.reshape(T * B, I) @ W + b).reshape(T, B, 4 * H)
-    h, c = np.zeros((B, H), x.dtype), np.zeros((B, H), x.dtype)
-    hs, saved = [h], []
-    for t in range(T):
-        i, f, g, o = np.split(a[t] + h @ U, 4, axis=1)
-        i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
-        before, c = c, f * c + i * g
-        tanh_c = np.tanh(c)
-        h = o * tanh_c
-        hs.append(h)
-        saved.append((i, f, g, o, before, tanh_c))
-    loss = (np.stack(hs[1:]) * gy).sum()
-    dh, dc = np.zeros_like(h), np.zeros_like(c)
-    dzs = [h] * T
-    for t in reversed(range(T)):
-        i, f, g, o, before, tanh_c = saved[t]
-        dh = dh + gy[t]
-        dc = dc + dh * o * (1 - tanh_c**2)
-        dz = [dc * g * i * (1 - i), dc * before * f * (1 - f), dc * i * (1 - g**2), dh * tanh_c * o * (1 - o)]
-        dzs[t] = np.concatenate(dz, axis=1)
-        dc = dc * f
-        dh = dzs[t] @ U.T
-    flat = np.stack(dzs).reshape(T * B, 4 * H)
-    hidden = np.stack(hs[:-1]).reshape(T * B, H)
-    grads = {"W": x.reshape(T * B, I).T @ flat, "U": hidden.T @ flat, "b": flat.sum(0)}
-    return loss, *adam(params, moments, step, grads)
+    loss, [gradient] = numpy_gradient([[params["W"], params["U"], params["b"]]], x, gy)
+    return loss, *adam(params, moments, step, dict(zip(("W", "U", "b"), gradient, strict=True)))
 
 
 def tuned_train_step(params: dict, moments: tuple[dict, dict], step: float, x: np.ndarray, gy: np.ndarray) -> tuple[float, dict, tuple]:

@@ -12,6 +12,7 @@ import numpy as np
 
 import irdl
 from benchmarks.measure import Job, Task, Unavailable
+from benchmarks.onnx_session import session
 
 SHAPES = {"1x64": (100, 1, 64, 64), "32x256": (35, 32, 28, 256)}
 
@@ -282,8 +283,7 @@ def _onnxruntime(row, task, p, x, gy):
     if task.mode == "train" or row.cell not in ("rnn", "gru", "peephole"):
         raise Unavailable("no such operator")
     import onnx.helper as helper
-    import onnxruntime
-    from onnx import TensorProto, numpy_helper
+    from onnx import numpy_helper
 
     order = {"rnn": [0], "gru": [1, 0, 2], "peephole": [0, 3, 1, 2]}[row.cell]
     gates = len(order)
@@ -306,19 +306,8 @@ def _onnxruntime(row, task, p, x, gy):
     constants = [numpy_helper.from_array(np.ascontiguousarray(a)[None], name) for name, a in arrays.items()]
     T, B, _, H = row.shape
     operator = {"rnn": "RNN", "gru": "GRU", "peephole": "LSTM"}[row.cell]
-    graph = helper.make_graph(
-        [helper.make_node(operator, names, ["y"], hidden_size=H, **more)],
-        "cell",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (T, 1, B, H))],
-        constants,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    model.ir_version = 8
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = task.threads
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"x": x})[0], lambda y: [y[:, 0]]
+    nodes = [helper.make_node(operator, names, ["y"], hidden_size=H, **more)]
+    return session(nodes, constants, "y", (T, 1, B, H), x, task.threads), lambda y: [y[:, 0]]
 
 
 MAKERS = {"irdl": _irdl, "numpy": _numpy, "torch": _torch, "jax": _jax, "onnxruntime": _onnxruntime}

@@ -8,6 +8,7 @@ import numpy as np
 
 import irdl
 from benchmarks.measure import Job, Task, Unavailable
+from benchmarks.onnx_session import session
 
 
 @dataclass(frozen=True)
@@ -248,8 +249,7 @@ def _onnxruntime(row, task, weights, x, gy):
     if task.mode == "train" or row.dtype != "float32":
         raise Unavailable("inference in float32 only")
     import onnx.helper as helper
-    import onnxruntime
-    from onnx import TensorProto, numpy_helper
+    from onnx import numpy_helper
 
     def gates(array):
         i, f, g, o = np.split(array, 4, axis=-1)
@@ -265,19 +265,7 @@ def _onnxruntime(row, task, weights, x, gy):
             constants.append(numpy_helper.from_array(np.array([1], np.int64), f"axes{place}"))
             nodes.append(helper.make_node("Squeeze", [name, f"axes{place}"], [f"x{place + 1}"]))
             name = f"x{place + 1}"
-    graph = helper.make_graph(
-        nodes,
-        "lstm",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, (row.T, 1, row.B, row.H))],
-        constants,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    model.ir_version = 8
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = task.threads
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"x": x})[0], lambda y: [y[:, 0]]
+    return session(nodes, constants, name, (row.T, 1, row.B, row.H), x, task.threads), lambda y: [y[:, 0]]
 
 
 MAKERS = {"irdl": _irdl, "numpy": _numpy, "torch": _torch, "jax": _jax, "onnxruntime": _onnxruntime}

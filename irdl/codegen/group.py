@@ -217,8 +217,6 @@ class GroupLowering:
                 best = (axis.extent, axis)
         return best[1] if best else None
 
-    # Reductions with a vector over a reduced axis.
-
 
 def _stride_score(coefficient: int, extent: int) -> float:
     if coefficient == 1:

@@ -14,6 +14,7 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +56,10 @@ def _folder() -> Path | None:
         return None
 
 
-def _is_private(status: os.stat_result, kind: object) -> bool:
+def _is_private(status: os.stat_result, kind: Callable[[int], bool]) -> bool:
     """Of the expected kind (no link), this user's own, and writable by nobody else."""
     own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
-    return bool(kind(status.st_mode)) and own and not status.st_mode & 0o022  # type: ignore[operator]
+    return kind(status.st_mode) and own and not status.st_mode & 0o022
 
 
 def _read(path: Path) -> Code | None:

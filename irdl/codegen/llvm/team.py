@@ -30,12 +30,37 @@ def pause(triple: str) -> tuple[str, str]:
     return "", ""
 
 
-def barrier_text(triple: str) -> str:
-    """`irdl_barrier(team, thread, threads, count)`: nobody returns before all have come. `count` is the thread's own."""
+def _await_text(triple: str) -> str:
+    """`irdl_await(place, number)`: returns when the number at `place` is that large, spinning, later letting others have the core."""
     declaration, call = pause(triple)
     return f"""
 {declaration}
 declare i32 @sched_yield()
+define internal void @irdl_await(ptr %place, i64 %number) nounwind {{
+entry:
+  br label %look
+look:
+  %k = phi i64 [ 0, %entry ], [ %k1, %wait ], [ %k1, %yield ]
+  %seen = load atomic i64, ptr %place acquire, align 8
+  %there = icmp uge i64 %seen, %number
+  br i1 %there, label %done, label %wait
+wait:
+  {call}
+  %k1 = add i64 %k, 1
+  %long = icmp ugt i64 %k1, {_PATIENCE}
+  br i1 %long, label %yield, label %look
+yield:
+  %y = call i32 @sched_yield()
+  br label %look
+done:
+  ret void
+}}
+"""
+
+
+def barrier_text(triple: str) -> str:
+    """`irdl_barrier(team, thread, threads, count)`: nobody returns before all have come. `count` is the thread's own."""
+    return f"""{_await_text(triple)}
 define internal void @irdl_barrier(ptr %team, i64 %thread, i64 %threads, ptr %count) nounwind noinline {{
 entry:
   %alone = icmp eq i64 %threads, 1
@@ -50,26 +75,10 @@ arrive:
   store atomic i64 %new, ptr %mine release, align 8
   br label %each
 each:
-  %j = phi i64 [ 0, %arrive ], [ %j1, %next ]
+  %j = phi i64 [ 0, %arrive ], [ %j1, %each ]
   %oj = mul i64 %j, {PER_THREAD}
   %line = getelementptr i8, ptr %lines, i64 %oj
-  br label %look
-look:
-  %k = phi i64 [ 0, %each ], [ %k1, %wait ], [ %k1, %yield ]
-  %seen = load atomic i64, ptr %line acquire, align 8
-  %come = icmp uge i64 %seen, %new
-  br i1 %come, label %next, label %wait0
-wait0:
-  {call}
-  %k1 = add i64 %k, 1
-  %long = icmp ugt i64 %k1, {_PATIENCE}
-  br i1 %long, label %yield, label %wait
-wait:
-  br label %look
-yield:
-  %y = call i32 @sched_yield()
-  br label %look
-next:
+  call void @irdl_await(ptr %line, i64 %new)
   %j1 = add i64 %j, 1
   %more = icmp ult i64 %j1, %threads
   br i1 %more, label %each, label %done
@@ -81,10 +90,11 @@ done:
 
 def team_text(triple: str) -> str:
     """The module of the team itself, one for the process."""
-    declaration, call = pause(triple)
+    return _await_text(triple) + _wake_text() + _worker_text(triple) + _run_text()
+
+
+def _wake_text() -> str:
     return f"""
-{declaration}
-declare i32 @sched_yield()
 declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
@@ -116,7 +126,12 @@ rouse:
 done:
   ret void
 }}
+"""
 
+
+def _worker_text(triple: str) -> str:
+    _, call = pause(triple)
+    return f"""
 ; A worker's life: the number of its last piece of work is `last`.
 define void @{WORKER}(ptr %team, i64 %thread) nounwind {{
 entry:
@@ -173,7 +188,11 @@ work:
 out:
   ret void
 }}
+"""
 
+
+def _run_text() -> str:
+    return f"""
 ; Run function(argument, thread, threads) on every thread of the team; alone where another call has the workers.
 define void @{RUN}(ptr %team, ptr %function, ptr %argument) nounwind {{
 entry:
@@ -206,23 +225,7 @@ hand:
   br i1 %more, label %hand, label %own
 own:
   call void %function(ptr %argument, i64 0, i64 %threads)
-  br label %look
-look:
-  %k = phi i64 [ 0, %own ], [ %k1, %wait ], [ %k1, %yield ]
-  %d = load atomic i64, ptr %done_place acquire, align 8
-  %all = icmp eq i64 %d, %workers
-  br i1 %all, label %over, label %wait0
-wait0:
-  {call}
-  %k1 = add i64 %k, 1
-  %long = icmp ugt i64 %k1, {_PATIENCE}
-  br i1 %long, label %yield, label %wait
-wait:
-  br label %look
-yield:
-  %y = call i32 @sched_yield()
-  br label %look
-over:
+  call void @irdl_await(ptr %done_place, i64 %workers)
   store atomic i64 0, ptr %busy release, align 8
   ret void
 }}

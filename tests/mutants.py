@@ -131,6 +131,9 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "before, after = (position, position + 1) if attributes.reverse",
         "tests/test_passes.py -k stacked",
     ),
+    ("irdl/codegen/cuda/emit.py", 'self.line("irdl::grid_barrier(barrier, passed);")', "pass", "tests/test_cuda.py -k functions"),
+    ("irdl/codegen/cuda/prelude.h", "return x >= y || x != x ? x : y", "return x >= y ? x : y", "tests/test_cuda.py -k every_op"),
+    ("irdl/codegen/llvm/values.py", "            if element:\n", "            if not element:\n", OPS + " -k sum"),
     ("irdl/runtime/executable.py", "np.copyto(inputs[place], outputs[out])", "pass", "tests/test_runtime.py -k donation"),
 ]
 

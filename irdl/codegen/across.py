@@ -8,7 +8,7 @@ from irdl.codegen.axis import Axis
 from irdl.codegen.body import COMBINE, Scope, combine, identity_of
 from irdl.codegen.nest import Loop, build_nest, substitute, wrap_in_loops
 from irdl.ir.graph import Node
-from irdl.ir.program import Buffer, Expression, For, Index, Let, Literal, Load, Operation, Statement, Store, Variable
+from irdl.ir.program import Buffer, Expression, For, Index, Literal, Load, Operation, Statement, Store
 
 if TYPE_CHECKING:
     from irdl.codegen.group import GroupLowering
@@ -45,12 +45,12 @@ class Across:
                 statements += _lane_loop(lane, lanes, [step], vector)
         accumulators: dict[Node, Expression] = {}
         for node, tile in tiles.items():
-            total: Expression = Load(tile, Index(0))
-            for place in range(1, lanes):
-                variable = Variable(self.lowering.names("h"), tile.dtype)
-                statements.append(Let(variable, Operation(COMBINE[node.op], (total, Load(tile, Index(place))), tile.dtype)))
-                total = variable
-            accumulators[node] = total
+            half = lanes // 2
+            while half:
+                step = combine_tiles(node, tile, Index.variable(lane), Index.variable(lane) + half)
+                statements.append(For(lane, 0, half, 1, "vector", [step], lanes))
+                half //= 2
+            accumulators[node] = Load(tile, Index())
         statements += self.lowering.element(None, Index(), accumulators)
         return wrap_in_loops(loops, statements)
 

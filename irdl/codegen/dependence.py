@@ -12,6 +12,7 @@ from irdl.ir.program import (
     For,
     If,
     Index,
+    IndexValue,
     Kernel,
     Let,
     Load,
@@ -64,6 +65,29 @@ def path(statement: Statement) -> Iterator[For]:
 def buffers_of(statement: Statement) -> list[Buffer]:
     found = [item.buffer for e in expressions(statement) for item in subexpressions(e) if isinstance(item, Load)]
     return [*found, statement.buffer] if isinstance(statement, Store) else found
+
+
+def free(kernel: Kernel) -> tuple[list[Buffer], list[str]]:
+    """The buffers a kernel uses (registers aside), and the loop variables it takes from outside."""
+    buffers: dict[Buffer, None] = {}
+    bound: set[str] = set()
+    used: dict[str, None] = {}
+    for statement in walk(kernel.body):
+        if isinstance(statement, For):
+            bound.add(statement.variable)
+            used.update({statement.turns: None} if statement.turns else {})
+        elif isinstance(statement, (Let, CheckIndex)):
+            bound.add(statement.variable.name)
+        if isinstance(statement, Store):
+            buffers.setdefault(statement.buffer)
+            used.update(dict.fromkeys(name for name, _ in statement.index.terms))
+        for expression in expressions(statement):
+            for item in subexpressions(expression):
+                if isinstance(item, Load):
+                    buffers.setdefault(item.buffer)
+                if isinstance(item, (Load, IndexValue)):
+                    used.update(dict.fromkeys(name for name, _ in item.index.terms))
+    return [b for b in buffers if b.space != "register"], [name for name in used if name not in bound]
 
 
 def is_divisible(kernel: Kernel, nest: Statement, loop: For, extents: Extents) -> bool:

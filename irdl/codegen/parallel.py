@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from irdl.codegen.barriers import insert_barriers
 from irdl.codegen.dependence import buffers_of, is_divisible, kernels, loop_extents, path
@@ -27,39 +28,44 @@ from irdl.ir.program import (
     subexpressions,
     walk,
 )
+from irdl.passes.target import Target
 
 #: Cycles of work below which a kernel is not worth a barrier, and a program not worth waking the team.
 SMALLEST_KERNEL = 1_500
 SMALLEST_PROGRAM = 40_000
+#: Less of the threads' time than this is not worth it either.
+SMALLEST_SHARE = 0.6
 #: What it costs, as a share of the time, to read what the other threads have just written.
 _PRICE_OF_EXCHANGE = 0.08
 #: Cycles per vector, where it is not one.
 _CYCLES = {"div": 8, "sqrt": 10, "exp": 16, "log": 20, "tanh": 26, "sigmoid": 20, "erf": 30, "power": 400, "sin": 300, "cos": 300}
 
 
-def parallelise(program: Program, threads: int, aliased: Iterable[tuple[Buffer, Buffer]] = ()) -> None:
-    """Divide the kernels of a program among `threads`, in place, and insert the barriers this needs.
+def parallelise(program: Program, target: Target, aliased: Iterable[tuple[Buffer, Buffer]] = ()) -> None:
+    """Divide the kernels of a program among the target's threads, in place, and insert the barriers this needs.
 
     `aliased` pairs buffers that share memory (a donated input and its output).
     """
-    if threads < 2:
+    if target.threads < 2:
         return
+    # A GPU's warps are at work anyway.
+    smallest = _Smallest() if target.warp else _Smallest(SMALLEST_KERNEL, SMALLEST_PROGRAM, SMALLEST_SHARE)
     divided: list[For] = []
     work = 0.0
     for kernel, times, around in kernels(program.body):
         size = cycles(kernel.body)
-        if size >= SMALLEST_KERNEL:
-            loops = _divisible(kernel, threads, _written(around[-1].body) if around else set())
+        if size >= smallest.kernel:
+            loops = _divisible(kernel, target.threads, _written(around[-1].body) if around else set(), smallest)
             divided += loops
             work += times * size if loops else 0
-    if work < SMALLEST_PROGRAM:
+    if work < smallest.program:
         return
     for loop in divided:
         loop.kind = "parallel"
     for kernel, _, _ in kernels(program.body):
         if is_parallel(kernel):
             kernel.body = [_one_thread(statement) for statement in kernel.body]
-    program.threads = threads
+    program.threads = target.threads
     insert_barriers(program, aliased)
 
 
@@ -98,7 +104,16 @@ def cycles(body: Sequence[Statement]) -> float:
 # Which loops can be divided.
 
 
-def _divisible(kernel: Kernel, threads: int, exchanged: set[Buffer]) -> list[For]:
+@dataclass(frozen=True)
+class _Smallest:
+    """What is worth dividing: cycles of a kernel and of a program, and the share of the threads' time that it uses."""
+
+    kernel: float = 0
+    program: float = 0
+    share: float = 0
+
+
+def _divisible(kernel: Kernel, threads: int, exchanged: set[Buffer], smallest: _Smallest) -> list[For]:
     """The loops to divide, one for each statement of the kernel that is worth it; none if the kernel has to stay whole.
 
     `exchanged`: what the loop around the kernel writes. A division where each thread reads of it only its own part is better.
@@ -109,7 +124,7 @@ def _divisible(kernel: Kernel, threads: int, exchanged: set[Buffer]) -> list[For
     extents = loop_extents(kernel)
     chosen: list[For] = []
     for nest in nests:
-        if cycles([nest]) < SMALLEST_KERNEL / 4:
+        if cycles([nest]) < smallest.kernel / 4:
             if _uses_registers(nest, kernel):
                 return []
             continue
@@ -120,9 +135,9 @@ def _divisible(kernel: Kernel, threads: int, exchanged: set[Buffer]) -> list[For
             use = steps / (threads * math.ceil(steps / threads))
             if _reads_all(loop, exchanged):
                 use -= _PRICE_OF_EXCHANGE
-            if (best is None or use > best[0] + 0.05) and steps > 1 and is_divisible(kernel, nest, loop, extents):
+            if (best is None or use > best[0] * 1.08) and steps > 1 and is_divisible(kernel, nest, loop, extents):
                 best = (use, loop)
-        if best is None or best[0] < 0.6:
+        if best is None or best[0] < smallest.share:
             return []
         chosen.append(best[1])
     return chosen

@@ -14,6 +14,7 @@ import llvmlite
 import numpy as np
 
 from irdl import config
+from irdl.codegen.cuda.emit import emit_cuda
 from irdl.codegen.llvm.emit import ENTRY, emit_program
 from irdl.codegen.llvm.machine import assembly, compile_object, host_description, host_target
 from irdl.codegen.llvm.python_call import CallShape, PythonCall
@@ -26,6 +27,7 @@ from irdl.ir.graph import Graph
 from irdl.ir.printer import print_graph
 from irdl.ir.program import Buffer, Program
 from irdl.passes.pipeline import optimise
+from irdl.passes.target import GPU, Target
 from irdl.runtime.threads import num_threads
 
 
@@ -58,14 +60,17 @@ class Build:
         donations: output -> donated input of its type.
         disable: optional passes to leave out.
         shape: the signature to make a native entry for, if any.
+        target: the machine; by default this one, with as many threads as are set.
     """
 
-    def __init__(self, graph: Graph, donations: dict[int, int], disable: Collection[str], shape: CallShape | None) -> None:
+    def __init__(
+        self, graph: Graph, donations: dict[int, int], disable: Collection[str], shape: CallShape | None, target: Target | None = None
+    ) -> None:
         self.graph = graph
         self.donations = donations
         self.disable = tuple(disable)
         self.shape = shape
-        self.target = replace(host_target(), threads=num_threads())
+        self.target = target or replace(host_target(), threads=num_threads())
         #: for its text without the program's constants, and the objects its table holds, which are the same
         self.python_call = PythonCall(shape, 0, ENTRY) if shape is not None else None
         self._python_text = self.python_call.text() if self.python_call is not None else ""
@@ -101,8 +106,9 @@ class Build:
     @cached_property
     def program(self) -> Program:
         program = lower(self._stages[-1][1], self.target)
-        walk_there_and_back(program)
-        parallelise(program, self.target.threads, self._aliased(program))
+        if not self.target.warp:
+            walk_there_and_back(program)
+        parallelise(program, self.target, self._aliased(program))
         return program
 
     def _aliased(self, program: Program) -> list[tuple[Buffer, Buffer]]:
@@ -119,6 +125,12 @@ class Build:
     @property
     def asm(self) -> str:
         return assembly(self.llvm_ir)
+
+    @cached_property
+    def cuda_source(self) -> str:
+        """CUDA C of the same graph, scheduled for a GPU."""
+        build = Build(self.graph, self.donations, self.disable, None, GPU)
+        return emit_cuda(build.program, build._aliased(build.program))
 
     def code(self) -> Code:
         program = self.program

@@ -191,6 +191,11 @@ class Compiled:
         return self._executable.llvm_ir
 
     @property
+    def cuda_source(self) -> str:
+        """The graph as one CUDA C kernel; see `codegen/cuda`."""
+        return self._executable.cuda_source
+
+    @property
     def asm(self) -> str:
         return self._executable.asm
 

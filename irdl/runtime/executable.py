@@ -65,6 +65,11 @@ class Executable:
         return self.build.llvm_ir
 
     @property
+    def cuda_source(self) -> str:
+        """The graph as one CUDA C kernel; see `codegen/cuda`."""
+        return self.build.cuda_source
+
+    @property
     def asm(self) -> str:
         """The machine code as assembly text."""
         return self.build.asm

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import llvmlite.binding as llvm
 
+from irdl.codegen.dependence import free
 from irdl.codegen.llvm.builder import Builder
 from irdl.codegen.llvm.team import barrier_text
 from irdl.codegen.llvm.values import INDEX, Operand, Values
@@ -16,17 +17,13 @@ from irdl.ir.program import (
     CheckIndex,
     For,
     If,
-    IndexValue,
     Kernel,
     Let,
-    Load,
     Program,
     Statement,
     Store,
     While,
-    expressions,
     is_parallel,
-    subexpressions,
     walk,
 )
 from irdl.passes.target import Target
@@ -306,7 +303,7 @@ class _Function(Values):
                 self.touch(statement.buffer)
 
     def _call(self, kernel: Kernel) -> None:
-        buffers, variables = _free(kernel)
+        buffers, variables = free(kernel)
         self.module.kernel(kernel, buffers, variables)
         arguments = [f"ptr {self.pointer(buffer)}" for buffer in buffers]
         for variable in variables:
@@ -339,26 +336,3 @@ class _Function(Values):
             checked = one(b.emit(f"extractelement {kind.text} {wide.name}, i64 {lane}"))
             result = b.emit(f"insertelement {kind.text} {result}, i64 {checked}, i64 {lane}")
         self.scope[statement.variable.name] = Operand(result, INDEX.dtype, wide.lanes)
-
-
-def _free(kernel: Kernel) -> tuple[list[Buffer], list[str]]:
-    """The buffers a kernel uses (registers aside), and the loop variables it takes from outside."""
-    buffers: dict[Buffer, None] = {}
-    bound: set[str] = set()
-    used: dict[str, None] = {}
-    for statement in walk(kernel.body):
-        if isinstance(statement, For):
-            bound.add(statement.variable)
-            used.update({statement.turns: None} if statement.turns else {})
-        elif isinstance(statement, (Let, CheckIndex)):
-            bound.add(statement.variable.name)
-        if isinstance(statement, Store):
-            buffers.setdefault(statement.buffer)
-            used.update(dict.fromkeys(name for name, _ in statement.index.terms))
-        for expression in expressions(statement):
-            for item in subexpressions(expression):
-                if isinstance(item, Load):
-                    buffers.setdefault(item.buffer)
-                if isinstance(item, (Load, IndexValue)):
-                    used.update(dict.fromkeys(name for name, _ in item.index.terms))
-    return [b for b in buffers if b.space != "register"], [name for name in used if name not in bound]

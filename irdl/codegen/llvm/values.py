@@ -280,12 +280,16 @@ class Values:
         return self.tile_lanes.get(buffer, 0)
 
     def _load_tile(self, load: Load) -> Operand:
+        b = self.builder
         slot, kind, element = self._slot(load.buffer, load.index)
-        name = self.builder.fresh(f"load {kind.text}, ptr {slot}, align 64")
+        name = b.fresh(f"load {kind.text}, ptr {slot}, align 64")
         if self.lane and load.index.coefficient(self.lane):
+            if element:
+                lanes = ", ".join(f"i32 {lane}" if lane < kind.lanes else "i32 poison" for lane in range(element, element + kind.lanes))
+                name = b.fresh(f"shufflevector {kind.text} {name}, {kind.text} poison, <{kind.lanes} x i32> <{lanes}>")
             return Operand(name, load.dtype, kind.lanes)
         if kind.lanes:
-            name = self.builder.fresh(f"extractelement {kind.text} {name}, i64 {element}")
+            name = b.fresh(f"extractelement {kind.text} {name}, i64 {element}")
         return Operand(name, load.dtype)
 
     def _store_tile(self, store: Store, value: Operand) -> None:

@@ -1,0 +1,144 @@
+// NumPy's meaning of what C leaves undefined or means differently. Every function is defined for all inputs.
+
+namespace irdl {
+
+template <class T> struct is_float { static constexpr bool value = false; };
+template <> struct is_float<float> { static constexpr bool value = true; };
+template <> struct is_float<double> { static constexpr bool value = true; };
+template <class T> constexpr bool floating = is_float<T>::value;
+template <class T> constexpr bool negatives = T(-1) < T(0);
+template <class T> constexpr int bits = 8 * sizeof(T);
+typedef unsigned long long wide;
+
+// Integers wrap around.
+template <class T> __device__ T add(T x, T y) { return T(wide(x) + wide(y)); }
+template <class T> __device__ T sub(T x, T y) { return T(wide(x) - wide(y)); }
+template <class T> __device__ T mul(T x, T y) { return T(wide(x) * wide(y)); }
+template <class T> __device__ T fma(T x, T y, T z) { return add(mul(x, y), z); }
+template <> __device__ inline float fma(float x, float y, float z) { return ::fmaf(x, y, z); }
+template <> __device__ inline double fma(double x, double y, double z) { return ::fma(x, y, z); }
+
+template <class T> __device__ T neg(T x) {
+    if constexpr (floating<T>) return -x;
+    else return T(0 - wide(x));
+}
+template <class T> __device__ T invert(T x) { return T(~x); }
+template <> __device__ inline bool invert(bool x) { return !x; }
+template <class T> __device__ T left_shift(T x, T y) { return y >= 0 && y < bits<T> ? T(wide(x) << y) : T(0); }
+template <class T> __device__ T right_shift(T x, T y) { return y >= 0 && y < bits<T> ? T(x >> y) : T(x < 0 ? -1 : 0); }
+
+template <class T> __device__ T sign(T x) { return x != x ? x : x > 0 ? T(1) : x < 0 ? T(-1) : T(0); }
+template <class T> __device__ T maximum(T x, T y) { return x >= y || x != x ? x : y; }
+template <class T> __device__ T minimum(T x, T y) { return x <= y || x != x ? x : y; }
+
+#define IRDL_FLOATING(name, one, two)                              \
+    __device__ inline float name(float x) { return ::one(x); }     \
+    __device__ inline double name(double x) { return ::two(x); }
+#define IRDL_FLOATING_2(name, one, two)                                              \
+    __device__ inline float name(float x, float y) { return ::one(x, y); }           \
+    __device__ inline double name(double x, double y) { return ::two(x, y); }
+IRDL_FLOATING(floor, floorf, floor)
+IRDL_FLOATING(ceil, ceilf, ceil)
+IRDL_FLOATING(trunc, truncf, trunc)
+IRDL_FLOATING(rint, rintf, rint)
+IRDL_FLOATING(sqrt, sqrtf, sqrt)
+IRDL_FLOATING(cbrt, cbrtf, cbrt)
+IRDL_FLOATING(exp, expf, exp)
+IRDL_FLOATING(exp2, exp2f, exp2)
+IRDL_FLOATING(expm1, expm1f, expm1)
+IRDL_FLOATING(log, logf, log)
+IRDL_FLOATING(log2, log2f, log2)
+IRDL_FLOATING(log10, log10f, log10)
+IRDL_FLOATING(log1p, log1pf, log1p)
+IRDL_FLOATING(sin, sinf, sin)
+IRDL_FLOATING(cos, cosf, cos)
+IRDL_FLOATING(tan, tanf, tan)
+IRDL_FLOATING(arcsin, asinf, asin)
+IRDL_FLOATING(arccos, acosf, acos)
+IRDL_FLOATING(arctan, atanf, atan)
+IRDL_FLOATING(sinh, sinhf, sinh)
+IRDL_FLOATING(cosh, coshf, cosh)
+IRDL_FLOATING(arcsinh, asinhf, asinh)
+IRDL_FLOATING(arccosh, acoshf, acosh)
+IRDL_FLOATING(arctanh, atanhf, atanh)
+IRDL_FLOATING(tanh, tanhf, tanh)
+IRDL_FLOATING(erf, erff, erf)
+IRDL_FLOATING_2(arctan2, atan2f, atan2)
+IRDL_FLOATING_2(power, powf, pow)
+IRDL_FLOATING_2(copysign, copysignf, copysign)
+
+template <class T> __device__ T sigmoid(T x) {
+    const T small = exp(x < 0 ? x : -x);
+    return (x < 0 ? small : T(1)) / (T(1) + small);
+}
+template <class T> __device__ T abs(T x) {
+    if constexpr (floating<T>) return copysign(x, T(1));
+    else return x < 0 ? neg(x) : x;
+}
+
+// Division rounds down, and by zero gives 0 for integers; the remainder has the divisor's sign.
+template <class T> __device__ T fmod(T x, T y) {
+    if constexpr (floating<T>) return T(sizeof(T) == 4 ? ::fmodf(x, y) : ::fmod(x, y));
+    else return y == 0 || (negatives<T> && y == T(-1)) ? T(0) : T(x % y);
+}
+template <class T> __device__ T remainder(T x, T y) {
+    T mod = fmod(x, y);
+    if constexpr (floating<T>) {
+        if (mod == 0) return copysign(T(0), y);
+        return y != 0 && (y < 0) != (mod < 0) ? mod + y : mod;
+    } else return mod != 0 && (mod < 0) != (y < 0) ? T(mod + y) : mod;
+}
+template <class T> __device__ T floor_divide(T x, T y) {
+    if constexpr (floating<T>) {
+        if (y == 0) return x / y;
+        const T mod = fmod(x, y);
+        T quotient = (x - mod) / y;
+        if (mod != 0 && (y < 0) != (mod < 0)) quotient -= 1;
+        if (quotient == 0) return copysign(T(0), x / y);
+        const T down = floor(quotient);
+        return quotient - down > T(0.5) ? down + 1 : down;
+    } else {
+        if (y == 0) return T(0);
+        if (negatives<T> && y == T(-1)) return neg(x);
+        return T(x / y - (x % y != 0 && (x < 0) != (y < 0)));
+    }
+}
+
+// A float that does not fit an integer gives the lowest number of the type that x86 converts in, as NumPy shows there.
+template <class I, class F> __device__ I whole(F x) {
+    const F limit = F(wide(1) << (bits<I> - 1));
+    const bool low = sizeof(F) == 8 && sizeof(I) == 4 ? x > -limit - 1 : x >= -limit;
+    return low && x < limit ? I(x) : I(wide(1) << (bits<I> - 1));
+}
+template <class To, class From> __device__ To cast(From x) {
+    if constexpr (!floating<From> || floating<To>) return To(x);
+    else if constexpr (sizeof(To) == 1 && To(2) == To(1)) return x != 0; // bool
+    else if constexpr (sizeof(To) == 8 && !negatives<To>) {
+        const From limit = From(9223372036854775808.0);
+        return x >= limit ? To(whole<long long>(x - limit)) ^ (To(1) << 63) : To(whole<long long>(x));
+    } else if constexpr (sizeof(To) == 8 || (sizeof(To) == 4 && !negatives<To>)) return To(whole<long long>(x));
+    else return To(whole<int>(x));
+}
+
+// An index made non-negative; the first that is out of range is reported: that there is one, the index, and where.
+__device__ inline long long check(long long index, long long extent, long long code, unsigned long long* status) {
+    const long long place = index < 0 ? index + extent : index;
+    if (0 <= place && place < extent) return place;
+    if (atomicExch(status, 1ull) == 0) status[1] = index, status[2] = code;
+    return 0;
+}
+
+// Lets no thread of the grid pass before all have come. `count` starts from 0, and all blocks run at once.
+__device__ inline void grid_barrier(unsigned* count, unsigned& passed) {
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        __threadfence();
+        atomicAdd(count, 1u);
+        passed += gridDim.x;
+        while (int(atomicAdd(count, 0u) - passed) < 0) __nanosleep(20);
+        __threadfence();
+    }
+    __syncthreads();
+}
+
+} // namespace irdl

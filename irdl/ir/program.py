@@ -14,7 +14,8 @@
 
 Spaces of buffers: `input`, `output`, `constant` and `status` come with each call, `arena` is scratch memory, and
 `register` is a tile that lives in registers (its indices are constants once unrolled, plus the lane of a vector loop;
-a load may be of some lanes further on). A vector loop runs its steps, at most `lanes`, as one; its variable is the lane. A loop that turns with an outer variable
+a load may be of some lanes further on).
+A vector loop runs its steps, at most `lanes`, as one; its variable is the lane. A loop that turns with an outer variable
 runs backwards where that is odd.
 
 All threads of a team run the program. Each takes its share of the steps of a parallel loop, in any order; a kernel without

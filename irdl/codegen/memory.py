@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from irdl.ir.program import Buffer, For, Kernel, Load, Program, Statement, Store, While, expressions, nested, subexpressions, walk
 
@@ -53,7 +54,7 @@ def plan_memory(program: Program, scopes: dict[Buffer, tuple[Statement, ...]], c
             first, last = entered[id(path[own])]
         span = spans.setdefault(buffer, [first, last])
         span[0], span[1] = min(span[0], first), max(span[1], last)
-    return _assign(spans)
+    return assign({buffer: (first, last) for buffer, (first, last) in spans.items()})
 
 
 def _touched(statement: Statement) -> list[Buffer]:
@@ -63,12 +64,12 @@ def _touched(statement: Statement) -> list[Buffer]:
     return found
 
 
-def _assign(spans: dict[Buffer, list[int]]) -> int:
-    """Largest first, each at the lowest offset free during its span."""
+def assign(spans: Mapping[Buffer, tuple[int, int]]) -> int:
+    """Largest first, each at the lowest offset free during its span; the bytes this takes."""
     placed: list[tuple[int, int, int, int]] = []  # start, end, offset, size
     total = 0
     for buffer, (start, end) in sorted(spans.items(), key=lambda item: (-item[0].nbytes, item[1][0])):
-        size = max(ALIGNMENT, -(-buffer.nbytes // ALIGNMENT) * ALIGNMENT)
+        size = _aligned(buffer)
         offset = 0
         for other_start, other_end, other_offset, other_size in sorted(placed, key=lambda row: row[2]):
             if other_end < start or other_start > end:
@@ -80,3 +81,13 @@ def _assign(spans: dict[Buffer, list[int]]) -> int:
         placed.append((start, end, offset, size))
         total = max(total, offset + size)
     return total
+
+
+def largest_live_set(spans: Mapping[Buffer, tuple[int, int]]) -> int:
+    """The bytes that no assignment of offsets can do without."""
+    changes = sorted(change for b, (first, last) in spans.items() for change in ((first, 1, _aligned(b)), (last + 1, 0, -_aligned(b))))
+    return max(accumulate(size for _, _, size in changes), default=0)
+
+
+def _aligned(buffer: Buffer) -> int:
+    return max(ALIGNMENT, -(-buffer.nbytes // ALIGNMENT) * ALIGNMENT)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import irdl
+from irdl.errors import DonationError
 from irdl.runtime.entry import MISS, layouts_hold
 
 pytestmark = pytest.mark.skipif(not layouts_hold(), reason="no native entry on this Python")
@@ -491,3 +492,69 @@ class WithProperty:
 
 def test_a_jitted_property_beside_a_jitted_method():
     np.testing.assert_array_equal(WithProperty().apply(X), X)
+
+
+def descend(params, x, rate):
+    loss, gradient = irdl.value_and_grad(lambda p: ((x @ p["W"] + p["b"]) ** 2).sum())(params)
+    return {name: params[name] - rate * gradient[name] for name in params}, loss
+
+
+def test_donated_arguments():
+    """The native entry gives the donated arrays back, and leaves what it must refuse to the way through Python."""
+    f = irdl.jit(descend, donate_argnums=0)
+    rng = np.random.default_rng(0)
+    params = {"W": rng.standard_normal((8, 4)), "b": np.zeros(4)}
+    expected = {name: array.copy() for name, array in params.items()}
+    x = rng.standard_normal((3, 8))
+    entry = entry_of(f, {name: array.copy() for name, array in params.items()}, x, 0.01)
+    W, count = params["W"], sys.getrefcount(params["W"])
+    for _ in range(50):
+        params, loss = entry(params, x, 0.01)
+        expected, right = descend(expected, x, 0.01)
+        np.testing.assert_allclose(params["W"], expected["W"])
+        np.testing.assert_allclose(loss, right)
+    assert params["W"] is W
+    assert sys.getrefcount(W) == count
+    memory = np.zeros(64)
+    for overlapping in (
+        ({"W": memory[:32].reshape(8, 4), "b": memory[31:35]}, x),
+        ({"W": memory[:32].reshape(8, 4), "b": params["b"]}, memory[20:44].reshape(3, 8)),
+    ):
+        assert entry(*overlapping, 0.01) is MISS
+        with pytest.raises(DonationError, match="shares its memory"):
+            f(*overlapping, 0.01)
+    np.testing.assert_array_equal(memory, 0)
+    # Side by side is not overlapping.
+    assert entry({"W": memory[:32].reshape(8, 4), "b": memory[32:36]}, memory[36:60].reshape(3, 8), 0.01) is not MISS
+    W.flags.writeable = False
+    assert entry(params, x, 0.01) is MISS
+
+
+def test_donated_and_captured():
+    weights = np.ones(4)
+    f = irdl.jit(lambda x: x * weights, donate_argnums=0)
+    entry = entry_of(f, np.ones(4))
+    x = np.full(4, 3.0)
+    weights *= 2
+    assert entry(x) is x and x.tolist() == [6.0] * 4
+    assert entry(weights) is MISS
+
+
+def test_a_donated_array_the_code_cannot_work_in():
+    """The result depends on all of what is donated, so it is made elsewhere and copied: no native entry."""
+    f = irdl.jit(lambda x: x @ x, donate_argnums=0)
+    x = np.arange(9.0).reshape(3, 3)
+    expected = x @ x
+    assert f(x) is x and not f._entries
+    np.testing.assert_allclose(x, expected)
+
+
+def test_static_arguments_are_recognised_as_objects():
+    f = irdl.jit(lambda x, n, *, mode: x * n if mode == "times" else x + n, static_argnums=1, static_argnames="mode")
+    entry = entry_of(f, np.ones(3), 3, mode="times")
+    assert entry(np.ones(3), 3, mode="times").tolist() == [3.0] * 3
+    assert entry(np.ones(3), 3.0, mode="times") is MISS
+    assert entry(np.ones(3), 3, mode="plus") is MISS
+    assert f(np.ones(3), 3, mode="plus").tolist() == [4.0] * 3
+    assert f(np.ones(3), True, mode="times").tolist() == [1.0] * 3
+    assert f(np.ones(3), 3, mode="times").tolist() == [3.0] * 3

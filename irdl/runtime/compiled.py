@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.python_call import Argument, CallShape, is_native
+from irdl.codegen.llvm.python_call import Argument, CallShape, Same, is_native
 from irdl.errors import DonationError, TraceError
 from irdl.ir.graph import Graph
 from irdl.ir.program import Program
 from irdl.runtime.entry import MISS, layouts_hold
-from irdl.runtime.executable import Executable
+from irdl.runtime.executable import Executable, match_donations
 from irdl.trace import tree
 from irdl.trace.box import ARRAY, PYTHON, SCALAR
 from irdl.trace.function import TracedFunction, trace_function
 from irdl.trace.reads import ArrayLayout
-from irdl.trace.static import with_static
 
 
 @dataclass(frozen=True)
@@ -287,7 +286,7 @@ def _is_ready(leaf: Any) -> bool:
 
 def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
     """What the native entry expects of a call; None where only the way through Python will do."""
-    if call.static or call.donated or traced.stored or traced.rebound or not layouts_hold():
+    if traced.stored or traced.rebound or not layouts_hold():
         return None
     arguments, captured = [], []
     for leaf, value in zip(call.leaves, traced.graph.inputs, strict=False):
@@ -304,9 +303,16 @@ def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
     reads = {id(item.read) for item in traced.captured}
     guards = [(read, item) for read, item in traced.guards if not (isinstance(read, ArrayLayout) and id(read.read) in reads)]
     positional, keywords = tree.unflatten(call.structure, range(len(call.leaves)))
+    static = dict(call.static)
+    positional = tuple(Same(static[place]) if place in static else part for place, part in enumerate(positional))
+    keywords = {**keywords, **{name: Same(item) for name, item in static.items() if isinstance(name, str)}}
+    donations = match_donations(traced.graph, call.donated)
+    ready = (arguments[place].kind == ARRAY and arguments[place].writeable for place in donations.values())
+    if not all(ready) or any(traced.kinds[out] != ARRAY for out in donations):
+        return None
     outputs = [(value.type, kind) for value, kind in zip(traced.graph.outputs, traced.kinds, strict=True)]
     result = tree.unflatten(traced.structure, range(len(outputs)))
-    shape = CallShape(positional, keywords, arguments, captured, guards, outputs, result)
+    shape = CallShape(positional, keywords, arguments, captured, guards, outputs, result, donations)
     return shape if is_native(shape) else None
 
 
@@ -356,11 +362,5 @@ def _show(signature: tuple) -> str:
 
 def compile_call(function: Callable[..., Any], call: Call, options: Options, roles: Roles, name: str) -> Compiled:
     """Trace and compile one call."""
-    static = dict(call.static)
-    positions = [place for place in static if isinstance(place, int)]
     arguments, keywords = tree.unflatten(call.structure, call.leaves)
-    if not static:
-        return Compiled(trace_function(function, arguments, keywords, name), call, options, roles, name)
-    bound = with_static(function, static, len(arguments), positions)
-    dynamic = [a for place, a in enumerate(arguments) if place not in static]
-    return Compiled(trace_function(bound, dynamic, keywords, name), call, options, roles, name)
+    return Compiled(trace_function(function, arguments, keywords, name, dict(call.static)), call, options, roles, name)

@@ -37,7 +37,7 @@ class Executable:
     def __init__(self, graph: Graph, donated: Collection[int] = (), disable: Collection[str] = (), shape: CallShape | None = None) -> None:
         self.graph = graph
         #: output position -> donated input position, whether or not the code itself works in place
-        self.donations = _match_donations(graph, donated)
+        self.donations = match_donations(graph, donated)
         self.build = Build(graph, self.donations, disable, shape)
         self.code = cached_code(self.build)
         self.in_place = self.code.in_place
@@ -75,8 +75,9 @@ class Executable:
         return self.build.asm
 
     def entry(self, prepare: Callable, finish: Callable) -> Any:
-        """The builtin function for the signature that was asked for, or None; for its arguments see `PythonCall`."""
-        if self.build.python_call is None:
+        """The builtin function for the signature that was asked for, or None, as where a donated
+        array is not what the code itself works in; for the arguments see `PythonCall`."""
+        if self.build.python_call is None or self.in_place != self.donations:
             return None
         memory, address = self._new_arena()
         functions = (prepare, finish, self.fail)
@@ -134,7 +135,7 @@ class Executable:
             self._arenas.append(arena)
 
 
-def _match_donations(graph: Graph, donated: Collection[int]) -> dict[int, int]:
+def match_donations(graph: Graph, donated: Collection[int]) -> dict[int, int]:
     """Each output takes the first donated input of its type that is still free."""
     free = list(donated)
     matched: dict[int, int] = {}

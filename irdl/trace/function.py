@@ -55,8 +55,16 @@ def _identifier(text: str) -> str:
     return "".join(c if c.isalnum() or c == "_" else "." if c == "[" else "" for c in text).strip(".").replace("..", ".")
 
 
-def trace_function(function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any], name: str = "") -> TracedFunction:
-    """Trace `function(*arguments, **options)`: array leaves are traced, others (static arguments) are used as they are.
+def trace_function(
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    options: Mapping[str, Any],
+    name: str = "",
+    static: Mapping[int | str, Any] | None = None,
+) -> TracedFunction:
+    """Trace `function(*arguments, **options)`.
+
+    `static` arguments are used as they are, in the places of `arguments` (which hold None there) and beside the `options`.
 
     Raises:
         TraceError: the code does something that cannot be traced; nothing outside is changed.
@@ -65,7 +73,8 @@ def trace_function(function: Callable[..., Any], arguments: Sequence[Any], optio
     trace = Trace(name)
     before = _random_state()
     leaves, structure = tree.flatten((tuple(arguments), dict(options)))
-    names = bind(function, arguments, options)
+    static = static or {}
+    names = bind(function, arguments, {**options, **{key: None for key in static if isinstance(key, str)}})
     if len(names) != len(leaves):
         names = [f"in{place}" for place in range(len(leaves))]
     with trace:
@@ -78,7 +87,9 @@ def trace_function(function: Callable[..., Any], arguments: Sequence[Any], optio
         copy = capture.replace(function, Always(function), name)
         if not callable(copy):
             raise TraceError(f"{name} is not callable")
-        result = copy(*traced_arguments, **traced_options)
+        fixed = {key: capture.replace(item, Always(item), name) for key, item in static.items()}
+        given = [fixed.get(place, argument) for place, argument in enumerate(traced_arguments)]
+        result = copy(*given, **traced_options, **{key: item for key, item in fixed.items() if isinstance(key, str)})
         _check_containers((traced_arguments, traced_options), boxes, structure, name)
         outputs, out_structure, kinds = read_outputs(result, name)
         rebound = capture.rebound()

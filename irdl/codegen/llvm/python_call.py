@@ -8,7 +8,8 @@ differs, before it has changed anything; the caller then goes the way written in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,13 @@ class Argument:
 
 
 @dataclass(frozen=True)
+class Same:
+    """In the place of a leaf: what a static argument has to be, the very object."""
+
+    item: Any
+
+
+@dataclass(frozen=True)
 class CallShape:
     """One signature. Trees hold the places of their leaves; `positional` is a tuple and `keywords` a dict of trees."""
 
@@ -47,6 +55,8 @@ class CallShape:
     #: types of the results, and what each comes as; a Python number is made by `finish`
     outputs: Sequence[tuple[TensorType, str]]
     result: Any
+    #: outputs that are donated arguments, computed in place: output -> argument
+    donations: Mapping[int, int]
 
     @property
     def reads_natively(self) -> bool:
@@ -57,6 +67,8 @@ class CallShape:
 def is_native(shape: CallShape) -> bool:
     """Whether the function below can be made for this signature."""
     trees = (shape.positional, *shape.keywords.values())
+    if shape.donations and not shape.reads_natively:
+        return False  # what is captured has to be known before anything is taken
     return np.little_endian and all(_is_plain(tree) for tree in trees)
 
 
@@ -65,7 +77,7 @@ def _is_plain(tree: Any) -> bool:
         return all(_is_plain(item) for item in tree)
     if type(tree) is dict:
         return all(type(key) is str and _is_plain(item) for key, item in tree.items())
-    return tree is None or type(tree) is int
+    return tree is None or type(tree) in (int, Same)
 
 
 class PythonCall(PythonObjects):
@@ -80,6 +92,8 @@ class PythonCall(PythonObjects):
         super().__init__(fixed)
         self.shape = shape
         self.main = main
+        #: the arrays that are donated, by their places
+        self.donated: dict[int, str] = {}
 
     def text(self) -> str:
         b, shape = self.b, self.shape
@@ -91,6 +105,8 @@ class PythonCall(PythonObjects):
         b.do(f"store i64 0, ptr {self.held_count}")
         self.table = b.emit(f"load ptr, ptr {self._field('%self', 'array data')}")
         data = self._arguments()
+        if shape.donations:
+            self._check_donations(data)
         # No other thread runs Python between this look at the arena and the store that takes it.
         self.arena = self._entry(self.ARENA)
         self._check(b.fresh(f"icmp ne ptr {self.arena}, null"))
@@ -145,6 +161,45 @@ class PythonCall(PythonObjects):
                 data[place] = self._leaf(item, argument)
         return data
 
+    def _check_donations(self, data: dict[int, str]) -> None:
+        """What is donated shares no memory with another input."""
+        b = self.b
+        inputs = [*self.shape.arguments, *(argument for _, argument in self.shape.captured)]
+        count, given = len(inputs), list(self.shape.donations.values())
+        starts, ends, places = b.alloca(f"[{count} x i64]"), b.alloca(f"[{count} x i64]"), b.alloca(f"[{len(given)} x i64]")
+        for place, argument in enumerate(inputs):
+            start = b.fresh(f"ptrtoint ptr {data[place]} to i64")
+            b.do(f"store i64 {start}, ptr {self._number(starts, place)}")
+            b.do(f"store i64 {b.fresh(f'add i64 {start}, {argument.value_type.nbytes}')}, ptr {self._number(ends, place)}")
+        for number, place in enumerate(given):
+            b.do(f"store i64 {place}, ptr {self._number(places, number)}")
+
+        def at(array: str, place: str) -> str:
+            return b.fresh(f"load i64, ptr {b.fresh(f'getelementptr i64, ptr {array}, i64 {place}')}")
+
+        with self._repeated(len(given)) as i:
+            own = at(places, i)
+            with self._repeated(count) as j:
+                below = b.fresh(f"icmp ult i64 {at(starts, j)}, {at(ends, own)}")
+                above = b.fresh(f"icmp ult i64 {at(starts, own)}, {at(ends, j)}")
+                overlap = b.fresh(f"and i1 {b.fresh(f'and i1 {below}, {above}')}, {b.fresh(f'icmp ne i64 {own}, {j}')}")
+                self._check(b.fresh(f"xor i1 {overlap}, true"))
+
+    @contextmanager
+    def _repeated(self, count: int) -> Iterator[str]:
+        """A loop of `count` steps, at least one."""
+        b = self.b
+        place, head, end = b.alloca("i64"), b.label(), b.label()
+        b.do(f"store i64 0, ptr {place}")
+        b.do(f"br label %{head}")
+        b.start(head)
+        step = b.fresh(f"load i64, ptr {place}")
+        yield step
+        following = b.fresh(f"add i64 {step}, 1")
+        b.do(f"store i64 {following}, ptr {place}")
+        b.do(f"br i1 {b.fresh(f'icmp ult i64 {following}, {count}')}, label %{head}, label %{end}")
+        b.start(end)
+
     def _prepare(self, data: dict[int, str]) -> str:
         """The captured arrays, found in Python."""
         b = self.b
@@ -187,8 +242,10 @@ class PythonCall(PythonObjects):
             self._hold(item)
         if type(tree) is int:
             data[tree] = self._leaf(item, self.shape.arguments[tree])
-        elif tree is None:
-            self._check_is(item, None)
+            if tree in self.shape.donations.values():
+                self.donated[tree] = item
+        elif tree is None or type(tree) is Same:
+            self._check_is(item, tree.item if tree is not None else None)
         elif type(tree) is dict:
             self._check_type(item, dict)
             size = b.fresh(f"call i64 {self._function('PyDict_Size')}(ptr {item})")
@@ -265,6 +322,12 @@ class PythonCall(PythonObjects):
         b = self.b
         arrays: list[str] = []
         for place, (type_, _) in enumerate(self.shape.outputs):
+            if place in self.shape.donations:
+                array = self.donated[self.shape.donations[place]]
+                self._keep(array)
+                b.do(f"store ptr {self._load('ptr', array, 'array data')}, ptr {self._element(slots, count + place)}")
+                arrays.append(array)
+                continue
             extents = "null"
             if type_.rank:
                 extents = b.alloca(f"[{type_.rank} x i64]")

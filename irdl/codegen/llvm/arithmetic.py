@@ -7,34 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from irdl.codegen.llvm.builder import Builder, Kind
+from irdl.codegen.llvm.library import LIBRARY, call_library
 from irdl.codegen.llvm.vector_math import VectorMath
 from irdl.errors import GraphError
 
-#: Ops that call the C library once per lane; the float32 functions end in f.
-LIBRARY = {
-    "sin": "sin",
-    "cos": "cos",
-    "tan": "tan",
-    "arcsin": "asin",
-    "arccos": "acos",
-    "arctan": "atan",
-    "sinh": "sinh",
-    "cosh": "cosh",
-    "arcsinh": "asinh",
-    "arccosh": "acosh",
-    "arctanh": "atanh",
-    "log2": "log2",
-    "log10": "log10",
-    "log1p": "log1p",
-    "expm1": "expm1",
-    "exp2": "exp2",
-    "cbrt": "cbrt",
-    "arctan2": "atan2",
-    "power": "pow",
-    "fmod": "fmod",
-    "erf": "erf",
-}
-_VECTOR_MATH = ("exp", "log", "tanh", "sigmoid")
+_VECTOR_MATH = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "sin", "cos")
 _INTRINSICS = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "roundeven", "sqrt": "sqrt"}
 _COMPARE = {
     "equal": ("oeq", "eq", "eq"),
@@ -76,20 +53,6 @@ def emit_operation(builder: Builder, name: str, kind: Kind, result: Kind, operan
     if name in LIBRARY and floating:
         return call_library(b, LIBRARY[name], kind, operands)
     raise GraphError(f"the LLVM backend has no code for {name} of {kind.dtype}")
-
-
-def call_library(b: Builder, function: str, kind: Kind, operands: Sequence[str]) -> str:
-    """One call per lane of a libm function."""
-    full = function + ("f" if kind.dtype == np.float32 else "")
-    b.declarations.add(f"declare {kind.scalar} @{full}({', '.join([kind.scalar] * len(operands))}) memory(none)")
-    if not kind.lanes:
-        return b.emit(f"call {kind.scalar} @{full}({', '.join(f'{kind.scalar} {x}' for x in operands)})")
-    result = "zeroinitializer"
-    for lane in range(kind.lanes):
-        parts = [b.emit(f"extractelement {kind.text} {x}, i64 {lane}") for x in operands]
-        one = b.emit(f"call {kind.scalar} @{full}({', '.join(f'{kind.scalar} {x}' for x in parts)})")
-        result = b.emit(f"insertelement {kind.text} {result}, {kind.scalar} {one}, i64 {lane}")
-    return result
 
 
 def _absolute(b: Builder, kind: Kind, x: str) -> str:

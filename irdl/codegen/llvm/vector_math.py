@@ -1,4 +1,4 @@
-"""exp, log, tanh, sigmoid and erf as straight-line vector code, for float32 and float64, scalars included.
+"""exp, log and their kin, tanh, sigmoid, sin, cos and erf as vector code, for float32 and float64, scalars included.
 
 Coefficients are minimax fits (Lawson's reweighted least squares, rounded one at a time, lowest order first). Errors over
 all float32 values, and the ranges, are in docs/vector-math.md. Right at inf, nan, zeros and denormals.
@@ -6,11 +6,16 @@ all float32 values, and the ranges, are in docs/vector-math.md. Right at inf, na
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from irdl.codegen.llvm.builder import Builder, Kind
+from irdl.codegen.llvm.library import call_library
 
 LOG2E = 1.4426950408889634
+LN2 = 0.6931471805599453
+LOG10_2 = 0.30102999566398120
 #: ln 2 in two parts whose sum is exact enough for n * ln 2 (Cody and Waite).
 LN2_32 = (0.693145751953125, 1.428606765330187e-06)
 LN2_64 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)
@@ -67,6 +72,28 @@ LOG_64 = (
     0.15391094444934753,
     0.1317390741529297,
     0.13840887380036415,
+)
+#: pi / 2 in three parts.
+HALF_PI_32 = (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15)
+HALF_PI_64 = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)
+#: (sin(r) - r) / r**3 and (cos(r) - 1 + r**2 / 2) / r**4, in r**2
+SIN_32 = (-0.16666655242443085, 0.008332189172506332, -0.0001951828016899526)
+COS_32 = (0.04166664555668831, -0.0013887310633435845, 2.4432561986031942e-05)
+SIN_64 = (
+    -0.1666666666666663,
+    0.008333333333321912,
+    -0.00019841269829450634,
+    2.7557313579124775e-06,
+    -2.505074179243013e-08,
+    1.5895911671917946e-10,
+)
+COS_64 = (
+    0.041666666666666595,
+    -0.001388888888887334,
+    2.4801587288999115e-05,
+    -2.7557314215724334e-07,
+    2.0875705159128554e-09,
+    -1.1358734198945976e-11,
 )
 
 
@@ -174,6 +201,28 @@ class VectorMath:
         q = self.polynomial(r, EXPM1_64 if self.double else EXPM1_32)
         return self.fma(self.mul(r, r), q, r)
 
+    def expm1(self, x: str) -> str:
+        """With exp(x) = 2^n (1 + s): 2^n s + (2^n - 1)."""
+        x = self.at_least(self.at_most(x, 710.0 if self.double else 89.0), -40.0 if self.double else -20.0)
+        n, r = self.reduce(x)
+        s = self._expm1_reduced(r)
+        # 2^n may be too large where the result is not yet: half of it, twice.
+        half = self.scale(self.c(0.5), n)
+        y = self.fma(half, s, self.sub(half, self.c(0.5)))
+        return self.copysign(self.add(y, y), x)
+
+    def exp2(self, x: str) -> str:
+        x = self.at_least(self.at_most(x, 1025.0 if self.double else 129.0), -1077.0 if self.double else -151.0)
+        n = self.b.intrinsic(self.k, "roundeven", x)
+        r = self.sub(x, n)
+        low = LN2 - float(self.k.dtype.type(LN2))
+        # r ln 2 in two parts, the smaller one to first order.
+        product = self.mul(r, self.c(LN2))
+        rest = self.fma(r, self.c(LN2), self.neg(product))
+        rest = self.fma(r, self.c(low), rest)
+        y = self.polynomial(product, EXP_64 if self.double else EXP_32)
+        return self.scale(self.fma(y, rest, y), n)
+
     def tanh(self, x: str) -> str:
         """With exp(2x) = 2^n (1 + s): (2^n s + (2^n - 1)) / (2^n s + (2^n + 1))."""
         limit = 40.0 if self.double else 18.2
@@ -197,6 +246,33 @@ class VectorMath:
         return self.div(power, self.add(larger, self.add(smaller, s)))
 
     def log(self, x: str) -> str:
+        g, e = self._parts(x)
+        return self._log_limits(x, self._log64(g, e) if self.double else self._log32(g, e))
+
+    def log2(self, x: str) -> str:
+        """Exact for powers of two."""
+        g, e = self._parts(x)
+        return self._log_limits(x, self._log_to_base(g, LOG2E, e, None))
+
+    def log10(self, x: str) -> str:
+        g, e = self._parts(x)
+        return self._log_limits(x, self._log_to_base(g, 1 / math.log(10), e, LOG10_2))
+
+    def log1p(self, x: str) -> str:
+        """log(u) for u = 1 + x rounded, and what the rounding lost, over u."""
+        u = self.add(x, self.c(1.0))
+        small = self.sub(x, self.sub(u, self.c(1.0)))
+        large = self.sub(self.c(1.0), self.sub(u, x))
+        lost = self.select(self.b.compare(self.k, "ogt", self.abs(x), self.c(1.0)), large, small)
+        y = self.add(self.log(u), self.div(lost, u))
+        infinite = self.b.compare(self.k, "oeq", u, self.c(float("inf")))
+        y = self.select(self.b.compare(self.k, "oeq", u, self.c(0.0)), self.c(float("-inf")), self.select(infinite, u, y))
+        # Below half an ulp of 1, with its sign.
+        tiny = self.less(self.abs(x), self.c(float(np.finfo(self.k.dtype).eps) / 4))
+        return self.select(tiny, x, y)
+
+    def _parts(self, x: str) -> tuple[str, str]:
+        """g and e with x = (1 + g) 2**e and 1 + g in [0.75, 1.5)."""
         tiny = float(np.finfo(self.k.dtype).tiny)
         is_tiny = self.less(x, self.c(tiny))
         up = 54 if self.double else 25
@@ -209,13 +285,26 @@ class VectorMath:
         m = self.b.bitcast(self.int, self.k, self.b.binary(self.int, "sub", bits, shifted))
         exponent = self.b.emit(f"sitofp {self.int.text} {e} to {self.k.text}")
         exponent = self.select(is_tiny, self.sub(exponent, self.c(float(up))), exponent)
-        g = self.sub(m, self.c(1.0))
-        y = self._log64(g, exponent) if self.double else self._log32(g, exponent)
+        return self.sub(m, self.c(1.0)), exponent
+
+    def _log_limits(self, x: str, y: str) -> str:
         infinity = self.c(float("inf"))
         y = self.select(self.b.compare(self.k, "oeq", x, infinity), infinity, y)
         y = self.select(self.b.compare(self.k, "oeq", x, self.c(0.0)), self.c(float("-inf")), y)
         # Negative or nan.
         return self.select(self.b.compare(self.k, "ult", x, self.c(0.0)), self.c(float("nan")), y)
+
+    def _log_to_base(self, g: str, factor: float, e: str, of_two: float | None) -> str:
+        """e * of_two + log(1 + g) * factor, both products in two parts (None: of_two is 1)."""
+        zero = self.c(0.0)
+        y = self._log64(g, zero) if self.double else self._log32(g, zero)
+        high = float(self.k.dtype.type(factor))
+        small = self.mul(y, self.c(factor - high))
+        if of_two is None:
+            return self.add(e, self.fma(y, self.c(high), small))
+        first = float(np.float32(of_two)) if self.double else float(np.float32(np.float16(of_two)))
+        rest = self.fma(e, self.c(of_two - first), self.fma(y, self.c(high), small))
+        return self.fma(e, self.c(first), rest)
 
     def _log32(self, g: str, e: str) -> str:
         p = self.polynomial(g, LOG_32)
@@ -250,3 +339,47 @@ class VectorMath:
         small = self.fma(q, x, x)
         is_large = self.b.compare(self.k, "ogt", size, self.c(0.927734375))
         return self.select(is_large, self.copysign(large, x), small)
+
+    def sin(self, x: str) -> str:
+        return self._sine(x, "sin", 0)
+
+    def cos(self, x: str) -> str:
+        return self._sine(x, "cos", 1)
+
+    def _sine(self, x: str, name: str, quarters: int) -> str:
+        """x = n pi/2 + r, and then sin(r) or cos(r) by the quadrant; numbers too large for that go to the C library."""
+        n = self.b.intrinsic(self.k, "roundeven", self.mul(x, self.c(2 / math.pi)))
+        r = x
+        for part in HALF_PI_64 if self.double else HALF_PI_32:
+            r = self.fma(n, self.c(-part), r)
+        z = self.mul(r, r)
+        sine = self.fma(self.mul(self.polynomial(z, SIN_64 if self.double else SIN_32), z), r, r)
+        cosine = self.fma(self.mul(self.polynomial(z, COS_64 if self.double else COS_32), z), z, self.fma(z, self.c(-0.5), self.c(1.0)))
+        quadrant = self.b.binary(self.int, "add", self._to_int(n), self.int.constant(quarters))
+        odd = self._bit(quadrant, 0)
+        y = self.select(odd, cosine, sine)
+        y = self.select(self._bit(quadrant, 1), self.neg(y), y)
+        if not quarters:
+            y = self.select(self.b.compare(self.k, "oeq", x, self.c(0.0)), x, y)
+        return self._beyond(1e9 if self.double else 1e5, name, x, y)
+
+    def _bit(self, number: str, place: int) -> str:
+        moved = self.b.binary(self.int, "lshr", number, self.int.constant(place))
+        return self.b.emit(f"trunc {self.int.text} {moved} to {self.int.with_dtype(np.bool_).text}")
+
+    def _beyond(self, limit: float, name: str, x: str, y: str) -> str:
+        """y, but `name(x)` of the C library in all lanes where |x| is beyond the limit in any."""
+        b, flags = self.b, self.k.with_dtype(np.bool_)
+        large = b.compare(self.k, "ogt", self.abs(x), self.c(limit))
+        if flags.lanes:
+            packed = b.emit(f"bitcast {flags.text} {large} to i{flags.lanes}")
+            large = b.emit(f"icmp ne i{flags.lanes} {packed}, 0")
+        inside, after, before = b.label(), b.label(), b.block
+        b.do(f"br i1 {large}, label %{inside}, label %{after}")
+        known = b.known()
+        b.start(inside)
+        slow = call_library(b, name, self.k, [x])
+        b.do(f"br label %{after}")
+        b.restore(known)
+        b.start(after)
+        return b.fresh(f"phi {self.k.text} [ {y}, %{before} ], [ {slow}, %{inside} ]")

@@ -1,0 +1,51 @@
+"""Other machines than this one: narrower vectors and fewer registers run here too, NEON is compiled for."""
+
+from __future__ import annotations
+
+import random
+from unittest import mock
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+
+import irdl
+from irdl.ir.evaluate import evaluate
+from irdl.passes.target import Target
+from irdl.runtime import build
+from irdl.runtime.executable import Executable
+from tests.models import lstm_data, lstm_loss
+from tests.programs import Programs, draw_inputs
+from tests.test_fuzz import compare
+
+AVX2, SSE, NEON, SCALAR = Target(32, 16), Target(16, 16), Target(16, 32), Target(4, 8)
+
+
+@pytest.mark.parametrize("target", [AVX2, SSE, SCALAR, Target(32, 16, threads=2)], ids=str)
+def test_programs_of_narrower_targets(target):
+    def f(params, x, gy):
+        value, gradients = irdl.value_and_grad(lstm_loss)(params, x, gy)
+        return value, gradients["W"], gradients["U"], gradients["b"]
+
+    with mock.patch.object(build, "host_target", lambda: target), mock.patch.object(build, "num_threads", lambda: target.threads):
+        for shape in ((5, 3, 7, 13), (4, 1, 16, 32), (3, 32, 8, 64)):
+            arguments = lstm_data(*shape, dtype=np.float64)
+            for result, expected in zip(irdl.jit(f)(*arguments), f(*arguments), strict=True):
+                np.testing.assert_allclose(result, expected, rtol=1e-10, atol=1e-10)
+        for seed in range(25):
+            graph = Programs(random.Random(seed)).graph()
+            arguments = draw_inputs(graph, np.random.default_rng(seed))
+            compare(Executable(graph)(arguments), evaluate(graph, arguments), str(target), True)
+
+
+def test_neon_code():
+    """The same text becomes ARM's fused multiply-adds."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    with mock.patch.object(build, "host_target", lambda: NEON), mock.patch.object(build, "num_threads", lambda: 1):
+        text = irdl.compile(lstm_loss)(*lstm_data(5, 8, 16, 32)).llvm_ir
+    machine = llvm.Target.from_triple("aarch64-linux-gnu").create_target_machine(cpu="neoverse-n1", opt=1, reloc="pic")
+    module = llvm.parse_assembly(text)
+    module.triple = "aarch64-linux-gnu"
+    module.data_layout = str(machine.target_data)
+    assert machine.emit_assembly(module).count("fmla\tv") > 100

@@ -54,6 +54,8 @@ class GroupLowering:
         body.analysing = False
         self.inner_loads = _loads(inner)
         self.outer_loads = _loads(outer)
+        #: variables that the data give, bound where they are used
+        self.looked_up = {s.variable.name for scope in (inner, outer) for s in scope.statements if isinstance(s, CheckIndex)}
         self.stores = [layout.at(index) for layout in self.outputs]
         self.uses_indices = any(isinstance(e, IndexValue) for e in _leaves(inner) + _leaves(outer))
         # The widest dtype sets the lanes; the indices of a gather are read one at a time.
@@ -79,15 +81,20 @@ class GroupLowering:
 
     def _collapse(self) -> None:
         """Merge neighbouring axes that every access walks as one."""
-        if self.uses_indices or self.body.reductions or self.unpacked:
+        if self.uses_indices:
             return
-        accesses = [load.index for load in self.outer_loads] + self.stores
-        self.collapsed: dict[str, int] = {}
+        accesses = [load.index for load in (*self.inner_loads, *self.outer_loads)] + self.stores
         for place in reversed(range(len(self.domain) - 1)):
             left, right = self.domain[place], self.domain[place + 1]
+            if self.body.reductions and self._is_columns(right):
+                continue
             if all(a.coefficient(left.variable) == a.coefficient(right.variable) * right.extent for a in accesses) or left.extent == 1:
                 right.extent *= left.extent
                 left.extent = 1
+
+    def _is_columns(self, axis: Axis) -> bool:
+        """A contraction reads neighbours along the axis, which tiles and packing cut."""
+        return any(load.index.coefficient(axis.variable) == 1 for load in self.inner_loads)
 
     def _collapse_reduced(self) -> None:
         """The same for reduced axes: `sum(x, (0, 1))` walks a contiguous x as one line."""
@@ -190,8 +197,9 @@ class GroupLowering:
                 row_base = Index.variable(step, size) + first if count > 1 else Index(first)
                 outer = [Loop(axis.variable, axis.extent) for axis in shared]
                 middle = [Loop(axis.variable, axis.extent) for axis in free]
-                middle = [*middle, *block_loops] if self._stays_in_cache(vector) else [*block_loops, *middle]
-                loops = [*outer, *middle, *([Loop(step, count)] if count > 1 else [])]
+                steps = [Loop(step, count)] if count > 1 else []
+                stays = self._stays_in_cache(vector)
+                loops = [*outer, *middle, *steps, *block_loops] if stays else [*outer, *block_loops, *middle, *steps]
                 tile = Tile(self, vector, row, base, row_base, size, vectors, tail)
                 result += build_nest(loops, tile.statements())
         return result
@@ -227,7 +235,7 @@ def _stride_score(coefficient: int, extent: int) -> float:
 
 
 def _loads(scope: Scope) -> list[Load]:
-    return [e for e in scope.memo.values() if isinstance(e, Load)]
+    return list(dict.fromkeys(e for e in scope.memo.values() if isinstance(e, Load)))
 
 
 def _leaves(scope: Scope) -> list[Expression]:

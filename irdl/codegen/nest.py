@@ -15,6 +15,7 @@ from irdl.ir.program import (
     Let,
     Load,
     Operation,
+    Prefetch,
     Statement,
     Store,
     Variable,
@@ -127,6 +128,8 @@ def substitute(body: Sequence[Statement], values: dict[str, Index]) -> list[Stat
             result.append(For(statement.variable, statement.start, statement.stop, statement.step, statement.kind, inner, statement.lanes))
         elif isinstance(statement, Let):
             result.append(Let(statement.variable, value(statement.value)))
+        elif isinstance(statement, Prefetch):
+            result.append(Prefetch(statement.buffer, index(statement.index), statement.write))
         elif isinstance(statement, Store):
             result.append(Store(statement.buffer, index(statement.index), value(statement.value)))
         else:

@@ -38,7 +38,19 @@ SMALLEST_SHARE = 0.6
 #: What it costs, as a share of the time, to read what the other threads have just written.
 _PRICE_OF_EXCHANGE = 0.08
 #: Cycles per vector, where it is not one.
-_CYCLES = {"div": 8, "sqrt": 10, "exp": 16, "log": 20, "tanh": 26, "sigmoid": 20, "erf": 30, "sin": 30, "cos": 30, "power": 400, "arctan": 300}
+_CYCLES = {
+    "div": 8,
+    "sqrt": 10,
+    "exp": 16,
+    "log": 20,
+    "tanh": 26,
+    "sigmoid": 20,
+    "erf": 30,
+    "sin": 30,
+    "cos": 30,
+    "power": 400,
+    "arctan": 300,
+}
 
 
 def parallelise(program: Program, target: Target, aliased: Iterable[tuple[Buffer, Buffer]] = ()) -> None:

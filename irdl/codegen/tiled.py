@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,14 @@ from irdl.codegen.axis import Axis
 from irdl.codegen.body import Scope, combine, identity_of
 from irdl.codegen.nest import Loop, build_nest, narrow_lanes, wrap_in_loops
 from irdl.ir.graph import Node
-from irdl.ir.program import Buffer, Expression, For, Index, Literal, Load, Statement, Store
+from irdl.ir.program import Buffer, Expression, For, Index, Literal, Load, Prefetch, Statement, Store
 
 if TYPE_CHECKING:
     from irdl.codegen.group import GroupLowering
+
+
+#: Steps of a reduction that last long enough for memory to answer.
+_LONG = 16
 
 
 class Tile:
@@ -47,8 +52,10 @@ class Tile:
             lambda v: [Store(tile, self._place(v), Literal(identity_of(node.op, tile.dtype))) for node, tile in self._tiles(v).items()]
         )
         if all(axis.extent for axis in lowering.reduced):
+            if math.prod(axis.extent for axis in lowering.reduced) >= _LONG:
+                result += self._each(self._prefetch)
             result += self._reduce()
-        result += self._each(self._epilogue)
+        result += self._each(self._epilogue, abreast=True)
         return result
 
     def _reduce(self) -> list[Statement]:
@@ -73,13 +80,16 @@ class Tile:
         """One step of the innermost reduced loop for the whole tile."""
         return self._each(lambda v: self._accumulate(v, {last.variable: place}))
 
-    def _each(self, make: Callable[[Index | None], list[Statement]]) -> list[Statement]:
+    def _each(self, make: Callable[[Index | None], list[Statement]], abreast: bool = False) -> list[Statement]:
         """`make(v)` for every row and vector of the tile; v is None for the last, narrower vector."""
         lanes = self.lowering.lanes
-        row = Loop(self.r, self.size, "unrolled")
+        kind = "abreast" if abreast else "unrolled"
+        row = Loop(self.r, self.size, kind)
         result: list[Statement] = []
         if self.vectors:
-            loops = [row, Loop(self.v, self.vectors, "unrolled"), Loop(self.lane, lanes, "vector", lanes)]
+            # Rows of one vector take turns; vectors of one row do where there are several.
+            row_kind, vector_kind = (kind, "unrolled") if self.vectors == 1 else ("unrolled", kind)
+            loops = [Loop(self.r, self.size, row_kind), Loop(self.v, self.vectors, vector_kind), Loop(self.lane, lanes, "vector", lanes)]
             result += build_nest(loops, make(Index.variable(self.v)))
         if self.tail:
             result += build_nest([row, Loop(self.lane, self.tail, "vector", self.narrow)], make(None))
@@ -110,6 +120,21 @@ class Tile:
             factors = lowering.body.term(node, index, steps, scope)
             stores.append(Store(tile, place, combine(node, Load(tile, place), factors)))
         return [*scope.statements, *stores]
+
+    def _prefetch(self, v: Index | None) -> list[Statement]:
+        """What the epilogue reads and writes row by row is fetched while the contraction runs."""
+        lowering, vector = self.lowering, self.vector.variable
+        places = dict(zip((axis.variable for axis in lowering.domain), lowering.index(self._places(v)), strict=True))
+        touched = [(load.buffer, load.index, False) for load in lowering.outer_loads]
+        touched += [(layout.buffer, index, True) for layout, index in zip(lowering.outputs, lowering.stores, strict=True)]
+        found: dict[tuple[Buffer, Index], Statement] = {}
+        for buffer, index, write in touched:
+            if index.variables() & lowering.looked_up:
+                continue
+            if index.coefficient(vector) == 1 and (self.row is None or index.coefficient(self.row.variable)):
+                place = index.substitute(places)
+                found.setdefault((buffer, place), Prefetch(buffer, place, write))
+        return list(found.values())
 
     def _epilogue(self, v: Index | None) -> list[Statement]:
         accumulators: dict[Node, Expression] = {node: Load(tile, self._place(v)) for node, tile in self._tiles(v).items()}

@@ -1,13 +1,14 @@
 """The loop language: what a graph becomes once it is scheduled, and what a backend prints.
 
     program   = buffers, kernels in order, nested in loops
-    statement = for v in start:stop:step (serial | unrolled | vector | parallel) { statement* }
+    statement = for v in start:stop:step (serial | unrolled | abreast | vector | parallel) { statement* }
               | let x = expression
               | buffer[index] = expression
               | if expression { statement* } else { statement* }
               | while { statement* ; expression } { statement* }
               | kernel name { statement* }
               | barrier
+              | prefetch buffer[index] (to read | to write)
               | check index expression against an axis
     expression = literal | variable | index | buffer[index] | op(expression, ...)
     index      = integer + integer * variable + ...
@@ -15,8 +16,9 @@
 Spaces of buffers: `input`, `output`, `constant` and `status` come with each call, `arena` is scratch memory, and
 `register` is a tile that lives in registers (its indices are constants once unrolled, plus the lane of a vector loop;
 a load may be of some lanes further on).
-A vector loop runs its steps, at most `lanes`, as one; its variable is the lane. A loop that turns with an outer variable
-runs backwards where that is odd.
+A vector loop runs its steps, at most `lanes`, as one; its variable is the lane. The steps of a loop `abreast` are
+independent: it is unrolled, and their instructions take turns. A loop that turns with an outer variable runs backwards
+where that is odd.
 
 All threads of a team run the program. Each takes its share of the steps of a parallel loop, in any order; a kernel without
 one is the first thread's; a barrier lets none pass before all have come.
@@ -33,6 +35,7 @@ import numpy as np
 from irdl.errors import ProgramError
 from irdl.ir.types import short_name
 
+KINDS = ("serial", "unrolled", "abreast", "vector", "parallel")
 SPACES = ("input", "output", "constant", "status", "arena", "register")
 
 
@@ -223,7 +226,16 @@ class Barrier:
     """Every thread waits here for all others."""
 
 
-Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | Barrier
+@dataclass
+class Prefetch:
+    """Bring what lies there near, without waiting for it. A hint: it counts neither as reading nor as writing."""
+
+    buffer: Buffer
+    index: Index
+    write: bool = False
+
+
+Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | Barrier | Prefetch
 
 
 @dataclass
@@ -335,6 +347,8 @@ def _print_body(body: Sequence[Statement], indent: str, lines: list[str]) -> Non
             lines.append(indent + "}")
         elif isinstance(statement, Barrier):
             lines.append(indent + "barrier")
+        elif isinstance(statement, Prefetch):
+            lines.append(f"{indent}prefetch {statement.buffer.name}[{statement.index}] to {'write' if statement.write else 'read'}")
         else:
             lines.append(f"{indent}kernel {statement.name} {{")
             _print_body(statement.body, indent + "  ", lines)
@@ -375,7 +389,7 @@ def _verify_body(body: Sequence[Statement], bound: set[str]) -> None:
             if not isinstance(statement, While):
                 _verify_expression(expression, bound)
         if isinstance(statement, For):
-            if statement.step < 1 or statement.kind not in ("serial", "unrolled", "vector", "parallel"):
+            if statement.step < 1 or statement.kind not in KINDS:
                 raise ProgramError(f"loop {statement.variable} has step {statement.step} and kind {statement.kind}")
             if statement.turns and statement.turns not in bound:
                 raise ProgramError(f"loop {statement.variable} turns with {statement.turns} outside its loop")
@@ -392,6 +406,8 @@ def _verify_body(body: Sequence[Statement], bound: set[str]) -> None:
             _verify_index(statement.index, bound)
             if statement.buffer.space in ("input", "constant"):
                 raise ProgramError(f"a store into the {statement.buffer.space} {statement.buffer.name}")
+        elif isinstance(statement, Prefetch):
+            _verify_index(statement.index, bound)
         elif isinstance(statement, While):
             _verify_body(statement.before, bound)
             inner = bound | {s.variable.name for s in statement.before if isinstance(s, (Let, CheckIndex))}

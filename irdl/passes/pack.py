@@ -16,8 +16,10 @@ from irdl.passes.target import Target
 from irdl.passes.tile import column_vectors
 
 #: Fewer rows than this do not pay for packing an operand that changes with every call of the kernel: where the kernel reads
-#: lines of it as they lie, and where it would have to pick single elements.
-_ROWS, _ROWS_OF_ELEMENTS = 512, 8
+#: lines of it as they lie, where those lines drive each other out of the cache, and where it would have to pick single elements.
+_ROWS, _ROWS_OF_RIVALS, _ROWS_OF_ELEMENTS = 512, 24, 8
+#: A second-level cache of eight ways: how far apart in memory lines are that may take each other's place.
+_WAYS, _WAY_BYTES = 8, 64 * 1024
 _SMALLEST = 256
 
 
@@ -110,7 +112,10 @@ def _plan(
         return None
     table = dict(zip(region.inputs, operands, strict=True))
     sources = [v for v in [value, *(w for n in reachable_nodes([value]) for w in n.operands)] if v.node is None]
-    enough = _ROWS if _lies_in_lines(value, labels.index(last), table) else _ROWS_OF_ELEMENTS
+    row = _line_bytes(value, labels.index(last), table)
+    lines = value.type.size // extent
+    rivals = row is not None and lines > _WAYS * _WAY_BYTES // math.gcd(row, _WAY_BYTES)
+    enough = _ROWS_OF_ELEMENTS if row is None else _ROWS_OF_RIVALS if rivals else _ROWS
     if rows < enough and not all(table[v] in invariant for v in sources):
         return None
     # The rows of a tile are those of one axis.
@@ -120,8 +125,9 @@ def _plan(
     return place, PackAttributes(labels.index(last), vectors * lanes, extent)
 
 
-def _lies_in_lines(value: Value, axis: int, outside: dict[Value, Value]) -> bool:
-    """Whether neighbours along the axis are neighbours in memory, as far as the views in and around the group tell."""
+def _line_bytes(value: Value, axis: int, outside: dict[Value, Value]) -> int | None:
+    """Where neighbours along the axis are neighbours in memory, as far as the views in and around the group tell: the bytes
+    from one line of them to the next."""
     while True:
         node = value.node
         if node is None and value in outside:
@@ -130,5 +136,6 @@ def _lies_in_lines(value: Value, axis: int, outside: dict[Value, Value]) -> bool
         if node is not None and node.op is TRANSPOSE:
             axis = node.attributes.permutation[axis]
         elif node is None or node.op is not SLICE or node.attributes.stride[axis] != 1:
-            return (node is None or node.op not in VIEWS) and axis == len(value.shape) - 1
+            in_lines = (node is None or node.op not in VIEWS) and axis == len(value.shape) - 1
+            return value.shape[-1] * value.dtype.itemsize if in_lines else None
         value = node.operands[0]

@@ -31,6 +31,7 @@ from irdl.ir.program import (
     Literal,
     Load,
     Operation,
+    Prefetch,
     Program,
     Statement,
     Store,
@@ -176,9 +177,10 @@ class _Function:
                 self.block("else ", statement.otherwise)
             elif isinstance(statement, Barrier):
                 self.line("irdl::grid_barrier(barrier, passed);")
-            else:
-                assert isinstance(statement, While)
+            elif isinstance(statement, While):
                 self._while(statement)
+            else:
+                assert isinstance(statement, Prefetch), "other warps hide the latency"
 
     def _for(self, loop: For) -> None:
         name, index = loop.variable, self.source.index
@@ -195,7 +197,7 @@ class _Function:
             steps = f"{index} {name}_step = {loop.start}; {name}_step < {loop.stop}; ++{name}_step"
             self.block(f"for ({steps}) ", loop.body, f"const {index} {name} = {back};")
         else:
-            if loop.kind == "unrolled":
+            if loop.kind in ("unrolled", "abreast"):
                 self.line("#pragma unroll")
             self.block(f"for ({index} {name} = {loop.start}; {name} < {loop.stop}; {name} += {loop.step}) ", loop.body)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 import struct
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +83,39 @@ def scalar_constant(dtype: np.dtype, number: Any) -> str:
     return str(int(number))
 
 
+_NAME = re.compile(r"%\w+")
+
+
+def _made_and_read(line: str) -> tuple[str, list[str]]:
+    names = _NAME.findall(line)
+    return (names[0], names[1:]) if line.startswith("  %") else ("", names)
+
+
+def _in_turns(stretches: Sequence[Sequence[str]]) -> list[str]:
+    """A line of each stretch in turn, as long as what it reads has been made."""
+    rest = [deque((line, *_made_and_read(line)) for line in stretch) for stretch in stretches]
+    waiting = {made for stretch in rest for _, made, _ in stretch if made}
+    result: list[str] = []
+    while any(rest):
+        for stretch in rest:
+            if stretch and waiting.isdisjoint(stretch[0][2]):
+                line, made, _ = stretch.popleft()
+                result.append(line)
+                waiting.discard(made)
+    return result
+
+
+def _in_order(lines: Sequence[str]) -> bool:
+    """Whether every value is made before it is read."""
+    waiting = {made for made, _ in map(_made_and_read, lines) if made}
+    for line in lines:
+        made, read = _made_and_read(line)
+        if not waiting.isdisjoint(read):
+            return False
+        waiting.discard(made)
+    return True
+
+
 class Builder:
     """Instructions of one function, in order. `emit` gives equal instructions of one straight line one name."""
 
@@ -91,6 +127,8 @@ class Builder:
         self.block = "entry"
         self._names = itertools.count()
         self._known: dict[str, str] = {}
+        #: where the lines of detours start and end
+        self._detours: list[tuple[int, int]] = []
 
     def name(self) -> str:
         return f"%v{next(self._names)}"
@@ -112,6 +150,39 @@ class Builder:
 
     def do(self, text: str) -> None:
         self.lines.append(f"  {text}")
+
+    def detour(self, condition: str, emit: Callable[[], None]) -> None:
+        """What `emit` makes runs where `condition` holds, which is rare; it hands nothing on but through memory."""
+        inside, after, start = self.label(), self.label(), len(self.lines)
+        self.do(f"br i1 {condition}, label %{inside}, label %{after}")
+        known = self.known()
+        self.start(inside)
+        emit()
+        self.do(f"br label %{after}")
+        self.restore(known)
+        self.start(after)
+        self._detours.append((start, len(self.lines)))
+
+    def take_turns(self, marks: Sequence[tuple[int, int]]) -> None:
+        """Let the instructions of neighbouring, independent stretches of lines take turns, each after what it reads: a processor
+        looks ahead a few chains of dependent instructions at most. Detours are taken one after the other; stretches with
+        other branches stay as they are."""
+        start, end = marks[0][0], marks[-1][1]
+        detours = [[d for d in self._detours if a <= d[0] < b] for a, b in marks]
+        self._detours = [d for d in self._detours if not start <= d[0] < end]
+        if len({len(found) for found in detours}) > 1:
+            return
+        result: list[str] = []
+        edges = [[(a, a), *found, (b, b)] for (a, b), found in zip(marks, detours, strict=True)]
+        for part in range(len(edges[0]) - 1):
+            for own in edges:
+                result += self.lines[own[part][0] : own[part][1]]
+            straight = [self.lines[own[part][1] : own[part + 1][0]] for own in edges]
+            if any(line.endswith(":") for stretch in straight for line in stretch):
+                return
+            result += _in_turns(straight)
+        if _in_order(result):
+            self.lines[start:end] = result
 
     def label(self) -> str:
         return f"b{next(self._names)}"

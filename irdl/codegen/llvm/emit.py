@@ -11,6 +11,7 @@ from irdl.codegen.dependence import free
 from irdl.codegen.llvm.builder import Builder
 from irdl.codegen.llvm.team import barrier_text
 from irdl.codegen.llvm.values import INDEX, Operand, Values
+from irdl.codegen.nest import blocks
 from irdl.ir.program import (
     Barrier,
     Buffer,
@@ -19,6 +20,7 @@ from irdl.ir.program import (
     If,
     Kernel,
     Let,
+    Prefetch,
     Program,
     Statement,
     Store,
@@ -29,6 +31,8 @@ from irdl.ir.program import (
 from irdl.passes.target import Target
 
 ENTRY = "irdl_main"
+#: Steps whose instructions take turns: enough to hide latency, few enough for the registers.
+_ABREAST = 6
 _CHECK = """
 define internal i64 @irdl_check(i64 %value, i64 %extent, i64 %code, ptr %status) nounwind {
 entry:
@@ -191,6 +195,8 @@ class _Function(Values):
                 self._call(statement)
             elif isinstance(statement, If):
                 self._if(statement)
+            elif isinstance(statement, Prefetch):
+                self.prefetch(statement)
             elif isinstance(statement, Barrier):
                 self.builder.do(f"call void @irdl_barrier(ptr {self.team}, i64 %thread, i64 %threads, ptr {self.count})")
             else:
@@ -199,9 +205,12 @@ class _Function(Values):
 
     def _for(self, loop: For) -> None:
         if loop.kind == "unrolled":
-            for step in range(loop.start, loop.stop, loop.step):
-                self.scope[loop.variable] = step
-                self.body(loop.body)
+            self._unrolled(loop)
+        elif loop.kind == "abreast":
+            marks = self._unrolled(loop)
+            for first, size, count in reversed(blocks(len(marks), _ABREAST)):
+                for place in reversed(range(first, first + size * count, size)):
+                    self.builder.take_turns(marks[place : place + size])
         elif loop.kind == "vector":
             assert loop.start == 0 and loop.step == 1 and not self.lane, "vector loops are innermost and start at 0"
             self.lane, self.lanes, self.used = loop.variable, loop.lanes, loop.stop
@@ -211,6 +220,16 @@ class _Function(Values):
             self._parallel(loop)
         elif loop.stop > loop.start:
             self._serial(loop)
+
+    def _unrolled(self, loop: For) -> list[tuple[int, int]]:
+        """Where each step's instructions start and end."""
+        lines, marks = self.builder.lines, []
+        for step in range(loop.start, loop.stop, loop.step):
+            self.scope[loop.variable] = step
+            start = len(lines)
+            self.body(loop.body)
+            marks.append((start, len(lines)))
+        return marks
 
     def _parallel(self, loop: For) -> None:
         """The steps of this thread: from thread * n / threads on, up to where the next one starts."""

@@ -10,7 +10,7 @@ import numpy as np
 from irdl.codegen.llvm.arithmetic import emit_cast, emit_operation
 from irdl.codegen.llvm.builder import Builder, Kind, scalar_constant
 from irdl.errors import ProgramError
-from irdl.ir.program import Buffer, Expression, Index, IndexValue, Literal, Load, Store, Variable
+from irdl.ir.program import Buffer, Expression, Index, IndexValue, Literal, Load, Prefetch, Store, Variable
 
 if TYPE_CHECKING:
     from irdl.codegen.llvm.emit import Module
@@ -258,6 +258,12 @@ class Values:
                 one = b.emit(f"extractelement {kind.memory} {name}, i64 {lane}")
                 b.do(f"store {scalar.memory} {one}, ptr {self._lane_address(buffer, store.index, lane)}, align {align}")
         self.touch(buffer)
+
+    def prefetch(self, hint: Prefetch) -> None:
+        """The cache line where a vector starts; of vectors side by side that are not aligned, the next one starts in the line where this ends."""
+        b = self.builder
+        b.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        b.do(f"call void @llvm.prefetch.p0(ptr {self._address(hint.buffer, hint.index)}, i32 {int(hint.write)}, i32 3, i32 1)")
 
     # Register tiles: one stack slot per vector (or scalar), which LLVM promotes to registers.
 

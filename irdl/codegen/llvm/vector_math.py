@@ -374,12 +374,7 @@ class VectorMath:
         if flags.lanes:
             packed = b.emit(f"bitcast {flags.text} {large} to i{flags.lanes}")
             large = b.emit(f"icmp ne i{flags.lanes} {packed}, 0")
-        inside, after, before = b.label(), b.label(), b.block
-        b.do(f"br i1 {large}, label %{inside}, label %{after}")
-        known = b.known()
-        b.start(inside)
-        slow = call_library(b, name, self.k, [x])
-        b.do(f"br label %{after}")
-        b.restore(known)
-        b.start(after)
-        return b.fresh(f"phi {self.k.text} [ {y}, %{before} ], [ {slow}, %{inside} ]")
+        slot = b.alloca(self.k.text)
+        b.do(f"store {self.k.text} {y}, ptr {slot}, align 64")
+        b.detour(large, lambda: b.do(f"store {self.k.text} {call_library(b, name, self.k, [x])}, ptr {slot}, align 64"))
+        return b.fresh(f"load {self.k.text}, ptr {slot}, align 64")

@@ -134,6 +134,9 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ("irdl/codegen/cuda/emit.py", 'self.line("irdl::grid_barrier(barrier, passed);")', "pass", "tests/test_cuda.py -k functions"),
     ("irdl/codegen/cuda/prelude.h", "return x >= y || x != x ? x : y", "return x >= y ? x : y", "tests/test_cuda.py -k every_op"),
     ("irdl/codegen/llvm/values.py", "            if element:\n", "            if not element:\n", OPS + " -k sum"),
+    ("irdl/codegen/merge.py", "if not is_divisible(kernel, loop, loop, loop_extents(kernel)):", "if False:", "tests/test_merge.py"),
+    ("irdl/codegen/merge.py", "and users[buffer] == {id(kernel)}", "", "tests/test_merge.py tests/test_passes.py " + OPS),
+    ("irdl/codegen/llvm/builder.py", "if _in_order(result):", "if result:", "tests/test_builder.py"),
     ("irdl/runtime/executable.py", "np.copyto(inputs[place], outputs[out])", "pass", "tests/test_runtime.py -k donation"),
 ]
 
@@ -166,7 +169,10 @@ def main(arguments: list[str]) -> int:
         for number, found, detail in pool.map(caught, chosen):
             missed += not found
             file, _, new, _ = MUTANTS[number]
-            print(f"{'caught' if found else 'MISSED'} {number:2d} {file}: {new.splitlines()[0][:60]}  <- {detail}", flush=True)
+            print(
+                f"{'caught' if found else 'MISSED'} {number:2d} {file}: {(new.splitlines() or ['(nothing)'])[0][:60]}  <- {detail}",
+                flush=True,
+            )
     print(f"{len(chosen) - missed} of {len(chosen)} planted bugs caught")
     return 1 if missed else 0
 

@@ -10,7 +10,7 @@ from irdl.codegen.across import Across
 from irdl.codegen.axis import Axis
 from irdl.codegen.body import GroupBody, Scope
 from irdl.codegen.layout import Layout
-from irdl.codegen.nest import Loop, blocks, build_nest, narrow_lanes
+from irdl.codegen.nest import Loop, blocks, build_nest, join, narrow_lanes
 from irdl.codegen.tiled import Tile
 from irdl.ir.graph import Node, Value
 from irdl.ir.program import CheckIndex, Expression, Index, IndexValue, Let, Load, Statement, Store, Variable, subexpressions
@@ -142,8 +142,10 @@ class GroupLowering:
             self.body.extents.update({block: whole, lane: self.lanes})
             result += build_nest(nest, self.element(vector, index))
         if rest:
+            lane = self.names("l")  # runs less far, which arguments about indices need to know
             index = Index.variable(lane) + whole * self.lanes
-            result += build_nest([*loops, Loop(lane, rest, "vector", narrow_lanes(rest, self.lanes))], self.element(vector, index))
+            tail = build_nest([*loops, Loop(lane, rest, "vector", narrow_lanes(rest, self.lanes))], self.element(vector, index))
+            result = join(result, tail, len(loops))
         return result
 
     def index(self, places: dict[str, Index]) -> tuple[Index, ...]:
@@ -175,7 +177,7 @@ class GroupLowering:
         if self.unpacked:
             columns = min(self.unpacked) // self.lanes
         else:
-            columns = column_vectors(rows, vector.extent, len(nodes), self.lanes, self.target.registers)
+            columns = column_vectors(rows, vector.extent, len(nodes), self.lanes, self.target.registers, packed=False)
         height = row_count(rows, columns, len(nodes), self.target.registers)
         width = columns * self.lanes
         others = [axis for axis in self.domain if axis.extent > 1 and axis is not vector and axis is not row]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from irdl.codegen.body import GroupBody
 from irdl.codegen.group import lower_group
 from irdl.codegen.layout import Layout, view_layout
 from irdl.codegen.memory import plan_memory
+from irdl.codegen.merge import merge_kernels
 from irdl.codegen.nest import Names
 from irdl.codegen.place import can_overwrite, in_place_carries
 from irdl.errors import GraphError
@@ -29,8 +30,8 @@ from irdl.passes.target import Target
 _SMALL_STACK, _SMALL_STACK_OF_MANY = 128 * 1024, 4 * 1024 * 1024
 
 
-def lower(graph: Graph, target: Target) -> Program:
-    """The program of a fused graph, scheduled for `target`."""
+def lower(graph: Graph, target: Target, in_place: Mapping[int, int] | None = None) -> Program:
+    """The program of a fused graph, scheduled for `target`. `in_place`: output -> the donated input it is computed in."""
     lowering = _Lowering(target)
     inputs = [Buffer(value.name or f"in{place}", value.dtype, value.type.size, "input") for place, value in enumerate(graph.inputs)]
     outputs = [Buffer(f"out{place}", value.dtype, value.type.size, "output") for place, value in enumerate(graph.outputs)]
@@ -39,6 +40,9 @@ def lower(graph: Graph, target: Target) -> Program:
     destinations = [Layout.contiguous(b, v.shape) for v, b in zip(graph.outputs, outputs, strict=True)]
     body = lowering.graph(graph, environment, destinations)
     program = Program(graph.name or "main", inputs, outputs, lowering.constants, body, lowering.checks)
+    if not target.warp:
+        aliased = [(inputs[place], outputs[out]) for out, place in (in_place or {}).items()]
+        merge_kernels(program, lowering.names, lowering.scopes, target.threads, aliased)
     program.arena_bytes = plan_memory(program, lowering.scopes, lowering.control)
     verify_program(program)
     return program

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from irdl.codegen.layout import Layout
-from irdl.codegen.nest import Loop, Names, build_nest
+from irdl.codegen.nest import Loop, Names, build_nest, join
 from irdl.ir.graph import Node
 from irdl.ir.printer import format_location
 from irdl.ir.program import (
@@ -79,8 +79,10 @@ def over(
         nest = [*outer, Loop(block, whole), *inner, Loop(lane, lanes, "vector", lanes)]
         result += build_nest(nest, element(index(place)))
     if rest:
+        lane = names("l")
         place = Index.variable(lane) + whole * lanes
-        result += build_nest([*outer, *inner, Loop(lane, rest, "vector", lanes)], element(index(place)))
+        tail = build_nest([*outer, *inner, Loop(lane, rest, "vector", lanes)], element(index(place)))
+        result = join(result, tail, len(outer))
     return result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from irdl.ir.program import (
     CheckIndex,
@@ -76,6 +76,20 @@ def build_nest(loops: Sequence[Loop], statements: Sequence[Statement]) -> list[S
             continue
         body = [*levels[depth], For(loop.variable, 0, loop.extent, 1, loop.kind, body, loop.lanes)]
     return body
+
+
+def join(first: Sequence[Statement], second: Sequence[Statement], depth: int) -> list[Statement]:
+    """Two nests over the same outer `depth` loops as one.
+
+    Before -> after: `for i { a }  for i { b }` -> `for i { a; b }`
+    """
+    if not depth or not (first and second):
+        return [*first, *second]
+    *before, outer = first
+    *others, again = second
+    if not (isinstance(outer, For) and isinstance(again, For) and outer.variable == again.variable):
+        return [*first, *second]
+    return [*before, *others, replace(outer, body=join(outer.body, again.body, depth - 1))]
 
 
 def blocks(extent: int, size: int) -> list[tuple[int, int, int]]:

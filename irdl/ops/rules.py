@@ -21,6 +21,7 @@ from irdl.ops.shape import (
     SLICE,
     TRANSPOSE,
     UPDATE_SLICE,
+    ReshapeAttributes,
     SliceAttributes,
     TransposeAttributes,
 )
@@ -289,8 +290,25 @@ def _drop_broadcast(builder: Builder, node: Node, operands: list[Value]) -> Sequ
     return builder.node(node.op, new, node.attributes, (), node.location).outputs
 
 
+def _reshape_later(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """f(reshape(x), number) = reshape(f(x, number)) where the reshape only adds axes of 1: f joins what made x"""
+    wide = [v for v in operands if v.shape]
+    sources = [v.node.operands[0] for v in wide if v.node is not None and v.node.op is RESHAPE]
+    if not sources or len(sources) < len(wide) or any(v.shape != node.output.shape for v in wide):
+        return None
+    shape = sources[0].shape
+    if any(v.shape != shape for v in sources) or len(shape) >= len(node.output.shape) or not shape:
+        return None
+    if [n for n in shape if n != 1] != [n for n in node.output.shape if n != 1]:
+        return None
+    inner = iter(sources)
+    made = builder.node(node.op, [next(inner) if v.shape else v for v in operands], node.attributes, (), node.location).outputs[0]
+    return [builder.value(RESHAPE, [made], ReshapeAttributes(node.output.shape), location=node.location)]
+
+
 for _op in list(vars(e).values()):
     if isinstance(_op, (e.Elementwise, e.Select)) and _op.name not in ("stop_gradient",):
         RULES.setdefault(_op, []).append(_drop_broadcast)
+        RULES.setdefault(_op, []).append(_reshape_later)
 RULES.setdefault(e.ADD, []).append(add_pieces)
 RULES.setdefault(UPDATE_SLICE, []).append(update_to_concat)

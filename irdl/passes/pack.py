@@ -121,7 +121,7 @@ def _plan(
     # The rows of a tile are those of one axis.
     row_extents = [n for label, n in zip(output, dot.output.shape, strict=True) if label in others and label not in labels]
     lanes = target.lanes(dot.output.dtype)
-    vectors = column_vectors(max(row_extents, default=1), extent, sharing, lanes, target.registers)
+    vectors = column_vectors(max(row_extents, default=1), extent, sharing, lanes, target.registers, packed=True)
     return place, PackAttributes(labels.index(last), vectors * lanes, extent)
 
 

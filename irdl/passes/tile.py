@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 
-def column_vectors(rows: int, columns: int, accumulators: int, lanes: int, registers: int) -> int:
+def column_vectors(rows: int, columns: int, accumulators: int, lanes: int, registers: int, packed: bool) -> int:
     """Vectors along a row of the tile, for each of `accumulators` that share the loop.
 
-    Few rows leave registers over, which wider rows use: an accumulator each hides the latency of the multiply-add.
+    Few rows leave registers over, which wider rows use: an accumulator each hides the latency of the multiply-add. A single
+    row reads each number of the matrix once and waits for memory: where that is not packed, it reads long lines of it; and
+    several contractions hide their latency already, so that a narrow tile lets its epilogue overlap with the next one's loads.
     """
     most = max(1, -(-columns // lanes))
     budget = 8 if rows <= 2 else 4
+    if rows == 1 and accumulators >= 4:
+        budget = 4
+    elif rows == 1 and accumulators == 1 and not packed:
+        budget = registers // 2
     return max(1, min(most, budget // accumulators))
 
 

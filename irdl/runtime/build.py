@@ -105,7 +105,7 @@ class Build:
 
     @cached_property
     def program(self) -> Program:
-        program = lower(self._stages[-1][1], self.target)
+        program = lower(self._stages[-1][1], self.target, self.in_place)
         if not self.target.warp:
             walk_there_and_back(program)
         parallelise(program, self.target, self._aliased(program))

@@ -162,3 +162,17 @@ def test_stacked_carries(length, reverse):
     assert length == 0 or "stack" in str(compiled.program)
     for a, b in zip(optree.tree_leaves(compiled(*arguments)), optree.tree_leaves(f(*arguments)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_a_bias_is_added_before_the_loop():
+    """`x @ W + h @ U + b`: the loop reads the sum of the first and the last."""
+
+    def f(x, W, U, b):
+        return irdl.scan(lambda h, x: ((h := np.tanh(x @ W + h @ U + b)), h), np.zeros((2, 5)), x)[1]
+
+    rng = np.random.default_rng(0)
+    arguments = [rng.standard_normal(shape) for shape in ((4, 2, 3), (3, 5), (5, 5), (5,))]
+    compiled = irdl.compile(f)(*arguments)
+    (loop,) = [node for node in dict(compiled.stages)["distribute"].nodes if node.op is SCAN]
+    assert loop.attributes.consts == 1
+    np.testing.assert_allclose(compiled(*arguments), f(*arguments), rtol=1e-12)

@@ -7,12 +7,13 @@
     y = hs @ V;  total = hs.T @ g      (steps are a contracted axis)
 
 Three moves, each through the batching rules: contractions of inputs go before the loop, contractions that only outputs
-read go behind it, and sums that a carry only accumulates become one sum over the steps. It reassociates sums.
+read go behind it, and sums that a carry only accumulates become one sum over the steps. It reassociates sums, also so that
+`x[t] @ W + h @ U + b` adds b before the loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
@@ -169,9 +170,48 @@ class _Parts:
         return chosen
 
 
+def _invariants_first(body: Graph, consts: int, count: int) -> Graph:
+    """(x + h) + b = (x + b) + h, where h depends on the carry, x does not and b is one of the loop's constants."""
+    fixed = set(body.inputs[:consts])
+    depends = set(body.inputs[consts : consts + count])
+    users = body.users()
+    builder = Builder(fold=False)
+    inputs = fresh_inputs(body.inputs)
+    mapping = dict(zip(body.inputs, inputs, strict=True))
+    for node in body.nodes:
+        if any(value in depends for value in node.operands) or node.regions:
+            depends.update(node.outputs)
+        elif all(value in fixed or _literal(value) for value in node.operands):
+            fixed.update(node.outputs)
+        terms = _sum_of_three(node, users, depends, fixed)
+        if terms is None:
+            copy_nodes(builder, [node], mapping)
+            continue
+        x, b, h = (mapping[value] for value in terms)
+        early = builder.value(ADD, [x, b], location=node.location)
+        mapping[node.output] = builder.value(ADD, [early, h], location=node.location)
+    return Graph(inputs, [mapping[value] for value in body.outputs], body.name)
+
+
+def _sum_of_three(
+    node: Node, users: Mapping[Value, Sequence[Node]], depends: set[Value], fixed: set[Value]
+) -> tuple[Value, Value, Value] | None:
+    """x, b and h where the node adds them in another order."""
+    if node.op is not ADD:
+        return None
+    for inner, b in (node.operands, reversed(node.operands)):
+        if inner.node is None or inner.node.op is not ADD or inner not in depends or b not in fixed or len(users[inner]) != 1:
+            continue
+        for x, h in (inner.node.operands, reversed(inner.node.operands)):
+            if h in depends and x not in depends and x not in fixed and len(users[x]) == 1 and x.shape == node.output.shape:
+                return x, b, h
+    return None
+
+
 def _split(builder: Builder, node: Node, body: Graph, operands: list[Value]) -> Sequence[Value]:
     attributes: ScanAttributes = node.attributes
     consts, count, length = attributes.consts, attributes.carry, attributes.length
+    body = _invariants_first(body, consts, count)
     parts = _Parts(node, body)
     if length < 2 or attributes.segments or not (parts.before or parts.after):
         return builder.node(SCAN, operands, attributes, [body], node.location).outputs

@@ -233,9 +233,9 @@ class _Function:
     def _if_used(self, value: str, otherwise: str) -> str:
         return f"({self._condition()} ? {value} : {otherwise})" if self.lane and self.used < WARP else value
 
-    def _by_all(self, value: str, type: str) -> str:
-        """A value for use under a condition: lanes that exchange values have to do so together."""
-        if "__shfl" not in value:
+    def _by_all(self, value: str, type: str, first: bool = False) -> str:
+        """A value for use under a condition: lanes that exchange values have to do so together. `first`: before any stores."""
+        if "__shfl" not in value and not first:
             return value
         self.count += 1
         self.line(f"const {type} given{self.count} = {value};")
@@ -243,8 +243,9 @@ class _Function:
 
     def _store(self, store: Store) -> None:
         buffer = store.buffer
-        value = self._by_all(self.value(store.value), _type(buffer.dtype))
-        if buffer.space == "register":
+        in_memory = buffer.space != "register"
+        value = self._by_all(self.value(store.value), _type(buffer.dtype), self.shared and in_memory)
+        if not in_memory:
             place, moved = self._in_tile(buffer, store.index)
             if moved or (not self.lane and self.tile_lanes[buffer]):
                 raise ProgramError(f"a store to {buffer.name}[{store.index}] in another lane")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import enum
 import gc
 import os
 import subprocess
@@ -558,3 +559,53 @@ def test_static_arguments_are_recognised_as_objects():
     assert f(np.ones(3), 3, mode="plus").tolist() == [4.0] * 3
     assert f(np.ones(3), True, mode="times").tolist() == [1.0] * 3
     assert f(np.ones(3), 3, mode="times").tolist() == [3.0] * 3
+
+
+def test_static_keywords_in_any_place():
+    f = irdl.jit(lambda x, *, mode, shift: x * mode + shift, static_argnames="mode")
+    x = np.ones(3)
+    entry = entry_of(f, x, mode=2, shift=x)
+    assert entry(x, mode=2, shift=x).tolist() == [3.0] * 3
+    assert f(x, shift=x, mode=3).tolist() == [4.0] * 3
+
+
+def test_static_numbers_are_recognised_by_value():
+    f = irdl.jit(lambda x, n: x * n, static_argnums=1)
+    x = np.ones(2)
+    entry = entry_of(f, x, 2.5)
+    assert entry(x, float("2.5")).tolist() == [2.5] * 2
+    assert entry(x, 2) is MISS and entry(x, np.float64(2.5)) is MISS
+    entry = entry_of(irdl.jit(lambda x, n: x * n, static_argnums=1), x, 100_000)
+    assert entry(x, int("100000")).tolist() == [1e5] * 2
+    assert entry(x, 10**30) is MISS and entry(x, True) is MISS
+    entry = entry_of(irdl.jit(lambda x, n: x * n, static_argnums=1), x, 0.0)
+    assert entry(x, -0.0) is MISS and entry(x, 0.0).tolist() == [0.0] * 2
+
+
+def test_roles_of_a_method_count_self():
+    class Layer:
+        @irdl.jit(static_argnums=2)
+        def power(self, x, n):
+            return x**n
+
+        @irdl.jit(donate_argnums=1)
+        def both(self, x, y):
+            return x + 1, y + 2
+
+    layer = Layer()
+    assert layer.power(np.full(2, 3.0), 2).tolist() == [9.0] * 2
+    x, y = np.ones(3), np.ones(3)
+    first, second = layer.both(x, y)
+    assert first is x and second is not y
+
+
+class Choice(enum.IntEnum):
+    TWICE = 2
+
+
+def test_enumerations_count_as_numpy_counts_them():
+    for dtype in (np.int8, np.float32):
+        x = np.ones(3, dtype)
+        for result in (irdl.jit(lambda x, n: x * n, static_argnums=1)(x, Choice.TWICE), irdl.jit(lambda x: x * Choice.TWICE)(x)):
+            assert result.dtype == (x * Choice.TWICE).dtype
+            np.testing.assert_array_equal(result, x * Choice.TWICE)

@@ -77,7 +77,8 @@ def test_float64(name: str) -> None:
             rng.uniform(-40, 40, 100_000),
             rng.uniform(-800, 800, 20_000),
             rng.standard_normal(20_000) * 10.0 ** rng.uniform(-300, 300, 20_000),
-            rng.uniform(0.5, 2, 20_000),
+            rng.uniform(0.5, 2, 100_000),
+            *(edge * (1 + rng.uniform(-1e-3, 1e-3, 50_000)) for edge in (0.75, 1.5, 0.5**0.5, 2**0.5, 1.0)),
             np.arange(-200, 200) * np.pi / 2,
             [0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, 1.7e308, -1.7e308, 709.78, 710.0, -745.2],
         ]

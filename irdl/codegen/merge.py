@@ -86,7 +86,7 @@ class _Merging:
         if any(pair <= used for pair in self.aliased) or sum(1 for _ in walk([a, b])) > _LIMIT:
             return None
         if a.variable not in self.blocked:
-            count //= _rows_together(a, b, count)
+            count //= _rows_together(a, b, count, count // self.fewest)
         if count < self.fewest:
             return None
         row = self.names("i")
@@ -116,7 +116,7 @@ def _rows(kernel: Kernel) -> For | None:
     return None
 
 
-def _rows_together(a: For, b: For, count: int) -> int:
+def _rows_together(a: For, b: For, count: int, most: int) -> int:
     """How many rows go through a kernel before the next one takes them: few enough to stay in the nearest cache, and more
     than one where they are short, as each waits for its own reductions."""
     size = 0
@@ -125,7 +125,7 @@ def _rows_together(a: For, b: For, count: int) -> int:
         for index, buffer in _accesses(loop):
             widths[buffer] = max(widths.get(buffer, 0), abs(index.coefficient(loop.variable)) * loop.stop // count)
         size += sum(width * buffer.dtype.itemsize for buffer, width in widths.items())
-    return max(n for n in range(1, 9) if count % n == 0 and (n == 1 or n * size <= _BLOCK_BYTES))
+    return max(n for n in range(1, 9) if count % n == 0 and (n == 1 or (n <= most and n * size <= _BLOCK_BYTES)))
 
 
 def _written(kernel: Kernel) -> set[Buffer]:

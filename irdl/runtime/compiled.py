@@ -50,6 +50,8 @@ class Call:
     donated: tuple[int, ...]
     #: the keys of its dicts in their order, which the structure leaves open and a function may depend on
     orders: tuple
+    #: the names of its keyword arguments, static ones among them, in order
+    names: tuple[str, ...]
 
     def signature(self) -> tuple:
         """What a compiled version is chosen by."""
@@ -80,6 +82,14 @@ class Roles:
 
     static: frozenset[int | str]
     donated: frozenset[int | str]
+
+    def bound(self) -> Roles:
+        """Those of the bound method, whose first argument is given."""
+
+        def shifted(keys: frozenset[int | str]) -> frozenset[int | str]:
+            return frozenset(key - 1 if isinstance(key, int) else key for key in keys if key != 0)
+
+        return Roles(shifted(self.static), shifted(self.donated))
 
 
 def roles_of(function: Callable[..., Any], how: Options) -> Roles:
@@ -151,7 +161,7 @@ def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], roles: Role
     except TypeError as error:
         raise TraceError(f"a static argument must be hashable: {error}") from None
     orders = tree.key_orders((tuple(traced_arguments), traced_options))
-    return Call(leaves, structure, tuple(static), tuple(donated), orders)
+    return Call(leaves, structure, tuple(static), tuple(donated), orders, tuple(options))
 
 
 class Compiled:
@@ -305,7 +315,7 @@ def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
     positional, keywords = tree.unflatten(call.structure, range(len(call.leaves)))
     static = dict(call.static)
     positional = tuple(Same(static[place]) if place in static else part for place, part in enumerate(positional))
-    keywords = {**keywords, **{name: Same(item) for name, item in static.items() if isinstance(name, str)}}
+    keywords = {name: Same(static[name]) if name in static else keywords[name] for name in call.names}
     donations = match_donations(traced.graph, call.donated)
     ready = (arguments[place].kind == ARRAY and arguments[place].writeable for place in donations.values())
     if not all(ready) or any(traced.kinds[out] != ARRAY for out in donations):

@@ -15,7 +15,7 @@ from irdl import config
 from irdl.errors import TraceError
 from irdl.ir.graph import Graph
 from irdl.ops.rules import apply_rules
-from irdl.runtime.compiled import Compiled, Options, compile_call, explain, roles_of, take_apart
+from irdl.runtime.compiled import Compiled, Options, Roles, compile_call, explain, roles_of, take_apart
 from irdl.runtime.entry import MISS
 from irdl.runtime.executable import Executable
 from irdl.runtime.threads import num_threads, on_change
@@ -47,11 +47,11 @@ def _options(
 class Jit:
     """A function that is compiled at its first call with each signature. Binds as a method."""
 
-    def __init__(self, function: Callable[..., Any], options: Options) -> None:
+    def __init__(self, function: Callable[..., Any], options: Options, roles: Roles | None = None) -> None:
         functools.update_wrapper(self, function)
         self._function = function
         self._options = options
-        self._roles = roles_of(function, options)
+        self._roles = roles_of(function, options) if roles is None else roles
         self._name = getattr(function, "__name__", type(function).__name__)
         self._cache: OrderedDict[tuple, list[Compiled]] = OrderedDict()
         self._lock = threading.RLock()
@@ -72,7 +72,7 @@ class Jit:
         found = self._bound.get(id(instance))
         if found is not None and found[0]() is instance:
             return found[1]
-        made = Jit(self._function.__get__(instance, owner), self._options)
+        made = Jit(self._function.__get__(instance, owner), self._options, self._roles.bound())
         number, bound = id(instance), self._bound
         try:
             reference: Any = weakref.ref(instance, lambda _: bound.pop(number, None))
@@ -171,7 +171,8 @@ def jit(
     Args:
         f: NumPy code. Array and number arguments are traced; captured arrays are read at each call.
         backend: "cpu".
-        static_argnums, static_argnames: arguments used as they are; one version is compiled per value.
+        static_argnums, static_argnames: arguments used as they are; one version is compiled per value, and those that compare
+            equal are taken to be the same. Of a method, `self` is argument 0.
         donate_argnums, donate_argnames: arguments whose memory results of the same type take: those results are the
             donated arrays themselves.
         disable_passes: optional passes to leave out.

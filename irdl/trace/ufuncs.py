@@ -274,7 +274,7 @@ def loop_dtypes(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any = None) -> tu
     for x in inputs:
         if is_box(x):
             given.append(_PYTHON_TYPES[x.type.dtype.kind] if x.kind == PYTHON else x.type.dtype)
-        elif isinstance(x, (bool, int, float)) and not isinstance(x, np.generic):
+        elif type(x) in (bool, int, float):  # their subclasses are not weak, to NumPy
             given.append(type(x) if type(x) is not bool else np.dtype(bool))
         else:
             given.append(np.asarray(x).dtype)

@@ -323,7 +323,7 @@ def _literal(value: np.generic) -> str:
             return f"{_type(dtype)}(NAN)"
         if math.isinf(number):
             return f"{_type(dtype)}({'-' if number < 0 else ''}INFINITY)"
-        return repr(number) if dtype == np.float64 else f"{value!s}f"
+        return repr(number) + ("" if dtype == np.float64 else "f")
     if dtype.itemsize < 8:
         return f"({_type(dtype)}){value!s}" if int(value) != -(2**31) else "(-2147483647 - 1)"
     if dtype.kind == "u":

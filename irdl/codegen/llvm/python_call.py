@@ -8,6 +8,7 @@ differs, before it has changed anything; the caller then goes the way written in
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Same:
-    """In the place of a leaf: what a static argument has to be, the very object."""
+    """In the place of a leaf: what a static argument has to be, an equal int or float, or else the very object."""
 
     item: Any
 
@@ -244,8 +245,10 @@ class PythonCall(PythonObjects):
             data[tree] = self._leaf(item, self.shape.arguments[tree])
             if tree in self.shape.donations.values():
                 self.donated[tree] = item
-        elif tree is None or type(tree) is Same:
-            self._check_is(item, tree.item if tree is not None else None)
+        elif tree is None:
+            self._check_is(item, None)
+        elif type(tree) is Same:
+            self._check_same(item, tree.item)
         elif type(tree) is dict:
             self._check_type(item, dict)
             size = b.fresh(f"call i64 {self._function('PyDict_Size')}(ptr {item})")
@@ -265,6 +268,23 @@ class PythonCall(PythonObjects):
             items = self._field(item, "tuple items") if type(tree) is tuple else self._load("ptr", item, "list items")
             for place, part in enumerate(tree):
                 self._walk(b.fresh(f"load ptr, ptr {self._element(items, place)}"), part, data)
+
+    def _check_same(self, item: str, expected: Any) -> None:
+        if type(expected) is float:
+            self._check_type(item, float)
+            (bits,) = struct.unpack("<q", struct.pack("<d", expected))
+            self._check_number("i64", self._load("i64", item, "float value"), bits)
+        elif type(expected) is int and -(2**63) <= expected < 2**63:
+            self._check_type(item, int)
+            self._check_number("i64", self._integer(item), expected)
+        else:
+            self._check_is(item, expected)
+
+    def _integer(self, item: str) -> str:
+        b, overflow = self.b, self.b.alloca("i32")
+        value = b.fresh(f"call i64 {self._function('PyLong_AsLongLongAndOverflow')}(ptr {item}, ptr {overflow})")
+        self._check_number("i32", b.fresh(f"load i32, ptr {overflow}"), 0)
+        return value
 
     def _read(self, read: Read) -> str:
         if isinstance(read, Always):
@@ -292,11 +312,8 @@ class PythonCall(PythonObjects):
         if argument.python_type is float:
             return self._field(item, "float value")
         if argument.python_type is int:
-            slot, overflow = b.alloca("i64"), b.alloca("i32")
-            function = self._function("PyLong_AsLongLongAndOverflow")
-            value = b.fresh(f"call i64 {function}(ptr {item}, ptr {overflow})")
-            self._check_number("i32", b.fresh(f"load i32, ptr {overflow}"), 0)
-            b.do(f"store i64 {value}, ptr {slot}")
+            slot = b.alloca("i64")
+            b.do(f"store i64 {self._integer(item)}, ptr {slot}")
             return slot
         return self._field(item, "scalar value")
 

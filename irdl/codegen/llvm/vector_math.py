@@ -251,12 +251,17 @@ class VectorMath:
 
     def log2(self, x: str) -> str:
         """Exact for powers of two."""
-        g, e = self._parts(x)
+        g, e = self._parts(x, self._middle())
         return self._log_limits(x, self._log_to_base(g, LOG2E, e, None))
 
     def log10(self, x: str) -> str:
-        g, e = self._parts(x)
+        g, e = self._parts(x, self._middle())
         return self._log_limits(x, self._log_to_base(g, 1 / math.log(10), e, LOG10_2))
+
+    def _middle(self) -> float:
+        """Where the mantissas start: from sqrt(1/2), log(1 + g) cancels least of a negative exponent's; the polynomial of float32
+        does not reach down to there."""
+        return math.sqrt(0.5) if self.double else 0.75
 
     def log1p(self, x: str) -> str:
         """log(u) for u = 1 + x rounded, and what the rounding lost, over u."""
@@ -271,14 +276,14 @@ class VectorMath:
         tiny = self.less(self.abs(x), self.c(float(np.finfo(self.k.dtype).eps) / 4))
         return self.select(tiny, x, y)
 
-    def _parts(self, x: str) -> tuple[str, str]:
-        """g and e with x = (1 + g) 2**e and 1 + g in [0.75, 1.5)."""
+    def _parts(self, x: str, lowest: float = 0.75) -> tuple[str, str]:
+        """g and e with x = (1 + g) 2**e and 1 + g in [lowest, 2 lowest)."""
         tiny = float(np.finfo(self.k.dtype).tiny)
         is_tiny = self.less(x, self.c(tiny))
         up = 54 if self.double else 25
         scaled = self.select(is_tiny, self.mul(x, self.c(2.0**up)), x)
         bits = self.b.bitcast(self.k, self.int, scaled)
-        anchor = int(np.array(0.75, self.k.dtype).view(self.int.dtype))
+        anchor = int(np.array(lowest, self.k.dtype).view(self.int.dtype))
         e = self.b.binary(self.int, "sub", bits, self.int.constant(anchor))
         e = self.b.binary(self.int, "ashr", e, self.int.constant(self.mantissa))
         shifted = self.b.binary(self.int, "shl", e, self.int.constant(self.mantissa))

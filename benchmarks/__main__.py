@@ -15,7 +15,8 @@ from pathlib import Path
 
 from benchmarks.measure import Task, compare, format_seconds, markdown, median, serve
 
-SUITES = {"lstm": "lstm", "cells": "cells", "gemm": "gemm", "elementwise": "elementwise", "call": "call", "train-step": "train_step"}
+_SUITES = ("lstm", "cells", "gemm", "elementwise", "call", "train-step", "language-model")
+SUITES = {name: name.replace("-", "_") for name in _SUITES}
 _NOT_RIVALS = ("irdl", "numpy")
 
 

@@ -1,4 +1,5 @@
-"""LSTM layers: forward, and value and gradient of `(y * gy).sum()` with respect to the weights."""
+"""LSTM layers: forward, forward with weights that were known when the function was compiled (as in ONNX Runtime), and value and
+gradient of `(y * gy).sum()` with respect to the weights."""
 
 from __future__ import annotations
 
@@ -50,14 +51,14 @@ ROWS = {
     "d2l-f64": Row(35, 32, 28, 256, dtype="float64"),
     "ptb-small-f64": Row(20, 20, 200, 200, 2, dtype="float64"),
 }
-MODES = ("infer", "train")
+MODES = ("infer", "static", "train")
 PEERS = ("irdl", "numpy", "torch", "jax", "onnxruntime")
 
 
 def work(row: str, mode: str) -> tuple[float, str]:
     """The row's necessary operations, and their unit."""
     found = ROWS[row]
-    return float(found.flops if mode == "infer" else found.training_flops), found.dtype
+    return float(found.training_flops if mode == "train" else found.flops), found.dtype
 
 
 def data(row: Row):
@@ -162,7 +163,7 @@ def make(task: Task) -> Job:
     row = ROWS[task.row]
     weights, x, gy = data(row)
     wide = [[w.astype(np.float64) for w in layer] for layer in weights]
-    if task.mode == "infer":
+    if task.mode != "train":
         expected = [numpy_forward(wide, x.astype(np.float64))[0]]
     else:
         expected = flat(numpy_gradient(wide, x.astype(np.float64), gy.astype(np.float64)))
@@ -171,15 +172,18 @@ def make(task: Task) -> Job:
 
 
 def _irdl(row, task, weights, x, gy):
-    if task.mode == "infer":
-        forward = irdl.jit(lstm)
+    if task.mode != "train":
+        static = task.mode == "static"
+        for array in (array for layer in weights for array in layer):
+            array.flags.writeable = not static
+        forward = irdl.jit(lstm, static_argnums=0 if static else ())
         return lambda: forward(weights, x), lambda y: [y]
     step = irdl.jit(irdl.value_and_grad(loss))
     return lambda: step(weights, x, gy), flat
 
 
 def _numpy(row, task, weights, x, gy):
-    if task.mode == "infer":
+    if task.mode != "train":
         return lambda: numpy_forward(weights, x)[0], lambda y: [y]
     return lambda: numpy_gradient(weights, x, gy), flat
 
@@ -197,7 +201,7 @@ def _torch(row, task, weights, x, gy):
             getattr(layer, f"bias_ih_l{place}").copy_(torch.from_numpy(b))
             getattr(layer, f"bias_hh_l{place}").zero_()
     tx, tgy = torch.from_numpy(x), torch.from_numpy(gy)
-    if task.mode == "infer":
+    if task.mode != "train":
         return lambda: layer(tx)[0], lambda y: [y.numpy()]
 
     def step():
@@ -238,6 +242,9 @@ def _jax(row, task, weights, x, gy):
         return x
 
     jw, jx, jgy = jax.tree.map(jnp.asarray, (weights, x, gy))
+    if task.mode == "static":
+        f = jax.jit(lambda x: forward(jw, x))
+        return lambda: f(jx).block_until_ready(), lambda y: [np.asarray(y)]
     if task.mode == "infer":
         f = jax.jit(forward)
         return lambda: f(jw, jx).block_until_ready(), lambda y: [np.asarray(y)]

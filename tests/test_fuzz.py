@@ -72,6 +72,27 @@ def test_random_programs(part: int, request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.parametrize("part", range(2))
+def test_known_inputs(part: int, request: pytest.FixtureRequest) -> None:
+    """Random programs that know some of their inputs before they are called."""
+    count = request.config.getoption("--programs") // 16
+
+    @settings(max_examples=count, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(st.integers(0, 2**32))
+    def run(seed: int) -> None:
+        graph = Programs(random.Random(seed * PARTS + part + 2)).graph()
+        arguments = draw_inputs(graph, np.random.default_rng(seed))
+        known = 1 + seed % max(1, len(arguments))
+        given, last = arguments[: len(arguments) - known], arguments[len(arguments) - known :]
+        with team_of(1 + seed % 4):
+            results = Executable(graph, known=last)(given)
+        values = [value for node in graph.all_nodes() for value in node.outputs]
+        single = any(value.dtype == np.float32 for value in (*graph.inputs, *values))
+        compare(results, evaluate(graph, arguments), "machine", single)
+
+    run()
+
+
+@pytest.mark.parametrize("part", range(2))
 def test_random_gradients(part: int, request: pytest.FixtureRequest) -> None:
     """The same for the gradient graphs of random programs, and for them batched."""
     count = request.config.getoption("--programs") // 16

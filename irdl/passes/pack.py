@@ -23,13 +23,14 @@ _WAYS, _WAY_BYTES = 8, 64 * 1024
 _SMALLEST = 256
 
 
-def pack(graph: Graph, target: Target) -> Graph:
-    """Pack the operands of the contractions in fused groups."""
-    return _pack(graph, target, frozenset())
+def pack(graph: Graph, target: Target, known: int = 0) -> Graph:
+    """Pack the operands of the contractions in fused groups. Packing the last `known` inputs costs nothing."""
+    count = len(graph.inputs)
+    return _pack(graph, target, frozenset(range(count - known, count)))
 
 
 def _pack(graph: Graph, target: Target, invariant_inputs: frozenset[int]) -> Graph:
-    """`invariant_inputs`: places of inputs that stay the same over the steps of the loop around this body."""
+    """`invariant_inputs`: places of inputs that stay the same over the steps of the loop around this body, or from call to call."""
     builder = Builder(fold=False)
     inputs = fresh_inputs(graph.inputs)
     mapping: dict[Value, Value] = dict(zip(graph.inputs, inputs, strict=True))

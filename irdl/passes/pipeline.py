@@ -21,26 +21,27 @@ from irdl.passes.target import Target
 
 @dataclass(frozen=True)
 class Pass:
-    """`required` passes prepare what the code generator needs; the others only make the code better."""
+    """`run(graph, target, known)`, where the last `known` inputs are the same at every call. `required` passes prepare what the code
+    generator needs; the others only make the code better."""
 
     name: str
-    run: Callable[[Graph, Target], Graph]
+    run: Callable[[Graph, Target, int], Graph]
     required: bool = False
 
 
 PIPELINE: tuple[Pass, ...] = (
-    Pass("inline", lambda graph, target: inline_calls(graph), required=True),
-    Pass("simplify", lambda graph, target: simplify(graph)),
-    Pass("prune", lambda graph, target: prune(graph)),
-    Pass("remat", lambda graph, target: remat(graph)),
-    Pass("distribute", lambda graph, target: simplify(prune(distribute(graph)))),
-    Pass("fuse", lambda graph, target: fuse(forget_order(graph)), required=True),
-    Pass("pack", lambda graph, target: hoist_invariants(pack(graph, target))),
+    Pass("inline", lambda graph, target, known: inline_calls(graph), required=True),
+    Pass("simplify", lambda graph, target, known: simplify(graph)),
+    Pass("prune", lambda graph, target, known: prune(graph)),
+    Pass("remat", lambda graph, target, known: remat(graph)),
+    Pass("distribute", lambda graph, target, known: simplify(prune(distribute(graph)))),
+    Pass("fuse", lambda graph, target, known: fuse(forget_order(graph)), required=True),
+    Pass("pack", lambda graph, target, known: prune(hoist_invariants(pack(graph, target, known)))),
 )
 
 
-def optimise(graph: Graph, target: Target, disable: Collection[str] = ()) -> list[tuple[str, Graph]]:
-    """Run the pipeline; the graph after each pass, by name.
+def optimise(graph: Graph, target: Target, disable: Collection[str] = (), known: int = 0) -> list[tuple[str, Graph]]:
+    """Run the pipeline; the graph after each pass, by name. The last `known` inputs are the same at every call.
 
     Raises:
         GraphError: `disable` names a pass that does not exist or is required.
@@ -53,7 +54,7 @@ def optimise(graph: Graph, target: Target, disable: Collection[str] = ()) -> lis
     for item in PIPELINE:
         if item.name in disabled:
             continue
-        graph = item.run(graph, target)
+        graph = item.run(graph, target, known)
         if config.VERIFY.value == "1":
             verify(graph)
         stages.append((item.name, graph))

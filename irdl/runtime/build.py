@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -23,12 +23,17 @@ from irdl.codegen.parallel import parallelise
 from irdl.codegen.place import can_overwrite
 from irdl.codegen.turn import walk_there_and_back
 from irdl.ir.builder import CONSTANT
+from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
 from irdl.ir.printer import print_graph
 from irdl.ir.program import Buffer, Program
 from irdl.passes.pipeline import optimise
+from irdl.passes.precompute import precompute
 from irdl.passes.target import GPU, Target
 from irdl.runtime.threads import num_threads
+
+#: bytes of a line of the cache
+ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
@@ -61,16 +66,31 @@ class Build:
         disable: optional passes to leave out.
         shape: the signature to make a native entry for, if any.
         target: the machine; by default this one, with as many threads as are set.
+        known: arrays for the graph's last inputs, the same at every call.
     """
 
     def __init__(
-        self, graph: Graph, donations: dict[int, int], disable: Collection[str], shape: CallShape | None, target: Target | None = None
+        self,
+        graph: Graph,
+        donations: dict[int, int],
+        disable: Collection[str],
+        shape: CallShape | None,
+        target: Target | None = None,
+        known: Sequence[np.ndarray] = (),
     ) -> None:
         self.graph = graph
         self.donations = donations
         self.disable = tuple(disable)
-        self.shape = shape
         self.target = target or replace(host_target(), threads=num_threads())
+        self.known = known
+        #: what follows from the known arrays: the program's inputs behind those of a call
+        self.prepared: list[np.ndarray] = []
+        if known:
+            preparation, rest = precompute(self._stages[-1][1], len(known))
+            self._stages.append(("precompute", rest))
+            self.prepared = [_aligned(array) for array in evaluate(preparation, known)]
+            shape = None if shape is None else replace(shape, known=self.prepared)
+        self.shape = shape
         #: for its text without the program's constants, and the objects its table holds, which are the same
         self.python_call = PythonCall(shape, 0, ENTRY) if shape is not None else None
         self._python_text = self.python_call.text() if self.python_call is not None else ""
@@ -80,7 +100,7 @@ class Build:
         digest = hashlib.sha256()
         parts = [source_digest(), llvmlite.__version__, np.__version__, platform.platform(), host_description(), repr(self.target)]
         parts += [repr(sorted(self.donations.items())), repr(self.disable), config.DISABLE_PASSES.value]
-        parts += [print_graph(self.graph), self._python_text]
+        parts += [print_graph(self.graph), str(len(self.known)), self._python_text]
         for part in parts:
             digest.update(f"{len(part)}:{part}".encode())
         # The text leaves large constants out, and shows all nans alike.
@@ -91,7 +111,7 @@ class Build:
 
     @cached_property
     def _stages(self) -> list[tuple[str, Graph]]:
-        return [("trace", self.graph), *optimise(self.graph, self.target, self.disable)]
+        return [("trace", self.graph), *optimise(self.graph, self.target, self.disable, len(self.known))]
 
     @property
     def stages(self) -> list[tuple[str, Any]]:
@@ -137,6 +157,15 @@ class Build:
         constants = [np.ascontiguousarray(array) for _, array in program.constants]
         image = compile_object(self.llvm_ir)
         return Code(image, program.arena_bytes, program.threads, self.in_place, program.checks, constants)
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    """A copy that starts with a line of the cache: vectors of one that does not would lie on two."""
+    memory = np.empty(array.nbytes + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 @lru_cache(maxsize=1)

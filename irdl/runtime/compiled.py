@@ -59,10 +59,39 @@ class Call:
         return ((self.structure, self.orders), static, tuple(_leaf_signature(leaf) for leaf in self.leaves))
 
 
+class _Identity:
+    """An array as part of a signature: equal to itself alone."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and self.array is other.array
+
+    def __hash__(self) -> int:
+        return id(self.array)
+
+    def __repr__(self) -> str:
+        return f"the {self.array.dtype} array at {id(self.array):#x}"
+
+
 def _exact(item: Any) -> tuple:
-    """A static argument so that only the same compare equal: 1, 1.0 and True differ, and so do zeros of different signs."""
-    if isinstance(item, tuple):
+    """A static argument so that only the same compare equal: 1, 1.0 and True differ, and so do zeros of different signs.
+
+    Raises:
+        TraceError: an array that is not read-only.
+    """
+    if isinstance(item, (tuple, list)):
         return (type(item), tuple(_exact(part) for part in item))
+    if type(item) is dict:
+        return (dict, tuple((key, _exact(part)) for key, part in item.items()))
+    if type(item) is np.ndarray:
+        if item.flags.writeable:
+            raise TraceError(
+                f"a static argument holds an array ({item.dtype}{list(item.shape)}) that can be written to, but its contents are read "
+                "once, when the function is compiled: make it read-only (array.flags.writeable = False), or do not make it static"
+            )
+        return (np.ndarray, _Identity(item))
     return (type(item), repr(item) if isinstance(item, (float, complex)) else item)
 
 
@@ -131,7 +160,7 @@ def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], roles: Role
     """Split a call into traced leaves and static arguments.
 
     Raises:
-        TraceError: an argument is neither array-like nor static, or a static one cannot be hashed.
+        TraceError: an argument is neither array-like nor static, or a static one cannot be hashed or holds a writeable array.
     """
     static: list[tuple[Any, Any]] = []
     traced_arguments: list[Any] = list(arguments)
@@ -177,7 +206,7 @@ class Compiled:
         self._roles = roles
         self._signature = call.signature()
         shape = call_shape(traced, call)
-        self._executable = Executable(traced.graph, call.donated, options.disable, shape)
+        self._executable = Executable(traced.graph, call.donated, options.disable, shape, traced.known)
         self._results = len(traced.kinds)
         self.name = name
         #: a builtin function for calls of this signature (it gives `MISS` for others), or None
@@ -210,8 +239,7 @@ class Compiled:
 
     @property
     def memory(self) -> Memory:
-        code = self._executable.code
-        return Memory(code.arena_bytes, sum(array.nbytes for array in code.constants))
+        return Memory(self._executable.code.arena_bytes, self._executable.constant_bytes)
 
     def __call__(self, /, *arguments: Any, **options: Any) -> Any:
         """Run.
@@ -314,8 +342,8 @@ def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
     guards = [(read, item) for read, item in traced.guards if not (isinstance(read, ArrayLayout) and id(read.read) in reads)]
     positional, keywords = tree.unflatten(call.structure, range(len(call.leaves)))
     static = dict(call.static)
-    positional = tuple(Same(static[place]) if place in static else part for place, part in enumerate(positional))
-    keywords = {name: Same(static[name]) if name in static else keywords[name] for name in call.names}
+    positional = tuple(_same(static[place]) if place in static else part for place, part in enumerate(positional))
+    keywords = {name: _same(static[name]) if name in static else keywords[name] for name in call.names}
     donations = match_donations(traced.graph, call.donated)
     ready = (arguments[place].kind == ARRAY and arguments[place].writeable for place in donations.values())
     if not all(ready) or any(traced.kinds[out] != ARRAY for out in donations):
@@ -324,6 +352,15 @@ def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
     result = tree.unflatten(traced.structure, range(len(outputs)))
     shape = CallShape(positional, keywords, arguments, captured, guards, outputs, result, donations)
     return shape if is_native(shape) else None
+
+
+def _same(item: Any) -> Any:
+    """What the native entry checks of a static argument: containers that hold the same."""
+    if type(item) in (list, tuple):
+        return type(item)(_same(part) for part in item)
+    if type(item) is dict:
+        return {key: _same(part) for key, part in item.items()}
+    return Same(item)
 
 
 def _equal_plain(a: Any, b: Any) -> bool:

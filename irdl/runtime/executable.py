@@ -14,12 +14,11 @@ from irdl.codegen.llvm.machine import LoadedObject
 from irdl.codegen.llvm.python_call import PYTHON_ENTRY, CallShape
 from irdl.ir.graph import Graph
 from irdl.ir.program import Program
-from irdl.runtime.build import Build
+from irdl.runtime.build import ALIGNMENT, Build
 from irdl.runtime.disk_cache import cached_code
 from irdl.runtime.entry import make_entry
 from irdl.runtime.threads import team_address
 
-_ALIGNMENT = 64
 #: Arenas kept for reuse, per executable; calls beyond that many at once allocate and free their own.
 _KEPT_ARENAS = 4
 
@@ -32,13 +31,22 @@ class Executable:
         donated: positions of inputs whose memory results may take.
         disable: optional passes to leave out.
         shape: the signature to make a native entry for; see `entry`.
+        known: arrays for the graph's last inputs, which calls leave out.
     """
 
-    def __init__(self, graph: Graph, donated: Collection[int] = (), disable: Collection[str] = (), shape: CallShape | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        donated: Collection[int] = (),
+        disable: Collection[str] = (),
+        shape: CallShape | None = None,
+        known: Sequence[np.ndarray] = (),
+    ) -> None:
         self.graph = graph
         #: output position -> donated input position, whether or not the code itself works in place
         self.donations = match_donations(graph, donated)
-        self.build = Build(graph, self.donations, disable, shape)
+        self.build = Build(graph, self.donations, disable, shape, known=known)
+        self._inputs = graph.inputs[: len(graph.inputs) - len(known)]
         self.code = cached_code(self.build)
         self.in_place = self.code.in_place
         exports = (ENTRY,) if shape is None else (ENTRY, PYTHON_ENTRY)
@@ -59,6 +67,11 @@ class Executable:
     @property
     def program(self) -> Program:
         return self.build.program
+
+    @property
+    def constant_bytes(self) -> int:
+        """The constants, and what was prepared from known inputs."""
+        return sum(array.nbytes for array in (*self.code.constants, *self.build.prepared))
 
     @property
     def llvm_ir(self) -> str:
@@ -91,17 +104,16 @@ class Executable:
         raise IndexError(f"index {value} is out of bounds for axis {axis} with size {extent}{at}")
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Run on arrays of the graph's input types.
+        """Run on arrays of the graph's input types, those that are known left out.
 
         Raises:
             IndexError: an index was out of range; the message names the axis and the user's line.
         """
-        arrays = [np.require(a, value.dtype, ("C", "A")) for a, value in zip(inputs, self.graph.inputs, strict=True)]
+        arrays = [np.require(a, value.dtype, ("C", "A")) for a, value in zip(inputs, self._inputs, strict=True)]
         outputs = []
         for place, (shape, dtype) in enumerate(self._types):
             outputs.append(arrays[self.in_place[place]] if place in self.in_place else np.empty(shape, dtype))
-        addresses = [a.ctypes.data for a in arrays]
-        addresses += [a.ctypes.data for a in outputs]
+        addresses = [a.ctypes.data for a in (*arrays, *self.build.prepared, *outputs)]
         addresses += self._fixed
         table = (ctypes.c_void_p * len(addresses))(*addresses)
         status = (ctypes.c_int64 * 3)()
@@ -126,9 +138,9 @@ class Executable:
 
     def _new_arena(self) -> tuple[np.ndarray, int]:
         """Memory and the aligned address in it."""
-        memory = np.empty(self.code.arena_bytes + _ALIGNMENT, np.uint8)
+        memory = np.empty(self.code.arena_bytes + ALIGNMENT, np.uint8)
         start = memory.ctypes.data
-        return memory, -(-start // _ALIGNMENT) * _ALIGNMENT
+        return memory, -(-start // ALIGNMENT) * ALIGNMENT
 
     def _give_arena(self, arena: tuple[np.ndarray, int]) -> None:
         if len(self._arenas) < _KEPT_ARENAS:

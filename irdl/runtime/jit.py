@@ -172,7 +172,8 @@ def jit(
         f: NumPy code. Array and number arguments are traced; captured arrays are read at each call.
         backend: "cpu".
         static_argnums, static_argnames: arguments used as they are; one version is compiled per value, and those that compare
-            equal are taken to be the same. Of a method, `self` is argument 0.
+            equal are taken to be the same. Arrays in them (alone or in lists, tuples and dicts) have to be read-only: their
+            contents are read once, and each array is known by its identity. Of a method, `self` is argument 0.
         donate_argnums, donate_argnames: arguments whose memory results of the same type take: those results are the
             donated arrays themselves.
         disable_passes: optional passes to leave out.

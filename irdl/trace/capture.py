@@ -85,6 +85,8 @@ class Capture:
         self.captured: list[Captured] = []
         #: (how to read it, what it was): a change means the trace no longer holds
         self.guards: list[tuple[Read, Any]] = []
+        #: inputs that are the same at every call, and their arrays
+        self.known: list[tuple[Value, np.ndarray]] = []
         self._memo: dict[int, tuple[Any, Any, Read]] = {}
         self._generators: list[tuple[Any, Any, str]] = []
         self._classes: dict[type, type] = {}
@@ -159,18 +161,42 @@ class Capture:
                 self._guarded.add(base)
                 self.guards.append((ClassMembers(base), True))
 
+    def static(self, item: Any, name: str) -> Any:
+        """What the traced code sees of a static argument: the arrays in its lists, tuples and dicts are hidden inputs that stay
+        as they are, the rest is captured."""
+        if type(item) is np.ndarray and is_supported(item.dtype):
+            if id(item) not in self._memo:
+                box = self._box(item, name, "the static array is")
+                self.known.append((box.cell.value, item))
+                self._memo[id(item)] = (item, box, Always(item))
+            return self._memo[id(item)][1]
+        if isinstance(item, tuple):
+            items = [self.static(part, f"{name}.{place}") for place, part in enumerate(item)]
+            return type(item)(*items) if hasattr(item, "_fields") else type(item)(items)
+        if type(item) not in (list, dict):
+            return self.replace(item, Always(item), name)
+        pairs = item.items() if isinstance(item, dict) else enumerate(item)
+        parts = {key: self.static(part, f"{name}.{key}") for key, part in pairs}
+        made: Any = parts if isinstance(item, dict) else list(parts.values())
+        self._containers.append((made, made.copy(), name))
+        return made
+
     def _array(self, item: np.ndarray, read: Read, name: str) -> Any:
         if not is_supported(item.dtype):
             return item
+        box = self._box(item, name, "the captured array is")
+        self.guards.append((ArrayLayout(read), layout_of(item)))
+        self.captured.append(Captured(box.cell.value, box, read, name))
+        return box
+
+    def _box(self, item: np.ndarray, name: str, who: str) -> Box:
         value = self.trace.input(TensorType(item.dtype.newbyteorder("="), item.shape), name)
         shadow = None
         if not item.flags.c_contiguous:
             shadow = shadow_array(item.shape, value.dtype, item.strides)
         box = Box(Cell(self.trace, value), value.type, shadow=shadow)
-        self.guards.append((ArrayLayout(read), layout_of(item)))
         if not item.flags.writeable:
-            box.read_only = "the captured array is"
-        self.captured.append(Captured(value, box, read, name))
+            box.read_only = who
         return box
 
     def _function(self, function: types.FunctionType, read: Read) -> types.FunctionType:

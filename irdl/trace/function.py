@@ -25,7 +25,7 @@ from irdl.trace.views import shadow_array
 class TracedFunction:
     """A traced call.
 
-    The graph's inputs are the argument leaves, then the captured arrays; its outputs are the result's leaves, then the
+    The graph's inputs are the argument leaves, then the captured arrays, then the `known` arrays of static arguments; its outputs are the result's leaves, then the
     new contents of the inputs listed in `stored`, then what the names in `rebound` are bound to.
     """
 
@@ -36,6 +36,7 @@ class TracedFunction:
     guards: list[tuple[Read, Any]]
     stored: list[int]
     rebound: list[Rebound]
+    known: list[np.ndarray]
 
 
 def bind(function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]) -> list[str]:
@@ -64,7 +65,8 @@ def trace_function(
 ) -> TracedFunction:
     """Trace `function(*arguments, **options)`.
 
-    `static` arguments are used as they are, in the places of `arguments` (which hold None there) and beside the `options`.
+    `static` arguments are used as they are, in the places of `arguments` (which hold None there) and beside the `options`;
+    arrays in them are inputs of the graph all the same, so that code does not depend on their contents.
 
     Raises:
         TraceError: the code does something that cannot be traced; nothing outside is changed.
@@ -87,7 +89,7 @@ def trace_function(
         copy = capture.replace(function, Always(function), name)
         if not callable(copy):
             raise TraceError(f"{name} is not callable")
-        fixed = {key: capture.replace(item, Always(item), name) for key, item in static.items()}
+        fixed = {key: capture.static(item, _static_name(function, key)) for key, item in static.items()}
         given = [fixed.get(place, argument) for place, argument in enumerate(traced_arguments)]
         result = copy(*given, **traced_options, **{key: item for key, item in fixed.items() if isinstance(key, str)})
         _check_containers((traced_arguments, traced_options), boxes, structure, name)
@@ -105,12 +107,24 @@ def trace_function(
                 "back at every call; use irdl.random with a key"
             )
     # A captured array that no output needs is no input.
-    used = _used(inputs, outputs) | {inputs[place] for place in stored}
+    used = _used([*inputs, *(value for value, _ in capture.known)], outputs) | {inputs[place] for place in stored}
+    known = [item for item in capture.known if item[0] in used]
     keep = [place for place in range(len(inputs)) if place < len(explicit) or inputs[place] in used]
     position = {old: new for new, old in enumerate(keep)}
-    graph = Graph([inputs[place] for place in keep], outputs, name)
+    graph = Graph([*(inputs[place] for place in keep), *(value for value, _ in known)], outputs, name)
     captured = [item for item in capture.captured if item.value in used]
-    return TracedFunction(graph, out_structure, kinds, captured, capture.guards, [position[p] for p in stored], rebound)
+    known_arrays = [np.asarray(array, value.dtype) for value, array in known]
+    return TracedFunction(graph, out_structure, kinds, captured, capture.guards, [position[p] for p in stored], rebound, known_arrays)
+
+
+def _static_name(function: Callable[..., Any], key: int | str) -> str:
+    """What the parameter is called that a static argument is passed for."""
+    if isinstance(key, str):
+        return key
+    try:
+        return list(inspect.signature(function).parameters)[key]
+    except (TypeError, ValueError, IndexError):
+        return f"arg{key}"
 
 
 def _check_containers(arguments: Any, boxes: Sequence[Any], structure: Any, name: str) -> None:

@@ -37,7 +37,8 @@ class Argument:
 
 @dataclass(frozen=True)
 class Same:
-    """In the place of a leaf: what a static argument has to be, an equal int or float, or else the very object."""
+    """In the place of a leaf: what a static argument has to be, an equal int or float, or else the very object, and an array
+    still read-only."""
 
     item: Any
 
@@ -58,6 +59,8 @@ class CallShape:
     result: Any
     #: outputs that are donated arguments, computed in place: output -> argument
     donations: Mapping[int, int]
+    #: the last inputs, the same at every call
+    known: Sequence[np.ndarray] = ()
 
     @property
     def reads_natively(self) -> bool:
@@ -98,7 +101,7 @@ class PythonCall(PythonObjects):
 
     def text(self) -> str:
         b, shape = self.b, self.shape
-        count = len(shape.arguments) + len(shape.captured)
+        count = len(shape.arguments) + len(shape.captured) + len(shape.known)
         places = count + len(shape.outputs) + self.fixed
         slots = b.alloca(f"[{max(places, 1)} x ptr]")
         status = b.alloca("[3 x i64]")
@@ -113,6 +116,8 @@ class PythonCall(PythonObjects):
         self._check(b.fresh(f"icmp ne ptr {self.arena}, null"))
         self._set_arena("null")
         prepared = "" if shape.reads_natively else self._prepare(data)
+        for place, array in enumerate(shape.known, count - len(shape.known)):
+            data[place] = self._load("ptr", self._object(array), "array data")
         for place in range(count):
             b.do(f"store ptr {data[place]}, ptr {self._element(slots, place)}")
         for place in range(self.fixed):
@@ -279,6 +284,9 @@ class PythonCall(PythonObjects):
             self._check_number("i64", self._integer(item), expected)
         else:
             self._check_is(item, expected)
+            if type(expected) is np.ndarray:
+                flags = self.b.emit(f"and i32 {self._load('i32', item, 'array flags')}, {_WRITEABLE}")
+                self._check_number("i32", flags, 0)
 
     def _integer(self, item: str) -> str:
         b, overflow = self.b, self.b.alloca("i32")

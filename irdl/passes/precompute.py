@@ -1,0 +1,60 @@
+"""Taking out what depends on known inputs alone.
+
+   f(x, W: known) = x @ pack(W)
+->
+   preparation(W) = pack(W)        # once
+   f(x, packed)   = x @ packed     # at each call
+"""
+
+from __future__ import annotations
+
+from irdl.ir.builder import Builder, constant_of, copy_nodes
+from irdl.ir.graph import Graph, Node, Value
+from irdl.passes.fuse import is_inline_view
+
+
+def precompute(graph: Graph, known: int) -> tuple[Graph, Graph]:
+    """Split off what depends on the last `known` inputs alone.
+
+    Returns:
+        the preparation, from the known inputs to what the rest reads of it, and the rest, with these values as its last inputs.
+    """
+    first = len(graph.inputs) - known
+    ready: set[Value] = set(graph.inputs[first:])
+    rest: dict[Node, None] = {}
+    for node in graph.nodes:
+        others = [value for value in node.operands if constant_of(value) is None]
+        if others and all(value in ready for value in others) and not _can_raise(node):
+            ready.update(node.outputs)
+        else:
+            rest[node] = None
+    # Views of what is ready stay: they cost nothing there, and a broadcast one would take memory here.
+    pending = [value for value in (*graph.outputs, *(v for node in rest for v in node.operands)) if value in ready]
+    prepared: dict[Value, Value] = {}
+    kept: set[Node] = set()
+    while pending:
+        value = pending.pop()
+        if value.node is not None and is_inline_view(value.node):
+            kept.add(value.node)
+            pending += [operand for operand in value.node.operands if operand in ready]
+        elif value not in prepared:
+            prepared[value] = Value(value.type, name=_name(value))
+    preparation = Graph(graph.inputs[first:], list(prepared), graph.name)
+    mapping = {value: Value(value.type, name=value.name) for value in graph.inputs[:first]}
+    inputs = [*mapping.values(), *prepared.values()]
+    mapping |= prepared
+    copy_nodes(Builder(fold=False), [node for node in graph.nodes if node in kept or node in rest], mapping)
+    return preparation, Graph(inputs, [mapping[value] for value in graph.outputs], graph.name)
+
+
+def _name(value: Value) -> str:
+    """After the input it comes from."""
+    parts: list[str] = []
+    while value.node is not None and not value.name:
+        parts.append(value.node.op.name)
+        value = next((operand for operand in value.node.operands if constant_of(operand) is None), value.node.operands[0])
+    return ".".join([value.name or "known", *reversed(parts)])
+
+
+def _can_raise(node: Node) -> bool:
+    return node.op.can_raise or any(inner.op.can_raise for region in node.regions for inner in region.all_nodes())

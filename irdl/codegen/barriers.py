@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from irdl.codegen.dependence import apart, kernels, loop_extents, never_meet
@@ -27,12 +27,9 @@ from irdl.ir.program import (
 )
 
 
-def insert_barriers(program: Program, aliased: Iterable[tuple[Buffer, Buffer]]) -> None:
-    """Put a barrier before every kernel that touches what another thread may still be writing or reading, in place.
-
-    `aliased` pairs buffers that share memory (a donated input and its output).
-    """
-    _Barriers({second: first for first, second in aliased}).visit(program.body, [])
+def insert_barriers(program: Program) -> None:
+    """Put a barrier before every kernel that touches what another thread may still be writing or reading, in place."""
+    _Barriers({second: first for first, second in program.aliased}).visit(program.body, [])
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,9 @@ def lower(graph: Graph, target: Target, in_place: Mapping[int, int] | None = Non
     destinations = [Layout.contiguous(b, v.shape) for v, b in zip(graph.outputs, outputs, strict=True)]
     body = lowering.graph(graph, environment, destinations)
     program = Program(graph.name or "main", inputs, outputs, lowering.constants, body, lowering.checks)
+    program.aliased = [(inputs[place], outputs[out]) for out, place in (in_place or {}).items()]
     if not target.warp:
-        aliased = [(inputs[place], outputs[out]) for out, place in (in_place or {}).items()]
-        merge_kernels(program, lowering.names, lowering.scopes, target.threads, aliased)
+        merge_kernels(program, lowering.names, lowering.scopes, target.threads)
     program.arena_bytes = plan_memory(program, lowering.scopes, lowering.control)
     verify_program(program)
     return program

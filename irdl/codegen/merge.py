@@ -7,7 +7,7 @@ pass on to each other needs no more memory than one row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from irdl.codegen.dependence import Extents, buffers_of, is_divisible, loop_extents
 from irdl.codegen.nest import Names, substitute
@@ -40,15 +40,9 @@ _ROWS = 4
 _BLOCK_BYTES = 16 * 1024
 
 
-def merge_kernels(
-    program: Program,
-    names: Names,
-    scopes: Mapping[Buffer, tuple[Statement, ...]],
-    threads: int,
-    aliased: Iterable[tuple[Buffer, Buffer]] = (),
-) -> None:
+def merge_kernels(program: Program, names: Names, scopes: Mapping[Buffer, tuple[Statement, ...]], threads: int) -> None:
     """Merge neighbouring kernels, in place. `scopes`: the scan and while loops around the graph that owns an arena buffer."""
-    _Merging(names, _ROWS * threads, {frozenset(pair) for pair in aliased}).visit(program.body)
+    _Merging(names, _ROWS * threads, {frozenset(pair) for pair in program.aliased}).visit(program.body)
     if threads == 1:
         _shrink(program, scopes)
 

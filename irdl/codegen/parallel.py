@@ -7,7 +7,7 @@ follows from how evenly it divides and from what threads would have to read of e
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from irdl.codegen.barriers import insert_barriers
@@ -53,11 +53,8 @@ _CYCLES = {
 }
 
 
-def parallelise(program: Program, target: Target, aliased: Iterable[tuple[Buffer, Buffer]] = ()) -> None:
-    """Divide the kernels of a program among the target's threads, in place, and insert the barriers this needs.
-
-    `aliased` pairs buffers that share memory (a donated input and its output).
-    """
+def parallelise(program: Program, target: Target) -> None:
+    """Divide the kernels of a program among the target's threads, in place, and insert the barriers this needs."""
     if target.threads < 2:
         return
     # A GPU's warps are at work anyway.
@@ -78,7 +75,7 @@ def parallelise(program: Program, target: Target, aliased: Iterable[tuple[Buffer
         if is_parallel(kernel):
             kernel.body = [_one_thread(statement) for statement in kernel.body]
     program.threads = target.threads
-    insert_barriers(program, aliased)
+    insert_barriers(program)
 
 
 def _written(body: Sequence[Statement]) -> set[Buffer]:

@@ -242,7 +242,8 @@ Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | Ba
 class Program:
     """Buffers and statements. `checks` explains the codes that index checks report: (axis, extent, where).
 
-    `threads`: how many it was divided for; 1 means that no loop is parallel.
+    `threads`: how many it was divided for; 1 means that no loop is parallel. `aliased` pairs buffers that share memory (a donated
+    input and its output).
     """
 
     name: str
@@ -253,6 +254,7 @@ class Program:
     checks: list[tuple[int, int, str]] = field(default_factory=list)
     arena_bytes: int = 0
     threads: int = 1
+    aliased: list[tuple[Buffer, Buffer]] = field(default_factory=list)
 
     def __str__(self) -> str:
         return print_program(self)

@@ -26,7 +26,7 @@ from irdl.ir.builder import CONSTANT
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
 from irdl.ir.printer import print_graph
-from irdl.ir.program import Buffer, Program
+from irdl.ir.program import Program
 from irdl.passes.pipeline import optimise
 from irdl.passes.precompute import precompute
 from irdl.passes.target import GPU, Target
@@ -128,15 +128,12 @@ class Build:
         program = lower(self._stages[-1][1], self.target, self.in_place)
         if not self.target.warp:
             walk_there_and_back(program)
-        parallelise(program, self.target, self._aliased(program))
+        parallelise(program, self.target)
         return program
-
-    def _aliased(self, program: Program) -> list[tuple[Buffer, Buffer]]:
-        return [(program.inputs[place], program.outputs[out]) for out, place in self.in_place.items()]
 
     @cached_property
     def llvm_ir(self) -> str:
-        text = emit_program(self.program, self.target, self._aliased(self.program))
+        text = emit_program(self.program, self.target)
         if self.shape is None:
             return text
         fixed = len(self.program.constants) + (self.program.threads > 1)
@@ -149,8 +146,7 @@ class Build:
     @cached_property
     def cuda_source(self) -> str:
         """CUDA C of the same graph, scheduled for a GPU."""
-        build = Build(self.graph, self.donations, self.disable, None, GPU)
-        return emit_cuda(build.program, build._aliased(build.program))
+        return emit_cuda(Build(self.graph, self.donations, self.disable, None, GPU).program)
 
     def code(self) -> Code:
         program = self.program

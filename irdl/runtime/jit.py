@@ -15,7 +15,8 @@ from irdl import config
 from irdl.errors import TraceError
 from irdl.ir.graph import Graph
 from irdl.ops.rules import apply_rules
-from irdl.runtime.compiled import Compiled, Options, Roles, compile_call, explain, roles_of, take_apart
+from irdl.runtime.call import Options, Roles, explain, roles_of, take_apart
+from irdl.runtime.compiled import Compiled, compile_call
 from irdl.runtime.entry import MISS
 from irdl.runtime.executable import Executable
 from irdl.runtime.threads import num_threads, on_change

@@ -11,7 +11,6 @@ import functools
 import os
 import random
 import sys
-import sysconfig
 import types
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -38,22 +37,13 @@ from irdl.trace.reads import (
     set_item,
 )
 from irdl.trace.recorder import Cell, Trace
+from irdl.trace.users import has_arrays, holds_arrays, is_code, is_plain_object, is_users
 from irdl.trace.views import shadow_array
 
-_LIBRARIES = tuple(
-    os.path.realpath(path) + os.sep
-    for path in {*sysconfig.get_paths().values(), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}
-    if path not in ("", sys.prefix, sys.base_prefix)
-)
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
 _IRDL = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 #: Longer containers without arrays are taken as they are.
 _LONGEST = 1000
-
-
-def is_users(file: str | None) -> bool:
-    """Code that is neither irdl's nor a library's."""
-    return bool(file) and not os.path.realpath(str(file)).startswith(_LIBRARIES)
 
 
 @dataclass
@@ -98,7 +88,7 @@ class Capture:
 
     def replace(self, item: Any, read: Read, name: str) -> Any:
         """What the traced code sees in place of `item`."""
-        if is_box(item) or (self.functions_only and not _is_code(item)):
+        if is_box(item) or (self.functions_only and not is_code(item)):
             return item
         if isinstance(item, _PLAIN):
             self.guards.append((read, item))
@@ -147,8 +137,8 @@ class Capture:
         if isinstance(item, type):
             self.guards.append((read, item))
             self._guard_classes(item)
-            return self._class(item) if _has_arrays(item) else item
-        if self._is_plain_object(item):
+            return self._class(item) if has_arrays(item) else item
+        if is_plain_object(item):
             return self._object(item, read, name)
         self.guards.append((read, item))
         return item
@@ -249,7 +239,7 @@ class Capture:
         return made
 
     def _container(self, item: Any, read: Read, name: str) -> Any:
-        if len(item) > _LONGEST and not _holds_arrays(item):
+        if len(item) > _LONGEST and not holds_arrays(item):
             self.guards.append((read, item))
             return item
         self.guards.append((lambda: _outline(read()), _outline(item)))
@@ -263,18 +253,6 @@ class Capture:
         if not isinstance(item, tuple):
             self._containers.append((made, made.copy(), name))
         return made
-
-    @staticmethod
-    def _is_plain_object(item: Any) -> bool:
-        cls = type(item)
-        module = sys.modules.get(cls.__module__)
-        users = is_users(getattr(module, "__file__", None)) or cls.__module__ == "__main__"
-        return (
-            (users or cls is types.SimpleNamespace)
-            and (cls.__new__ is object.__new__ or cls is types.SimpleNamespace)
-            and hasattr(item, "__dict__")
-            and not isinstance(item, type)
-        )
 
     def _object(self, item: Any, read: Read, name: str) -> Any:
         cls = type(item)
@@ -368,30 +346,6 @@ def _new_binding(item: Any, write: Write, name: str) -> Rebound:
             "or pass it in and return it"
         )
     return Rebound(item, write, name)
-
-
-def _holds_arrays(item: Any, depth: int = 4) -> bool:
-    if type(item) is np.ndarray:
-        return True
-    if depth and type(item) in (list, tuple):
-        return any(_holds_arrays(part, depth - 1) for part in item)
-    if depth and type(item) is dict:
-        return any(_holds_arrays(part, depth - 1) for part in item.values())
-    if depth and isinstance(item, types.FunctionType):
-        return is_users(item.__code__.co_filename)
-    return depth > 0 and Capture._is_plain_object(item)
-
-
-def _is_code(item: Any) -> bool:
-    code = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial, types.ModuleType)
-    return isinstance(item, code) or hasattr(type(item), "__irdl_replace__")
-
-
-def _has_arrays(cls: type) -> bool:
-    """A user's class with arrays among its attributes."""
-    module = sys.modules.get(cls.__module__)
-    users = is_users(getattr(module, "__file__", None)) or cls.__module__ == "__main__"
-    return users and any(type(member) is np.ndarray for base in cls.__mro__ for member in vars(base).values())
 
 
 def _outline(container: Any) -> tuple:

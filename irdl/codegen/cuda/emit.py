@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -62,13 +62,13 @@ _INFIX = {"equal": "==", "not_equal": "!=", "less": "<", "less_equal": "<=", "bi
 _INFIX_OF_FLOATS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 
 
-def emit_cuda(program: Program, aliased: Iterable[tuple[Buffer, Buffer]] = ()) -> str:
-    """The source. `aliased` pairs buffers that share memory (a donated input and its output).
+def emit_cuda(program: Program) -> str:
+    """The source.
 
     The kernel `irdl_main` takes the addresses of the inputs, outputs and constants in order, of the arena, of the status
     word (three 64-bit integers, the first 0) and of the barrier's counter (a 32-bit 0). Blocks are whole warps.
     """
-    return _Source(program, aliased).text()
+    return _Source(program).text()
 
 
 @lru_cache(maxsize=1)
@@ -80,11 +80,11 @@ def prelude() -> str:
 class _Source:
     """The text of a whole program."""
 
-    def __init__(self, program: Program, aliased: Iterable[tuple[Buffer, Buffer]]) -> None:
+    def __init__(self, program: Program) -> None:
         self.program = program
         self.functions: list[str] = []
         self.names: dict[Buffer, str] = {}
-        self.written = {buffer for pair in aliased for buffer in pair}
+        self.written = {buffer for pair in program.aliased for buffer in pair}
         for space, buffers in (("in", program.inputs), ("out", program.outputs), ("c", [b for b, _ in program.constants])):
             for place, buffer in enumerate(buffers):
                 self.names[buffer] = f"{space}{place}" + (f"_{name}" if (name := re.sub(r"\W", "_", buffer.name, flags=re.ASCII)) else "")

@@ -3,7 +3,7 @@ statements become `irdl_main(arguments, arena, status)`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import llvmlite.binding as llvm
 
@@ -59,22 +59,21 @@ done:
 """
 
 
-def emit_program(program: Program, target: Target, aliased: Iterable[tuple[Buffer, Buffer]] = ()) -> str:
-    """The module's text. `aliased` pairs buffers that share memory (a donated input and its output)."""
-    module = Module(program, target, aliased)
-    return module.text()
+def emit_program(program: Program, target: Target) -> str:
+    """The module's text."""
+    return Module(program, target).text()
 
 
 class Module:
     """The text of a whole program: its kernels, its main function, and what they declare."""
 
-    def __init__(self, program: Program, target: Target, aliased: Iterable[tuple[Buffer, Buffer]]) -> None:
+    def __init__(self, program: Program, target: Target) -> None:
         self.program = program
         self.target = target
         self.functions: list[str] = []
         self.declarations: set[str] = set()
         self.same: dict[Buffer, Buffer] = {}
-        for first, second in aliased:
+        for first, second in program.aliased:
             self.same[second] = self.same.get(first, first)
 
     def key(self, buffer: Buffer) -> Buffer:

@@ -116,12 +116,12 @@ def test_deep_graphs_are_linear() -> None:
     x = np.linspace(0, 1, 4)
     forward = irdl.trace(deep)(x)
     assert len(forward.nodes) > 10000
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(vjp_graph(forward, [0]).nodes) > 20000
-    assert time.perf_counter() - start < 10  # 0.7 s where nothing else runs
-    start = time.perf_counter()
+    assert time.process_time() - start < 10  # 0.7 s where nothing else runs
+    start = time.process_time()
     graph = irdl.trace(irdl.grad(deep))(x)
     assert hash(graph) == hash(irdl.trace(irdl.grad(deep))(x))
     verify(graph)
     print_graph(graph)
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30

@@ -14,11 +14,11 @@ from irdl.errors import GraphError
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
 from irdl.ir.interpret import interpret
-from irdl.ir.program import verify_program
+from irdl.ir.program import For, Store, verify_program, walk
 from irdl.ir.verify import verify
 from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN
-from irdl.ops.fusion import FUSED
+from irdl.ops.fusion import FUSED, PACK
 from irdl.passes.pipeline import PIPELINE
 from irdl.testing import assert_close, widened
 from irdl.trace import tree
@@ -99,6 +99,30 @@ def test_an_array_read_packed_and_plain(shape: tuple[int, int]) -> None:
     a = np.random.default_rng(0).standard_normal(shape)
     for f in (lambda a: a @ a, lambda a: a @ a + a, lambda a: (a @ a.T) * a, lambda a: a.T @ a - a.T):
         assert_close(irdl.jit(f)(a), f(a), magnitude=np.abs(a) @ np.abs(a) + 100)
+
+
+@pytest.mark.parametrize("rows", [7, 8, 13, 16, 21, 43])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
+def test_lines_that_go_to_the_same_place_are_written_together(rows: int, dtype: type) -> None:
+    line = 64 // np.dtype(dtype).itemsize
+    x = (np.arange(rows * 5 * line) % 100).astype(dtype).reshape(rows, 5, line)
+    compiled = irdl.compile(lambda x: x.transpose(1, 0, 2))(x)
+    np.testing.assert_array_equal(compiled(x), x.transpose(1, 0, 2))
+    np.testing.assert_array_equal(interpret(compiled.program, [x])[0].reshape(5, rows, line), x.transpose(1, 0, 2))
+    ((kernel, *_),) = [compiled.program.body]
+    for nest in kernel.body:
+        loops = [s for s in walk([nest]) if isinstance(s, For) and s.kind == "serial" and s.stop > 1]
+        (store,) = [s for s in walk([nest]) if isinstance(s, Store)]
+        innermost = store.index.coefficient(loops[-1].variable)
+        assert innermost == (line if rows >= 8 else rows * line)
+
+
+def test_distant_operands_are_packed_for_few_rows() -> None:
+    """`x @ W` outside the time loop, whose four gates share a loop and read one line of each row."""
+    for hidden, batch, packs in ((200, 8, 4), (530, 4, 4), (530, 8, 8)):
+        params, x, _ = lstm_data(2, batch, hidden, hidden)
+        final = next(stage for name, stage in irdl.compile(lstm)(params, x).stages if name == "pack")
+        assert sum(node.op is PACK for node in final.nodes) == packs, (hidden, batch)
 
 
 @pytest.mark.parametrize("seed", range(20))

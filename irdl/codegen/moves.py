@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from irdl.codegen.layout import Layout
-from irdl.codegen.nest import Loop, Names, build_nest, join
+from irdl.codegen.nest import Loop, Names, blocks, build_nest, join, wrap_in_loops
 from irdl.ir.graph import Node
 from irdl.ir.printer import format_location
 from irdl.ir.program import (
@@ -36,6 +36,9 @@ from irdl.passes.target import Target
 #: From an index to the statements for that element.
 Element = Callable[[tuple[Index, ...]], list[Statement]]
 Move = Callable[[Node, list[Layout], list[Layout], Names, Target, list[tuple[int, int, str]]], list[Statement]]
+
+#: Bytes of a cache line, and how many neighbours are written one after the other where they are read from far apart.
+_LINE_BYTES, _LINES_TOGETHER = 64, 8
 
 
 def over(
@@ -100,14 +103,33 @@ def merged(source: Layout, target: Layout) -> tuple[Layout, Layout]:
 def copy(source: Layout, target: Layout, names: Names, machine: Target) -> list[Statement]:
     """`target[...] = source[...]`."""
     source, target = merged(source, target)
-    return over(
-        source.shape,
-        [source, target, target],
-        lambda index: [Store(target.buffer, target.at(index), Load(source.buffer, source.at(index)))],
-        names,
-        machine,
-        target.buffer.dtype,
-    )
+    if not _scatters_lines(source, target):
+        return _copy(source, target, [source, target, target], names, machine)
+    # Row by row, each line would go to another place. Some rows at a time, the lines of each place are written together.
+    result: list[Statement] = []
+    for first, size, count in blocks(source.shape[1], _LINES_TOGETHER):
+        step = names("i")
+        start: list[int | Index] = [0, Index.variable(step, size) + first, 0]
+        shape = (source.shape[0], size, source.shape[2])
+        piece, place = sub_layout(source, start, shape), sub_layout(target, start, shape)
+        result += wrap_in_loops([Loop(step, count)], _copy(piece, place, [place, place, piece], names, machine))
+    return result
+
+
+def _copy(source: Layout, target: Layout, accesses: Sequence[Layout], names: Names, machine: Target) -> list[Statement]:
+    def element(index: tuple[Index, ...]) -> list[Statement]:
+        return [Store(target.buffer, target.at(index), Load(source.buffer, source.at(index)))]
+
+    return over(source.shape, accesses, element, names, machine, target.buffer.dtype)
+
+
+def _scatters_lines(source: Layout, target: Layout) -> bool:
+    """Rows of single lines, one row after the other in the source, line by line beneath each other in the target."""
+    if len(source.shape) != 3:
+        return False
+    (_, rows, line), (near, far, one) = source.shape, source.strides
+    in_lines = one == 1 and target.strides[1:] == (line, 1) and line * target.buffer.dtype.itemsize <= _LINE_BYTES
+    return in_lines and abs(near) < abs(far) and rows >= _LINES_TOGETHER
 
 
 def fill(target: Layout, value: Expression, names: Names, machine: Target) -> list[Statement]:
@@ -115,7 +137,7 @@ def fill(target: Layout, value: Expression, names: Names, machine: Target) -> li
     return over(target.shape, [target], lambda index: [Store(target.buffer, target.at(index), value)], names, machine, target.buffer.dtype)
 
 
-def sub_layout(whole: Layout, start: Sequence[int], shape: Sequence[int], stride: Sequence[int] | None = None) -> Layout:
+def sub_layout(whole: Layout, start: Sequence[int | Index], shape: Sequence[int], stride: Sequence[int] | None = None) -> Layout:
     """The layout of `whole[start : start + shape * stride : stride]`."""
     stride = stride or [1] * len(start)
     offset = whole.offset

@@ -18,6 +18,9 @@ from irdl.passes.tile import column_vectors
 #: Fewer rows than this do not pay for packing an operand that changes with every call of the kernel: where the kernel reads
 #: lines of it as they lie, where those lines drive each other out of the cache, and where it would have to pick single elements.
 _ROWS, _ROWS_OF_RIVALS, _ROWS_OF_ELEMENTS = 512, 24, 8
+#: Where a sliver takes a single line of each row, reading them as they lie is slow the farther away the operand: bytes of all
+#: that share the loop, and the rows that are enough for packing more than that.
+_LINE_BYTES, _ROWS_OF_LINES = 64, ((4 * 1024 * 1024, 16), (1024 * 1024, 192))
 #: A second-level cache of eight ways: how far apart in memory lines are that may take each other's place.
 _WAYS, _WAY_BYTES = 8, 64 * 1024
 _SMALLEST = 256
@@ -117,12 +120,14 @@ def _plan(
     lines = value.type.size // extent
     rivals = row is not None and lines > _WAYS * _WAY_BYTES // math.gcd(row, _WAY_BYTES)
     enough = _ROWS_OF_ELEMENTS if row is None else _ROWS_OF_RIVALS if rivals else _ROWS
-    if rows < enough and not all(table[v] in invariant for v in sources):
-        return None
     # The rows of a tile are those of one axis.
     row_extents = [n for label, n in zip(output, dot.output.shape, strict=True) if label in others and label not in labels]
     lanes = target.lanes(dot.output.dtype)
     vectors = column_vectors(max(row_extents, default=1), extent, sharing, lanes, target.registers, packed=True)
+    if vectors * lanes * value.dtype.itemsize <= _LINE_BYTES:
+        enough = min([enough, *(few for size, few in _ROWS_OF_LINES if sharing * value.type.nbytes > size)])
+    if rows < enough and not all(table[v] in invariant for v in sources):
+        return None
     return place, PackAttributes(labels.index(last), vectors * lanes, extent)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import numpy as np
 import optree
@@ -116,13 +117,13 @@ def test_indices_said_to_be_apart_are_apart(first, second, one, two, steps, inne
     whole = never_meet(a, b, extents)
     if not whole and not apart(a, b, For("v", 0, steps, 1, "serial", []), extents):
         return
-    for time in range(2):
+    for turn in range(2):
         places = []
         for index in (a, b):
             found = {}
             for v in range(steps):
                 values = [(x, y) for x in range(inner) for y in range(outer)]
-                found[v] = {index.constant + sum(c * {"v": v, "a": x, "b": y, "o": time}[n] for n, c in index.terms) for x, y in values}
+                found[v] = {index.constant + sum(c * {"v": v, "a": x, "b": y, "o": turn}[n] for n, c in index.terms) for x, y in values}
             places.append(found)
         for v in range(steps):
             for w in range(steps):
@@ -208,6 +209,57 @@ def test_the_environment_sets_the_number():
 def test_the_interpreter_ends_with_workers_alive():
     assert run(PROGRAM + "    print('done')", IRDL_NUM_THREADS="4") == "done"
     run(PROGRAM + "    threading.Thread(target=lambda: [f(a) for _ in range(10000)], daemon=True).start()", IRDL_NUM_THREADS="2")
+
+
+def test_the_interpreter_ends_while_daemon_threads_call():
+    code = """
+    import time
+    g = irdl.jit(lambda rows: rows[0] @ rows[1])
+    rows = list(a[::2, ::2])
+    g(rows)
+    def call():
+        while True:
+            g(rows)
+    for _ in range(3):
+        threading.Thread(target=call, daemon=True).start()
+    time.sleep(0.05)
+    """
+    for _ in range(3):
+        run(PROGRAM + code, IRDL_NUM_THREADS="4")
+
+
+def test_a_thread_that_is_joined_at_the_end_may_go_on_calling():
+    code = """
+    import atexit
+    ends = threading.Event()
+    def join():
+        ends.set()
+        thread.join()
+        print("done")
+    atexit.register(join)
+    """
+    calls = """
+    g = irdl.jit(lambda rows: rows[0] @ rows[1])
+    def call():
+        ends.wait()
+        for _ in range(3):
+            g(list(a))
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    """
+    assert run("    import threading\n" + code.lstrip("\n") + PROGRAM + calls, IRDL_NUM_THREADS="2") == "done"
+
+
+def test_the_interpreter_does_not_wait_for_a_call():
+    code = """
+    import time
+    g = irdl.compile(lambda a: irdl.scan(lambda c, _: (np.tanh(c @ a), None), a, None, length=100_000)[0])(a)
+    threading.Thread(target=g, args=(a,), daemon=True).start()
+    time.sleep(0.2)
+    print(time.time())
+    """
+    end = float(run(PROGRAM + code, IRDL_NUM_THREADS="8"))
+    assert time.time() - end < 4
 
 
 def test_sleeping_workers_wake():

@@ -1,14 +1,12 @@
 """The process's thread team: how many threads compiled code uses, and the workers themselves.
 
 Workers are Python threads that enter generated code (see `irdl.codegen.llvm.team`) and stay there without the interpreter's
-lock. They start with the first program that needs them, and end with the interpreter. A forked child has none until it
+lock. They start with the first program that needs them, and end with the process. A forked child has none until it
 compiles something or calls `set_num_threads`; programs compiled before run on its one thread.
 """
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import ctypes
 import os
 import threading
@@ -22,7 +20,7 @@ import numpy as np
 
 from irdl import config
 from irdl.codegen.llvm.machine import LoadedObject, compile_object
-from irdl.codegen.llvm.team import CONDITION, HEADER, MUTEX, PER_THREAD, RUN, WAKE, WORKER, team_text
+from irdl.codegen.llvm.team import CONDITION, HEADER, MUTEX, PER_THREAD, RUN, WORKER, team_text
 
 _MOST = 256
 _lock = threading.Lock()
@@ -117,14 +115,14 @@ class _Team:
 
     def __init__(self) -> None:
         self._memory = np.zeros((HEADER + _MOST * PER_THREAD + 64) // 8, np.int64)
+        # Workers outlive the interpreter by a moment, so this is never freed; llvmlite leaves their code where it is.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._memory))
         self.address = -(-self._memory.ctypes.data // 64) * 64
         text = team_text(llvm.get_default_triple())
-        self._code = LoadedObject(compile_object(text), exports=(RUN, WORKER, WAKE))
-        prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
-        self._work, self._wake = prototype(self._code.addresses[WORKER]), prototype(self._code.addresses[WAKE])
+        self._code = LoadedObject(compile_object(text), exports=(RUN, WORKER))
+        self._work = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(self._code.addresses[WORKER])
         self._workers: list[threading.Thread] = []
         self.reset()
-        atexit.register(self.stop)
 
     def _word(self, offset: int) -> Any:
         return ctypes.c_int64.from_address(self.address + offset)
@@ -149,14 +147,3 @@ class _Team:
         worker = threading.Thread(target=self._work, args=(self.address, number), name=f"irdl-{number}", daemon=True)
         self._workers.append(worker)
         worker.start()
-
-    def stop(self) -> None:
-        """End the workers, before the interpreter takes their code away."""
-        self._word(8).value = 0
-        for number in range(1, len(self._workers) + 1):
-            self._word(HEADER + number * PER_THREAD + 16).value = 1
-            self._wake(self.address, number)
-        for worker in self._workers:
-            with contextlib.suppress(RuntimeError):
-                worker.join(1.0)
-        self._workers = []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +18,41 @@ from irdl.trace.box import ARRAY, PYTHON, SCALAR, is_box
 
 NAMESPACE = "irdl"
 _seen_dataclasses: set[type] = set()
+#: held while optree's code runs, while the process forks, and from the interpreter's end on
+_lock = threading.RLock()
+_PATIENCE = 1.0
+_held_by_fork: list[Any] = []
+
+
+def _acquire() -> Any:
+    """Keep other threads out of optree; the lock, to be released.
+
+    optree gives the interpreter's lock away for moments. A thread that wants it back when the interpreter has ended is ended by
+    Python on the spot, within C++ that may not be left so: the process aborts. And in a child forked in such a moment, optree's
+    own locks stay taken. Who waits for long goes on all the same: the thread inside may be waiting for this very one.
+    """
+    global _lock
+    lock = _lock
+    while not lock.acquire(timeout=_PATIENCE):
+        lock = _lock = threading.RLock()
+    return lock
+
+
+def _alone(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    lock = _acquire()
+    try:
+        return function(*arguments, **options)
+    finally:
+        lock.release()
+
+
+atexit.register(_acquire)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: _held_by_fork.append(_acquire()),
+        after_in_parent=lambda: _held_by_fork.pop().release(),
+        after_in_child=lambda: _held_by_fork.pop().release(),
+    )
 
 
 def _register_dataclass(cls: type) -> None:
@@ -29,7 +67,7 @@ def _register_dataclass(cls: type) -> None:
             object.__setattr__(instance, name, child)
         return instance
 
-    optree.register_pytree_node(cls, flatten, unflatten, namespace=NAMESPACE)
+    _alone(optree.register_pytree_node, cls, flatten, unflatten, namespace=NAMESPACE)
 
 
 def _meet(node: Any) -> bool:
@@ -43,17 +81,17 @@ def _meet(node: Any) -> bool:
 
 def flatten(tree: Any) -> tuple[list[Any], Any]:
     """The leaves and the structure of a tree."""
-    leaves, structure = optree.tree_flatten(tree, is_leaf=_meet, namespace=NAMESPACE)
+    leaves, structure = _alone(optree.tree_flatten, tree, is_leaf=_meet, namespace=NAMESPACE)
     return leaves, structure
 
 
 def unflatten(structure: Any, leaves: Sequence[Any]) -> Any:
-    return optree.tree_unflatten(structure, leaves)
+    return _alone(optree.tree_unflatten, structure, leaves)
 
 
 def paths(tree: Any) -> list[str]:
     """A readable name for each leaf: `['w'][0]`."""
-    found, _, _ = optree.tree_flatten_with_path(tree, is_leaf=_meet, namespace=NAMESPACE)
+    found, _, _ = _alone(optree.tree_flatten_with_path, tree, is_leaf=_meet, namespace=NAMESPACE)
     return ["".join(f"[{part!r}]" for part in path) for path in found]
 
 

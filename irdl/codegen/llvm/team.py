@@ -2,7 +2,7 @@
 
 A team's memory, in bytes: 0 the address of `irdl_team_run`; 8 how many workers shall take part; 64 whether a call is using them;
 128 the work (function, its argument, how many threads); 192 how many workers are done; 256 where the barrier counts from. From 512 on, 256 for
-each thread: 0 the number of its last piece of work, 8 whether it sleeps, 16 whether it shall end, 64 its count at the barrier,
+each thread: 0 the number of its last piece of work, 8 whether it sleeps, 64 its count at the barrier,
 128 a mutex, 192 a condition variable.
 
 A worker waits spinning, since work comes often, and after a while sleeps. Between `number = n + 1; asleep?` of the caller and
@@ -107,8 +107,8 @@ define internal ptr @line(ptr %team, i64 %thread) alwaysinline {{
   ret ptr %p
 }}
 
-; Give a worker its next piece of work, or let it see that it shall end.
-define void @{WAKE}(ptr %team, i64 %thread) nounwind {{
+; Give a worker its next piece of work.
+define internal void @{WAKE}(ptr %team, i64 %thread) nounwind {{
 entry:
   %line = call ptr @line(ptr %team, i64 %thread)
   %old = atomicrmw add ptr %line, i64 1 seq_cst
@@ -137,7 +137,6 @@ define void @{WORKER}(ptr %team, i64 %thread) nounwind {{
 entry:
   %line = call ptr @line(ptr %team, i64 %thread)
   %asleep = getelementptr i8, ptr %line, i64 8
-  %end = getelementptr i8, ptr %line, i64 16
   %mutex = getelementptr i8, ptr %line, i64 {MUTEX}
   %condition = getelementptr i8, ptr %line, i64 {CONDITION}
   %function_place = getelementptr i8, ptr %team, i64 128
@@ -153,7 +152,7 @@ look:
   %k = phi i64 [ 0, %idle ], [ %k1, %wait ]
   %n = load atomic i64, ptr %line acquire, align 8
   %same = icmp eq i64 %n, %last
-  br i1 %same, label %wait, label %woken
+  br i1 %same, label %wait, label %work
 wait:
   {call}
   %k1 = add i64 %k, 1
@@ -173,11 +172,7 @@ block:
 rise:
   store atomic i64 0, ptr %asleep seq_cst, align 8
   %r2 = call i32 @pthread_mutex_unlock(ptr %mutex)
-  br label %woken
-woken:
-  %e = load atomic i64, ptr %end acquire, align 8
-  %ends = icmp ne i64 %e, 0
-  br i1 %ends, label %out, label %work
+  br label %work
 work:
   %threads = load i64, ptr %threads_place
   %function = load ptr, ptr %function_place
@@ -185,8 +180,6 @@ work:
   call void %function(ptr %argument, i64 %thread, i64 %threads)
   %d = atomicrmw add ptr %done_place, i64 1 release
   br label %idle
-out:
-  ret void
 }}
 """
 

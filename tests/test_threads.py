@@ -267,6 +267,36 @@ def test_sleeping_workers_wake():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_forked_during_a_trace_works():
+    code = """
+    import os, time
+    tracing = threading.Event()
+    @irdl.jit
+    def g(x):
+        tracing.set()
+        if os.getpid() == parent:
+            time.sleep(1)
+        return x + 1
+    parent = os.getpid()
+    threading.Thread(target=g, args=(a,)).start()
+    tracing.wait()
+    child = os.fork()
+    if not child:
+        os._exit(0 if (g(a) == a + 1).all() else 1)
+    for _ in range(500):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.01)
+    else:
+        os.kill(child, 9)
+        status = -1
+    print(status)
+    """
+    assert run(PROGRAM + code, IRDL_NUM_THREADS="2") == "0"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_works():
     code = """
     for again in range(3):

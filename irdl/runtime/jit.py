@@ -92,6 +92,10 @@ class Jit:
     def threads_changed(self) -> None:
         self._entries = ()
 
+    def forked(self) -> None:
+        """Whoever was compiling is not in this process."""
+        self._lock = threading.RLock()
+
     def _dispatch(self, arguments: tuple, options: dict[str, Any]) -> Any:
         """The way through Python: finds the compiled version by signature, or makes it."""
         leaves, _ = tree.flatten((arguments, options))

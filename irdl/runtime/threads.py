@@ -59,7 +59,8 @@ def set_num_threads(count: int) -> None:
 
 
 def on_change(listener: Any) -> None:
-    """Call `listener.threads_changed()` whenever `set_num_threads` is called; the listener is held weakly."""
+    """Call `listener.threads_changed()` whenever `set_num_threads` is called, and `listener.forked()` in a forked child; the
+    listener is held weakly."""
     with _lock:
         _listeners.add(listener)
 
@@ -94,9 +95,11 @@ def _cores() -> int:
 
 
 def _after_fork() -> None:
-    """In a forked child: its workers are gone, and so is whoever held the lock."""
+    """In a forked child: its workers are gone, and so is whoever held a lock."""
     global _lock
     _lock = threading.Lock()
+    for listener in list(_listeners):
+        listener.forked()
     if _team.cache_info().currsize:
         _team().reset()
 

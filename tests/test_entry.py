@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import irdl
+from irdl.codegen.llvm.python_call import PythonCall
 from irdl.errors import DonationError
 from irdl.runtime.entry import MISS, layouts_hold
 
@@ -296,6 +297,23 @@ def test_many_threads_on_one_function():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_each_thread_finds_an_entry_of_its_own():
+    f = irdl.jit(lambda x: x @ x.T + 1)
+    first = entry_of(f, X)
+    # As if other threads were inside.
+    for _ in range(6):
+        for entry in f._entries:
+            entry.__self__[PythonCall.ARENA] = 0
+        np.testing.assert_array_equal(f(X), X @ X.T + 1)
+    assert len(f._entries) == 4 and first in f._entries
+    compiled = irdl.compile(lambda x: x @ x.T + 1)(X)
+    for count in (1, 2, 3, 4, 4):
+        assert len(compiled.entries) == count
+        for entry in compiled.entries:
+            entry.__self__[PythonCall.ARENA] = 0
+        np.testing.assert_array_equal(compiled(X), X @ X.T + 1)
 
 
 def test_the_entry_outlives_its_function():

@@ -13,12 +13,15 @@ from irdl.errors import DonationError, TraceError
 from irdl.ir.graph import Graph
 from irdl.ir.program import Program
 from irdl.runtime.call import Call, Options, Roles, explain, take_apart
-from irdl.runtime.entry import MISS, layouts_hold
+from irdl.runtime.entry import MISS, is_busy, layouts_hold
 from irdl.runtime.executable import Executable, match_donations
 from irdl.trace import tree
 from irdl.trace.box import ARRAY, PYTHON, SCALAR
 from irdl.trace.function import TracedFunction, trace_function
 from irdl.trace.reads import ArrayLayout
+
+#: Native entries of one signature, each with scratch memory of its own.
+_MOST_ENTRIES = 4
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,10 @@ class Compiled:
         self._executable = Executable(traced.graph, call.donated, options.disable, shape, traced.known)
         self._results = len(traced.kinds)
         self.name = name
-        #: a builtin function for calls of this signature (it gives `MISS` for others), or None
-        self.entry = self._executable.entry(self._prepare, self._finish)
+        #: builtin functions for calls of this signature (they give `MISS` for others); none where only the way through Python
+        #: will do. Each serves one thread at a time: the others are made when it is needed.
+        self.entries: list[Any] = []
+        self.free_entry()
 
     @property
     def graph(self) -> Graph:
@@ -85,8 +90,8 @@ class Compiled:
             IndexError: an index was out of range.
             DonationError: a donated argument cannot be written or overlaps another.
         """
-        if self.entry is not None:
-            result = self.entry(*arguments, **options)
+        for entry in self.entries:
+            result = entry(*arguments, **options)
             if result is not MISS:
                 return result
         call = take_apart(arguments, options, self._roles)
@@ -95,7 +100,20 @@ class Compiled:
         captured = self.captured()
         if captured is None:
             raise TraceError(f"{self.name} reads captured values that have changed since it was compiled: compile it again")
+        self.free_entry()
         return self.run(call, captured)
+
+    def free_entry(self) -> Any:
+        """A native entry that no other thread is using now, or None."""
+        for entry in self.entries:
+            if not is_busy(entry):
+                return entry
+        if len(self.entries) == _MOST_ENTRIES:
+            return None
+        entry = self._executable.entry(self._prepare, self._finish)
+        if entry is not None:
+            self.entries.append(entry)
+        return entry
 
     def captured(self) -> tuple | None:
         """The captured arrays as they are now; None where what the trace took for granted does not hold any more."""

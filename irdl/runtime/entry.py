@@ -60,6 +60,11 @@ def make_entry(call: PythonCall, code: Any, address: int, functions: Sequence[Ca
     return new(ctypes.addressof(definition), table, None)
 
 
+def is_busy(entry: Any) -> bool:
+    """Another thread's call has the entry's scratch memory."""
+    return not entry.__self__[PythonCall.ARENA]
+
+
 def _address(function: Function) -> int:
     if function.numpy:
         return _numpy_functions()[function.numpy]

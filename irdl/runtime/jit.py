@@ -113,9 +113,10 @@ class Jit:
         if found is None:
             raise TraceError(f"{self._name} reads captured values that changed while it was compiled: call it again")
         compiled, captured = found
-        if compiled.entry is not None:
-            self._entries = (compiled.entry, *(e for e in self._entries if e is not compiled.entry))[:_ENTRIES]
-            result = compiled.entry(*arguments, **options)
+        entry = compiled.free_entry()
+        if entry is not None:
+            self._entries = (entry, *(e for e in self._entries if e is not entry))[:_ENTRIES]
+            result = entry(*arguments, **options)
             if result is not MISS:
                 return result
         return compiled.run(call, captured)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from typing import Any, NamedTuple
+
 import numpy as np
 import pytest
 
@@ -14,9 +18,12 @@ from tests.teams import team_of
 
 
 def frozen(tree):
-    """The same tree, its arrays read-only."""
+    """The same tree, its arrays and those they are views of read-only."""
     if isinstance(tree, np.ndarray):
-        tree.flags.writeable = False
+        base = tree
+        while isinstance(base, np.ndarray):
+            base.flags.writeable = False
+            base = base.base
         return tree
     if isinstance(tree, dict):
         return {key: frozen(part) for key, part in tree.items()}
@@ -221,3 +228,133 @@ def test_same_is_checked_in_the_place_of_each_array():
     compiled = irdl.compile(lambda w, x: w[0] * x + w[1], static_argnums=0)(w, 2.0)
     shape = compiled._executable.build.shape
     assert shape is not None and all(isinstance(part, Same) for part in shape.positional[0])
+
+
+def test_an_array_that_is_captured_too():
+    w, other, x = frozen(np.array([1.0, 2, 3])), frozen(np.array([10.0, 20, 30])), np.ones(3)
+
+    def closed():
+        box = w
+
+        def f(w, x):
+            return w * x, box * x
+
+        def change():
+            nonlocal box
+            box = other
+
+        return f, change
+
+    f, change = closed()
+    g = irdl.jit(f, static_argnums=0)
+    for _ in range(2):
+        for a, b in zip(g(w, x), f(w, x), strict=True):
+            np.testing.assert_array_equal(a, b)
+        change()
+
+    class Holder:
+        pass
+
+    holder = Holder()
+    holder.w = w
+
+    for pair in ((holder, w), [holder, w], (w, holder)):
+        holder.w = w
+        h = (lambda p, x: (p[0].w * x, p[1] * x)) if pair[0] is holder else (lambda p, x: (p[1].w * x, p[0] * x))
+        g = irdl.jit(h, static_argnums=0)
+        for _ in range(2):
+            for a, b in zip(g(pair, x), h(pair, x), strict=True):
+                np.testing.assert_array_equal(a, b)
+            holder.w = other
+
+
+class Pair(NamedTuple):
+    layers: Any
+    scale: float = 2.0
+
+
+class Named(tuple):
+    def __new__(cls, a, b):
+        return super().__new__(cls, (a, b))
+
+
+def test_tuples_of_other_types():
+    w1, w2, x = frozen(np.ones(3)), frozen(np.full(3, 5.0)), np.ones(3)
+    g = irdl.jit(lambda p, x: p.layers[0] * x * p.scale, static_argnums=0)
+    pair = Pair([w1])
+    for layer in (w1, w2):
+        pair.layers[0] = layer
+        np.testing.assert_array_equal(g(pair, x), layer * 2)
+    g = irdl.jit(lambda p, x: p.layers * x, static_argnums=0)
+    np.testing.assert_array_equal(g(Pair(w1), x), w1)
+    w1.flags.writeable = True
+    with pytest.raises(TraceError, match="can be written to"):
+        g(Pair(w1), x)
+    for item in (Named(1, 2.0), sys.version_info):
+        np.testing.assert_array_equal(irdl.jit(lambda w, x: x * w[1], static_argnums=0)(item, x), x * item[1])
+
+    class Layers(list):
+        pass
+
+    with pytest.raises(TraceError, match="hashable"):
+        irdl.jit(lambda w, x: x * w[0], static_argnums=0)(Layers([1.0]), x)
+
+
+def test_containers_keep_their_identity():
+    a, w = (1.0, 2.0), [frozen(np.ones(2))]
+    assert irdl.jit(lambda s, x: x if s is a else -x, static_argnums=0)(a, 1.0) == 1
+    for item in ((a, a), (w, w), [w, w]):
+        assert irdl.jit(lambda s, x: x if s[0] is s[1] else -x, static_argnums=0)(item, 1.0) == 1
+
+
+def test_views_of_writeable_arrays_and_subclasses_are_refused():
+    base = np.ones(3)
+    view = base[:2]
+    view.flags.writeable = False
+    f = irdl.jit(lambda w, x: w * x, static_argnums=0)
+    with pytest.raises(TraceError, match="view of one that can be written to"):
+        f(view, 2.0)
+    base.flags.writeable = False
+    np.testing.assert_array_equal(f(view, 2.0), [2, 2])
+    with pytest.raises(TraceError, match=r"recarray.*np\.asarray"):
+        f(np.ones(3).view(np.recarray), 2.0)
+
+
+def test_numbers_in_static_trees():
+    f = irdl.jit(lambda s, x: np.copysign(x, s[0]), static_argnums=0)
+    assert [f((np.float32(z),), 1.0) for z in (0.0, -0.0)] == [1, -1]
+    g = irdl.jit(lambda s, x: x * s[0], static_argnums=0)
+    for _ in range(3):
+        g((np.float32("nan"),), 1.0)
+    assert g.cache_size() == 1
+    h = irdl.jit(lambda s, x: x * next(iter(s)), static_argnums=0)
+    assert [type(h({key: None}, 2)) for key in (1, 1.0, True)] == [int, float, int]
+
+
+def test_long_static_tuples_compile_at_once():
+    start = time.process_time()
+    numbers = tuple(range(4000))
+    assert irdl.jit(lambda s, x: x + s[-1], static_argnums=0)(numbers, 1.0) == 4000
+    assert time.process_time() - start < 5
+
+
+def test_what_only_a_fused_loop_has_the_memory_for_is_left_to_it():
+    points = frozen(np.random.default_rng(0).standard_normal((40, 30)))
+
+    def f(p, x):
+        return x @ np.exp(-((p[:, None] - p[None]) ** 2).sum(-1))
+
+    x = np.ones((2, 40))
+    compiled = irdl.compile(f, static_argnums=0)(points, x)
+    np.testing.assert_allclose(compiled(points, x), f(points, x))
+    assert compiled.memory.constants <= points.nbytes
+
+
+def test_many_layers_in_turn_stay_native():
+    layers = [frozen(np.full((3, 3), float(n))) for n in range(12)]
+    f = irdl.jit(lambda w, x: x @ w, static_argnums=0)
+    x = np.ones(3)
+    for _ in range(2):
+        for layer in layers:
+            np.testing.assert_array_equal(f(layer, x), x @ layer)
+    assert len(f._entries) == 12

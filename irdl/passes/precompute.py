@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from irdl.ir.builder import Builder, constant_of, copy_nodes
 from irdl.ir.graph import Graph, Node, Value
+from irdl.ops.fusion import FUSED
 from irdl.passes.fuse import is_inline_view
 
 
@@ -24,7 +25,7 @@ def precompute(graph: Graph, known: int) -> tuple[Graph, Graph]:
     rest: dict[Node, None] = {}
     for node in graph.nodes:
         others = [value for value in node.operands if constant_of(value) is None]
-        if others and all(value in ready for value in others) and not _can_raise(node):
+        if others and all(value in ready for value in others) and _is_worth(node):
             ready.update(node.outputs)
         else:
             rest[node] = None
@@ -56,5 +57,11 @@ def _name(value: Value) -> str:
     return ".".join([value.name or "known", *reversed(parts)])
 
 
-def _can_raise(node: Node) -> bool:
-    return node.op.can_raise or any(inner.op.can_raise for region in node.regions for inner in region.all_nodes())
+def _is_worth(node: Node) -> bool:
+    """To be evaluated beforehand: without loops, which NumPy runs step by step, and without values in between that only a fused
+    loop has the memory for."""
+    if node.op.can_raise or (node.regions and node.op is not FUSED):
+        return False
+    inner = [inner for region in node.regions for inner in region.nodes]
+    largest = max(value.type.size for value in (*node.operands, *node.outputs))
+    return all(not n.op.can_raise and not n.regions and all(v.type.size <= largest for v in n.outputs) for n in inner)

@@ -65,20 +65,35 @@ def _exact(item: Any) -> tuple:
     """A static argument so that only the same compare equal: 1, 1.0 and True differ, and so do zeros of different signs.
 
     Raises:
-        TraceError: an array that is not read-only.
+        TraceError: an array that can be written to, or is of a subclass.
     """
-    if isinstance(item, (tuple, list)):
+    if isinstance(item, tuple) or type(item) is list:
         return (type(item), tuple(_exact(part) for part in item))
     if type(item) is dict:
-        return (dict, tuple((key, _exact(part)) for key, part in item.items()))
-    if type(item) is np.ndarray:
-        if item.flags.writeable:
-            raise TraceError(
-                f"a static argument holds an array ({item.dtype}{list(item.shape)}) that can be written to, but its contents are read "
-                "once, when the function is compiled: make it read-only (array.flags.writeable = False), or do not make it static"
-            )
+        return (dict, tuple((_exact(key), _exact(part)) for key, part in item.items()))
+    if isinstance(item, np.ndarray):
+        _check_read_only(item)
         return (np.ndarray, _Identity(item))
-    return (type(item), repr(item) if isinstance(item, (float, complex)) else item)
+    return (type(item), repr(item) if isinstance(item, (float, complex, np.inexact)) else item)
+
+
+def _check_read_only(array: np.ndarray) -> None:
+    what = f"a static argument holds an array ({array.dtype}{list(array.shape)})"
+    if type(array) is not np.ndarray:
+        raise TraceError(f"{what} that is a {type(array).__name__}: pass np.asarray of it, read-only")
+    if array.flags.writeable:
+        raise TraceError(
+            f"{what} that can be written to, but its contents are read once, when the function is compiled: make it read-only "
+            "(array.flags.writeable = False), or do not make it static"
+        )
+    base = array.base
+    while isinstance(base, np.ndarray):
+        if base.flags.writeable:
+            raise TraceError(
+                f"{what} that is a view of one that can be written to, but its contents are read once, when the function is "
+                "compiled: make that one read-only too, or pass a read-only copy"
+            )
+        base = base.base
 
 
 def _leaf_signature(leaf: Any) -> tuple:

@@ -19,6 +19,7 @@ from irdl.trace import tree
 from irdl.trace.box import ARRAY, PYTHON, SCALAR
 from irdl.trace.function import TracedFunction, trace_function
 from irdl.trace.reads import ArrayLayout
+from irdl.trace.users import is_hashable
 
 #: Native entries of one signature, each with scratch memory of its own.
 _MOST_ENTRIES = 4
@@ -209,9 +210,12 @@ def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
 
 
 def _same(item: Any) -> Any:
-    """What the native entry checks of a static argument: containers that hold the same."""
-    if type(item) in (list, tuple):
-        return type(item)(_same(part) for part in item)
+    """What the native entry checks of a static argument: the very object, or containers that hold the same where they may
+    change. It does not know tuples of other types."""
+    if isinstance(item, tuple) and not is_hashable(item):
+        return tuple(_same(part) for part in item) if type(item) is tuple else item
+    if type(item) is list:
+        return [_same(part) for part in item]
     if type(item) is dict:
         return {key: _same(part) for key, part in item.items()}
     return Same(item)

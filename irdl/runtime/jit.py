@@ -24,8 +24,8 @@ from irdl.trace import tree
 from irdl.trace.box import is_box
 from irdl.trace.function import trace_function
 
-#: Native entries that a call tries; each that misses costs some 50 ns.
-_ENTRIES = 4
+#: Native entries that a call tries; each that misses costs some 50 ns. A layer's function may be called with many static weights.
+_ENTRIES = 16
 
 
 def _tuple(item: Any) -> tuple:

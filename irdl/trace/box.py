@@ -186,19 +186,21 @@ class Box:
         return bool(
             self._array(
                 "`if`, `while`, `and` or `or`",
-                "use np.where, np.logical_and, irdl.cond or irdl.while_loop, or make it a static argument",
+                "use np.where, np.logical_and, irdl.cond or irdl.while_loop, or make it a static argument that is no array",
                 exact=True,
             )
         )
 
     def __int__(self) -> int:
-        return int(self._array("int()", "use x.astype(np.int64), or make it a static argument"))
+        return int(self._array("int()", "use x.astype(np.int64), or make it a static argument that is no array"))
 
     def __float__(self) -> float:
         return float(self._array("float()", "leave the call out, or use x.astype(np.float64)"))
 
     def __index__(self) -> int:
-        return int(self._array("an index, a shape or range()", "index arrays with it directly, or make it a static argument"))
+        return int(
+            self._array("an index, a shape or range()", "index arrays with it directly, or make it a static argument that is no array")
+        )
 
     def item(self, *place: Any) -> Any:
         return self._array(".item()", "return the array and read it outside").item(*place)

@@ -37,7 +37,7 @@ from irdl.trace.reads import (
     set_item,
 )
 from irdl.trace.recorder import Cell, Trace
-from irdl.trace.users import has_arrays, holds_arrays, is_code, is_plain_object, is_users
+from irdl.trace.users import has_arrays, holds_arrays, is_code, is_hashable, is_plain_object, is_users
 from irdl.trace.views import shadow_array
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
@@ -151,23 +151,34 @@ class Capture:
                 self._guarded.add(base)
                 self.guards.append((ClassMembers(base), True))
 
-    def static(self, item: Any, name: str) -> Any:
-        """What the traced code sees of a static argument: the arrays in its lists, tuples and dicts are hidden inputs that stay
-        as they are, the rest is captured."""
+    def know(self, item: Any, name: str) -> None:
+        """Make inputs of a static argument's arrays, before anything else that may be the same arrays is captured."""
         if type(item) is np.ndarray and is_supported(item.dtype):
             if id(item) not in self._memo:
                 box = self._box(item, name, "the static array is")
                 self.known.append((box.cell.value, item))
                 self._memo[id(item)] = (item, box, Always(item))
-            return self._memo[id(item)][1]
-        if isinstance(item, tuple):
-            items = [self.static(part, f"{name}.{place}") for place, part in enumerate(item)]
-            return type(item)(*items) if hasattr(item, "_fields") else type(item)(items)
+        elif isinstance(item, (list, tuple, dict)):
+            for key, part in item.items() if isinstance(item, dict) else enumerate(item):
+                self.know(part, f"{name}.{key}")
+
+    def static(self, item: Any, name: str) -> Any:
+        """What the traced code sees of a static argument: lists, tuples and dicts of the arrays above; the rest is captured."""
+        known = self._memo.get(id(item))
+        if known is not None:
+            return known[1]
+        if isinstance(item, tuple) and (type(item) is tuple or hasattr(item, "_fields")) and not is_hashable(item):
+            made: Any = tuple.__new__(type(item), [self.static(part, f"{name}.{place}") for place, part in enumerate(item)])
+            self._memo[id(item)] = (item, made, Always(item))
+            return made
         if type(item) not in (list, dict):
             return self.replace(item, Always(item), name)
-        pairs = item.items() if isinstance(item, dict) else enumerate(item)
-        parts = {key: self.static(part, f"{name}.{key}") for key, part in pairs}
-        made: Any = parts if isinstance(item, dict) else list(parts.values())
+        made = type(item)()
+        self._memo[id(item)] = (item, made, Always(item))
+        if isinstance(item, dict):
+            made.update({key: self.static(part, f"{name}.{key}") for key, part in item.items()})
+        else:
+            made += [self.static(part, f"{name}.{place}") for place, part in enumerate(item)]
         self._containers.append((made, made.copy(), name))
         return made
 

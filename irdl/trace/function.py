@@ -86,6 +86,8 @@ def trace_function(
         explicit = list(trace.inputs)
         capture = Capture(trace)
         traced_arguments, traced_options = tree.unflatten(structure, boxes)
+        for key, item in static.items():
+            capture.know(item, _static_name(function, key))
         copy = capture.replace(function, Always(function), name)
         if not callable(copy):
             raise TraceError(f"{name} is not callable")

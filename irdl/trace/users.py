@@ -48,6 +48,15 @@ def holds_arrays(item: Any, depth: int = 4) -> bool:
     return depth > 0 and is_plain_object(item)
 
 
+def is_hashable(item: Any) -> bool:
+    """Of a tuple: all it holds is."""
+    try:
+        hash(item)
+    except TypeError:
+        return False
+    return True
+
+
 def is_code(item: Any) -> bool:
     code = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial, types.ModuleType)
     return isinstance(item, code) or hasattr(type(item), "__irdl_replace__")

@@ -4,6 +4,8 @@ weight leaves the time loop like any other invariant."""
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
@@ -17,7 +19,7 @@ from irdl.passes.tile import column_vectors
 
 #: Fewer rows than this do not pay for packing an operand that changes with every call of the kernel: where the kernel reads
 #: lines of it as they lie, where those lines drive each other out of the cache, and where it would have to pick single elements.
-_ROWS, _ROWS_OF_RIVALS, _ROWS_OF_ELEMENTS = 512, 24, 8
+_ROWS, _ROWS_OF_RIVALS, _ROWS_OF_ELEMENTS = 512, 96, 8
 #: Where a sliver takes a single line of each row, reading them as they lie is slow the farther away the operand: bytes of all
 #: that share the loop, and the rows that are enough for packing more than that.
 _LINE_BYTES, _ROWS_OF_LINES = 64, ((4 * 1024 * 1024, 16), (1024 * 1024, 192))
@@ -38,10 +40,16 @@ def _pack(graph: Graph, target: Target, invariant_inputs: frozenset[int]) -> Gra
     inputs = fresh_inputs(graph.inputs)
     mapping: dict[Value, Value] = dict(zip(graph.inputs, inputs, strict=True))
     invariant = {inputs[place] for place in invariant_inputs}
+    #: how many rows are multiplied with an operand, over all contractions that read it
+    rows: Counter[Value] = Counter()
+    for node in graph.nodes:
+        if node.op is FUSED:
+            for dot, place, value in _column_operands(node):
+                rows[value] += math.prod(_row_extents(dot, place))
     for node in graph.nodes:
         operands = [mapping[value] for value in node.operands]
         if node.op is FUSED:
-            made = _pack_group(builder, node, operands, target, invariant)
+            made = _pack_group(builder, node, operands, target, invariant, rows)
         else:
             fixed = frozenset(range(node.attributes.consts)) if node.op is SCAN else frozenset()
             regions = [_pack(region, target, fixed) for region in node.regions]
@@ -52,15 +60,17 @@ def _pack(graph: Graph, target: Target, invariant_inputs: frozenset[int]) -> Gra
     return Graph(inputs, [mapping[value] for value in graph.outputs], graph.name)
 
 
-def _pack_group(builder: Builder, node: Node, operands: list[Value], target: Target, invariant: set[Value]) -> Node:
+def _pack_group(
+    builder: Builder, node: Node, operands: list[Value], target: Target, invariant: set[Value], rows: Mapping[Value, int]
+) -> Node:
     (region,) = node.regions
     dots = [inner for inner in region.nodes if inner.op is DOT]
     #: which operand of a contraction is packed, and how
     plans: dict[Node, tuple[int, PackAttributes]] = {}
-    for dot in dots:
-        plan = _plan(dot, len(dots), target, region, operands, invariant)
-        if plan is not None:
-            plans[dot] = plan
+    for dot, place, value in _column_operands(node):
+        attributes = _plan(dot, place, rows[value], len(dots), target, region, operands, invariant)
+        if attributes is not None:
+            plans[dot] = place, attributes
     if not plans:
         return builder.node(FUSED, operands, node.attributes, node.regions, node.location)
     outside = dict(zip(region.inputs, operands, strict=True))
@@ -97,38 +107,54 @@ def _pack_group(builder: Builder, node: Node, operands: list[Value], target: Tar
     return builder.node(FUSED, [*(operand for _, operand in used), *packed_operands], node.attributes, [new_region], node.location)
 
 
-def _plan(
-    dot: Node, sharing: int, target: Target, region: Graph, operands: list[Value], invariant: set[Value]
-) -> tuple[int, PackAttributes] | None:
-    """Which operand of a contraction to pack, and how; None where it does not pay."""
+def _column_operands(group: Node) -> list[tuple[Node, int, Value]]:
+    """The contractions of a group one of whose operands alone has the last axis of the result: which operand, and its value,
+    outside the group where it comes from there."""
+    (region,) = group.regions
+    outside = dict(zip(region.inputs, group.operands, strict=True))
+    found = []
+    for dot in region.nodes:
+        if dot.op is not DOT:
+            continue
+        left, right, output = dot.attributes.labels
+        if output and (output[-1] in left) != (output[-1] in right):
+            place = 1 if output[-1] in right else 0
+            found.append((dot, place, outside.get(dot.operands[place], dot.operands[place])))
+    return found
+
+
+def _row_extents(dot: Node, place: int) -> list[int]:
+    """Of the axes that only the other operand has."""
     left, right, output = dot.attributes.labels
-    if not output:
-        return None
-    last = output[-1]
-    if (last in left) == (last in right):
-        return None
-    place = 1 if last in right else 0
     labels, others = (right, left) if place else (left, right)
-    value = dot.operands[place]
-    rows = math.prod(n for label, n in zip(others, dot.operands[1 - place].shape, strict=True) if label in output and label not in labels)
+    return [n for label, n in zip(output, dot.output.shape, strict=True) if label in others and label not in labels]
+
+
+def _plan(
+    dot: Node, place: int, all_rows: int, sharing: int, target: Target, region: Graph, operands: list[Value], invariant: set[Value]
+) -> PackAttributes | None:
+    """How to pack an operand that `all_rows` rows are multiplied with, here and elsewhere; None where it does not pay."""
+    value, labels = dot.operands[place], dot.attributes.labels[place]
     extent = dot.output.shape[-1]
     if value.type.size < _SMALLEST or extent < 2:
         return None
+    axis = labels.index(dot.attributes.labels[2][-1])
     table = dict(zip(region.inputs, operands, strict=True))
     sources = [v for v in [value, *(w for n in reachable_nodes([value]) for w in n.operands)] if v.node is None]
-    row = _line_bytes(value, labels.index(last), table)
+    row = _line_bytes(value, axis, table)
     lines = value.type.size // extent
     rivals = row is not None and lines > _WAYS * _WAY_BYTES // math.gcd(row, _WAY_BYTES)
     enough = _ROWS_OF_ELEMENTS if row is None else _ROWS_OF_RIVALS if rivals else _ROWS
-    # The rows of a tile are those of one axis.
-    row_extents = [n for label, n in zip(output, dot.output.shape, strict=True) if label in others and label not in labels]
+    row_extents = _row_extents(dot, place)
+    rows = all_rows if rivals else math.prod(row_extents)
     lanes = target.lanes(dot.output.dtype)
+    # The rows of a tile are those of one axis.
     vectors = column_vectors(max(row_extents, default=1), extent, sharing, lanes, target.registers, packed=True)
     if vectors * lanes * value.dtype.itemsize <= _LINE_BYTES:
         enough = min([enough, *(few for size, few in _ROWS_OF_LINES if sharing * value.type.nbytes > size)])
     if rows < enough and not all(table[v] in invariant for v in sources):
         return None
-    return place, PackAttributes(labels.index(last), vectors * lanes, extent)
+    return PackAttributes(axis, vectors * lanes, extent)
 
 
 def _line_bytes(value: Value, axis: int, outside: dict[Value, Value]) -> int | None:

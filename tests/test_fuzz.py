@@ -32,9 +32,7 @@ def check_program(graph: Graph, seed: int) -> None:
     with team_of(1 + seed % 4):
         executable = Executable(graph)
         results = executable(arguments)
-    # A float32 anywhere may have been cast to float64 on its way out.
-    values = [value for node in graph.all_nodes() for value in node.outputs]
-    single = any(value.dtype == np.float32 for value in (*graph.inputs, *values))
+    single = is_single(graph)
     for name, stage in executable.stages:
         if isinstance(stage, Graph):
             verify(stage)
@@ -44,6 +42,12 @@ def check_program(graph: Graph, seed: int) -> None:
         results = interpret(executable.program, arguments)
         watch(executable.program, arguments)
         compare([r.reshape(e.shape) for r, e in zip(results, expected, strict=True)], expected, "program", single)
+
+
+def is_single(graph: Graph) -> bool:
+    """A float32 anywhere may have been cast to float64 on its way out."""
+    values = [value for node in graph.all_nodes() for value in node.outputs]
+    return any(value.dtype == np.float32 for value in (*graph.inputs, *values))
 
 
 def compare(actual: list[np.ndarray], expected: list[np.ndarray], name: str, single: bool) -> None:
@@ -85,9 +89,7 @@ def test_known_inputs(part: int, request: pytest.FixtureRequest) -> None:
         given, last = arguments[: len(arguments) - known], arguments[len(arguments) - known :]
         with team_of(1 + seed % 4):
             results = Executable(graph, known=last)(given)
-        values = [value for node in graph.all_nodes() for value in node.outputs]
-        single = any(value.dtype == np.float32 for value in (*graph.inputs, *values))
-        compare(results, evaluate(graph, arguments), "machine", single)
+        compare(results, evaluate(graph, arguments), "machine", is_single(graph))
 
     run()
 

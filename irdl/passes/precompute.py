@@ -25,7 +25,7 @@ def precompute(graph: Graph, known: int) -> tuple[Graph, Graph]:
     rest: dict[Node, None] = {}
     for node in graph.nodes:
         others = [value for value in node.operands if constant_of(value) is None]
-        if others and all(value in ready for value in others) and _is_worth(node):
+        if others and all(value in ready for value in others) and _can_be_prepared(node):
             ready.update(node.outputs)
         else:
             rest[node] = None
@@ -57,8 +57,8 @@ def _name(value: Value) -> str:
     return ".".join([value.name or "known", *reversed(parts)])
 
 
-def _is_worth(node: Node) -> bool:
-    """To be evaluated beforehand: without loops, which NumPy runs step by step, and without values in between that only a fused
+def _can_be_prepared(node: Node) -> bool:
+    """Beforehand, in NumPy: without loops, which NumPy runs step by step, and without values in between that only a fused
     loop has the memory for."""
     if node.op.can_raise or (node.regions and node.op is not FUSED):
         return False

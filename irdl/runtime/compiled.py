@@ -101,11 +101,11 @@ class Compiled:
         captured = self.captured()
         if captured is None:
             raise TraceError(f"{self.name} reads captured values that have changed since it was compiled: compile it again")
-        self.free_entry()
+        self.free_entry()  # where all are in use, the next call finds one more
         return self.run(call, captured)
 
     def free_entry(self) -> Any:
-        """A native entry that no other thread is using now, or None."""
+        """A native entry that no other thread is using now, made if there is none; None where there can be none."""
         for entry in self.entries:
             if not is_busy(entry):
                 return entry

@@ -25,8 +25,8 @@ from irdl.trace.views import shadow_array
 class TracedFunction:
     """A traced call.
 
-    The graph's inputs are the argument leaves, then the captured arrays, then the `known` arrays of static arguments; its outputs are the result's leaves, then the
-    new contents of the inputs listed in `stored`, then what the names in `rebound` are bound to.
+    The graph's inputs are the argument leaves, then the captured arrays, then the `known` arrays of static arguments; its outputs
+    are the result's leaves, then the new contents of the inputs listed in `stored`, then what the names in `rebound` are bound to.
     """
 
     graph: Graph

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar
+
 
 class IrdlError(Exception):
     """Base of every error irdl raises on purpose."""
@@ -9,6 +12,13 @@ class IrdlError(Exception):
 
 class TraceError(IrdlError):
     """NumPy code did something a traced array cannot follow."""
+
+    #: told of each that is made: code that catches one would go on as NumPy never would, so the traces under way fail (see `recorder`)
+    witness: ClassVar[Callable[[TraceError], None]] = staticmethod(lambda error: None)
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        TraceError.witness(self)
 
 
 class LeakedTracerError(TraceError):

@@ -82,6 +82,8 @@ class Box:
         type = TensorType(self.type.dtype, shadow.shape)
         if kind != ARRAY:
             return wrap(_apply_steps(self.value, steps), kind)
+        if self.kind != ARRAY:  # an array made from a number is a new one
+            return Box(wrap(self.value).cell, type, kind, tuple(steps), shadow)
         return Box(self.cell, type, kind, (*self._steps, *steps), shadow, self.read_only)
 
     def store(self, new: Value) -> None:
@@ -146,6 +148,9 @@ class Box:
 
     @property
     def flags(self) -> Any:
+        if self.read_only and self.shadow.flags.writeable:
+            self._shadow = self.shadow.view()
+            self._shadow.flags.writeable = False
         return self.shadow.flags
 
     @property
@@ -259,22 +264,8 @@ def wrap_result(value: Value, inputs: Sequence[Any] = ()) -> Any:
     """A result box, of kind scalar if zero-dimensional. With `inputs`, laid out as NumPy lays out a ufunc's result."""
     made = wrap(value, result_kind(value.type))
     if value.type.rank > 1 and any(is_box(x) and x._shadow is not None and not x._shadow.flags.c_contiguous for x in inputs):
-        shadows = [x.shadow if is_box(x) else np.asarray(x) for x in inputs]
-        kept = [shadow for shadow in shadows if shadow.shape == value.shape] or shadows
-        made._shadow = views.shadow_array(value.shape, value.dtype, _result_strides(kept, value))
+        made._shadow = views.result_shadow([x.shadow if is_box(x) else np.asarray(x) for x in inputs], value.shape, value.dtype)
     return made
-
-
-def _result_strides(shadows: Sequence[np.ndarray], value: Value) -> tuple[int, ...]:
-    """The strides of a ufunc's result over operands with these: axes in the operands' order (NumPy's order="K")."""
-    sizes = [np.abs(np.broadcast_to(s, value.shape).strides) for s in shadows if s.ndim]
-    order = sorted(range(value.type.rank), key=lambda axis: tuple(-int(s[axis]) for s in sizes))
-    strides = [0] * value.type.rank
-    step = value.dtype.itemsize
-    for axis in reversed(order):
-        strides[axis] = step
-        step *= max(value.shape[axis], 1)
-    return tuple(strides)
 
 
 def apply(op: Op | str, operands: Sequence[Value], attributes: Any = NO_ATTRIBUTES) -> Value:

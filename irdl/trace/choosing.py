@@ -62,7 +62,7 @@ def take(x: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "r
         indices = np.remainder(indices, box.shape[axis])
     lead = (slice(None),) * (axis % box.ndim)
     result = box[(*lead, indices if is_box(indices) else np.asarray(indices))]
-    if result.ndim and not is_box(indices) and np.ndim(indices) == 0:
+    if result.ndim and (np.ndim(indices) or not is_box(indices)):
         result = wrap(result.value)
     return result if out is None else store_out("take", out, result.value)
 

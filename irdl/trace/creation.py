@@ -12,11 +12,11 @@ import numpy as np
 
 from irdl.ir.types import is_supported
 from irdl.trace.box import is_box, open_trace, to_value, wrap
-from irdl.trace.products import common_dtype
-from irdl.trace.recorder import current_trace
+from irdl.trace.layout import copied, has_order, own
+from irdl.trace.recorder import current_trace, user_line
 
 _MAKERS = (np.zeros, np.ones, np.empty, np.full, np.arange, np.eye, np.identity, np.linspace, np.tri)
-_CONVERTERS = (np.array, np.asarray, np.asanyarray, np.ascontiguousarray)
+_CONVERTERS = (np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray)
 
 
 def _maker(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,24 +37,44 @@ def _maker(function: Callable[..., Any]) -> Callable[..., Any]:
 def _known(array: Any) -> Any:
     if current_trace() is None or type(array) is not np.ndarray or not is_supported(array.dtype):
         return array
-    return wrap(open_trace().constant(array))
+    return own(open_trace().constant(array), array)
 
 
 def _converter(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
-    def convert(x: Any, dtype: Any = None, **options: Any) -> Any:
-        if is_box(x):
+    def convert(x: Any, dtype: Any = None, *rest: Any, **options: Any) -> Any:
+        if rest:  # only np.asarray and its kin take more by position
+            options["order"], *_ = rest
+        if not is_box(x) and not (isinstance(x, (list, tuple)) and _has_box(x)):
+            made = function(x, dtype, **options)
+            return _known(made) if function is np.array else made
+        order = _ORDERS.get(function) or options.get("order") or "K"
+        if not is_box(x):
+            wanted = np.dtype(dtype) if dtype is not None else np.result_type(*(_strong_dtype(item) for item in _flat(x)))
+            x, copy = wrap(to_value(_nested(x), wanted)), None
+        else:
             wanted = x.dtype if dtype is None else np.dtype(dtype)
-            if (function is np.array and options.get("copy", True)) or wanted != x.dtype or x.kind != "array":
-                return wrap(to_value(x, wanted))
-            return x
-        if isinstance(x, (list, tuple)) and _has_box(x):
-            wanted = np.dtype(dtype) if dtype is not None else common_dtype(*_flat(x))
-            return wrap(to_value(_nested(x), wanted))
-        made = function(x, dtype, **options)
-        return _known(made) if function is np.array else made
+            copy = options.get("copy", True if function is np.array else None)
+        if copy or wanted != x.dtype or x.kind != "array" or not has_order(x, order):
+            if copy is False:
+                raise ValueError(f"Unable to avoid copy while creating an array as requested{user_line()}")
+            value = to_value(x, wanted)
+            x = copied(x, value, order) if value.shape else wrap(value)
+        if function in _ORDERS and x.ndim == 0:
+            x = np.reshape(x, (1,))
+        if options.get("ndmin", 0) > x.ndim:
+            x = np.reshape(x, (1,) * (options["ndmin"] - x.ndim) + x.shape)
+        return x
 
     return convert
+
+
+_ORDERS: dict[Any, str] = {np.ascontiguousarray: "C", np.asfortranarray: "F"}
+
+
+def _strong_dtype(item: Any) -> np.dtype:
+    """The dtype of an item of a list, as np.array sees it: Python's numbers are no weaker than NumPy's."""
+    return item.dtype if is_box(item) else np.asarray(item).dtype
 
 
 def _has_box(items: Any) -> bool:

@@ -16,6 +16,7 @@ from irdl.ops.shape import (
 )
 from irdl.trace import products, reductions
 from irdl.trace.box import PYTHON, apply, is_box, to_value, wrap, wrap_result
+from irdl.trace.layout import copied
 from irdl.trace.products import common_dtype
 from irdl.trace.recorder import user_line
 from irdl.trace.shaping import broadcast_arrays, ravel, reshape
@@ -52,8 +53,8 @@ def full_like(
 
 @traced(np.copy)
 def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
-    value = to_value(a)
-    return wrap_result(value, (a,) if order == "K" else ()) if value.shape else wrap(value)
+    box = as_box(a)
+    return copied(box, box.value, order) if box.ndim else wrap(box.value)
 
 
 @traced(np.copyto)
@@ -77,14 +78,14 @@ def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
     if box.dtype.kind != "f":
         if decimals < 0:
             raise TraceError(f"np.round of integers to tens cannot be traced: divide and multiply{user_line()}")
-        return box if out is None else store_out("round", out, box.value)
+        return copied(box, box.value, "K") if out is None else store_out("round", out, box.value)
     if decimals == 0:
         result = np.rint(box)
     elif decimals > 0:
         result = np.rint(box * 10.0**decimals) / 10.0**decimals
     else:
         result = np.rint(box / 10.0**-decimals) * 10.0**-decimals
-    return result if out is None else store_out("round", out, result.value)
+    return wrap_result(result.value) if out is None else store_out("round", out, result.value)
 
 
 @traced(np.diff)
@@ -107,7 +108,9 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
         shape = [1] * len(xi)
         shape[order[place]] = -1
         results.append(reshape(x, tuple(shape)))
-    return tuple(results) if sparse else tuple(wrap(b.value) for b in broadcast_arrays(*results))
+    if not sparse:
+        results = list(broadcast_arrays(*results))
+    return tuple(wrap(box.value) if copy else box for box in results)
 
 
 # Questions that have an answer while tracing.
@@ -192,8 +195,10 @@ TABLE[np.inner] = lambda a, b, /: wrap_result(products.inner(a, b))
 TABLE[np.outer] = lambda a, b, out=None: _product(products.outer(a, b), out)
 TABLE[np.vdot] = lambda a, b, /: wrap_result(products.dot(ravel(a), ravel(b)))
 TABLE[np.tensordot] = lambda a, b, axes=2: wrap_result(products.tensordot(a, b, axes))
-TABLE[np.einsum] = lambda *operands, out=None, optimize=False, **options: _product(
-    to_value(products.einsum(*operands, optimize=optimize, **options)), out
+TABLE[np.einsum] = lambda *operands, out=None, optimize=False, **options: (
+    products.einsum(*operands, optimize=optimize, **options)
+    if out is None
+    else store_out("einsum", out, to_value(products.einsum(*operands, optimize=optimize, **options)))
 )
 TABLE[np.linalg.matmul] = lambda a, b, /: wrap_result(products.matmul(a, b))
 

@@ -22,9 +22,10 @@ from irdl.ops.shape import (
     TransposeAttributes,
 )
 from irdl.trace.box import ARRAY, PYTHON, SCALAR, Box, apply, cast, is_box, to_value, wrap, wrap_result
+from irdl.trace.layout import laid_out_like
 from irdl.trace.recorder import user_line
 from irdl.trace.ufuncs import store
-from irdl.trace.views import basic_index_steps, expand_index
+from irdl.trace.views import basic_index_steps, expand_index, tiny
 
 
 def get_item(box: Box, index: Any) -> Any:
@@ -41,7 +42,14 @@ def get_item(box: Box, index: Any) -> Any:
     value = _move_index_axes(value, places, len(indices.shape) - 1, axes, items)
     if len(indices.shape) == 1 and value.shape:
         return wrap(value, ARRAY, "it is x[i] of a traced i, which irdl copies: write x[i] = x[i] + ... or x[i, j] = ...")
-    return wrap_result(value)
+    result = wrap_result(value)
+    if result.ndim > 1:
+        numbers = np.zeros(tuple(min(extent, 2) for extent in indices.shape[:-1]), np.intp)
+        sample = tiny(view.shadow)
+        if 0 not in sample.shape:
+            made = sample[tuple(numbers if axis in axes else slice(None) for axis in range(view.ndim))]
+            result = laid_out_like(value, made)
+    return result
 
 
 def set_item(box: Box, index: Any, item: Any) -> None:

@@ -14,6 +14,7 @@ from irdl.ops.reduce import SUM, ReduceAttributes
 from irdl.ops.shape import RESHAPE, TRANSPOSE, ReshapeAttributes, TransposeAttributes
 from irdl.trace.box import apply, cast, is_box, to_value, wrap_result
 from irdl.trace.recorder import user_line
+from irdl.trace.shaping import diagonal_view
 
 
 def common_dtype(*items: Any) -> np.dtype:
@@ -155,6 +156,8 @@ def einsum(*operands: Any, optimize: Any = False, **options: Any) -> Any:
     dtype = common_dtype(*arrays)
     values = _numeric([to_value(array, dtype) for array in arrays], "einsum")
     inputs, output = _einsum_labels(text, values)
+    if len(values) == 1 and set(inputs[0]) == set(output) and len(set(output)) == len(output):
+        return _einsum_view(inputs[0], output, arrays[0])
     terms = [_diagonal(labels, value) for labels, value in zip(inputs, values, strict=True)]
     labels, value = terms[0]
     for position, (next_labels, next_value) in enumerate(terms[1:], 1):
@@ -167,6 +170,17 @@ def einsum(*operands: Any, optimize: Any = False, **options: Any) -> Any:
     if labels != output:
         value = apply(TRANSPOSE, [value], TransposeAttributes(tuple(labels.index(c) for c in output)))
     return wrap_result(cast(value, dtype))
+
+
+def _einsum_view(labels: str, output: str, array: Any) -> Any:
+    """Nothing is added up: NumPy gives a view."""
+    box: Any = array if is_box(array) else wrap_result(to_value(array))
+    while len(set(labels)) != len(labels):
+        label = next(c for c in labels if labels.count(c) > 1)
+        first, second = [axis for axis, c in enumerate(labels) if c == label][:2]
+        box = diagonal_view(box, 0, first, second)
+        labels = "".join(c for axis, c in enumerate(labels) if axis not in (first, second)) + label
+    return np.transpose(box, tuple(labels.index(c) for c in output))
 
 
 def _einsum_labels(text: str, values: Sequence[Value]) -> tuple[list[str], str]:

@@ -11,8 +11,9 @@ from irdl.errors import TraceError
 from irdl.ops.elementwise import SELECT
 from irdl.trace import choosing, functions, indexing, joining, products, shaping
 from irdl.trace.box import ARRAY, PYTHON, Box, apply, cast, to_value, wrap, wrap_result
+from irdl.trace.layout import copied, has_order, lay_out
 from irdl.trace.recorder import user_line
-from irdl.trace.table import TABLE, array_function
+from irdl.trace.table import array_function
 from irdl.trace.ufunc_methods import call_method
 from irdl.trace.ufuncs import as_bool, binary, in_place, record_ufunc, store, store_out, tuple_or_one
 
@@ -20,7 +21,8 @@ from irdl.trace.ufuncs import as_bool, binary, in_place, record_ufunc, store, st
 def array_ufunc(self: Box, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
     """`Box.__array_ufunc__`."""
     if method != "__call__":
-        return call_method(ufunc, method, inputs, options)
+        given = dict(options)
+        return lay_out(call_method(ufunc, method, inputs, options), getattr(ufunc, method), inputs, given)
     out = options.pop("out", None)
     where = options.pop("where", True)
     dtype = options.pop("dtype", None)
@@ -73,10 +75,10 @@ def _matmul_in_place(self: Any, other: Any) -> Any:
 
 def _astype(self: Box, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
     target = np.dtype(dtype)
-    if target == self.dtype and not copy:
+    if target == self.dtype and not copy and has_order(self, order):
         return self
     value = cast(self.value, target)
-    return wrap_result(value, (self,) if order == "K" else ()) if value.shape or self.kind != ARRAY else wrap(value)
+    return copied(self, value, order) if value.shape or self.kind != ARRAY else wrap(value)
 
 
 def _reshape(self: Box, *shape: Any, order: str = "C", copy: Any = None) -> Any:
@@ -98,8 +100,7 @@ def _flatten(self: Box, order: str = "C") -> Any:
 
 
 def _method(function: Any) -> Callable[..., Any]:
-    rule = TABLE[function]
-    return lambda self, *arguments, **options: rule(self, *arguments, **options)
+    return lambda self, *arguments, **options: array_function(function, (self, *arguments), options)
 
 
 def _unsupported(name: str) -> Callable[..., Any]:
@@ -110,7 +111,9 @@ def _unsupported(name: str) -> Callable[..., Any]:
 
 
 def _copy(self: Box, order: str = "C") -> Any:
-    return wrap(self.value) if self.kind == ARRAY else self
+    if self.kind != ARRAY:
+        return self
+    return copied(self, self.value, order) if self.ndim else wrap(self.value)
 
 
 def _round(self: Box, digits: int | None = None) -> Any:
@@ -198,7 +201,7 @@ def install() -> None:
         "__divmod__": _operator(np.divmod),
         "__rdivmod__": _operator(np.divmod, reflected=True),
         "__neg__": _unary(np.negative),
-        "__pos__": lambda self: _copy(self),
+        "__pos__": lambda self: _copy(self, "K"),
         "__abs__": _unary(np.absolute),
         "__invert__": _unary(np.invert),
         "__round__": _round,
@@ -212,7 +215,7 @@ def install() -> None:
         "fill": _fill,
         "conj": lambda self: self,
         "conjugate": lambda self: self,
-        "T": property(shaping.transpose, _setter("T")),
+        "T": property(lambda self: shaping.transpose(self) if self.kind == ARRAY else self, _setter("T")),
         "mT": property(shaping.matrix_transpose),
         "real": property(lambda self: self),
         "flat": property(_unsupported("flat")),

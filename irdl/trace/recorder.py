@@ -65,6 +65,15 @@ def current_trace() -> Trace | None:
     return stack[-1] if stack else None
 
 
+def _fail_traces(error: TraceError) -> None:
+    for trace in trace_stack():
+        if trace.failure is None:
+            trace.failure = error
+
+
+TraceError.witness = staticmethod(_fail_traces)
+
+
 class Cell:
     """Where a traced array lives: its trace and its present value. A store rebinds `value`."""
 
@@ -90,6 +99,8 @@ class Trace:
         self.parent: Trace | None = None
         self.location: Location | None = None
         self.ended = False
+        #: the first error made during this trace; code that caught it took a way that NumPy would not have taken
+        self.failure: TraceError | None = None
 
     def __enter__(self) -> Trace:
         stack = trace_stack()
@@ -97,11 +108,13 @@ class Trace:
         stack.append(self)
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, *exception: object) -> None:
         stack = trace_stack()
         assert stack[-1] is self
         stack.pop()
         self.ended = True
+        if kind is None and self.failure is not None:
+            raise self.failure
 
     def input(self, type: TensorType, name: str | None = None, known: np.ndarray | None = None) -> Value:
         value = Value(type, name=name)

@@ -13,13 +13,14 @@ from irdl.ops.shape import (
     BroadcastAttributes,
     ReshapeAttributes,
     ReverseAttributes,
+    SliceAttributes,
     TransposeAttributes,
 )
 from irdl.trace import reductions
 from irdl.trace.box import ARRAY, apply, wrap
 from irdl.trace.recorder import user_line
 from irdl.trace.table import TABLE, as_box, traced
-from irdl.trace.views import BroadcastStep, ReshapeStep, ReverseStep, TransposeStep, check_reshape, reshape_is_view
+from irdl.trace.views import BroadcastStep, ReshapeStep, ReverseStep, SliceStep, TransposeStep, check_reshape, reshape_is_view, shadow_array
 
 
 def _array_view(box: Any) -> Any:
@@ -42,7 +43,13 @@ def reshape(x: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None)
 
 @traced(np.ravel)
 def ravel(x: Any, order: str = "C") -> Any:
-    return reshape(x, -1, order)
+    box = _array_view(as_box(x))
+    if order not in ("C", "K") or (order == "K" and not box.shadow.flags.c_contiguous):
+        raise TraceError(f"np.ravel with order={order!r} cannot be traced: transpose first{user_line()}")
+    flat = ReshapeAttributes((box.size,))
+    if not box.shadow.flags.c_contiguous:
+        return wrap(apply(RESHAPE, [box.value], flat))
+    return box.through([ReshapeStep(flat)], np.reshape(box.shadow, -1))
 
 
 @traced(np.transpose, np.permute_dims)
@@ -121,7 +128,7 @@ def broadcast_to(x: Any, shape: Any, subok: bool = False) -> Any:
 @traced(np.broadcast_arrays)
 def broadcast_arrays(*arrays: Any, subok: bool = False) -> Any:
     shape = np.broadcast_shapes(*(np.shape(a) for a in arrays))
-    return tuple(broadcast_to(a, shape) for a in arrays)
+    return tuple(as_box(a) if np.shape(a) == shape else broadcast_to(a, shape) for a in arrays)
 
 
 def _at_least_rank(rank: int) -> Callable[..., Any]:
@@ -163,13 +170,24 @@ TABLE[np.flipud] = lambda m: flip(m, 0)
 
 @traced(np.diagonal)
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    box = as_box(x)
-    axis1, axis2 = axis1 % box.ndim, axis2 % box.ndim
-    n, m = box.shape[axis1], box.shape[axis2]
-    rows = np.arange(max(0, -offset), max(max(0, -offset), min(n, m - offset)))
-    moved = moveaxis(box, (axis1, axis2), (0, 1))
-    result = moveaxis(moved[rows, rows + offset], 0, -1)
-    return wrap(result.value, ARRAY, "it is a diagonal")
+    view = diagonal_view(as_box(x), offset, axis1, axis2)
+    view.read_only = "it is a diagonal"
+    return view
+
+
+def diagonal_view(box: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The diagonal as a view: of rows and columns laid end to end, every (columns + 1)th element."""
+    strided = np.diagonal(box.shadow, offset, axis1, axis2)
+    shadow = shadow_array(strided.shape, box.dtype, strided.strides)  # NumPy's is read-only
+    moved = moveaxis(box, (axis1, axis2), (-2, -1))
+    *lead, rows, columns = moved.shape
+    start = -offset * columns if offset < 0 else offset
+    count = shadow.shape[-1]
+    stop = start + (count - 1) * (columns + 1) + 1 if count else start
+    flat = ReshapeAttributes((*lead, rows * columns))
+    start, stop = (start, stop) if count else (0, 0)
+    part = SliceAttributes((0,) * len(lead) + (start,), (*lead, stop), (1,) * len(lead) + (columns + 1,))
+    return moved.through([ReshapeStep(flat), SliceStep(part)], shadow)
 
 
 @traced(np.trace)

@@ -1,0 +1,93 @@
+"""How NumPy lays a result out in memory: NumPy itself is asked, on tiny arrays whose axes have the same order.
+
+What a traced program can see of a layout is which reshapes are views, so the order of the axes is what counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from irdl.ir.graph import Value
+from irdl.trace.box import ARRAY, Box, is_box, wrap, wrap_result
+from irdl.trace.views import fresh_strides, shadow_array, tiny
+
+
+def lay_out(result: Any, function: Callable[..., Any], arguments: Sequence[Any], options: dict[str, Any]) -> Any:
+    """Give the new arrays in `result` the layouts that `function` gives its own, for arguments laid out like these."""
+    boxes = [box for box in _parts((arguments, options)) if is_box(box)]
+    cells = {id(box.cell) for box in boxes}
+    new = [box for box in _parts(result) if is_box(box) and box.type.rank > 1 and box._shadow is None and id(box.cell) not in cells]
+    if not new or (all(_is_plain(box) for box in boxes) and not any(_is_order(part) for part in _parts((arguments, options)))):
+        return result
+    try:
+        with np.errstate(all="ignore"):
+            answer = function(*_tiny_parts(arguments), **_tiny_parts(options))
+    except Exception:  # its numbers go with the extents, as those of np.split: such results are laid out plainly
+        return result
+    for box, made in zip(_parts(result), _parts(answer), strict=False):
+        if any(box is item for item in new) and isinstance(made, np.ndarray) and made.ndim == box.ndim:
+            box._shadow = shadow_array(box.shape, box.dtype, fresh_strides(made, box.shape, box.itemsize))
+    return result
+
+
+def laid_out_like(value: Value, made: np.ndarray) -> Any:
+    """A result box whose axes have the order of those of `made`."""
+    box = wrap_result(value)
+    if value.type.rank > 1:
+        box._shadow = shadow_array(value.shape, value.dtype, fresh_strides(made, value.shape, value.dtype.itemsize))
+    return box
+
+
+def copied(box: Box, value: Value, order: str) -> Any:
+    """A new box for `value`, laid out as a copy of `box` in this order."""
+    if value.type.rank < 2 or order == "C":
+        return wrap_result(value)
+    if order == "A":
+        order = "F" if box.shadow.flags.fnc else "C"
+    return laid_out_like(value, tiny(box.shadow).copy(order))  # type: ignore[arg-type]
+
+
+def has_order(box: Box, order: str | None) -> bool:
+    """Whether NumPy would find `box` in the order asked for, and not copy it."""
+    if order == "A":
+        return box.shadow.flags.forc
+    return order in ("K", None) or (box.shadow.flags.c_contiguous if order == "C" else box.shadow.flags.f_contiguous)
+
+
+def own(value: Value, array: np.ndarray) -> Box:
+    """A new array box laid out as `array`, whose numbers `value` holds."""
+    box = wrap(value)
+    if not array.flags.c_contiguous:
+        box._shadow = shadow_array(array.shape, value.dtype, array.strides)
+    return box
+
+
+def _is_order(item: Any) -> bool:
+    return isinstance(item, str) and item in ("F", "A", "K")
+
+
+def _is_plain(box: Any) -> bool:
+    return box.kind != ARRAY or box._shadow is None or box._shadow.flags.c_contiguous
+
+
+def _parts(item: Any) -> list[Any]:
+    if isinstance(item, (list, tuple)):
+        return [part for each in item for part in _parts(each)]
+    if isinstance(item, dict):
+        return [part for each in item.values() for part in _parts(each)]
+    return [item]
+
+
+def _tiny_parts(item: Any) -> Any:
+    if is_box(item):
+        return tiny(item.shadow) if item.kind == ARRAY else item.dtype.type(1)
+    if isinstance(item, np.ndarray):
+        return tiny(item)
+    if isinstance(item, (list, tuple)):
+        return type(item)(_tiny_parts(part) for part in item) if type(item) in (list, tuple) else item
+    if isinstance(item, dict):
+        return {key: _tiny_parts(part) for key, part in item.items()}
+    return item

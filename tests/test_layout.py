@@ -1,0 +1,253 @@
+"""Views and copies, and the layout of results: what a store into a result changes, and which reshapes of it are views."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from irdl.ir.evaluate import evaluate
+from irdl.trace.function import trace_function
+
+#: (what it is, what is asked of it), for an array of shape (3, 4)
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "add": lambda a: a + 1,
+    "add row": lambda a: a + a[0],
+    "neg": lambda a: -a,
+    "exp": lambda a: np.exp(a),
+    "pos": lambda a: +a,
+    "abs": lambda a: abs(a),
+    "where": lambda a: np.where(a > 0, a, 1),
+    "clip": lambda a: np.clip(a, 0, 1),
+    "a.clip": lambda a: a.clip(0, 1),
+    "maximum": lambda a: np.maximum(a, a.T.T),
+    "mixed orders": lambda a: a + np.ones((3, 4)),
+    "outer": lambda a: np.add.outer(a[0], a[1]),
+    "ravel": lambda a: np.ravel(a),
+    "a.ravel": lambda a: a.ravel(),
+    "ravel column": lambda a: a[:, 1].ravel(),
+    "ravel row": lambda a: a[1].ravel(),
+    "flatten": lambda a: a.flatten(),
+    "reshape": lambda a: a.reshape(-1),
+    "reshape 2": lambda a: a.reshape(6, 2),
+    "reshape 3": lambda a: a.reshape(3, 2, 2),
+    "reshape transposed": lambda a: a.T.reshape(-1),
+    "transpose": lambda a: a.T,
+    "swapaxes": lambda a: np.swapaxes(a, 0, 1),
+    "moveaxis": lambda a: np.moveaxis(a[None], 0, -1),
+    "squeeze": lambda a: np.squeeze(a[None]),
+    "expand_dims": lambda a: np.expand_dims(a, 1),
+    "atleast_1d": lambda a: np.atleast_1d(a),
+    "atleast_2d": lambda a: np.atleast_2d(a[0]),
+    "atleast_3d": lambda a: np.atleast_3d(a),
+    "broadcast_to": lambda a: np.broadcast_to(a, (2, 3, 4)),
+    "flip": lambda a: np.flip(a, 0),
+    "flip all": lambda a: np.flip(a),
+    "fliplr": lambda a: np.fliplr(a),
+    "round": lambda a: np.round(a),
+    "round 1": lambda a: np.round(a, 1),
+    "round integers": lambda a: np.round(a.astype(int)),
+    "a.round": lambda a: a.round(),
+    "rint": lambda a: np.rint(a),
+    "floor": lambda a: np.floor(a),
+    "floor integers": lambda a: np.floor(a.astype(int)),
+    "positive": lambda a: np.positive(a),
+    "conjugate": lambda a: np.conjugate(a),
+    "a.conj": lambda a: a.conj(),
+    "real": lambda a: np.real(a),
+    "a.real": lambda a: a.real,
+    "absolute of unsigned": lambda a: np.abs(a.astype(np.uint8)),
+    "copy": lambda a: np.copy(a),
+    "a.copy": lambda a: a.copy(),
+    "copy F": lambda a: a.copy("F"),
+    "copy K": lambda a: a.copy(order="K"),
+    "np.copy C": lambda a: np.copy(a, "C"),
+    "array": lambda a: np.array(a),
+    "array no copy": lambda a: np.array(a, copy=None),
+    "array F": lambda a: np.array(a, order="F"),
+    "asarray": lambda a: np.asarray(a),
+    "asarray float32": lambda a: np.asarray(a, np.float32),
+    "asarray C": lambda a: np.asarray(a, order="C"),
+    "asanyarray": lambda a: np.asanyarray(a),
+    "ascontiguousarray": lambda a: np.ascontiguousarray(a),
+    "ascontiguousarray transposed": lambda a: np.ascontiguousarray(a.T),
+    "ascontiguousarray of a number": lambda a: np.ascontiguousarray(a[0, 0]),
+    "asfortranarray": lambda a: np.asfortranarray(a),
+    "astype": lambda a: a.astype(np.float32),
+    "astype same": lambda a: a.astype(a.dtype),
+    "astype no copy": lambda a: a.astype(a.dtype, copy=False),
+    "astype no copy C": lambda a: a.astype(a.dtype, order="C", copy=False),
+    "np.astype": lambda a: np.astype(a, np.float32),
+    "zeros_like": lambda a: np.zeros_like(a),
+    "zeros_like transposed": lambda a: np.zeros_like(a.T),
+    "ones_like C": lambda a: np.ones_like(a, order="C"),
+    "full_like": lambda a: np.full_like(a, 3),
+    "zeros_like shape": lambda a: np.zeros_like(a, shape=(2, 3)),
+    "zeros F": lambda a: np.zeros((3, 4), order="F") + 0 * a[0, 0],
+    "zeros F buffer": lambda a: np.zeros((3, 4), order="F"),
+    "sum": lambda a: a.sum(0),
+    "sum keepdims": lambda a: a.sum(0, keepdims=True),
+    "sum of three": lambda a: a.reshape(3, 2, 2).sum(0),
+    "sum of three last": lambda a: np.sum(np.stack([a, a]), -1),
+    "sum middle": lambda a: np.sum(a[None].T, 2),
+    "max middle": lambda a: np.max(np.array([a, a]).T, 1),
+    "mean middle": lambda a: np.mean(np.array([a, a]).T, 1),
+    "var middle": lambda a: np.var(np.array([a, a]).T, 1),
+    "std middle": lambda a: np.std(np.array([a, a]).T, 1),
+    "argmax middle": lambda a: np.argmax(np.array([a, a]).T, 1),
+    "any middle": lambda a: np.any(np.array([a, a]).T, 1),
+    "add.reduce": lambda a: np.add.reduce(np.array([a, a]).T, 1),
+    "cumsum": lambda a: np.cumsum(a, 0),
+    "cumsum flat": lambda a: np.cumsum(a),
+    "cumprod": lambda a: a.cumprod(1),
+    "add.accumulate": lambda a: np.add.accumulate(a, 1),
+    "concatenate": lambda a: np.concatenate([a, a]),
+    "concatenate 1": lambda a: np.concatenate([a, a], 1),
+    "stack": lambda a: np.stack([a, a]),
+    "stack last": lambda a: np.stack([a, a], -1),
+    "vstack": lambda a: np.vstack([a, a]),
+    "hstack": lambda a: np.hstack([a, a]),
+    "dstack": lambda a: np.dstack([a, a]),
+    "column_stack": lambda a: np.column_stack([a, a]),
+    "np.array list": lambda a: np.array([a, a]),
+    "split": lambda a: np.split(a, 2, 1)[1],
+    "array_split": lambda a: np.array_split(a, 2)[0],
+    "hsplit": lambda a: np.hsplit(a, 2)[0],
+    "vsplit": lambda a: np.vsplit(a, 3)[0],
+    "unstack": lambda a: np.unstack(a)[1],
+    "tile": lambda a: np.tile(a, (1, 2)),
+    "tile once": lambda a: np.tile(a, 1),
+    "repeat": lambda a: np.repeat(a, 2, 1),
+    "roll": lambda a: np.roll(a, 1, 1),
+    "roll flat": lambda a: np.roll(a, 1),
+    "pad": lambda a: np.pad(a, 1),
+    "pad nothing": lambda a: np.pad(a, 0),
+    "pad edge": lambda a: np.pad(a, 1, mode="edge"),
+    "diff": lambda a: np.diff(a),
+    "diff none": lambda a: np.diff(a, 0),
+    "meshgrid": lambda a: np.meshgrid(a[0], a[1])[0],
+    "meshgrid sparse": lambda a: np.meshgrid(a[0], a[1], sparse=True)[0],
+    "meshgrid no copy": lambda a: np.meshgrid(a[0], a[1], sparse=True, copy=False)[1],
+    "tril": lambda a: np.tril(a),
+    "triu": lambda a: np.triu(a),
+    "diagonal": lambda a: np.diagonal(a),
+    "a.diagonal": lambda a: a.diagonal(1),
+    "diag": lambda a: np.diag(a),
+    "diag of a row": lambda a: np.diag(a[0]),
+    "nan_to_num": lambda a: np.nan_to_num(a),
+    "select": lambda a: np.select([a > 1], [a], 0.0),
+    "take": lambda a: np.take(a, [0, 1], 1),
+    "take 0": lambda a: np.take(a, [0, 1], 0),
+    "take one": lambda a: np.take(a, 1, 0),
+    "take_along_axis": lambda a: np.take_along_axis(a, np.array([[0, 1], [1, 0], [2, 2]]), 1),
+    "rows": lambda a: a[[0, 2]],
+    "columns": lambda a: a[:, [0, 2]],
+    "columns array": lambda a: a[:, np.array([0, 2, 1])],
+    "both": lambda a: a[np.array([0, 2]), np.array([1, 1])],
+    "grid": lambda a: a[np.array([[0], [2]]), np.array([1, 1])],
+    "known mask": lambda a: a[np.array([True, False, True])],
+    "mask 2d": lambda a: a[np.array([[True, False, True, True], [False, True, True, False], [True, True, True, False]])],
+    "slice and rows": lambda a: a[1:, [0, 2]],
+    "new axis and rows": lambda a: a[None, [0, 2]],
+    "apart": lambda a: np.stack([a, a])[[0, 1], :, [1, 2]],
+    "ellipsis": lambda a: a[...],
+    "whole": lambda a: a[:],
+    "row": lambda a: a[1],
+    "column": lambda a: a[:, 1],
+    "strided": lambda a: a[::2, ::-1],
+    "number in brackets": lambda a: a.mean()[None],
+    "element in brackets": lambda a: a[0, 0][None],
+    "element ellipsis": lambda a: a[0, 0, ...],
+    "scalar T": lambda a: a.mean().T,
+    "scalar reshape": lambda a: a.mean().reshape(1, 1),
+    "scalar ravel": lambda a: np.ravel(a.mean()),
+    "scalar copy": lambda a: a.mean().copy(),
+    "matmul": lambda a: a @ a.T,
+    "dot": lambda a: np.dot(a.T, a),
+    "matmul batch": lambda a: np.matmul(np.stack([a, a]), a.T),
+    "inner": lambda a: np.inner(a, a),
+    "np.outer": lambda a: np.outer(a, a),
+    "tensordot": lambda a: np.tensordot(a, a, ((0,), (0,))),
+    "einsum product": lambda a: np.einsum("ij,kj->ik", a, a),
+    "einsum crossed": lambda a: np.einsum("ij,jk->ki", a, a.T),
+    "einsum scaled": lambda a: np.einsum("ij,i->ij", a, a[:, 0]),
+    "einsum transpose": lambda a: np.einsum("ij->ji", a),
+    "einsum same": lambda a: np.einsum("ij->ij", a),
+    "einsum implicit": lambda a: np.einsum("ji", a),
+    "einsum diagonal": lambda a: np.einsum("ii->i", a[:, :3]),
+    "einsum sum": lambda a: np.einsum("ij->j", a),
+    "trace": lambda a: np.trace(a),
+    "average": lambda a: np.average(a, 0),
+    "average weights": lambda a: np.average(np.array([a, a]).T, 1, np.array([a, a]).T + 3),
+    "heaviside": lambda a: np.heaviside(a, 0.5),
+    "divmod": lambda a: divmod(a, 0.7)[1],
+    "isclose": lambda a: np.isclose(a, 1.0),
+    "norm": lambda a: np.linalg.norm(np.array([a, a]).T, axis=1),
+    "count_nonzero": lambda a: np.count_nonzero(np.array([a, a]).T, axis=1),
+    "ptp": lambda a: np.ptp(np.array([a, a]).T, axis=1),
+    "matrix_transpose": lambda a: np.matrix_transpose(a),
+    "broadcast_arrays": lambda a: np.broadcast_arrays(a, a[0])[0],
+    "permute_dims": lambda a: np.permute_dims(a, (1, 0)),
+    "in place": lambda a: np.add(a, 1, out=np.zeros((3, 4), order="F")),
+}
+
+
+def layouts() -> dict[str, np.ndarray]:
+    numbers = np.arange(12.0).reshape(3, 4) / 4 - 0.75
+    wide = np.zeros((6, 9))
+    wide[::2, 1:9:2] = numbers
+    deep = np.zeros((3, 2, 4))
+    deep[:, 1] = numbers
+    return {
+        "C": numbers.copy(),
+        "F": np.asfortranarray(numbers),
+        "strided": wide[::2, 1:9:2],
+        "turned": np.flip(numbers.copy(), 0).copy()[::-1],
+        "F turned": np.asfortranarray(numbers[:, ::-1].copy())[:, ::-1],
+        "middle": deep[:, 1],
+        "transposed gap": np.concatenate([numbers.T, numbers.T], 1)[:, :3].T,
+    }
+
+
+def probe(call: Callable[[Any], Any], a: Any) -> tuple[Any, ...]:
+    """The result, what becomes of it and of the array when it is changed, and when a flat form of it is changed."""
+    result = call(a)
+    if not isinstance(result, np.ndarray) or result.ndim == 0:
+        return (result,)
+    before = result.copy()
+    writeable = bool(result.flags.writeable)
+    if result.dtype != np.bool_ and writeable:
+        result += 2
+    flat = result.reshape(-1)
+    if writeable:
+        flat[0] = 77
+    elsewhere = np.swapaxes(result, 0, -1).reshape(-1)
+    if writeable:
+        elsewhere[-1] = 55
+    a[1, 1] = 33
+    return before, result, flat, elsewhere, a
+
+
+@pytest.mark.parametrize("layout", layouts())
+def test_stores_reach_what_numpys_reach(layout: str) -> None:
+    wrong = []
+    for name, call in CALLS.items():
+        x, y = layouts()[layout], layouts()[layout]
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = probe(call, x)
+            try:
+                traced = trace_function(lambda a, call=call: probe(call, a), (y,), {})
+                results = evaluate(traced.graph, [y])[: len(expected)]
+            except Exception as error:
+                wrong.append(f"{name}: {type(error).__name__}: {error!s:.150}")
+                continue
+        if len(results) != len(expected) or any(
+            np.asarray(e).shape != r.shape or np.asarray(e).dtype != r.dtype or not np.allclose(e, r, equal_nan=True)
+            for e, r in zip(expected, results, strict=True)
+        ):
+            wrong.append(f"{name}: {[bool(np.array_equal(e, r)) for e, r in zip(expected, results, strict=False)]}")
+    assert not wrong, "\n".join(wrong)

@@ -1,0 +1,309 @@
+"""What NumPy does, or an error: code that a trace could follow in another way than NumPy without a word."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import irdl
+from irdl.errors import TraceError
+from irdl.testing import assert_close, check
+
+X = np.arange(12.0).reshape(3, 4) / 4 - 0.75
+BYTES = np.array([1, 7, 255], np.uint8)
+SINGLES = np.array([0.5, -1.25], np.float32)
+
+
+# Errors that the user's code catches.
+
+
+def decides(x: Any) -> Any:
+    try:
+        if x.sum() > 0:
+            return x + 1
+    except Exception:
+        return x * 10
+    return x
+
+
+def suppresses(x: Any) -> Any:
+    scale = 1.0
+    with contextlib.suppress(TraceError, TypeError):
+        scale = float(x[0, 0])
+    return x * scale
+
+
+def looks_for_a_method(x: Any) -> Any:
+    return x.sort() if hasattr(x, "sort") and getattr(x, "partition", None) is None else x * 2
+
+
+def asks_for_what_boxes_lack(x: Any) -> Any:
+    return x * 3 if getattr(x, "ctypes", None) is None else x
+
+
+def hashes_a_number(x: Any) -> Any:
+    try:
+        return x * {1.0: 2.0}[x[0, 0]]
+    except TypeError:
+        return x
+    except KeyError:
+        return x * 5
+
+
+def in_a_loop(x: Any) -> Any:
+    def body(c: Any, row: Any) -> Any:
+        try:
+            return c + (1 if row[0] > 0 else 2), row
+        except TraceError:
+            return c, row
+
+    return irdl.scan(body, 0.0, x)
+
+
+def in_a_gradient(x: Any) -> Any:
+    def loss(x: Any) -> Any:
+        try:
+            return x.sum() * float(x[0, 0])
+        except TraceError:
+            return x.sum()
+
+    return irdl.grad(loss)(x)
+
+
+def stores_where_it_would_be_lost(x: Any, i: Any) -> Any:
+    y = x.copy()
+    try:
+        y[i] += 0  # a store that is traced
+        row = y[i]
+        row[0] = 7
+    except ValueError:
+        return y * 2
+    return y
+
+
+@pytest.mark.parametrize("f", [decides, suppresses, asks_for_what_boxes_lack, hashes_a_number, in_a_loop, in_a_gradient])
+def test_a_caught_error_still_fails_the_trace(f: Any) -> None:
+    with pytest.raises(TraceError):
+        irdl.jit(f)(X)
+    with pytest.raises(TraceError):
+        irdl.trace(f)(X)
+
+
+def test_an_error_of_irdls_own_is_not_numpys() -> None:
+    with pytest.raises(TraceError, match="traced i"):
+        irdl.jit(stores_where_it_would_be_lost)(X, 1)
+
+
+def test_errors_that_numpy_raises_too_may_be_caught() -> None:
+    def f(x: Any) -> Any:
+        try:
+            return x.reshape(5, 5)
+        except ValueError:
+            pass
+        try:
+            return x[17]
+        except IndexError:
+            return x + 1
+
+    check(f, X)
+
+
+# Dtypes and values.
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda b, s: np.array([b[0], -1]),
+        lambda b, s: np.array([s[0], 0.1]),
+        lambda b, s: np.array([[s[0], 1], [2, b[0]]]),
+        lambda b, s: np.array([b[0] > 0, True]),
+        lambda b, s: (s == None, s != None, b == "x", s != "x", s[0] == None),  # noqa: E711
+        lambda b, s: (b > 3) ** 2,
+        lambda b, s: (np.average(b), np.average(s, weights=[1, 2]), np.average(s, weights=s + 2), np.average(b, 0, np.arange(3))),
+        lambda b, s: (np.std(s[0]), np.var(s.sum()), np.mean(s[0]), np.std(b), np.sum(s[0], axis=0), np.max(s[0], axis=-1)),
+        lambda b, s: (np.logical_and.reduce(b, initial=False), np.logical_or.reduce(b, initial=True), np.add.reduce(b, initial=5)),
+        lambda b, s: (np.maximum.reduce(s, initial=9), np.multiply.reduce(s, initial=2.0), np.sum(b, initial=-3)),
+        lambda b, s: np.clip(s, 0, 1, dtype=np.float64),
+        lambda b, s: (np.clip(b, 3, None), np.clip(s, None, np.float64(0.25)), np.clip(b, 2, 1)),
+        lambda b, s: (b.astype(np.int8) < b.astype(np.uint64), b.astype(np.int32) == b.astype(np.uint64), b.astype(np.int16) >= np.uint64(1)),
+        lambda b, s: (np.tril(s), np.triu(s), np.tril(s, 1), np.triu(b, -1)),
+        lambda b, s: (np.squeeze(s[0]), np.sum(np.float32(2) * s[0], axis=()), np.cumsum(s[0]), np.any(s[0], axis=0)),
+        lambda b, s: (np.power(b, 2), b**2, s**2, np.float_power(s, 2), np.power(s, np.float64(2)), np.square(b > 1), s ** np.float32(3)),
+    ],
+)
+def test_dtypes_and_values(f: Any) -> None:
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check(f, BYTES, SINGLES, grad=False)
+
+
+def test_add_at_takes_python_numbers() -> None:
+    def f(b: Any) -> Any:
+        b = b.copy()
+        np.add.at(b, np.array([0, 0, 1]), 1)
+        np.subtract.at(b, [1], 2)
+        return b
+
+    check(f, BYTES)
+
+
+@pytest.mark.parametrize("function", ["logaddexp", "hypot"])
+def test_second_derivatives_at_ties(function: str) -> None:
+    f = getattr(np, function)
+    x = np.array([0.7, 1.3])
+
+    def slope(x: Any) -> Any:
+        return irdl.grad(lambda x: f(x, np.array([0.7, 1.3])).sum())(x).sum()
+
+    step = 1e-5
+    expected = (
+        irdl.grad(lambda x: f(x, np.array([0.7, 1.3])).sum())(x + step) - irdl.grad(lambda x: f(x, np.array([0.7, 1.3])).sum())(x - step)
+    ) / (2 * step)
+    np.testing.assert_allclose(irdl.grad(slope)(x), expected, rtol=1e-4)
+    np.testing.assert_allclose(irdl.jit(irdl.grad(slope))(x), expected, rtol=1e-4)
+
+
+# What NumPy refuses, and what it does not.
+
+
+@pytest.mark.parametrize(
+    ("f", "error"),
+    [
+        (lambda x: np.diff(x, axis=5), ValueError),
+        (lambda x: np.diff(x, axis=-3), ValueError),
+        (lambda x: np.sum(x, axis=[0]), TypeError),
+        (lambda x: np.max(x, axis=[0]), TypeError),
+        (lambda x: np.pad(x, 1.5), TypeError),
+        (lambda x: np.pad(x, -1), ValueError),
+        (lambda x: np.add(x, 1, out=np.zeros((3, 4)), where=np.ones((3, 4), int)), TypeError),
+        (lambda x: np.sum(x, where=np.ones((3, 4), int)), TypeError),
+        (lambda x: np.add(x, 1, out=np.zeros((3, 4), int), where=x > 0), TypeError),
+        (lambda x: np.add(x, 0.5, casting="no", dtype=np.float32), TypeError),
+        (lambda x: x.astype(np.int32, casting="safe"), TypeError),
+        (lambda x: np.concatenate([x, x], dtype=np.int32), TypeError),
+        (lambda x: np.concatenate([x, x], dtype=np.float32, casting="safe"), TypeError),
+        (lambda x: np.copyto(np.zeros((3, 4), int), x), TypeError),
+        (lambda x: np.split(x, 2, axis=4), IndexError),
+        (lambda x: np.roll(x, 1, axis=2), ValueError),
+        (lambda x: np.diagonal(x, axis1=0, axis2=2), ValueError),
+        (lambda x: np.diagonal(x, axis1=1, axis2=1), ValueError),
+        (lambda x: np.take_along_axis(x, np.zeros((1, 1), int), axis=2), ValueError),
+        (lambda x: np.repeat(x, 2, axis=2), ValueError),
+        (lambda x: np.swapaxes(x, 0, 2), ValueError),
+        (lambda x: np.size(x, 3), IndexError),
+        (lambda x: np.tensordot(x, x, ((0,), (4,))), IndexError),
+        (lambda x: np.clip(x), ValueError),
+        (lambda x: np.cumsum(x, axis=2), ValueError),
+        (lambda x: np.stack([x, x], axis=4), ValueError),
+    ],
+)
+def test_refused_as_numpy_refuses(f: Any, error: type) -> None:
+    with pytest.raises(error):
+        f(X.copy())
+    with pytest.raises((error, TraceError)):
+        irdl.jit(f)(X)
+
+
+def test_warnings_in_traced_code() -> None:
+    def f(x: Any) -> Any:
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        return x + 1
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with pytest.warns(DeprecationWarning):
+            check(f, X)
+
+
+def test_an_argument_that_overlaps_itself() -> None:
+    base = np.arange(5.0)
+    windows = np.lib.stride_tricks.as_strided(base, (3, 3), (8, 8))
+    check(lambda x: x * 2, windows)
+    with pytest.raises(TraceError, match="overlap"):
+        irdl.jit(lambda x: x.__iadd__(1))(windows)
+
+
+def test_vmap_with_buffers() -> None:
+    def f(row: Any) -> Any:
+        out = np.zeros(2)
+        out[0] = row.sum()
+        return out
+
+    np.testing.assert_allclose(irdl.vmap(f)(X), np.stack([f(row) for row in X]))
+    np.testing.assert_allclose(irdl.jit(irdl.vmap(f))(X), np.stack([f(row) for row in X]))
+
+
+# Loops, eager and traced.
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda c, x: np.stack([c, c]),
+        lambda c, x: [c, x],
+        lambda c, x: (np.concatenate([c, c]), x),
+        lambda c, x: ((c, c), x),
+        lambda c, x: c,
+    ],
+)
+def test_eager_loops_refuse_what_traced_ones_refuse(body: Any) -> None:
+    start = np.zeros(2)
+    for run in (lambda: irdl.scan(body, start, X), lambda: irdl.jit(lambda x: irdl.scan(body, start, x))(X)):
+        with pytest.raises(TraceError, match="scan"):
+            run()
+
+
+def test_loops_of_no_steps() -> None:
+    def f(x: Any) -> Any:
+        return irdl.scan(lambda c, row: (c + row, {"sum": row.sum()}), np.zeros(4, np.float32), x)
+
+    check(f, X[:0], grad=False)
+    check(f, X, grad=False)
+
+
+# Objects.
+
+
+class Layer:
+    def __init__(self, w: Any) -> None:
+        self.w = w
+        self.last: Any = None
+        self.history: list[Any] = []
+        self.step = irdl.jit(self.f)
+
+    def f(self, x: Any) -> Any:
+        return x * self.w
+
+    def loss(self, x: Any) -> Any:
+        self.last = np.tanh(x * self.w)
+        return self.last.sum()
+
+
+def test_a_copied_objects_jitted_method_is_its_own() -> None:
+    first = Layer(np.ones(4))
+    assert_close(first.step(X), X)
+    second = copy.deepcopy(first)
+    second.w = second.w * 3
+    assert_close(second.step(X), X * 3)
+    assert_close(first.step(X), X)
+    assert copy.deepcopy(irdl.jit(np.tanh)) is not None
+
+
+def test_a_gradient_keeps_an_activation() -> None:
+    layer = Layer(np.full(4, 0.5))
+    gradient = irdl.grad(layer.loss)(X)
+    np.testing.assert_allclose(gradient, 0.5 * (1 - np.tanh(X * 0.5) ** 2))
+    assert type(layer.last) is np.ndarray
+    np.testing.assert_allclose(layer.last, np.tanh(X * 0.5))
+    layer.last = X
+    compiled = irdl.jit(lambda x: irdl.grad(layer.loss)(x))
+    for scale in (1.0, 2.0):
+        np.testing.assert_allclose(compiled(X * scale), 0.5 * (1 - np.tanh(X * scale * 0.5) ** 2))
+        assert type(layer.last) is np.ndarray
+        np.testing.assert_allclose(layer.last, np.tanh(X * scale * 0.5))

@@ -16,7 +16,8 @@ from irdl.runtime.call import Call, Options, Roles, explain, take_apart
 from irdl.runtime.entry import MISS, is_busy, layouts_hold
 from irdl.runtime.executable import Executable, match_donations
 from irdl.trace import tree
-from irdl.trace.box import ARRAY, PYTHON, SCALAR
+from irdl.trace.box import ARRAY, PYTHON
+from irdl.trace.control import as_kind
 from irdl.trace.function import TracedFunction, trace_function
 from irdl.trace.reads import ArrayLayout
 from irdl.trace.users import is_hashable
@@ -164,13 +165,6 @@ class Compiled:
         return tree.unflatten(traced.structure, leaves)
 
 
-def as_kind(result: np.ndarray, kind: str) -> Any:
-    """An array result as NumPy code would have returned it."""
-    if kind == ARRAY:
-        return result
-    return result[()] if kind == SCALAR else result.item()
-
-
 def _is_ready(leaf: Any) -> bool:
     """The code can work on the leaf's numbers where they lie."""
     flags = leaf.flags if type(leaf) is np.ndarray else None
@@ -242,9 +236,24 @@ def _check_donations(inputs: Sequence[np.ndarray], donations: Mapping[int, int])
 
 def _check_stores(inputs: Sequence[np.ndarray], stored: Sequence[int]) -> None:
     for place in stored:
+        if _overlaps_itself(inputs[place]):
+            raise TraceError(f"the function stores into input {place}, whose elements overlap in memory: pass a copy")
         for other, candidate in enumerate(inputs):
             if other != place and np.may_share_memory(inputs[place], candidate):
                 raise TraceError(f"the function stores into input {place}, which shares its memory with input {other}: pass a copy of one")
+
+
+def _overlaps_itself(array: np.ndarray) -> bool:
+    """False where no two elements share memory; True where that is not certain."""
+    if array.flags.c_contiguous or array.flags.f_contiguous:
+        return False
+    reach = array.itemsize
+    for stride, extent in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
+        if extent > 1:
+            if stride < reach:
+                return True
+            reach += (extent - 1) * stride
+    return False
 
 
 def compile_call(function: Callable[..., Any], call: Call, options: Options, roles: Roles, name: str) -> Compiled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import sys
 import threading
@@ -133,8 +134,9 @@ class Jit:
         return self
 
     def __deepcopy__(self, memo: Any) -> Jit:
-        """Itself, as of any function."""
-        return self
+        """Itself, as of any function; of a bound method that of the copied object."""
+        function = copy.deepcopy(self._function, memo)
+        return self if function is self._function else Jit(function, self._options, self._roles)
 
     def __reduce__(self) -> str:
         return str(vars(self)["__qualname__"])

@@ -21,6 +21,8 @@ from irdl.trace import views
 from irdl.trace.recorder import Cell, Trace, current_trace, user_line
 
 ARRAY, SCALAR, PYTHON = "array", "scalar", "python"
+#: how `Box.read_only` starts where NumPy has a view and irdl a copy
+COPIED = "it is a copy of"
 
 
 class Box:
@@ -96,6 +98,8 @@ class Box:
         if self.kind != ARRAY:
             raise TypeError(f"'{self.type.dtype}' object does not support item assignment{user_line()}")
         if self.read_only:
+            if self.read_only.startswith(COPIED):  # NumPy would not raise here
+                raise TraceError(f"a store would be lost: {self.read_only}{user_line()}")
             raise ValueError(f"assignment destination is read-only: {self.read_only}{user_line()}")
         trace = self.cell.trace
         if trace is not current_trace():
@@ -168,7 +172,11 @@ class Box:
         return (self[position] for position in range(self.type.shape[0]))  # type: ignore[index]
 
     def __hash__(self) -> int:
-        raise TypeError(f"unhashable type: a traced array{user_line()}")
+        if self.kind == ARRAY:
+            raise TypeError(f"unhashable type: 'numpy.ndarray'{user_line()}")
+        raise TraceError(
+            f"a traced number is used as a key, or in a set, but its value is not known yet: use an array of flags{user_line()}"
+        )
 
     def _array(self, function: str, remedy: str, exact: bool = False) -> np.ndarray:
         """The known numbers. A float that a derivative may pass through gives them only to `exact` questions (a truth value)."""
@@ -221,7 +229,7 @@ class Box:
         return format(repr(self), "")
 
     def __reduce__(self) -> Any:
-        raise TypeError("a traced array cannot be pickled or deep-copied")
+        raise TraceError(f"a traced array cannot be pickled: return it from the function{user_line()}")
 
     def __deepcopy__(self, memo: Any) -> Box:
         return self.copy()  # type: ignore[attr-defined]

@@ -78,6 +78,8 @@ class Capture:
         #: inputs that are the same at every call, and their arrays
         self.known: list[tuple[Value, np.ndarray]] = []
         self._memo: dict[int, tuple[Any, Any, Read]] = {}
+        #: the objects met, where they are left as they are
+        self._seen: list[Any] = []
         self._generators: list[tuple[Any, Any, str]] = []
         self._classes: dict[type, type] = {}
         self._guarded: set[type] = set()
@@ -88,7 +90,11 @@ class Capture:
 
     def replace(self, item: Any, read: Read, name: str) -> Any:
         """What the traced code sees in place of `item`."""
-        if is_box(item) or (self.functions_only and not is_code(item)):
+        if is_box(item):
+            return item
+        if self.functions_only and not is_code(item):
+            if is_plain_object(item):
+                self._seen.append(item)
             return item
         if isinstance(item, _PLAIN):
             self.guards.append((read, item))
@@ -346,6 +352,17 @@ class Capture:
                 )
         return found
 
+    def held(self, trace: Trace) -> list[tuple[Write, Box]]:
+        """Arrays of an inner trace that objects, globals and closures hold now, and how to put others in their place."""
+        found: list[tuple[Write, Any]] = []
+        for item in (*self._seen, *(copy for _, copy, _, _ in self._objects)):
+            found += [(functools.partial(setattr, item, key), part) for key, part in vars(item).items()]
+        for names, _ in self._globals:
+            found += [(functools.partial(dict.__setitem__, names, name), part) for name, part in names.written()]
+        for _, cell, _, _ in self._cells:
+            found.append((functools.partial(setattr, cell, "cell_contents"), cell.cell_contents))
+        return [(write, part) for write, part in found if is_box(part) and part.cell.trace is trace]
+
 
 _MISSING = object()
 
@@ -403,7 +420,7 @@ class _Globals(dict):
 
     def written(self) -> list[tuple[str, Any]]:
         """The names bound by the trace, where they differ from what was there."""
-        names = [n for n in self.keys() if n not in ("__builtins__", "__name__")]
+        names = [n for n in self.keys() if n not in ("__builtins__", "__name__", "__warningregistry__")]
         return [(n, dict.__getitem__(self, n)) for n in names if self._seen.get(n, (None, _MISSING))[1] is not dict.__getitem__(self, n)]
 
 

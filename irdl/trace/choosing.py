@@ -36,12 +36,15 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 
 @traced(np.clip)
 def clip(x: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None, **options: Any) -> Any:
+    if options.get("where", True) is not True or not options.keys() <= {"where", "dtype", "casting", "order", "subok"}:
+        raise TraceError(f"np.clip with {', '.join(options)} cannot be traced: use np.where{user_line()}")
+    dtype = options.get("dtype")
     low, high = (a_min if min is None else min), (a_max if max is None else max)
     result = as_box(x)
     if low is not None:
-        result = np.maximum(result, low)
+        result = np.maximum(result, low, dtype=dtype)
     if high is not None:
-        result = np.minimum(result, high)
+        result = np.minimum(result, high, dtype=dtype)
     if result is x:
         result = x.copy()
     return result if out is None else store_out("clip", out, to_value(result))
@@ -83,7 +86,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
 
 
 def _along_axis(box: Any, indices: Any, axis: int) -> tuple[Any, ...]:
-    axis = axis % box.ndim
+    axis = np.lib.array_utils.normalize_axis_index(axis, box.ndim)
     shape = np.shape(indices)
     key: list[Any] = []
     for place in range(box.ndim):
@@ -95,7 +98,7 @@ def _along_axis(box: Any, indices: Any, axis: int) -> tuple[Any, ...]:
 
 
 def _lower_triangle(box: Any, k: int) -> np.ndarray:
-    rows, columns = box.shape[-2:]
+    rows, columns = box.shape[-2:] if box.ndim > 1 else box.shape * 2  # a vector is repeated along a square
     return np.tri(rows, columns, k=k, dtype=bool)
 
 

@@ -13,6 +13,7 @@ from irdl.ir.types import TensorType
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
 from irdl.trace import tree
 from irdl.trace.box import ARRAY, PYTHON, SCALAR, cast, is_box, result_kind, to_value, wrap
+from irdl.trace.capture import Capture
 from irdl.trace.recorder import Trace, current_trace, user_line
 from irdl.trace.region import Region, trace_region
 
@@ -66,8 +67,14 @@ def _scan_eagerly(f: Any, carry: Any, leaves: list[Any], structure: Any, steps: 
     if steps == 0:
         return _empty_scan(f, carry, leaves, structure)
     results: list[Any] = [None] * steps
+    first, carry_structure = tree.flatten(carry)
     for step in reversed(range(steps)) if reverse else range(steps):
-        carry, results[step] = f(carry, tree.unflatten(structure, [leaf[step] for leaf in leaves]))
+        found = f(carry, tree.unflatten(structure, [leaf[step] for leaf in leaves]))
+        _check_body(found, carry_structure)
+        carry, results[step] = found
+        for place, (old, new) in enumerate(zip(first, tree.flatten(carry)[0], strict=True)):
+            if np.shape(old) != np.shape(new):
+                raise _another_shape(tree.paths(carry)[place], np.shape(old), np.shape(new))
     flat = [tree.flatten(y) for y in results]
     ys = [np.stack([leaves[place] for leaves, _ in flat]) for place in range(len(flat[0][0]))]
     return carry, tree.unflatten(flat[0][1], ys)
@@ -77,10 +84,32 @@ def _empty_scan(f: Any, init: Any, leaves: list[Any], structure: Any) -> tuple[A
     """Of no steps the ys are empty; their types come from tracing the body."""
     trace = Trace("scan")
     with trace:
-        _, region, _ = _trace_body(f, init, leaves, structure)
-    carries = len(tree.flatten(init)[0])
-    ys = [np.empty((0, *type.shape), type.dtype) for type in region.graph.output_types[carries:]]
-    return init, tree.unflatten(_ys_structure(region, init), ys)
+        body = Capture(trace, functions_only=True).replace(f, lambda: f, "scan") if trace.parent is None else f
+        values, region, kinds = _trace_body(body, init, leaves, structure)
+    init_leaves, init_structure = tree.flatten(init)
+    carry = [as_kind(np.array(leaf, value.dtype), kind) for leaf, value, kind in zip(init_leaves, values, kinds, strict=True)]
+    ys = [np.empty((0, *type.shape), type.dtype) for type in region.graph.output_types[len(values) :]]
+    return tree.unflatten(init_structure, carry), tree.unflatten(_ys_structure(region, init), ys)
+
+
+def as_kind(result: np.ndarray, kind: str) -> Any:
+    """An array result as NumPy code would have returned it."""
+    if kind == ARRAY:
+        return result
+    return result[()] if kind == SCALAR else result.item()
+
+
+def _check_body(result: Any, structure: Any) -> None:
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TraceError(f"the body of a scan returns (carry, y), not {type(result).__name__}{user_line()}")
+    if tree.flatten(result[0])[1] != structure:
+        raise TraceError(
+            f"the body of a scan returned a carry of another structure: {tree.flatten(result[0])[1]}, not {structure}{user_line()}"
+        )
+
+
+def _another_shape(name: str, old: Any, new: Any) -> TraceError:
+    return TraceError(f"the carry{name} of a scan starts as {old} and comes back from its body as {new}: give it one shape{user_line()}")
 
 
 def _trace_body(f: Any, init: Any, leaves: list[Any], structure: Any) -> tuple[list[Value], Region, list[str]]:
@@ -94,12 +123,7 @@ def _trace_body(f: Any, init: Any, leaves: list[Any], structure: Any) -> tuple[l
 
     def body(carry: Any, x: Any) -> Any:
         result = f(carry, x)
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise TraceError(f"the body of a scan returns (carry, y), not {type(result).__name__}")
-        if tree.flatten(result[0])[1] != init_structure:
-            raise TraceError(
-                f"the body of a scan returned a carry of another structure: {tree.flatten(result[0])[1]}, not {init_structure}"
-            )
+        _check_body(result, init_structure)
         return result
 
     for _ in range(3):
@@ -111,10 +135,7 @@ def _trace_body(f: Any, init: Any, leaves: list[Any], structure: Any) -> tuple[l
             return values, region, kinds
         for place, (old, new) in enumerate(zip(types, returned, strict=True)):
             if old.shape != new.shape:
-                raise TraceError(
-                    f"the carry{names[place]} of a scan starts as {old} and comes back from its body as {new}: "
-                    f"give it one shape{user_line()}"
-                )
+                raise _another_shape(names[place], old, new)
             dtype = new.dtype if kinds[place] == PYTHON else np.result_type(old.dtype, new.dtype)
             values[place] = cast(values[place], dtype)
         kinds = settled

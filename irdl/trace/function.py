@@ -84,7 +84,7 @@ def trace_function(
         for leaf, leaf_name in zip(leaves, names, strict=True):
             boxes.append(_argument(trace, leaf, leaf_name))
         explicit = list(trace.inputs)
-        capture = Capture(trace)
+        capture = trace.capture = Capture(trace)
         traced_arguments, traced_options = tree.unflatten(structure, boxes)
         for key, item in static.items():
             capture.know(item, _static_name(function, key))

@@ -90,10 +90,14 @@ def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
 
 @traced(np.diff)
 def diff(a: Any, n: int = 1, axis: int = -1, **options: Any) -> Any:
+    if n == 0:
+        return a
+    if n < 0:
+        raise ValueError(f"order must be non-negative but got {n}")
     if options:
         raise TraceError(f"np.diff with {', '.join(options)} cannot be traced{user_line()}")
     box = as_box(a)
-    lead = (slice(None),) * (axis % box.ndim)
+    lead = (slice(None),) * np.lib.array_utils.normalize_axis_index(axis, box.ndim)
     for _ in range(n):
         later, earlier = box[(*lead, slice(1, None))], box[(*lead, slice(None, -1))]
         box = later != earlier if box.dtype == np.bool_ else later - earlier
@@ -187,7 +191,9 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
         return np.mean(a, axis)
     if weights is None or np.shape(weights) != np.shape(a) or returned or keepdims is not False:
         raise TraceError(f"np.average with these arguments cannot be traced: divide two sums{user_line()}")
-    return np.sum(a * weights, axis) / np.sum(weights, axis)
+    a, weights = as_box(a), as_box(weights)
+    dtype = np.result_type(a.dtype, weights.dtype, *(["f8"] if a.dtype.kind in "iub" else []))
+    return np.divide(np.sum(np.multiply(a, weights, dtype=dtype), axis), np.sum(weights, axis, dtype=dtype))
 
 
 TABLE[np.dot] = lambda a, b, out=None: _product(products.dot(a, b), out)

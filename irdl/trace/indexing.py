@@ -21,7 +21,7 @@ from irdl.ops.shape import (
     ReshapeAttributes,
     TransposeAttributes,
 )
-from irdl.trace.box import ARRAY, PYTHON, SCALAR, Box, apply, cast, is_box, to_value, wrap, wrap_result
+from irdl.trace.box import ARRAY, COPIED, PYTHON, SCALAR, Box, apply, cast, is_box, to_value, wrap, wrap_result
 from irdl.trace.layout import laid_out_like
 from irdl.trace.recorder import user_line
 from irdl.trace.ufuncs import store
@@ -41,7 +41,7 @@ def get_item(box: Box, index: Any) -> Any:
     value = apply(GATHER, [view.value, indices], IndexAttributes(axes))
     value = _move_index_axes(value, places, len(indices.shape) - 1, axes, items)
     if len(indices.shape) == 1 and value.shape:
-        return wrap(value, ARRAY, "it is x[i] of a traced i, which irdl copies: write x[i] = x[i] + ... or x[i, j] = ...")
+        return wrap(value, ARRAY, f"{COPIED} x[i] with a traced i: write x[i] = x[i] + ... or x[i, j] = ...")
     result = wrap_result(value)
     if result.ndim > 1:
         numbers = np.zeros(tuple(min(extent, 2) for extent in indices.shape[:-1]), np.intp)

@@ -123,6 +123,7 @@ def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
         raise TraceError(f"np.repeat with traced counts has no static shape{user_line()}")
     if axis is None:
         box, axis = reshape(box, -1), 0
+    axis = np.lib.array_utils.normalize_axis_index(axis, box.ndim)
     places = np.repeat(np.arange(box.shape[axis]), repeats)
     return take(box, places, axis)
 
@@ -133,11 +134,12 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Any:
     if axis is None:
         return reshape(roll(reshape(box, -1), shift, 0), box.shape)
     for amount, place in np.broadcast(shift, axis):
-        extent = box.shape[int(place)]
+        place = np.lib.array_utils.normalize_axis_index(place, box.ndim)
+        extent = box.shape[place]
         if extent:
             cut = int(-amount) % extent
-            lead = (slice(None),) * (int(place) % box.ndim)
-            box = concatenate([box[(*lead, slice(cut, None))], box[(*lead, slice(None, cut))]], int(place))
+            lead = (slice(None),) * place
+            box = concatenate([box[(*lead, slice(cut, None))], box[(*lead, slice(None, cut))]], place)
     return wrap(box.value)
 
 
@@ -146,6 +148,10 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Any:
     box = as_box(x)
     if mode != "constant" and mode != "edge":
         raise TraceError(f"np.pad with mode={mode!r} cannot be traced: join slices with np.concatenate{user_line()}")
+    if not np.can_cast(np.asarray(pad_width).dtype, np.int64, "same_kind"):
+        raise TypeError(f"`pad_width` must be of integral type{user_line()}")
+    if np.min(pad_width, initial=0) < 0:
+        raise ValueError(f"index can't contain negative values{user_line()}")
     widths = np.broadcast_to(np.asarray(pad_width, np.int64), (box.ndim, 2))
     if mode == "edge":
         for axis, (low, high) in enumerate(widths):

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from irdl.ir.graph import Value
-from irdl.trace.box import ARRAY, Box, is_box, wrap, wrap_result
+from irdl.trace.box import ARRAY, PYTHON, Box, is_box, wrap, wrap_result
+from irdl.trace.recorder import user_line
 from irdl.trace.views import fresh_strides, shadow_array, tiny
 
 
@@ -31,6 +32,29 @@ def lay_out(result: Any, function: Callable[..., Any], arguments: Sequence[Any],
         if any(box is item for item in new) and isinstance(made, np.ndarray) and made.ndim == box.ndim:
             box._shadow = shadow_array(box.shape, box.dtype, fresh_strides(made, box.shape, box.itemsize))
     return result
+
+
+#: functions that are told how large their result shall be: not to be tried
+_SIZED = (np.tile, np.repeat, np.pad, np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.broadcast_to, np.resize)
+
+
+def ask(function: Callable[..., Any], arguments: Sequence[Any], options: dict[str, Any]) -> None:
+    """Let NumPy itself look at the arguments, but for the extents: raises where it finds a wrong type, cast or axis.
+
+    Raises:
+        TypeError, AxisError: NumPy's own.
+    """
+    if function in _SIZED or any(isinstance(part, np.ndarray) and not is_box(part) for part in _parts((arguments, options))):
+        return  # real arrays may be axes or places
+    try:
+        with np.errstate(all="ignore"):
+            function(*_tiny_parts(arguments), **_tiny_parts(options))
+    except (TypeError, np.exceptions.AxisError) as error:
+        if isinstance(error, np.exceptions.AxisError):
+            raise np.exceptions.AxisError(f"{error}{user_line()}") from None
+        raise TypeError(f"{error}{user_line()}") from None
+    except Exception:
+        return  # what goes with the extents is the rule's to find
 
 
 def laid_out_like(value: Value, made: np.ndarray) -> Any:
@@ -83,7 +107,10 @@ def _parts(item: Any) -> list[Any]:
 
 def _tiny_parts(item: Any) -> Any:
     if is_box(item):
-        return tiny(item.shadow) if item.kind == ARRAY else item.dtype.type(1)
+        if item.kind == ARRAY:
+            return tiny(item.shadow)
+        number = item.dtype.type(1)
+        return number.item() if item.kind == PYTHON else number
     if isinstance(item, np.ndarray):
         return tiny(item)
     if isinstance(item, (list, tuple)):

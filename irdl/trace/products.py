@@ -135,6 +135,9 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Value:
         second = list(range(axes))
     else:
         first, second = ([axis] if isinstance(axis, int) else list(axis) for axis in axes)
+    for axes_of, rank in ((first, len(a.shape)), (second, len(b.shape))):
+        if any(not -rank <= axis < rank for axis in axes_of):
+            raise IndexError(f"tensordot: an axis of {axes_of} is out of range for an array with {rank} axes{user_line()}")
     first, second = [axis % len(a.shape) for axis in first], [axis % len(b.shape) for axis in second]
     left = LETTERS[: len(a.shape)]
     right = list(LETTERS[len(left) : len(left) + len(b.shape)])

@@ -9,23 +9,31 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.ops.elementwise import SELECT
+from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.trace import choosing, functions, indexing, joining, products, shaping
 from irdl.trace.box import ARRAY, PYTHON, Box, apply, cast, to_value, wrap, wrap_result
-from irdl.trace.layout import copied, has_order, lay_out
+from irdl.trace.layout import ask, copied, has_order, lay_out
 from irdl.trace.recorder import user_line
 from irdl.trace.table import array_function
 from irdl.trace.ufunc_methods import call_method
-from irdl.trace.ufuncs import as_bool, binary, in_place, record_ufunc, store, store_out, tuple_or_one
+from irdl.trace.ufuncs import as_bool, binary, in_place, is_operand, record_ufunc, store, store_out, tuple_or_one
 
 
 def array_ufunc(self: Box, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
     """`Box.__array_ufunc__`."""
     if method != "__call__":
-        given = dict(options)
-        return lay_out(call_method(ufunc, method, inputs, options), getattr(ufunc, method), inputs, given)
+        given, function = dict(options), getattr(ufunc, method)
+        if method != "at":
+            ask(function, inputs, given)
+        return lay_out(call_method(ufunc, method, inputs, options), function, inputs, given)
+    given = dict(options)
     out = options.pop("out", None)
     where = options.pop("where", True)
     dtype = options.pop("dtype", None)
+    if where is not True and out is None:
+        raise TraceError(f"np.{ufunc.__name__} with where= and no out= leaves undefined numbers: use np.where{user_line()}")
+    if out is not None or where is not True or dtype is not None or options:
+        ask(ufunc, inputs, given)
     for harmless in ("casting", "order", "subok"):
         options.pop(harmless, None)
     if options:
@@ -36,8 +44,6 @@ def array_ufunc(self: Box, ufunc: np.ufunc, method: str, *inputs: Any, **options
     else:
         results = record_ufunc(ufunc, inputs, dtype)
     if where is not True:
-        if out is None:
-            raise TraceError(f"np.{ufunc.__name__} with where= and no out= leaves undefined numbers: use np.where{user_line()}")
         mask = as_bool(to_value(where))
         results = tuple(
             apply(SELECT, [mask, cast(value, target.dtype), to_value(target)]) for value, target in zip(results, out, strict=True)
@@ -51,6 +57,43 @@ def _operator(ufunc: np.ufunc, reflected: bool = False) -> Callable[[Any, Any], 
     if reflected:
         return lambda self, other: binary(ufunc, other, self)
     return lambda self, other: binary(ufunc, self, other)
+
+
+def _equality(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+    """`==` or `!=`: nothing is equal to None, a text or another object that is no array."""
+
+    def operator(self: Box, other: Any) -> Any:
+        if is_operand(other) or _overrides(other):
+            return binary(ufunc, self, other)
+        if other is not None and not isinstance(other, (str, bytes)):
+            raise TraceError(f"a traced array is compared with a {type(other).__name__}: compare it with arrays or numbers{user_line()}")
+        answer = ufunc is np.not_equal
+        if self.kind == ARRAY:
+            return _filled(answer, self.shape)
+        return answer if other is None or self.kind == PYTHON else np.bool_(answer)
+
+    return operator
+
+
+def _filled(answer: bool, shape: tuple[int, ...]) -> Any:
+    return wrap(apply(BROADCAST, [to_value(np.bool_(answer))], BroadcastAttributes(shape)))
+
+
+def _overrides(other: Any) -> bool:
+    """NumPy leaves the answer to it."""
+    return hasattr(type(other), "__array_ufunc__") or hasattr(type(other), "__array_priority__")
+
+
+def _power(self: Box, other: Any) -> Any:
+    if self.dtype == np.bool_ and self.kind == ARRAY and type(other) is int and other == 2:
+        return np.square(self)  # type: ignore[call-overload]
+    return binary(np.power, self, other)
+
+
+def _missing(self: Box, name: str) -> Any:
+    if hasattr(np.ndarray, name) and not name.startswith("__"):
+        raise TraceError(f"x.{name} has no rule in irdl{user_line()}")
+    raise AttributeError(f"'numpy.ndarray' object has no attribute {name!r}")
 
 
 def _in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
@@ -75,6 +118,8 @@ def _matmul_in_place(self: Any, other: Any) -> Any:
 
 def _astype(self: Box, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
     target = np.dtype(dtype)
+    if not np.can_cast(self.dtype, target, casting):  # type: ignore[arg-type]
+        raise TypeError(f"Cannot cast array data from {self.dtype!r} to {target!r} according to the rule {casting!r}{user_line()}")
     if target == self.dtype and not copy and has_order(self, order):
         return self
     value = cast(self.value, target)
@@ -206,6 +251,7 @@ def install() -> None:
         "__invert__": _unary(np.invert),
         "__round__": _round,
         "__contains__": _contains,
+        "__getattr__": _missing,
         "astype": _astype,
         "reshape": _reshape,
         "transpose": _transpose,
@@ -224,8 +270,9 @@ def install() -> None:
         members[f"__{name}__"] = _operator(ufunc)
         members[f"__r{name}__"] = _operator(ufunc, reflected=True)
         members[f"__i{name}__"] = _in_place(ufunc)
+    members["__pow__"] = _power
     for name, ufunc in _COMPARISONS.items():
-        members[f"__{name}__"] = _operator(ufunc)
+        members[f"__{name}__"] = _equality(ufunc) if name in ("eq", "ne") else _operator(ufunc)
     for name, function in _METHODS.items():
         members[name] = _method(function)
     for name in (

@@ -101,6 +101,8 @@ class Trace:
         self.ended = False
         #: the first error made during this trace; code that caught it took a way that NumPy would not have taken
         self.failure: TraceError | None = None
+        #: what the function's code reads from outside (a `Capture`), where this is the trace of a whole function
+        self.capture: Any = None
 
     def __enter__(self) -> Trace:
         stack = trace_stack()

@@ -22,8 +22,8 @@ _UNSET = np._NoValue  # type: ignore[attr-defined]
 
 
 def normalise_axes(axis: Any, rank: int) -> tuple[int, ...]:
-    if axis is None:
-        return tuple(range(rank))
+    if axis is None or (rank == 0 and not isinstance(axis, (tuple, list)) and axis in (0, -1)):
+        return tuple(range(rank))  # of a number, NumPy's reductions take the first axis to be there
     axes = [axis] if not isinstance(axis, (tuple, list)) else list(axis)
     result = []
     for item in axes:
@@ -41,6 +41,16 @@ def keep(value: Value, axes: tuple[int, ...], shape: tuple[int, ...], keepdims: 
     if not keepdims or keepdims is _UNSET:
         return value
     return apply(RESHAPE, [value], ReshapeAttributes(tuple(1 if i in axes else n for i, n in enumerate(shape))))
+
+
+_COMBINE = {
+    ops.SUM: "add",
+    ops.PROD: "mul",
+    ops.MAX: "maximum",
+    ops.MIN: "minimum",
+    ops.ANY: "bitwise_or",
+    ops.ALL: "bitwise_and",
+}
 
 
 def _sum_dtype(dtype: np.dtype, wanted: Any) -> np.dtype:
@@ -65,7 +75,9 @@ def reduce(
     elif dtype is not None:
         value = cast(value, np.dtype(dtype))
     axes = normalise_axes(axis, len(value.shape))
-    combine = {ops.SUM: "add", ops.PROD: "mul", ops.MAX: "maximum", ops.MIN: "minimum"}.get(op)
+    combine = _COMBINE[op]
+    if op in (ops.ANY, ops.ALL) and initial is not _UNSET:
+        initial = bool(initial)
     if where is not True and where is not _UNSET:
         value = _masked(op, value, where, initial)
     if op in (ops.MAX, ops.MIN) and any(value.shape[i] == 0 for i in axes):
@@ -76,7 +88,7 @@ def reduce(
             name = "maximum" if op is ops.MAX else "minimum"
             raise ValueError(f"zero-size array to reduction operation {name} which has no identity{user_line()}")
     result = apply(op, [value], ReduceAttributes(axes))
-    if initial is not _UNSET and initial is not None and combine is not None:
+    if initial is not _UNSET and initial is not None:
         result = apply(combine, [result, to_value(initial, value.dtype)])
     result = keep(result, axes, value.shape, keepdims)
     return store_out(op.name, out, result) if out is not None else wrap_result(result)
@@ -126,7 +138,7 @@ def std(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any 
 def arg_reduce(op: Op, x: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Any:
     value = to_value(x)
     shape = value.shape
-    if axis is None:
+    if axis is None or not shape:
         value = apply(RESHAPE, [value], ReshapeAttributes((value.type.size,)))
         (place,), axes = (0,), tuple(range(len(shape)))
     else:
@@ -141,7 +153,7 @@ def cumulate(op: Op, x: Any, axis: Any = None, dtype: Any = None, out: Any = Non
     value = to_value(x)
     if op in (ops.CUMSUM, ops.CUMPROD):
         value = cast(value, _sum_dtype(value.dtype, dtype))
-    if axis is None:
+    if axis is None or (not value.shape and axis in (0, -1)):
         value = apply(RESHAPE, [value], ReshapeAttributes((value.type.size,)))
         axis = 0
     (place,) = normalise_axes(axis, len(value.shape))

@@ -17,7 +17,7 @@ from irdl.ops.shape import (
     TransposeAttributes,
 )
 from irdl.trace import reductions
-from irdl.trace.box import ARRAY, apply, wrap
+from irdl.trace.box import ARRAY, SCALAR, apply, wrap
 from irdl.trace.recorder import user_line
 from irdl.trace.table import TABLE, as_box, traced
 from irdl.trace.views import BroadcastStep, ReshapeStep, ReverseStep, SliceStep, TransposeStep, check_reshape, reshape_is_view, shadow_array
@@ -94,6 +94,8 @@ def matrix_transpose(x: Any, /) -> Any:
 
 @traced(np.squeeze)
 def squeeze(x: Any, axis: Any = None) -> Any:
+    if as_box(x).kind == SCALAR:
+        return x
     box = _array_view(as_box(x))
     axes = [i for i, n in enumerate(box.shape) if n == 1] if axis is None else reductions.normalise_axes(axis, box.ndim)
     if any(box.shape[i] != 1 for i in axes):

@@ -7,7 +7,7 @@ from typing import Any
 
 from irdl.errors import TraceError
 from irdl.trace.box import is_box, to_value, wrap
-from irdl.trace.layout import lay_out
+from irdl.trace.layout import ask, lay_out
 from irdl.trace.recorder import user_line
 
 TABLE: dict[Callable[..., Any], Callable[..., Any]] = {}
@@ -28,6 +28,7 @@ def array_function(function: Callable[..., Any], arguments: Sequence[Any], optio
     if rule is None:
         name = f"{getattr(function, '__module__', 'numpy')}.{getattr(function, '__name__', function)}".replace("numpy", "np", 1)
         raise TraceError(f"{name} has no rule in irdl: write it with functions that have one{user_line()}")
+    ask(function, arguments, options)
     return lay_out(rule(*arguments, **options), function, arguments, options)
 
 

@@ -128,19 +128,23 @@ def _integer_power(x: Value, y: Value) -> Value:
 
 def _hypot(x: Value, y: Value) -> Value:
     a, b = apply("abs", [x]), apply("abs", [y])
-    large, small = apply("maximum", [a, b]), apply("minimum", [a, b])
+    # One of two equal ones is the larger: halves of each, as the gradient of a maximum has them, would lose the second derivative.
+    first = apply("less_equal", [b, a])
+    large, small = apply(SELECT, [first, a, b]), apply(SELECT, [first, b, a])
     nothing = apply("equal", [large, scalar_like(large, 0)])
     ratio = apply("div", [small, apply(SELECT, [nothing, scalar_like(large, 1), large])])
     root = apply("sqrt", [apply("add", [apply("mul", [ratio, ratio]), scalar_like(ratio, 1)])])
     result = apply("mul", [large, root])
+    result = apply(SELECT, [apply("bitwise_or", [_is_nan(x), _is_nan(y)]), apply("add", [a, b]), result])
     infinite = apply("bitwise_or", [_is_inf(x), _is_inf(y)])
     return apply(SELECT, [infinite, scalar_like(large, np.inf), result])
 
 
 def _logaddexp(x: Value, y: Value) -> Value:
-    high, low = apply("maximum", [x, y]), apply("minimum", [x, y])
-    equal = apply("equal", [x, y])  # inf - inf would be nan
-    gap = apply(SELECT, [equal, scalar_like(x, 0), apply("sub", [low, high])])
+    first = apply("less_equal", [y, x])  # for which of two equal ones it is, see _hypot
+    high, low = apply(SELECT, [first, x, y]), apply(SELECT, [first, y, x])
+    same = apply("bitwise_and", [apply("equal", [x, y]), _is_inf(x)])  # inf - inf would be nan
+    gap = apply(SELECT, [same, scalar_like(x, 0), apply("sub", [low, high])])
     return apply("add", [high, apply("log1p", [apply("exp", [gap])])])
 
 
@@ -331,10 +335,10 @@ def _compare_exactly(name: str, inputs: Sequence[Any]) -> Value | None:
                 return apply(BROADCAST, [to_value(np.bool_(answer))], BroadcastAttributes(first.shape))
     values = [to_value(item) if not isinstance(item, (bool, int, float)) else None for item in inputs]
     kinds = [value.dtype if value is not None else None for value in values]
-    if set(kinds) != {np.dtype(np.int64), np.dtype(np.uint64)}:
-        return None
     left, right = values
-    assert left is not None and right is not None
+    if left is None or right is None or {"i", "u"} != {left.dtype.kind, right.dtype.kind} or np.dtype(np.uint64) not in kinds:
+        return None
+    left, right = (cast(value, np.dtype(np.int64)) if value.dtype.kind == "i" else value for value in (left, right))
     # Negative is less than any unsigned number; the others compare as unsigned.
     signed = left if left.dtype == np.int64 else right
     negative = apply("less", [signed, scalar_like(signed, 0)])
@@ -390,7 +394,7 @@ def store(target: Box, value: Value) -> None:
 
 def binary(ufunc: np.ufunc, x: Any, y: Any) -> Any:
     """An operator: as the ufunc, but two Python scalars stay one, and other types get their chance."""
-    if not _is_operand(y) or not _is_operand(x):
+    if not is_operand(y) or not is_operand(x):
         return NotImplemented
     if _is_python(x) and _is_python(y):
         return _python_binary(ufunc, x, y)
@@ -399,7 +403,7 @@ def binary(ufunc: np.ufunc, x: Any, y: Any) -> Any:
     return boxes[0] if len(boxes) == 1 else tuple(boxes)
 
 
-def _is_operand(x: Any) -> bool:
+def is_operand(x: Any) -> bool:
     return is_box(x) or isinstance(x, (np.ndarray, np.generic, bool, int, float, list, tuple))
 
 
@@ -428,7 +432,7 @@ def in_place(ufunc: np.ufunc, x: Box, y: Any) -> Any:
     """`x += y`: a store for arrays, a new object for scalars."""
     if x.kind != ARRAY:
         return binary(ufunc, x, y)
-    if not _is_operand(y):
+    if not is_operand(y):
         return NotImplemented
     (value,) = record_ufunc(ufunc, (x, y))
     return store_out(ufunc.__name__, x, value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from irdl.ops.rules import apply_rules
 from irdl.trace import tree
 from irdl.trace.box import ARRAY, PYTHON, SCALAR, Box, is_box, result_kind, to_value, wrap
 from irdl.trace.capture import Capture
-from irdl.trace.recorder import Cell, Trace, current_trace, user_line
+from irdl.trace.reads import Write
+from irdl.trace.recorder import Cell, Trace, current_trace, trace_stack, user_line
 from irdl.trace.region import read_outputs, splice
 from irdl.transforms.batch import batch_graph
 from irdl.transforms.checkpoint import within
@@ -38,6 +39,8 @@ class _Call:
     structure: Any
     kinds: list[str]
     known: dict[Value, np.ndarray]
+    #: what the function kept on captured objects: how to put its final form there, and its kind; the graph's last outputs
+    kept: list[tuple[Write, str]] = field(default_factory=list)
 
     def run(self, graph: Graph, extra: Sequence[Any]) -> list[Any]:
         """Results of a graph derived from this call's, over its arguments and `extra`, as values or arrays."""
@@ -54,8 +57,12 @@ def _trace_call(
     rebuild: Callable[[Callable[..., Any], list[Any]], Any],
     name: str,
     allow_aux: bool = False,
+    keep: bool = False,
 ) -> tuple[_Call, Any]:
-    """Call `function` with boxes for `leaves`; the call, and the auxiliary result (second of a pair) if asked for."""
+    """Call `function` with boxes for `leaves`; the call, and the auxiliary result (second of a pair) if asked for.
+
+    What it keeps on objects, as `self.last = x`, becomes numbers outside a trace; within one, with `keep`, further outputs.
+    """
     trace, enclosing = Trace(name), current_trace()
     knowns = [leaf.known if is_box(leaf) else _native(leaf) for leaf in leaves]
     with trace:
@@ -65,9 +72,10 @@ def _trace_call(
             value = trace.input(type, None, known)
             boxes.append(Box(Cell(trace, value), type, tree.leaf_kind(leaf) or ARRAY))
         explicit = list(trace.inputs)
+        capture = Capture(trace, functions_only=True) if enclosing is None else trace_stack()[0].capture
         if enclosing is None:
             # Outside any trace the function still has to make its buffers as traced arrays.
-            function = Capture(trace, functions_only=True).replace(function, lambda: function, name)
+            function = capture.replace(function, lambda: function, name)
         result = rebuild(function, boxes)
         aux: Any = None
         if allow_aux:
@@ -76,16 +84,24 @@ def _trace_call(
             result, aux = result
         outputs, structure, kinds = read_outputs(result, name)
         aux_values, aux_structure, aux_kinds = read_outputs(aux, name) if allow_aux else ([], None, [])
+        kept: list[tuple[Write, Any]] = []
+        if capture is not None and enclosing is None:
+            for write, box in capture.held(trace):
+                write(_wrapped([box.known], [box.kind])[0])
+        elif capture is not None and keep:
+            kept = capture.held(trace)
         for box, value in zip(boxes, explicit, strict=True):
             if box.cell.value is not value:
                 raise DifferentiationError(f"{name} stores into its argument: copy it first (x = x.copy()) and return the copy")
+        kept_values = [box.value for _, box in kept]
     lifted = list(trace.lifted.values())
-    graph = Graph([*explicit, *lifted], [*outputs, *aux_values], name)
+    graph = Graph([*explicit, *lifted], [*outputs, *aux_values, *kept_values], name)
     if not trace.known:
         graph = apply_rules(apply_rules(graph))  # what is simpler now has a simpler gradient
     outer = [wrap(value) for value in trace.lifted_operands()] if lifted else []
     arguments = [leaf if is_box(leaf) else known for leaf, known in zip(leaves, knowns, strict=True)]
-    call = _Call(graph, [*arguments, *outer], structure, [*kinds, *aux_kinds], trace.known)
+    kinds = [*kinds, *aux_kinds, *(box.kind for _, box in kept)]
+    call = _Call(graph, [*arguments, *outer], structure, kinds, trace.known, [(write, box.kind) for write, box in kept])
     return call, (aux_structure, len(outputs))
 
 
@@ -149,7 +165,7 @@ def value_and_grad(
                 replaced[place] = item
             return f(*replaced, **options)
 
-        call, (aux_structure, count) = _trace_call(f, leaves, rebuild, _name(f), has_aux)
+        call, (aux_structure, count) = _trace_call(f, leaves, rebuild, _name(f), has_aux, keep=True)
         if count != 1 or not is_float(call.graph.outputs[0].dtype) or call.graph.outputs[0].type.size != 1:
             got = ", ".join(str(v.type) for v in call.graph.outputs[:count])
             raise DifferentiationError(f"grad needs one float as the result of {_name(f)}, not {got}: sum it, or use irdl.vjp")
@@ -162,12 +178,15 @@ def value_and_grad(
         seeds += [np.zeros(v.shape, v.dtype) for v in call.graph.outputs[1:] if is_float(v.dtype)]
         results = call.run(graph, seeds)
         outputs = _wrapped(results[:total], call.kinds)
+        first_kept = total - len(call.kept)
+        for (write, _), item in zip(call.kept, outputs[first_kept:], strict=True):
+            write(item)
         kinds = [SCALAR if tree.leaf_kind(leaf) == PYTHON else tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
         gradients = tree.unflatten(structure, _wrapped(results[total:], kinds))
         gradient = gradients[0] if one else tuple(gradients)
         value = tree.unflatten(call.structure, outputs[:1])
         if has_aux:
-            return (value, tree.unflatten(aux_structure, outputs[1:])), gradient
+            return (value, tree.unflatten(aux_structure, outputs[1:first_kept])), gradient
         return value, gradient
 
     return wrapped
@@ -292,7 +311,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         front = [leaf if axis is None else np.moveaxis(leaf, axis, 0) for leaf, axis in zip(leaves, leaf_axes, strict=True)]
         batched = [axis is not None for axis in leaf_axes]
         # The body is traced over unknown values: one element's numbers must not steer it.
-        trace = Trace(_name(f))
+        trace, enclosing = Trace(_name(f)), current_trace()
         with trace:
             boxes = []
             for leaf, mark in zip(front, batched, strict=True):
@@ -303,7 +322,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
                     kind = result_kind(type)
                 boxes.append(Box(Cell(trace, trace.input(type)), type, kind))
             explicit = list(trace.inputs)
-            outputs, out_structure, _ = read_outputs(f(*tree.unflatten(structure, boxes)), _name(f))
+            body = f if enclosing is not None else Capture(trace, functions_only=True).replace(f, lambda: f, _name(f))
+            outputs, out_structure, _ = read_outputs(body(*tree.unflatten(structure, boxes)), _name(f))
             if any(box.cell.value is not value for box, value in zip(boxes, explicit, strict=True)):
                 raise TraceError(f"{_name(f)} stores into its argument inside vmap: copy it first")
         graph = Graph([*explicit, *trace.lifted.values()], outputs, _name(f))

@@ -21,6 +21,7 @@ from irdl.ops.shape import (
     SLICE,
     TRANSPOSE,
     UPDATE_SLICE,
+    BroadcastAttributes,
     ReshapeAttributes,
     SliceAttributes,
     TransposeAttributes,
@@ -106,6 +107,46 @@ def add_zero(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Va
             if x.dtype.kind != "f" or made in (DOT, SUM, e.MUL, CONCAT):
                 return [x]
     return None
+
+
+#: The largest whole exponent that becomes multiplications: each squaring may lose half a unit in the last place.
+_MOST_FACTORS = 8
+
+
+@rule(e.POWER)
+def known_exponent(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """x ** 2 = x * x, x ** -1 = 1 / x, x ** 0.5 = sqrt(x) but for -0.0 and -inf, and their kin"""
+    x, exponent = operands
+    number = _number(exponent)
+    if number is None or not np.isfinite(number) or not _keeps(node, x):
+        return None
+    one = builder.constant(1, x.dtype)
+    if number == 0:
+        return [builder.value(BROADCAST, [one], BroadcastAttributes(x.shape))]
+    if number == int(number) and abs(number) <= _MOST_FACTORS:
+        base = builder.value(e.DIV, [one, x]) if number < 0 else x
+        return [_product_of(builder, base, abs(int(number)))]
+    if number in (-0.5, 0.5, 1.5):
+        infinite = builder.value(e.EQUAL, [x, builder.constant(-np.inf, x.dtype)])
+        unsigned = builder.value(e.ADD, [x, builder.constant(0, x.dtype)])  # of -0.0, what 0.0 gives
+        found = root = builder.value(e.SQRT, [unsigned])
+        if number != 0.5:
+            found = builder.value(e.DIV, [one, root]) if number < 0 else builder.value(e.MUL, [unsigned, root])
+        return [builder.value(e.SELECT, [infinite, builder.constant(0 if number < 0 else np.inf, x.dtype), found])]
+    return None
+
+
+def _product_of(builder: Builder, x: Value, count: int) -> Value:
+    """`x` times itself, `count` factors in all."""
+    result, square = None, x
+    while True:
+        if count & 1:
+            result = square if result is None else builder.value(e.MUL, [result, square])
+        count >>= 1
+        if not count:
+            assert result is not None
+            return result
+        square = builder.value(e.MUL, [square, square])
 
 
 @rule(e.NEG)

@@ -103,11 +103,12 @@ def _divmod(x: Value, y: Value) -> tuple[Value, Value]:
 
 def _integer_power(x: Value, y: Value) -> Value:
     """Integer powers by repeated squaring of a known exponent."""
-    if x.dtype.kind == "f":
-        return apply("power", [x, y])
     trace = current_trace()
     assert trace is not None
     known = trace.known_array(y)
+    if x.dtype.kind == "f":
+        # NumPy takes the square root for an exponent of 0.5 that is one number: it differs from pow at -0.0 and -inf.
+        return apply("sqrt", [x]) if known is not None and known.ndim == 0 and known == 0.5 else apply("power", [x, y])
     if known is None or known.size == 0 or (known != known.flat[0]).any():
         raise TraceError(f"an integer power with an exponent that is not one known number is not supported: use floats{user_line()}")
     exponent = int(known.flat[0])

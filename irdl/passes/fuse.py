@@ -180,17 +180,17 @@ class _Fusion:
 
     def _inlined_producers(self) -> set[Node]:
         """Elementwise nodes read by one reduction alone: computed where it reads them."""
-        inlined: set[Node] = set()
+        reader: dict[Node, Node] = {}  # of what is inlined, the reduction
         for node in reversed(self.graph.nodes):
             if not (node.op.is_elementwise or node.op is IOTA) or node.output in self.outputs:
                 continue
-            users = self.users[node.output]
-            if len(users) != 1:
-                continue
-            (user,) = users
-            if isinstance(user.op, Reduce) or (user in inlined and user.output.shape == node.output.shape):
-                inlined.add(node)
-        return inlined
+            ends = set()
+            for user in self.users[node.output]:
+                same = user in reader and user.output.shape == node.output.shape
+                ends.add(user if isinstance(user.op, Reduce) else reader[user] if same else None)
+            if len(ends) == 1 and (end := ends.pop()) is not None:
+                reader[node] = end
+        return set(reader)
 
     # The new graph.
 

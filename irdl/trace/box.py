@@ -7,6 +7,7 @@ Python scalar (which is weak in promotion).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from irdl.ir.op import NO_ATTRIBUTES, Op, find_op
 from irdl.ir.types import TensorType, is_supported
 from irdl.ops.elementwise import CAST, CastAttributes
 from irdl.trace import views
-from irdl.trace.recorder import Cell, Trace, current_trace, user_line
+from irdl.trace.recorder import NUMPY, PACKAGE, TRACING, Cell, Trace, current_trace, trace_stack, user_line
 
 ARRAY, SCALAR, PYTHON = "array", "scalar", "python"
 #: how `Box.read_only` starts where NumPy has a view and irdl a copy
@@ -303,6 +304,8 @@ def to_value(x: Any, dtype: Any = None) -> Value:
         if isinstance(x, (list, tuple)) and any(is_box(item) for item in _leaves(x)):
             value = _stack_nested(x)
         else:
+            if isinstance(x, np.ndarray) and trace_stack()[0].capture is not None and not _is_irdls(sys._getframe(1)):
+                check_source(x)
             array = np.asarray(x) if dtype is None or isinstance(x, np.ndarray) else np.asarray(x, dtype)
             if not is_supported(array.dtype):
                 raise TraceError(f"dtype {array.dtype} is not supported in traced code{user_line()}")
@@ -310,6 +313,32 @@ def to_value(x: Any, dtype: Any = None) -> Value:
                 array = array.astype(array.dtype.newbyteorder("="))
             value = trace.constant(array)
     return value if dtype is None else cast(value, np.dtype(dtype))
+
+
+def check_source(x: Any) -> None:
+    """Refuse a real array in the trace of a whole function: what was captured, or made by NumPy's functions there, is a box by now.
+
+    Raises:
+        TraceError: it is one, whose numbers would stay in the code as they are now.
+    """
+    if isinstance(x, np.ndarray) and not is_box(x) and trace_stack() and trace_stack()[0].capture is not None:
+        raise TraceError(
+            f"an array ({x.dtype}{list(x.shape)}) comes from where irdl cannot read it again at each call (an object or a library's "
+            "function that it does not look into): pass it as an argument, keep it in a global, a closure or an attribute, or make it "
+            f"with NumPy's functions in the traced code{user_line()}"
+        )
+
+
+def literal(array: np.ndarray) -> Any:
+    """An array that irdl's own code has made of numbers, as a box whose value is known."""
+    return wrap(open_trace().constant(array))
+
+
+def _is_irdls(frame: Any) -> bool:
+    """The frame is called by code of irdl's that is written as a user would write it, as the rules of gradients are."""
+    while frame is not None and frame.f_code.co_filename.startswith((TRACING, NUMPY)):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.startswith(PACKAGE)
 
 
 def _leaves(x: Any) -> Iterator[Any]:

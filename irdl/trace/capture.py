@@ -12,7 +12,7 @@ import os
 import random
 import sys
 import types
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from irdl.errors import TraceError
 from irdl.ir.graph import Value
 from irdl.ir.types import TensorType, is_supported
 from irdl.trace.box import Box, is_box
-from irdl.trace.creation import REPLACED, TracedNumPy
+from irdl.trace.creation import TracedModule, as_traced, is_numeric
 from irdl.trace.reads import (
     Always,
     ArrayLayout,
@@ -37,7 +37,7 @@ from irdl.trace.reads import (
     set_item,
 )
 from irdl.trace.recorder import Cell, Trace
-from irdl.trace.users import has_arrays, holds_arrays, is_code, is_hashable, is_plain_object, is_users
+from irdl.trace.users import contents_of, has_arrays, holds_arrays, is_code, is_hashable, is_plain_object, is_users
 from irdl.trace.views import shadow_array
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
@@ -112,9 +112,15 @@ class Capture:
     def _make(self, item: Any, read: Read, name: str) -> Any:
         if type(item) is np.ndarray:
             return self._array(item, read, name)
-        if isinstance(item, (types.FunctionType, types.BuiltinFunctionType)) and item in REPLACED:
+        if type(item) is np.memmap:
+            return self._array(np.asarray(item), lambda: np.asarray(read()), name)
+        is_function = isinstance(item, (types.FunctionType, types.BuiltinFunctionType, type(np.concatenate)))
+        if is_function and (found := as_traced(item)) is not None:
             self.guards.append((read, item))
-            return REPLACED[item]
+            return found
+        if isinstance(item, functools._lru_cache_wrapper):
+            self.guards.append((read, item))
+            return self._cached(item, name)
         if isinstance(item, types.FunctionType):
             self.guards.append((read, item))
             return self._function(item, read)
@@ -131,14 +137,15 @@ class Capture:
             return functools.partial(self.replace(item.func, lambda: read().func, name), *parts, **options)
         if isinstance(item, types.ModuleType):
             self.guards.append((read, item))
-            if item is np:
-                return TracedNumPy()
-            return _Module(self, item) if is_users(getattr(item, "__file__", None)) else item
+            if is_numeric(item.__name__):
+                return TracedModule(item)
+            made_by_hand = getattr(item, "__spec__", None) is None and sys.modules.get(item.__name__) is not item
+            return _Module(self, item) if made_by_hand or is_users(getattr(item, "__file__", None)) else item
         if isinstance(item, (np.random.Generator, np.random.RandomState, random.Random)):
             self._generators.append((item, generator_state(item), name))
             self.guards.append((read, item))
             return item
-        if type(item) in (list, tuple, dict, OrderedDict) or (isinstance(item, tuple) and hasattr(item, "_fields")):
+        if type(item) in (list, tuple, dict, OrderedDict, defaultdict, deque) or (isinstance(item, tuple) and hasattr(item, "_fields")):
             return self._container(item, read, name)
         if isinstance(item, type):
             self.guards.append((read, item))
@@ -147,7 +154,17 @@ class Capture:
         if is_plain_object(item):
             return self._object(item, read, name)
         self.guards.append((read, item))
+        if (contents := contents_of(item)) is not None:
+            self.guards.append((lambda: contents_of(read()), contents))
         return item
+
+    def _cached(self, item: Any, name: str) -> Any:
+        """A function that remembers its results: what it gives for numbers is read again at each call."""
+
+        def cached(*arguments: Any, **options: Any) -> Any:
+            return self.replace(item(*arguments, **options), lambda: item(*arguments, **options), f"{name}(...)")
+
+        return functools.update_wrapper(cached, item)
 
     def _guard_classes(self, cls: type) -> None:
         """The trace holds while the user's classes among the bases hold what they hold now."""
@@ -261,12 +278,15 @@ class Capture:
             return item
         self.guards.append((lambda: _outline(read()), _outline(item)))
         if isinstance(item, dict):
-            made: Any = type(item)()
+            made: Any = defaultdict(item.default_factory) if isinstance(item, defaultdict) else type(item)()
             self._memo[id(item)] = (item, made, read)
             made.update({k: self.replace(v, part(read, None, k), f"{name}[{k!r}]") for k, v in item.items()})
         else:
             parts = [self.replace(v, part(read, None, i), f"{name}[{i}]") for i, v in enumerate(item)]
-            made = type(item)(*parts) if hasattr(item, "_fields") else type(item)(parts)
+            if isinstance(item, deque):
+                made = deque(parts, item.maxlen)
+            else:
+                made = type(item)(*parts) if hasattr(item, "_fields") else type(item)(parts)
         if not isinstance(item, tuple):
             self._containers.append((made, made.copy(), name))
         return made

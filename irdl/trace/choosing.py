@@ -8,7 +8,7 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.ops.elementwise import SELECT
-from irdl.trace.box import apply, is_box, to_value, wrap, wrap_result
+from irdl.trace.box import apply, is_box, literal, to_value, wrap, wrap_result
 from irdl.trace.products import common_dtype
 from irdl.trace.recorder import user_line
 from irdl.trace.shaping import reshape
@@ -55,8 +55,10 @@ def take(x: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "r
     box = as_box(x)
     if axis is None:
         box, axis = reshape(box, -1), 0
-    if not is_box(indices) and np.asarray(indices).dtype == np.bool_:
-        indices = np.asarray(indices).astype(np.int64)
+    if not is_box(indices) and not isinstance(indices, np.ndarray):
+        indices = literal(np.asarray(indices)) if np.ndim(indices) else indices
+    if getattr(indices, "dtype", None) == np.bool_:
+        indices = indices.astype(np.int64)
     if not -box.ndim <= axis < box.ndim:
         raise np.exceptions.AxisError(axis, box.ndim)
     if mode == "clip":
@@ -64,7 +66,7 @@ def take(x: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "r
     elif mode == "wrap":
         indices = np.remainder(indices, box.shape[axis])
     lead = (slice(None),) * (axis % box.ndim)
-    result = box[(*lead, indices if is_box(indices) else np.asarray(indices))]
+    result = box[(*lead, indices)]
     if result.ndim and (np.ndim(indices) or not is_box(indices)):
         result = wrap(result.value)
     return result if out is None else store_out("take", out, result.value)
@@ -93,13 +95,13 @@ def _along_axis(box: Any, indices: Any, axis: int) -> tuple[Any, ...]:
         if place == axis:
             key.append(indices)
         else:
-            key.append(np.arange(box.shape[place]).reshape([-1 if i == place else 1 for i in range(len(shape))]))
+            key.append(literal(np.arange(box.shape[place]).reshape([-1 if i == place else 1 for i in range(len(shape))])))
     return tuple(key)
 
 
-def _lower_triangle(box: Any, k: int) -> np.ndarray:
+def _lower_triangle(box: Any, k: int) -> Any:
     rows, columns = box.shape[-2:] if box.ndim > 1 else box.shape * 2  # a vector is repeated along a square
-    return np.tri(rows, columns, k=k, dtype=bool)
+    return literal(np.tri(rows, columns, k=k, dtype=bool))
 
 
 @traced(np.tril)

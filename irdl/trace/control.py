@@ -281,6 +281,6 @@ def _one_bool(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         result = function(carry)
         if np.size(result) != 1:
             raise TraceError(f"the condition of a while_loop is one bool, not an array of shape {np.shape(result)}{user_line()}")
-        return wrap(cast(to_value(np.reshape(result, ()) if is_box(result) else np.asarray(result).reshape(())), np.dtype(bool)))
+        return wrap(cast(to_value(np.reshape(result, ()) if is_box(result) else np.asarray(result).item()), np.dtype(bool)))
 
     return wrapped

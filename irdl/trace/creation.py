@@ -1,4 +1,4 @@
-"""NumPy as traced code sees it: what makes arrays makes traced ones, whose values are known, so that traced values can
+"""NumPy and SciPy as traced code sees them: what makes arrays makes traced ones, whose values are known, so that traced values can
 be stored into them (`h = np.zeros(n); h[0] = x`) and `np.array([x, y])` joins."""
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from irdl.errors import TraceError
 from irdl.ir.types import is_supported
 from irdl.trace.box import is_box, open_trace, to_value, wrap
 from irdl.trace.layout import copied, has_order, own
@@ -47,7 +48,7 @@ def _converter(function: Callable[..., Any]) -> Callable[..., Any]:
             options["order"], *_ = rest
         if not is_box(x) and not (isinstance(x, (list, tuple)) and _has_box(x)):
             made = function(x, dtype, **options)
-            return _known(made) if function is np.array else made
+            return _known(made) if _is_literal(x) else made
         order = _ORDERS.get(function) or options.get("order") or "K"
         if not is_box(x):
             wanted = np.dtype(dtype) if dtype is not None else np.result_type(*(_strong_dtype(item) for item in _flat(x)))
@@ -89,21 +90,116 @@ def _nested(items: Any) -> Any:
     return np.stack([_nested(item) if isinstance(item, (list, tuple)) else wrap(to_value(item)) for item in items])
 
 
-REPLACED: dict[Any, Callable[..., Any]] = {
+_REPLACED: dict[Any, Callable[..., Any]] = {
     **{function: _maker(function) for function in _MAKERS},
     **{function: _converter(function) for function in _CONVERTERS},
 }
+#: what these give does not follow from their arguments alone
+_IMPURE = ("load", "loadtxt", "genfromtxt", "fromfile", "fromregex", "frombuffer", "memmap", "open_memmap", "io")
 
 
-class TracedNumPy(types.ModuleType):
-    """Stands for the module `numpy` in the globals of traced code."""
+def is_numeric(name: str) -> bool:
+    """A module whose functions give the same arrays for the same numbers."""
+    return name.split(".")[0] in ("numpy", "scipy") and name.split(".")[-1] not in _IMPURE
 
-    def __init__(self) -> None:
-        super().__init__("numpy")
+
+def as_traced(function: Any) -> Any:
+    """What stands for a function of NumPy's or SciPy's in traced code; None for others."""
+    found = _REPLACED.get(function)
+    if found is None and is_numeric(getattr(function, "__module__", None) or "") and function.__name__ not in _IMPURE:
+        random = function.__module__.startswith(np.random.__name__)
+        found = _REPLACED[function] = _seeded(function) if random else _from_numbers(function)
+    return found
+
+
+def _from_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, which makes traced arrays where its arguments are numbers, texts and the like."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        result = function(*arguments, **options)
+        return _all_known(result) if _is_literal((arguments, options)) else result
+
+    return call
+
+
+def _all_known(result: Any) -> Any:
+    if isinstance(result, (tuple, list)) and any(type(part) is np.ndarray for part in result):
+        parts = [_all_known(part) for part in result]
+        return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
+    return _known(result)
+
+
+def _is_literal(item: Any) -> bool:
+    if isinstance(item, (list, tuple)):
+        return all(_is_literal(part) for part in item)
+    if isinstance(item, dict):
+        return all(_is_literal(part) for part in item.values())
+    if isinstance(item, slice):
+        return _is_literal((item.start, item.stop, item.step))
+    return (
+        item is None
+        or item is Ellipsis
+        or isinstance(item, (bool, int, float, str, bytes, type, np.dtype, np.generic, range))
+        or callable(item)
+    )
+
+
+def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A maker of random generators: with a seed, its numbers are the same at every call, in NumPy too."""
+
+    @functools.wraps(function)
+    def make(*arguments: Any, **options: Any) -> Any:
+        if current_trace() is None or function is not np.random.default_rng:
+            return function(*arguments, **options)
+        if not any(item is not None for item in (*arguments, *options.values())):
+            raise TraceError(
+                f"np.random.default_rng() without a seed gives other numbers at each call: use irdl.random with a key{user_line()}"
+            )
+        return _Generator(function(*arguments, **options)) if _is_literal((arguments, options)) else function(*arguments, **options)
+
+    return make
+
+
+class _Generator:
+    """A seeded generator made in traced code: what it draws is known."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self._generator = generator
 
     def __getattr__(self, name: str) -> Any:
-        item = getattr(np, name)
-        try:
-            return REPLACED.get(item, item)
-        except TypeError:
+        item = getattr(self._generator, name)
+        return _from_numbers(item) if callable(item) else item
+
+
+class _Maker:
+    """`np.r_`, `np.mgrid` and their kin."""
+
+    def __init__(self, item: Any) -> None:
+        self._item = item
+
+    def __getitem__(self, key: Any) -> Any:
+        result = self._item[key]
+        return _all_known(result) if _is_literal(key) else result
+
+
+class TracedModule(types.ModuleType):
+    """Stands for `numpy` or another numeric module in the globals of traced code."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        super().__init__(module.__name__)
+        self.__dict__["_module"] = module
+
+    def __getattr__(self, name: str) -> Any:
+        item = getattr(self.__dict__["_module"], name)
+        if isinstance(item, types.ModuleType):
+            made: Any = TracedModule(item) if is_numeric(item.__name__) else item
+        elif isinstance(item, (type, np.ufunc)) or not (callable(item) or type(item) in _INDEXED):
             return item
+        else:
+            made = _Maker(item) if type(item) in _INDEXED else as_traced(item) or item
+        self.__dict__[name] = made
+        return made
+
+
+_INDEXED = (type(np.r_), type(np.c_), type(np.mgrid), type(np.ogrid))

@@ -30,7 +30,7 @@ def _filled(x: Any, fill: Any, dtype: Any, shape: Any) -> Any:
     dtype = np.dtype(dtype) if dtype is not None else x.dtype
     shape = x.shape if shape is None else tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     TensorType(dtype, shape)
-    value = to_value(fill, dtype) if is_box(fill) else to_value(np.asarray(fill, dtype))
+    value = to_value(fill, dtype)
     return wrap(apply(BROADCAST, [value], BroadcastAttributes(tuple(int(n) for n in shape))))
 
 

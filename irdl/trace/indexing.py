@@ -21,7 +21,7 @@ from irdl.ops.shape import (
     ReshapeAttributes,
     TransposeAttributes,
 )
-from irdl.trace.box import ARRAY, COPIED, PYTHON, SCALAR, Box, apply, cast, is_box, to_value, wrap, wrap_result
+from irdl.trace.box import ARRAY, COPIED, PYTHON, SCALAR, Box, apply, cast, check_source, is_box, open_trace, to_value, wrap, wrap_result
 from irdl.trace.layout import laid_out_like
 from irdl.trace.recorder import user_line
 from irdl.trace.ufuncs import store
@@ -94,6 +94,7 @@ def _normalise(box: Box, index: Any) -> tuple[Any, ...]:
     raw = index if isinstance(index, tuple) else (index,)
     items: list[Any] = []
     for item in raw:
+        check_source(item)
         if is_box(item) and (known := item.known) is not None:
             item = known[()] if item.kind in (SCALAR, PYTHON) else known
         if isinstance(item, (list, tuple)):
@@ -160,7 +161,7 @@ def _advanced(box: Box, items: tuple[Any, ...]) -> tuple[list[int], Box, Value, 
             axis_of[place] = axis
         if not isinstance(item, int):
             axis += 1
-    columns = [to_value(items[place], np.dtype(np.int64)) for place in advanced]
+    columns = [cast(_index_value(items[place]), np.dtype(np.int64)) for place in advanced]
     try:
         shape = np.broadcast_shapes(*(column.shape for column in columns))
     except ValueError:
@@ -173,6 +174,10 @@ def _advanced(box: Box, items: tuple[Any, ...]) -> tuple[list[int], Box, Value, 
         parts.append(apply(RESHAPE, [whole], ReshapeAttributes((*shape, 1))))
     indices = parts[0] if len(parts) == 1 else apply(CONCAT, parts, ConcatAttributes(len(shape)))
     return advanced, view, indices, tuple(axis_of[place] for place in advanced)
+
+
+def _index_value(item: Any) -> Value:
+    return item.value if is_box(item) else open_trace().constant(np.asarray(item))
 
 
 def _is_traced_scalar(item: Any) -> bool:

@@ -17,7 +17,7 @@ from irdl.ops.shape import (
     ReshapeAttributes,
 )
 from irdl.trace import reductions
-from irdl.trace.box import apply, is_box, to_value, wrap
+from irdl.trace.box import apply, check_source, is_box, literal, to_value, wrap
 from irdl.trace.choosing import take
 from irdl.trace.products import common_dtype
 from irdl.trace.recorder import user_line
@@ -120,12 +120,15 @@ def tile(x: Any, reps: Any) -> Any:
 def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
     box = as_box(x)
     if is_box(repeats):
-        raise TraceError(f"np.repeat with traced counts has no static shape{user_line()}")
+        if repeats.known is None:
+            raise TraceError(f"np.repeat with traced counts has no static shape{user_line()}")
+        repeats = repeats.known.tolist()
     if axis is None:
         box, axis = reshape(box, -1), 0
     axis = np.lib.array_utils.normalize_axis_index(axis, box.ndim)
+    check_source(repeats)
     places = np.repeat(np.arange(box.shape[axis]), repeats)
-    return take(box, places, axis)
+    return take(box, literal(places), axis)
 
 
 @traced(np.roll)
@@ -155,7 +158,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Any:
     widths = np.broadcast_to(np.asarray(pad_width, np.int64), (box.ndim, 2))
     if mode == "edge":
         for axis, (low, high) in enumerate(widths):
-            box = take(box, np.clip(np.arange(-low, box.shape[axis] + high), 0, box.shape[axis] - 1), axis)
+            box = take(box, literal(np.clip(np.arange(-low, box.shape[axis] + high), 0, box.shape[axis] - 1)), axis)
         return box
     fill = options.get("constant_values", 0)
     if not is_box(fill) and np.ndim(fill):

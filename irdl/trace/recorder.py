@@ -20,8 +20,9 @@ from irdl.ir.graph import NOWHERE, Graph, Location, Value
 from irdl.ir.op import NO_ATTRIBUTES, Op
 from irdl.ir.types import TensorType
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+TRACING = os.path.dirname(os.path.abspath(__file__)) + os.sep
+NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 _OPTREE = os.sep + "optree" + os.sep
 _state = threading.local()
 
@@ -31,7 +32,7 @@ def user_frame() -> Any:
     frame: Any = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if not (file.startswith((_PACKAGE, _NUMPY)) or _OPTREE in file):
+        if not (file.startswith((PACKAGE, NUMPY)) or _OPTREE in file):
             return frame
         frame = frame.f_back
     return None

@@ -13,7 +13,7 @@ from irdl.ir.op import Op
 from irdl.ops import reduce as ops
 from irdl.ops.elementwise import SELECT
 from irdl.ops.reduce import ArgReduceAttributes, CumulativeAttributes, ReduceAttributes
-from irdl.ops.shape import RESHAPE, ReshapeAttributes
+from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
 from irdl.trace.box import apply, cast, to_value, wrap_result
 from irdl.trace.recorder import user_line
 from irdl.trace.ufuncs import as_bool, scalar_like, store_out
@@ -83,7 +83,9 @@ def reduce(
     if op in (ops.MAX, ops.MIN) and any(value.shape[i] == 0 for i in axes):
         rest = [n for i, n in enumerate(value.shape) if i not in axes]
         if initial is not _UNSET:
-            return wrap_result(keep(to_value(np.full(rest, initial, value.dtype)), axes, value.shape, keepdims))
+            return wrap_result(
+                keep(apply(BROADCAST, [to_value(initial, value.dtype)], BroadcastAttributes(tuple(rest))), axes, value.shape, keepdims)
+            )
         if math.prod(rest):
             name = "maximum" if op is ops.MAX else "minimum"
             raise ValueError(f"zero-size array to reduction operation {name} which has no identity{user_line()}")

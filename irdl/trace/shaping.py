@@ -17,7 +17,7 @@ from irdl.ops.shape import (
     TransposeAttributes,
 )
 from irdl.trace import reductions
-from irdl.trace.box import ARRAY, SCALAR, apply, wrap
+from irdl.trace.box import ARRAY, SCALAR, apply, literal, wrap
 from irdl.trace.recorder import user_line
 from irdl.trace.table import TABLE, as_box, traced
 from irdl.trace.views import BroadcastStep, ReshapeStep, ReverseStep, SliceStep, TransposeStep, check_reshape, reshape_is_view, shadow_array
@@ -204,6 +204,6 @@ def diag(v: Any, k: int = 0) -> Any:
         return diagonal(box, k)
     n = box.shape[0] + abs(k)
     result = np.zeros_like(box, shape=(n, n))
-    place = np.arange(box.shape[0])
+    place = literal(np.arange(box.shape[0]))
     result[place + max(0, -k), place + max(0, k)] = box
     return result

@@ -13,7 +13,7 @@ from irdl.ir.graph import Value
 from irdl.ir.types import is_supported
 from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
-from irdl.trace.box import ARRAY, PYTHON, Box, apply, cast, is_box, to_value, wrap, wrap_result
+from irdl.trace.box import ARRAY, PYTHON, Box, apply, cast, is_box, open_trace, to_value, wrap, wrap_result
 from irdl.trace.recorder import current_trace, user_line
 
 Rule = Callable[..., Any]
@@ -356,7 +356,7 @@ def _loop_operand(x: Any, dtype: np.dtype) -> Value:
             f"np.{dtype}(...), or make it a static argument{user_line()}"
         )
     if isinstance(x, (bool, int, float)) and not isinstance(x, np.generic) and not is_box(x):
-        return to_value(np.asarray(x, dtype))  # raises OverflowError as NumPy does
+        return open_trace().constant(x, dtype)  # raises OverflowError as NumPy does
     return to_value(x, dtype)
 
 

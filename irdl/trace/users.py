@@ -7,6 +7,7 @@ import os
 import sys
 import sysconfig
 import types
+from collections import UserDict, UserList, deque
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ _LIBRARIES = tuple(
     for path in {*sysconfig.get_paths().values(), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}
     if path not in ("", sys.prefix, sys.base_prefix)
 )
+
+
+_HOLDERS = (types.SimpleNamespace, UserDict, UserList)
 
 
 def is_users(file: str | None) -> bool:
@@ -29,7 +33,7 @@ def is_plain_object(item: Any) -> bool:
     module = sys.modules.get(cls.__module__)
     users = is_users(getattr(module, "__file__", None)) or cls.__module__ == "__main__"
     return (
-        (users or cls is types.SimpleNamespace)
+        (users or cls in _HOLDERS)
         and (cls.__new__ is object.__new__ or cls is types.SimpleNamespace)
         and hasattr(item, "__dict__")
         and not isinstance(item, type)
@@ -39,13 +43,23 @@ def is_plain_object(item: Any) -> bool:
 def holds_arrays(item: Any, depth: int = 4) -> bool:
     if type(item) is np.ndarray:
         return True
-    if depth and type(item) in (list, tuple):
+    if depth and type(item) in (list, tuple, deque):
         return any(holds_arrays(part, depth - 1) for part in item)
-    if depth and type(item) is dict:
+    if depth and isinstance(item, dict):
         return any(holds_arrays(part, depth - 1) for part in item.values())
     if depth and isinstance(item, types.FunctionType):
         return is_users(item.__code__.co_filename)
     return depth > 0 and is_plain_object(item)
+
+
+def contents_of(item: Any) -> bytes | None:
+    """The bytes of an object that holds numbers in the open (array.array, bytearray, multiprocessing.Array); None of others."""
+    if isinstance(item, np.ndarray):
+        return None
+    try:
+        return bytes(memoryview(item.get_obj() if hasattr(item, "get_obj") else item))
+    except (TypeError, ValueError, BufferError):
+        return None
 
 
 def is_hashable(item: Any) -> bool:

@@ -19,7 +19,7 @@ from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType, is_float
 from irdl.ops.rules import apply_rules
 from irdl.trace import tree
-from irdl.trace.box import ARRAY, PYTHON, SCALAR, Box, is_box, result_kind, to_value, wrap
+from irdl.trace.box import ARRAY, PYTHON, SCALAR, Box, check_source, is_box, result_kind, to_value, wrap
 from irdl.trace.capture import Capture
 from irdl.trace.reads import Write
 from irdl.trace.recorder import Cell, Trace, current_trace, trace_stack, user_line
@@ -64,6 +64,9 @@ def _trace_call(
     What it keeps on objects, as `self.last = x`, becomes numbers outside a trace; within one, with `keep`, further outputs.
     """
     trace, enclosing = Trace(name), current_trace()
+    if enclosing is not None:
+        for leaf in leaves:
+            check_source(leaf)
     knowns = [leaf.known if is_box(leaf) else _native(leaf) for leaf in leaves]
     with trace:
         boxes = []
@@ -304,6 +307,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
                 if axis is not None and not -np.ndim(leaf) <= axis < np.ndim(leaf):
                     raise ValueError(f"vmap: an argument of shape {np.shape(leaf)} has no axis {axis} to map over")
             leaf_axes += [None if axis is None else int(axis)] * len(own)
+        for leaf in leaves:
+            check_source(leaf)
         extents = {np.shape(leaf)[axis] for leaf, axis in zip(leaves, leaf_axes, strict=True) if axis is not None}
         if len(extents) != 1:
             raise ValueError(f"vmap: the mapped axes have extents {sorted(extents)}" if extents else "vmap: no argument is mapped")

@@ -16,7 +16,7 @@ from irdl.ir.op import Op, register
 from irdl.ir.types import is_float
 from irdl.ops.elementwise import STOP_GRADIENT
 from irdl.trace import tree
-from irdl.trace.box import ARRAY, apply, is_box, to_value, wrap
+from irdl.trace.box import ARRAY, apply, check_source, is_box, to_value, wrap
 from irdl.trace.recorder import current_trace
 from irdl.trace.region import Region, trace_region
 
@@ -92,6 +92,8 @@ class custom_vjp:
         return self._record(leaves, structure)
 
     def _record(self, leaves: list[Any], structure: Any) -> Any:
+        for leaf in leaves:
+            check_source(leaf)
         values = [to_value(leaf) for leaf in leaves]
         types = [value.type for value in values]
         kinds = [tree.leaf_kind(leaf) or ARRAY for leaf in leaves]

@@ -24,7 +24,7 @@ _HOLDERS = (types.SimpleNamespace, UserDict, UserList)
 
 def is_users(file: str | None) -> bool:
     """Code that is neither irdl's nor a library's."""
-    return bool(file) and not os.path.realpath(str(file)).startswith(_LIBRARIES)
+    return bool(file) and not str(file).startswith("<frozen ") and not os.path.realpath(str(file)).startswith(_LIBRARIES)
 
 
 def is_plain_object(item: Any) -> bool:

@@ -3,7 +3,7 @@ statements become `irdl_main(arguments, arena, status)`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import llvmlite.binding as llvm
 
@@ -12,6 +12,7 @@ from irdl.codegen.llvm.builder import Builder
 from irdl.codegen.llvm.team import barrier_text
 from irdl.codegen.llvm.values import INDEX, Operand, Values
 from irdl.codegen.nest import blocks
+from irdl.codegen.shared import Form
 from irdl.ir.program import (
     Barrier,
     Buffer,
@@ -72,6 +73,8 @@ class Module:
         self.target = target
         self.functions: list[str] = []
         self.declarations: set[str] = set()
+        #: the functions there are, by what they do
+        self.forms: dict[Hashable, str] = {}
         self.same: dict[Buffer, Buffer] = {}
         for first, second in program.aliased:
             self.same[second] = self.same.get(first, first)
@@ -108,8 +111,14 @@ class Module:
             self.functions.append(barrier_text(llvm.get_default_triple()))
         return _CHECK + "\n".join([*self.functions, *sorted(self.declarations)]) + "\n"
 
-    def kernel(self, kernel: Kernel, buffers: Sequence[Buffer], variables: Sequence[str]) -> None:
+    def kernel(self, kernel: Kernel, buffers: Sequence[Buffer], variables: Sequence[str]) -> tuple[str, dict[Buffer, int]]:
+        """The name of the function that does what the kernel does, and where in each buffer its pointers start."""
+        form = Form(kernel, buffers, variables, {buffer: self.key(buffer) for buffer in buffers})
+        if form.key in self.forms:
+            return self.forms[form.key], form.starts
+        self.forms[form.key] = kernel.name
         function = _Function(self, in_kernel=True)
+        function.starts = form.starts
         parameters = []
         keys = [self.key(buffer) for buffer in buffers]
         for place, buffer in enumerate(buffers):
@@ -128,6 +137,7 @@ class Module:
         header = f"define internal void @{kernel.name}({', '.join(parameters)}) nounwind noinline"
         self.functions.append(function.builder.text(header))
         self.declarations |= function.builder.declarations
+        return kernel.name, form.starts
 
 
 def _start_team(entry: str, places: int) -> str:
@@ -322,15 +332,15 @@ class _Function(Values):
 
     def _call(self, kernel: Kernel) -> None:
         buffers, variables = free(kernel)
-        self.module.kernel(kernel, buffers, variables)
-        arguments = [f"ptr {self.pointer(buffer)}" for buffer in buffers]
+        name, starts = self.module.kernel(kernel, buffers, variables)
+        arguments = [f"ptr {self.pointer(buffer, starts.get(buffer, 0))}" for buffer in buffers]
         for variable in variables:
             value = self.scope[variable]
             arguments.append(f"i64 {value if isinstance(value, int) else value.name}")
         arguments.append("ptr %status")
         if is_parallel(kernel):
             arguments += ["i64 %thread", "i64 %threads"]
-        call = f"call void @{kernel.name}({', '.join(arguments)})"
+        call = f"call void @{name}({', '.join(arguments)})"
         if self.module.program.threads == 1 or is_parallel(kernel):
             self.builder.do(call)
         else:

@@ -16,13 +16,69 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.python_objects import PythonObjects
+from irdl.codegen.llvm.python_objects import LAYOUTS, PythonObjects
 from irdl.ir.types import TensorType
 from irdl.trace.box import ARRAY, PYTHON, SCALAR
 from irdl.trace.reads import Always, CellContents, DictItem, Read
 
 PYTHON_ENTRY = "irdl_python_call"
 _CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
+#: so many arguments and captured arrays are checked where they are met
+_LONG = 16
+#: the address of an array's numbers; null where it is not as asked for
+_CHECK_ARRAY = f"""
+define internal ptr @irdl_check_array(ptr %item, ptr %ndarray, i32 %number, i32 %order, i32 %wanted, i32 %rank, ptr %extents) nounwind noinline {{
+  %at_type = getelementptr i8, ptr %item, i64 {LAYOUTS["type"]}
+  %type = load ptr, ptr %at_type
+  %is_array = icmp eq ptr %type, %ndarray
+  br i1 %is_array, label %array, label %no
+array:
+  %at_dtype = getelementptr i8, ptr %item, i64 {LAYOUTS["array dtype"]}
+  %dtype = load ptr, ptr %at_dtype
+  %at_number = getelementptr i8, ptr %dtype, i64 {LAYOUTS["dtype number"]}
+  %own_number = load i32, ptr %at_number
+  %same_number = icmp eq i32 %own_number, %number
+  %at_order = getelementptr i8, ptr %dtype, i64 {LAYOUTS["dtype byte order"]}
+  %own_order = load i8, ptr %at_order
+  %wide_order = zext i8 %own_order to i32
+  %same_order = icmp eq i32 %wide_order, %order
+  %at_flags = getelementptr i8, ptr %item, i64 {LAYOUTS["array flags"]}
+  %all_flags = load i32, ptr %at_flags
+  %flags = and i32 %all_flags, {_CONTIGUOUS | _ALIGNED | _WRITEABLE}
+  %same_flags = icmp eq i32 %flags, %wanted
+  %at_rank = getelementptr i8, ptr %item, i64 {LAYOUTS["array rank"]}
+  %own_rank = load i32, ptr %at_rank
+  %same_rank = icmp eq i32 %own_rank, %rank
+  %same_kind = and i1 %same_number, %same_order
+  %same_form = and i1 %same_flags, %same_rank
+  %same = and i1 %same_kind, %same_form
+  br i1 %same, label %start, label %no
+start:
+  %at_shape = getelementptr i8, ptr %item, i64 {LAYOUTS["array shape"]}
+  %shape = load ptr, ptr %at_shape
+  br label %head
+head:
+  %axis = phi i32 [ 0, %start ], [ %following, %equal ]
+  %more = icmp ult i32 %axis, %rank
+  br i1 %more, label %compare, label %yes
+compare:
+  %at_own = getelementptr i64, ptr %shape, i32 %axis
+  %own = load i64, ptr %at_own
+  %at_extent = getelementptr i64, ptr %extents, i32 %axis
+  %extent = load i64, ptr %at_extent
+  %same_extent = icmp eq i64 %own, %extent
+  br i1 %same_extent, label %equal, label %no
+equal:
+  %following = add i32 %axis, 1
+  br label %head
+yes:
+  %at_data = getelementptr i8, ptr %item, i64 {LAYOUTS["array data"]}
+  %data = load ptr, ptr %at_data
+  ret ptr %data
+no:
+  ret ptr null
+}}
+"""
 
 
 @dataclass(frozen=True)
@@ -96,6 +152,11 @@ class PythonCall(PythonObjects):
         super().__init__(fixed)
         self.shape = shape
         self.main = main
+        #: what stands for the extents of arrays
+        self.shapes: dict[tuple[int, ...], str] = {}
+        #: arrays are checked by a function, so that the text stays short
+        self.is_long = len(shape.arguments) + len(shape.captured) > _LONG
+        self.made_items = self.made_count = ""
         #: the arrays that are donated, by their places
         self.donated: dict[int, str] = {}
 
@@ -107,6 +168,7 @@ class PythonCall(PythonObjects):
         status = b.alloca("[3 x i64]")
         self.held_items, self.held_count = b.alloca(f"[{self._most_held()} x ptr]"), b.alloca("i64")
         b.do(f"store i64 0, ptr {self.held_count}")
+        self.made_items, self.made_count = b.alloca(f"[{max(len(shape.outputs), 1)} x ptr]"), b.alloca("i64")
         self.table = b.emit(f"load ptr, ptr {self._field('%self', 'array data')}")
         data = self._arguments()
         if shape.donations:
@@ -123,24 +185,44 @@ class PythonCall(PythonObjects):
         for place in range(self.fixed):
             address = self._entry(self.FIXED + place)
             b.do(f"store ptr {address}, ptr {self._element(slots, count + len(shape.outputs) + place)}")
-        arrays = self._new_arrays(slots, count, [prepared] if prepared else [])
+        arrays = self._new_arrays(slots, count)
         for place in range(3):
             b.do(f"store i64 0, ptr {self._number(status, place)}")
         state = b.fresh(f"call ptr {self._function('PyEval_SaveThread')}()")
         b.do(f"call void @{self.main}(ptr {slots}, ptr {self.arena}, ptr {status})")
         b.do(f"call void {self._function('PyEval_RestoreThread')}(ptr {state})")
-        for item in [*self.held, prepared] if prepared else self.held:
-            self._drop(item)
+        self._drop_held()
+        if prepared:
+            self._drop(prepared)
         self._set_arena(self.arena)
         failed = b.fresh(f"load i64, ptr {status}")
         with self._leaving(b.fresh(f"icmp ne i64 {failed}, 0")):
-            self._fail(status, arrays)
+            self._fail(status)
         b.do(f"ret ptr {self._result(arrays)}")
         b.restore({})
         b.start("miss")
         self._drop_held()
         self._return_miss()
-        return b.text(f"define ptr @{PYTHON_ENTRY}(ptr %self, ptr %args, i64 %nargs, ptr %names) nounwind")
+        if len(shape.donations) < len(shape.outputs):
+            b.restore({})
+            b.start("no_memory")
+            self._set_arena(self.arena)
+            self._drop_all(self.made_items, b.fresh(f"load i64, ptr {self.made_count}"))
+            self._drop_held()
+            if prepared:
+                self._drop(prepared)
+            b.do("ret ptr null")
+        text = b.text(f"define ptr @{PYTHON_ENTRY}(ptr %self, ptr %args, i64 %nargs, ptr %names) nounwind")
+        constants = [f"{name} = private constant {self._extents(shape)}" for shape, name in self.shapes.items()]
+        return "\n".join([*constants, *([_CHECK_ARRAY] if self.is_long else []), text])
+
+    @staticmethod
+    def _extents(shape: tuple[int, ...]) -> str:
+        return f"[{len(shape)} x i64] [{', '.join(f'i64 {extent}' for extent in shape)}]"
+
+    def _shape(self, shape: tuple[int, ...]) -> str:
+        """The address of the extents; null of none."""
+        return self.shapes.setdefault(shape, f"@irdl_shape{len(self.shapes)}") if shape else "null"
 
     def _most_held(self) -> int:
         def count(tree: Any) -> int:
@@ -212,14 +294,12 @@ class PythonCall(PythonObjects):
         found = self._call(self._entry(self.PREPARE), [])
         with self._leaving(b.fresh(f"icmp eq ptr {found}, null")):
             self._set_arena(self.arena)
-            for item in self.held:
-                self._drop(item)
+            self._drop_held()
             b.do("ret ptr null")
         with self._leaving(b.fresh(f"icmp eq ptr {found}, {self._object(None)}")):
             self._set_arena(self.arena)
             self._drop(found)
-            for item in self.held:
-                self._drop(item)
+            self._drop_held()
             self._return_miss()
         for place in range(len(self.shape.captured)):
             item = b.fresh(f"load ptr, ptr {self._element(self._field(found, 'tuple items'), place)}")
@@ -327,6 +407,12 @@ class PythonCall(PythonObjects):
 
     def _array(self, item: str, argument: Argument) -> str:
         b, dtype = self.b, argument.value_type.dtype
+        if self.is_long:
+            numbers = [dtype.num, ord(dtype.byteorder), _CONTIGUOUS | _ALIGNED | (_WRITEABLE if argument.writeable else 0)]
+            parts = [f"ptr {item}", f"ptr {self._object(np.ndarray)}", *(f"i32 {n}" for n in (*numbers, argument.value_type.rank))]
+            data = b.fresh(f"call ptr @irdl_check_array({', '.join(parts)}, ptr {self._shape(argument.value_type.shape)})")
+            self._check(b.fresh(f"icmp ne ptr {data}, null"))
+            return data
         self._check_type(item, np.ndarray)
         description = self._load("ptr", item, "array dtype")
         self._check_number("i32", self._load("i32", description, "dtype number"), dtype.num)
@@ -342,7 +428,7 @@ class PythonCall(PythonObjects):
 
     # Results.
 
-    def _new_arrays(self, slots: str, count: int, prepared: Sequence[str]) -> list[str]:
+    def _new_arrays(self, slots: str, count: int) -> list[str]:
         """Fresh arrays for the results; out of memory leaves with Python's MemoryError."""
         b = self.b
         arrays: list[str] = []
@@ -350,33 +436,24 @@ class PythonCall(PythonObjects):
             if place in self.shape.donations:
                 array = self.donated[self.shape.donations[place]]
                 self._keep(array)
-                b.do(f"store ptr {self._load('ptr', array, 'array data')}, ptr {self._element(slots, count + place)}")
-                arrays.append(array)
-                continue
-            extents = "null"
-            if type_.rank:
-                extents = b.alloca(f"[{type_.rank} x i64]")
-                for axis, extent in enumerate(type_.shape):
-                    b.do(f"store i64 {extent}, ptr {self._number(extents, axis)}")
-            ndarray = self._object(np.ndarray)
-            array = b.fresh(
-                f"call ptr {self._function('PyArray_New', numpy=93)}(ptr {ndarray}, i32 {type_.rank}, ptr {extents}, "
-                f"i32 {type_.dtype.num}, ptr null, ptr null, i32 0, i32 0, ptr null)"
-            )
-            with self._leaving(b.fresh(f"icmp eq ptr {array}, null")):
-                self._set_arena(self.arena)
-                for other in [*arrays, *self.held, *prepared]:
-                    self._drop(other)
-                b.do("ret ptr null")
+            else:
+                ndarray = self._object(np.ndarray)
+                array = b.fresh(
+                    f"call ptr {self._function('PyArray_New', numpy=93)}(ptr {ndarray}, i32 {type_.rank}, ptr {self._shape(type_.shape)}, "
+                    f"i32 {type_.dtype.num}, ptr null, ptr null, i32 0, i32 0, ptr null)"
+                )
+                with self._leaving(b.fresh(f"icmp eq ptr {array}, null")):
+                    b.do(f"store i64 {place}, ptr {self.made_count}")
+                    b.do("br label %no_memory")
+            b.do(f"store ptr {array}, ptr {self._element(self.made_items, place)}")
             b.do(f"store ptr {self._load('ptr', array, 'array data')}, ptr {self._element(slots, count + place)}")
             arrays.append(array)
         return arrays
 
-    def _fail(self, status: str, arrays: Sequence[str]) -> None:
+    def _fail(self, status: str) -> None:
         """Leave with the exception that `fail(value, code)` raises."""
         b = self.b
-        for array in arrays:
-            self._drop(array)
+        self._drop_all(self.made_items, str(len(self.shape.outputs)))
         numbers = []
         for place in (1, 2):
             number = b.fresh(f"load i64, ptr {self._number(status, place)}")

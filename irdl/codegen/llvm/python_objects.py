@@ -106,20 +106,25 @@ class PythonObjects:
 
     def _drop_held(self) -> None:
         """Let go of what is held so far: at a miss, how much that is depends on where it happened."""
+        if self.held:
+            self._drop_all(self.held_items, self.b.fresh(f"load i64, ptr {self.held_count}"))
+
+    def _drop_all(self, items: str, count: str) -> None:
+        """Let go of the first `count` objects of a table."""
         b = self.b
-        if not self.held:
-            return
         head, inside, after, place = b.label(), b.label(), b.label(), b.alloca("i64")
         b.do(f"store i64 0, ptr {place}")
         b.do(f"br label %{head}")
         b.start(head)
         at = b.fresh(f"load i64, ptr {place}")
-        more = b.fresh(f"icmp ult i64 {at}, {b.fresh(f'load i64, ptr {self.held_count}')}")
+        more = b.fresh(f"icmp ult i64 {at}, {count}")
         b.do(f"br i1 {more}, label %{inside}, label %{after}")
         b.start(inside)
-        self._drop(b.fresh(f"load ptr, ptr {b.fresh(f'getelementptr ptr, ptr {self.held_items}, i64 {at}')}"))
+        known = b.known()
+        self._drop(b.fresh(f"load ptr, ptr {b.fresh(f'getelementptr ptr, ptr {items}, i64 {at}')}"))
         b.do(f"store i64 {b.fresh(f'add i64 {at}, 1')}, ptr {place}")
         b.do(f"br label %{head}")
+        b.restore(known)
         b.start(after)
 
     # Checks: each continues in a new block, or leaves.

@@ -39,6 +39,8 @@ class Values:
         self.in_kernel = in_kernel
         self.builder = Builder(module.target.avx512)
         self.pointers: dict[Buffer, str] = {}
+        #: the elements that the pointers point to, where that is not the first
+        self.starts: dict[Buffer, int] = {}
         #: loop variables and let-bound values; an int is a step of an unrolled loop
         self.scope: dict[str, Operand | int] = {}
         self.order: dict[str, int] = {}
@@ -54,12 +56,15 @@ class Values:
         key = self.module.key(buffer)
         self.epochs[key] = self.epochs.get(key, 0) + 1
 
-    def pointer(self, buffer: Buffer) -> str:
-        if buffer not in self.pointers:
-            if buffer.space != "arena":
-                raise ProgramError(f"buffer {buffer.name} ({buffer.space}) is not declared")
-            return self.builder.emit(f"getelementptr i8, ptr %arena, i64 {buffer.offset}")
-        return self.pointers[buffer]
+    def pointer(self, buffer: Buffer, start: int = 0) -> str:
+        """The address of element `start`."""
+        offset = start * buffer.dtype.itemsize
+        if buffer in self.pointers:
+            found = self.pointers[buffer]
+            return self.builder.emit(f"getelementptr i8, ptr {found}, i64 {offset}") if offset else found
+        if buffer.space != "arena":
+            raise ProgramError(f"buffer {buffer.name} ({buffer.space}) is not declared")
+        return self.builder.emit(f"getelementptr i8, ptr %arena, i64 {buffer.offset + offset}")
 
     # Addresses.
 
@@ -87,6 +92,7 @@ class Values:
         scalar = Kind(buffer.dtype).memory
         pointer = self.pointer(buffer)
         moving, constant = self._offset(index)
+        constant -= self.starts.get(buffer, 0)
         if moving:
             pointer = b.emit(f"getelementptr {scalar}, ptr {pointer}, i64 {moving}")
         if constant:

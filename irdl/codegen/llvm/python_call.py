@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.python_objects import LAYOUTS, PythonObjects
+from irdl.codegen.llvm.python_objects import LAYOUTS, Function, PythonObjects
+from irdl.codegen.llvm.python_trees import built, results, table_text, tree_functions, walked
 from irdl.ir.types import TensorType
 from irdl.trace.box import ARRAY, PYTHON, SCALAR
 from irdl.trace.reads import Always, CellContents, DictItem, Read
@@ -154,9 +155,10 @@ class PythonCall(PythonObjects):
         self.main = main
         #: what stands for the extents of arrays
         self.shapes: dict[tuple[int, ...], str] = {}
-        #: arrays are checked by a function, so that the text stays short
-        self.is_long = len(shape.arguments) + len(shape.captured) > _LONG
-        self.made_items = self.made_count = ""
+        #: trees are walked and made by functions, so that the text stays short
+        self.is_long = len(shape.arguments) + len(shape.captured) + len(shape.outputs) > _LONG
+        self.made_items = self.made_count = self.slots = self.items = ""
+        self.tables: list[list[int]] = []
         #: the arrays that are donated, by their places
         self.donated: dict[int, str] = {}
 
@@ -164,11 +166,13 @@ class PythonCall(PythonObjects):
         b, shape = self.b, self.shape
         count = len(shape.arguments) + len(shape.captured) + len(shape.known)
         places = count + len(shape.outputs) + self.fixed
-        slots = b.alloca(f"[{max(places, 1)} x ptr]")
+        slots = self.slots = b.alloca(f"[{max(places, 1)} x ptr]")
         status = b.alloca("[3 x i64]")
         self.held_items, self.held_count = b.alloca(f"[{self._most_held()} x ptr]"), b.alloca("i64")
         b.do(f"store i64 0, ptr {self.held_count}")
         self.made_items, self.made_count = b.alloca(f"[{max(len(shape.outputs), 1)} x ptr]"), b.alloca("i64")
+        if self.is_long:
+            self.items = b.alloca(f"[{max(count, 1)} x ptr]")
         self.table = b.emit(f"load ptr, ptr {self._field('%self', 'array data')}")
         data = self._arguments()
         if shape.donations:
@@ -181,7 +185,8 @@ class PythonCall(PythonObjects):
         for place, array in enumerate(shape.known, count - len(shape.known)):
             data[place] = self._load("ptr", self._object(array), "array data")
         for place in range(count):
-            b.do(f"store ptr {data[place]}, ptr {self._element(slots, place)}")
+            if data[place]:
+                b.do(f"store ptr {data[place]}, ptr {self._element(slots, place)}")
         for place in range(self.fixed):
             address = self._entry(self.FIXED + place)
             b.do(f"store ptr {address}, ptr {self._element(slots, count + len(shape.outputs) + place)}")
@@ -203,7 +208,7 @@ class PythonCall(PythonObjects):
         b.start("miss")
         self._drop_held()
         self._return_miss()
-        if len(shape.donations) < len(shape.outputs):
+        if self.is_long or len(shape.donations) < len(shape.outputs):
             b.restore({})
             b.start("no_memory")
             self._set_arena(self.arena)
@@ -213,12 +218,24 @@ class PythonCall(PythonObjects):
                 self._drop(prepared)
             b.do("ret ptr null")
         text = b.text(f"define ptr @{PYTHON_ENTRY}(ptr %self, ptr %args, i64 %nargs, ptr %names) nounwind")
-        constants = [f"{name} = private constant {self._extents(shape)}" for shape, name in self.shapes.items()]
-        return "\n".join([*constants, *([_CHECK_ARRAY] if self.is_long else []), text])
+        constants = [table_text(name, shape) for shape, name in self.shapes.items()]
+        constants += [table_text(f"@irdl_table{place}", table) for place, table in enumerate(self.tables)]
+        functions = [_CHECK_ARRAY, tree_functions(self._named_place)] if self.is_long else []
+        return "\n".join([*constants, *functions, text])
 
-    @staticmethod
-    def _extents(shape: tuple[int, ...]) -> str:
-        return f"[{len(shape)} x i64] [{', '.join(f'i64 {extent}' for extent in shape)}]"
+    def _cursor(self, table: list[int]) -> str:
+        """A table of the module's, and a place for how far it is read."""
+        cursor = self.b.alloca("ptr")
+        self.b.do(f"store ptr @irdl_table{len(self.tables)}, ptr {cursor}")
+        self.tables.append(table)
+        return cursor
+
+    def _objects(self) -> str:
+        return self._element(self.table, self.FIXED + self.fixed)
+
+    def _named_place(self, name: str) -> int:
+        known = {"ndarray": np.ndarray, "list": list, "tuple": tuple, "dict": dict}
+        return self._place(known[name] if name in known else Function(name, {"PyArray_New": 93, "PyArray_Return": 76}.get(name, 0)))
 
     def _shape(self, shape: tuple[int, ...]) -> str:
         """The address of the extents; null of none."""
@@ -256,7 +273,8 @@ class PythonCall(PythonObjects):
         count, given = len(inputs), list(self.shape.donations.values())
         starts, ends, places = b.alloca(f"[{count} x i64]"), b.alloca(f"[{count} x i64]"), b.alloca(f"[{len(given)} x i64]")
         for place, argument in enumerate(inputs):
-            start = b.fresh(f"ptrtoint ptr {data[place]} to i64")
+            address = data[place] or b.fresh(f"load ptr, ptr {self._element(self.slots, place)}")
+            start = b.fresh(f"ptrtoint ptr {address} to i64")
             b.do(f"store i64 {start}, ptr {self._number(starts, place)}")
             b.do(f"store i64 {b.fresh(f'add i64 {start}, {argument.value_type.nbytes}')}, ptr {self._number(ends, place)}")
         for number, place in enumerate(given):
@@ -324,10 +342,14 @@ class PythonCall(PythonObjects):
     def _walk(self, item: str, tree: Any, data: dict[int, str], outermost: bool = False) -> None:
         """Check that `item` is a tree like `tree`; `data` gets the address of each leaf's numbers."""
         b = self.b
+        if outermost and self.is_long and self._is_walkable(tree):
+            return self._walk_by_table(item, tree, data)
         if tree is not None and not outermost:
             self._hold(item)
         if type(tree) is int:
             data[tree] = self._leaf(item, self.shape.arguments[tree])
+            if self.is_long:
+                b.do(f"store ptr {item}, ptr {self._element(self.items, tree)}")
             if tree in self.shape.donations.values():
                 self.donated[tree] = item
         elif tree is None:
@@ -353,6 +375,35 @@ class PythonCall(PythonObjects):
             items = self._field(item, "tuple items") if type(tree) is tuple else self._load("ptr", item, "list items")
             for place, part in enumerate(tree):
                 self._walk(b.fresh(f"load ptr, ptr {self._element(items, place)}"), part, data)
+
+    def _is_walkable(self, tree: Any) -> bool:
+        """Arrays, and what has to be the very object."""
+        if type(tree) is int:
+            return self.shape.arguments[tree].kind == ARRAY
+        if type(tree) is Same:
+            return type(tree.item) not in (int, float, np.ndarray)
+        parts = tree.values() if type(tree) is dict else tree if type(tree) in (list, tuple) else ()
+        return all(self._is_walkable(part) for part in parts)
+
+    def _walk_by_table(self, item: str, tree: Any, data: dict[int, str]) -> None:
+        def leaf(place: int) -> list[int]:
+            argument = self.shape.arguments[place]
+            data[place] = ""  # its address is stored where it belongs
+            return [*self._layout_numbers(argument), argument.value_type.rank, *argument.value_type.shape]
+
+        def place_of(found: Any) -> int:
+            return self._place(found.item if type(found) is Same else found)
+
+        cursor = self._cursor(walked(tree, leaf, place_of))
+        tables = [cursor, self._objects(), self.held_items, self.held_count, self.items, self.slots]
+        fits = self.b.fresh(f"call i1 @irdl_walk(ptr {item}, {', '.join(f'ptr {t}' for t in tables)})")
+        self.held = True
+        self._check(fits)
+
+    @staticmethod
+    def _layout_numbers(argument: Argument) -> list[int]:
+        dtype = argument.value_type.dtype
+        return [dtype.num, ord(dtype.byteorder), _CONTIGUOUS | _ALIGNED | (_WRITEABLE if argument.writeable else 0)]
 
     def _check_same(self, item: str, expected: Any) -> None:
         if type(expected) is float:
@@ -408,8 +459,8 @@ class PythonCall(PythonObjects):
     def _array(self, item: str, argument: Argument) -> str:
         b, dtype = self.b, argument.value_type.dtype
         if self.is_long:
-            numbers = [dtype.num, ord(dtype.byteorder), _CONTIGUOUS | _ALIGNED | (_WRITEABLE if argument.writeable else 0)]
-            parts = [f"ptr {item}", f"ptr {self._object(np.ndarray)}", *(f"i32 {n}" for n in (*numbers, argument.value_type.rank))]
+            numbers = (*self._layout_numbers(argument), argument.value_type.rank)
+            parts = [f"ptr {item}", f"ptr {self._object(np.ndarray)}", *(f"i32 {n}" for n in numbers)]
             data = b.fresh(f"call ptr @irdl_check_array({', '.join(parts)}, ptr {self._shape(argument.value_type.shape)})")
             self._check(b.fresh(f"icmp ne ptr {data}, null"))
             return data
@@ -432,6 +483,16 @@ class PythonCall(PythonObjects):
         """Fresh arrays for the results; out of memory leaves with Python's MemoryError."""
         b = self.b
         arrays: list[str] = []
+        if self.is_long:
+            cursor = self._cursor(results([type_ for type_, _ in self.shape.outputs], self.shape.donations))
+            tables = [self._objects(), self.items, self.made_items, self._element(slots, count)]
+            wanted = len(self.shape.outputs)
+            made = b.fresh(f"call i64 @irdl_new_arrays(ptr {cursor}, i64 {wanted}, {', '.join(f'ptr {t}' for t in tables)})")
+            b.do(f"store i64 {made}, ptr {self.made_count}")
+            enough = b.label()
+            b.do(f"br i1 {b.fresh(f'icmp eq i64 {made}, {wanted}')}, label %{enough}, label %no_memory")
+            b.start(enough)
+            return arrays
         for place, (type_, _) in enumerate(self.shape.outputs):
             if place in self.shape.donations:
                 array = self.donated[self.shape.donations[place]]
@@ -465,6 +526,11 @@ class PythonCall(PythonObjects):
 
     def _result(self, arrays: Sequence[str]) -> str:
         leaves = []
+        if self.is_long and _is_plain(self.shape.result) and all(kind != PYTHON for _, kind in self.shape.outputs):
+            table = built(self.shape.result, lambda out: self.shape.outputs[out][1] == SCALAR, self._place)
+            return self.b.fresh(f"call ptr @irdl_build(ptr {self._cursor(table)}, ptr {self._objects()}, ptr {self.made_items})")
+        if self.is_long:
+            arrays = [self.b.fresh(f"load ptr, ptr {self._element(self.made_items, out)}") for out in range(len(self.shape.outputs))]
         for array, (_, kind) in zip(arrays, self.shape.outputs, strict=True):
             # PyArray_Return makes a scalar of an array without axes, and takes the array with it.
             leaves.append(array if kind != SCALAR else self.b.fresh(f"call ptr {self._function('PyArray_Return', 76)}(ptr {array})"))

@@ -51,8 +51,8 @@ class PythonObjects:
         self.fixed = fixed
         #: objects whose addresses the table holds behind the fixed part
         self.objects: list[Any] = []
-        #: what the function holds references to during the call
-        self.held: list[str] = []
+        #: whether the function holds references during the call, in a table of its own
+        self.held = False
         self._places: dict[Any, int] = {}
         self.b = Builder()
         self.table = self.arena = self.held_items = self.held_count = ""
@@ -77,13 +77,17 @@ class PythonObjects:
     def _set_arena(self, arena: str) -> None:
         self.b.do(f"store ptr {arena}, ptr {self._element(self.table, self.ARENA)}")
 
-    def _object(self, item: Any) -> str:
-        """The address of an object (or of a `Function`) of this process."""
+    def _place(self, item: Any) -> int:
+        """The place of an object (or of a `Function`) of this process among the objects."""
         key = item if isinstance(item, Function) else id(item)
         if key not in self._places:
             self._places[key] = len(self.objects)
             self.objects.append(item)
-        return self._entry(self.FIXED + self.fixed + self._places[key])
+        return self._places[key]
+
+    def _object(self, item: Any) -> str:
+        """The address of an object (or of a `Function`) of this process."""
+        return self._entry(self.FIXED + self.fixed + self._place(item))
 
     def _function(self, name: str, numpy: int = 0) -> str:
         return self._object(Function(name, numpy))
@@ -99,10 +103,12 @@ class PythonObjects:
     def _hold(self, item: str) -> None:
         """Own a reference to something that only a list, a dict or a global of the caller's keeps alive: other threads run while
         the lock is released."""
+        b = self.b
         self._keep(item)
-        self.b.do(f"store ptr {item}, ptr {self._element(self.held_items, len(self.held))}")
-        self.held.append(item)
-        self.b.do(f"store i64 {len(self.held)}, ptr {self.held_count}")
+        have = b.fresh(f"load i64, ptr {self.held_count}")
+        b.do(f"store ptr {item}, ptr {b.fresh(f'getelementptr ptr, ptr {self.held_items}, i64 {have}')}")
+        b.do(f"store i64 {b.fresh(f'add i64 {have}, 1')}, ptr {self.held_count}")
+        self.held = True
 
     def _drop_held(self) -> None:
         """Let go of what is held so far: at a miss, how much that is depends on where it happened."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -70,8 +71,18 @@ def make_node(
     location: Location = NOWHERE,
 ) -> Node:
     """A node as asked, its types inferred, nothing folded and nothing shared."""
-    types = op.infer([value.type for value in operands], attributes, regions)
+    operand_types = tuple(value.type for value in operands)
+    if attributes is NO_ATTRIBUTES and not regions:
+        types = _infer_plain(op, operand_types)
+    else:
+        types = op.infer(operand_types, attributes, regions)
     return Node(op, operands, attributes, regions, types, location)
+
+
+@lru_cache(maxsize=4096)
+def _infer_plain(op: Op, types: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+    """The same few ops of the same few types are made over and over."""
+    return op.infer(types, NO_ATTRIBUTES, ())
 
 
 class Builder:

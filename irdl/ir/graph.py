@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from irdl.errors import GraphError
-from irdl.ir.op import Op, attribute_items
+from irdl.ir.op import NO_ATTRIBUTES, Op, attribute_items
 from irdl.ir.types import TensorType
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def _canonical_order(graph: Graph) -> list[Node]:
 
 def freeze_attributes(attributes: Any) -> tuple:
     """Attributes as a hashable key; arrays by dtype, shape and bytes, so that nan and -0.0 count."""
-    return tuple(_freeze(value) for _, value in attribute_items(attributes))
+    return () if attributes is NO_ATTRIBUTES else tuple(_freeze(value) for _, value in attribute_items(attributes))
 
 
 def _freeze(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -100,4 +101,9 @@ def registered_ops() -> Iterator[Op]:
 
 
 def attribute_items(attributes: Any) -> list[tuple[str, Any]]:
-    return [(field.name, getattr(attributes, field.name)) for field in fields(attributes)]
+    return [(name, getattr(attributes, name)) for name in _attribute_names(attributes.__class__)]
+
+
+@cache
+def _attribute_names(cls: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls))

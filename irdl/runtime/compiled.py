@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -259,4 +262,39 @@ def _overlaps_itself(array: np.ndarray) -> bool:
 def compile_call(function: Callable[..., Any], call: Call, options: Options, roles: Roles, name: str) -> Compiled:
     """Trace and compile one call."""
     arguments, keywords = tree.unflatten(call.structure, call.leaves)
-    return Compiled(trace_function(function, arguments, keywords, name, dict(call.static)), call, options, roles, name)
+    with _collector_paused:
+        return Compiled(trace_function(function, arguments, keywords, name, dict(call.static)), call, options, roles, name)
+
+
+class _CollectorPaused:
+    """While a program is traced and compiled, everything made is in use: looking for garbage among it only takes time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._was_enabled = False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        """Whoever was compiling is not in this process."""
+        self._lock = threading.Lock()
+        if self._inside and self._was_enabled:
+            gc.enable()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._was_enabled = gc.isenabled()
+                gc.disable()
+            self._inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._was_enabled:
+                gc.enable()
+
+
+_collector_paused = _CollectorPaused()

@@ -55,7 +55,17 @@ def table_text(name: str, numbers: Sequence[int]) -> str:
 
 def tree_functions(place: Callable[[str], int]) -> str:
     """The functions' text; `place` gives the places of Python's functions and types among the objects."""
-    names: tuple[str, ...] = ("ndarray", "list", "tuple", "dict", "Py_IncRef", "PyDict_Size", "PyDict_Next", "PyArray_New", "PyArray_Return")
+    names: tuple[str, ...] = (
+        "ndarray",
+        "list",
+        "tuple",
+        "dict",
+        "Py_IncRef",
+        "PyDict_Size",
+        "PyDict_Next",
+        "PyArray_New",
+        "PyArray_Return",
+    )
     names += ("PyList_New", "PyTuple_New", "PyList_SetItem", "PyTuple_SetItem", "PyDict_New", "PyDict_SetItem", "Py_DecRef")
     text = _FUNCTIONS.format(**{name: place(name) for name in names}, **{key.replace(" ", "_"): at for key, at in LAYOUTS.items()})
     return _OBJECT.sub(_OBJECT_TEXT, _NEXT.sub(_NEXT_TEXT, text))

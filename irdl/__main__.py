@@ -1,4 +1,4 @@
-"""The command line: `python -m irdl demo`."""
+"""The command line: `python -m irdl demo`, `config`, `version`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,24 @@ _EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "char_lstm.py"
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m irdl", description="A compiler for models written in NumPy.")
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command")
     commands.add_parser("demo", help="train a character LSTM on English (examples/char_lstm.py)", add_help=False)
     commands.add_parser("config", help="show the environment variables that irdl reads")
+    commands.add_parser("version", help="show the versions of irdl and of what it stands on")
     known, rest = parser.parse_known_args(arguments)
+    if known.command is None:
+        parser.print_help()
+        return 0
+    if known.command != "demo" and rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if known.command == "version":
+        import llvmlite
+        import numpy as np
+
+        import irdl
+
+        print(f"irdl {irdl.__version__}, Python {sys.version.split()[0]}, NumPy {np.__version__}, llvmlite {llvmlite.__version__}")
+        return 0
     if known.command == "config":
         for flag in config.FLAGS:
             print(f"{flag.name}={flag.value!r}  {flag.meaning}")

@@ -12,17 +12,33 @@ class Flag:
     default: str
     meaning: str
 
+    #: the words it may hold, comma-separated; none where anything goes
+    words: tuple[str, ...] = ()
+
     @property
     def value(self) -> str:
-        return os.environ.get(self.name, self.default)
+        """
+        Raises:
+            ValueError: it is set to something that it does not know.
+        """
+        value = os.environ.get(self.name, self.default)
+        unknown = [word for word in value.split(",") if word and word not in self.words] if self.words else []
+        if unknown:
+            raise ValueError(f"{self.name}={value!r}: it knows {', '.join(self.words)}, not {', '.join(unknown)}")
+        return value
 
 
-LOG = Flag("IRDL_LOG", "", "`compile` prints every compilation and its reason, `cache` the disk cache's files as they are used")
+LOG = Flag(
+    "IRDL_LOG",
+    "",
+    "`compile` prints every compilation and its reason, `cache` the disk cache's files as they are used",
+    ("compile", "cache"),
+)
 DISABLE_PASSES = Flag("IRDL_DISABLE_PASSES", "", "names of optional passes to leave out, comma-separated")
 CACHE_SIZE = Flag("IRDL_CACHE_SIZE", "128", "compiled signatures that each jitted function keeps")
-VERIFY = Flag("IRDL_VERIFY", "0", "1 verifies the graph after every pass")
+VERIFY = Flag("IRDL_VERIFY", "0", "1 verifies the graph after every pass", ("0", "1"))
 NUM_THREADS = Flag("IRDL_NUM_THREADS", "", "threads that compiled code uses; one for each core where it is not set")
-CACHE = Flag("IRDL_CACHE", "1", "0 keeps no machine code on disk")
+CACHE = Flag("IRDL_CACHE", "1", "0 keeps no machine code on disk", ("0", "1"))
 CACHE_DIR = Flag("IRDL_CACHE_DIR", "", "where machine code is kept; `irdl` in the user's cache folder where it is not set")
 
 FLAGS = (LOG, DISABLE_PASSES, CACHE_SIZE, VERIFY, NUM_THREADS, CACHE, CACHE_DIR)

@@ -6,6 +6,7 @@ import array
 import collections
 import functools
 import multiprocessing
+import tracemalloc
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -216,3 +217,14 @@ def test_stores_into_what_numpy_made() -> None:
         return m
 
     np.testing.assert_allclose(irdl.jit(f)(X), f(X))
+
+
+def test_large_uniform_arrays_are_never_made() -> None:
+    tracemalloc.start()
+    compiled = irdl.compile(lambda x: (np.ones(2**27) * x).sum() + np.zeros((2**14, 2**13), order="F")[0].sum() + np.full(2**27, 2.0)[5])(
+        1.0
+    )
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6 and compiled.memory.constants < 1000
+    assert compiled(0.5) == 2**26 + 2.0

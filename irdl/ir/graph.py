@@ -176,6 +176,9 @@ class Graph:
         outputs = ", ".join(map(str, self.output_types))
         return f"<graph {self.name or ''}({inputs}) -> ({outputs}), {len(self.nodes)} nodes>"
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a graph can't be pickled: str(graph) is its text, and irdl.parse reads it")
+
     def to_networkx(self) -> networkx.MultiDiGraph:
         """The graph's values and nodes as a networkx graph, for inspection and export.
 

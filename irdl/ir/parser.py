@@ -43,12 +43,21 @@ def parse(text: str, constants: Sequence[np.ndarray] = ()) -> Graph:
         ParseError: the text is not a dump; the message names the line.
     """
     parser = _Parser(text, constants)
-    graph = parser.graph()
     try:
+        graph = parser.graph()
         verify(graph)
-    except GraphError as error:
-        raise ParseError(str(error)) from error
+    except ParseError:
+        raise
+    except RecursionError:
+        raise parser._error("the regions are nested too deeply") from None
+    except _MISFITS as error:  # an op was given operands, attributes or regions of a kind that it never has
+        raise parser._error(f"{type(error).__name__}: {error}") from error
     return graph
+
+
+_MISFITS = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NotImplementedError, TypeError, ValueError)
+#: elements that a constant written as one number may have
+_MOST_ELEMENTS = 2**31
 
 
 class _Parser:
@@ -179,6 +188,8 @@ class _Parser:
             return np.array(items, dtype=type.dtype).reshape(type.shape)
         if text == "full":
             self._at += 1
+        if type.size > _MOST_ELEMENTS:
+            raise self._error(f"a constant of type {type} is too large")
         return np.full(type.shape, self._number(type.dtype), type.dtype)
 
     def _number(self, dtype: np.dtype) -> np.generic:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import networkx
-
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ops.control import SCAN, ScanAttributes
@@ -104,6 +102,8 @@ def _reads_as_xs(node: Node, value: Value, length: int) -> bool:
 
 def _cut(body: Graph, attributes: ScanAttributes, wanted: Sequence[Value]) -> list[Value]:
     """The cheapest values to store from which all of `wanted` can be computed again."""
+    import networkx  # takes longer to import than all the rest; few programs need it
+
     flow = networkx.DiGraph()
     first_x = attributes.consts + attributes.carry
     free = {*body.inputs[: attributes.consts], *body.inputs[first_x:]}

@@ -157,7 +157,34 @@ def roles_of(function: Callable[..., Any], how: Options) -> Roles:
     return Roles(resolve(how.static_argnums, how.static_argnames, "static"), resolve(how.donate_argnums, how.donate_argnames, "donate"))
 
 
-def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], roles: Roles) -> Call:
+def _leaf_name(function: Callable[..., Any] | None, arguments: Sequence[Any], options: Mapping[str, Any], place: int) -> str:
+    """What the caller calls a leaf: the parameter's name and the path in it."""
+    parts: list[tuple[str, Any]] = [(f"argument {number}", item) for number, item in enumerate(arguments)]
+    if function is not None:
+        try:
+            parameters = list(inspect.signature(function).parameters.values())
+            names = [p.name if p.kind is not p.VAR_POSITIONAL else "" for p in parameters]
+            parts = [(name or old[0], old[1]) for name, old in zip([*names, *[""] * len(parts)], parts, strict=False)]
+        except (TypeError, ValueError):
+            pass
+    for name, item in [*parts, *sorted(options.items())]:
+        paths = tree.paths(item)
+        if place < len(paths):
+            return name + paths[place]
+        place -= len(paths)
+    return "?"
+
+
+def _what_to_do(leaf: Any) -> str:
+    what = f"is a {type(leaf).__name__}, not an array or a number: "
+    if hasattr(leaf, "numpy") or hasattr(leaf, "to_numpy"):
+        return f"{what}pass x.{'numpy' if hasattr(leaf, 'numpy') else 'to_numpy'}()"
+    if hasattr(leaf, "__array__"):
+        return f"{what}pass np.asarray(x)"
+    return f"{what}list it in static_argnums"
+
+
+def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], roles: Roles, function: Callable[..., Any] | None = None) -> Call:
     """Split a call into traced leaves and static arguments.
 
     Raises:
@@ -174,8 +201,7 @@ def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], roles: Role
     leaves, structure = tree.flatten((tuple(traced_arguments), traced_options))
     for place, leaf in enumerate(leaves):
         if tree.leaf_kind(leaf) is None:
-            path = tree.paths((tuple(traced_arguments), traced_options))[place]
-            raise TraceError(f"argument {path} is a {type(leaf).__name__}, not an array or a number: list it in static_argnums")
+            raise TraceError(f"argument `{_leaf_name(function, traced_arguments, traced_options, place)}` {_what_to_do(leaf)}")
     donated: list[int] = []
     if roles.donated:
         # Leaves come in the order of the arguments, then of the sorted names.

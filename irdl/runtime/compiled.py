@@ -58,6 +58,9 @@ class Compiled:
         self.entries: list[Any] = []
         self.free_entry()
 
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self.name} is compiled for this process and can't be pickled: pickle the jitted function, or compile it there")
+
     @property
     def graph(self) -> Graph:
         return self._traced.graph

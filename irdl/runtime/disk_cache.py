@@ -47,9 +47,11 @@ def _folder() -> Path | None:
     if config.CACHE.value == "0":
         return None
     chosen = config.CACHE_DIR.value
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(chosen).expanduser() if chosen else base / "irdl"
     try:
+        if chosen:
+            folder = Path(chosen).expanduser()
+        else:
+            folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "irdl"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder if _is_private(os.lstat(folder), stat.S_ISDIR) else None
     except (OSError, RuntimeError):
@@ -64,15 +66,17 @@ def _is_private(status: os.stat_result, kind: Callable[[int], bool]) -> bool:
 
 def _read(path: Path) -> Code | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        # Without O_NONBLOCK, a pipe in the file's place would be waited for.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
         with open(descriptor, "rb") as file:
-            if not _is_private(os.fstat(descriptor), stat.S_ISREG):
+            status = os.fstat(descriptor)
+            if not _is_private(status, stat.S_ISREG) or status.st_size > _MOST:
                 return None
             data = file.read()
         found = _decode(data)
         os.utime(path)
         return found
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, MemoryError):
         return None
 
 
@@ -125,6 +129,6 @@ def _decode(data: bytes) -> Code:
         array = np.frombuffer(rest, np.dtype(dtype), int(np.prod(shape, dtype=np.int64)), place).reshape(shape).copy()
         constants.append(array)
         place += array.nbytes
-    checks = [(axis, extent, where) for axis, extent, where in header["checks"]]
+    checks = [(int(axis), int(extent), str(where)) for axis, extent, where in header["checks"]]
     in_place = {int(out): int(place) for out, place in header["in_place"]}
-    return Code(rest[: header["image"]], header["arena_bytes"], header["threads"], in_place, checks, constants)
+    return Code(rest[: header["image"]], int(header["arena_bytes"]), int(header["threads"]), in_place, checks, constants)

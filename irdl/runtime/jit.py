@@ -29,6 +29,13 @@ from irdl.trace.function import trace_function
 _ENTRIES = 16
 
 
+def _cache_size() -> int:
+    value = config.CACHE_SIZE.value
+    if not value.strip().isdigit():
+        raise ValueError(f"{config.CACHE_SIZE.name}={value!r}: it is a whole number")
+    return max(1, int(value))
+
+
 def _tuple(item: Any) -> tuple:
     return (item,) if isinstance(item, (int, str)) else tuple(item)
 
@@ -102,7 +109,7 @@ class Jit:
         leaves, _ = tree.flatten((arguments, options))
         if any(is_box(leaf) for leaf in leaves):
             return self._function(*arguments, **options)
-        call = take_apart(arguments, options, self._roles)
+        call = take_apart(arguments, options, self._roles, self._function)
         signature = (*call.signature(), num_threads())
         found = self._find(signature)
         if found is None:
@@ -138,8 +145,12 @@ class Jit:
         function = copy.deepcopy(self._function, memo)
         return self if function is self._function else Jit(function, self._options, self._roles)
 
-    def __reduce__(self) -> str:
-        return str(vars(self)["__qualname__"])
+    def __reduce__(self) -> Any:
+        """By name where the name leads here, as a decorated function; else as its function, to be compiled anew where it arrives."""
+        found: Any = sys.modules.get(str(vars(self).get("__module__")))
+        for part in str(vars(self).get("__qualname__")).split("."):
+            found = getattr(found, part, None)
+        return str(vars(self)["__qualname__"]) if found is self else (Jit, (self._function, self._options, self._roles))
 
     def _compile(self, call: Any, signature: tuple) -> Compiled:
         start = time.perf_counter()
@@ -155,7 +166,7 @@ class Jit:
         # Versions whose captured values changed are kept beside the new one, the latest few.
         self._cache[signature] = [compiled, *self._cache.get(signature, [])][:4]
         self._cache.move_to_end(signature)
-        while len(self._cache) > max(1, int(config.CACHE_SIZE.value)):
+        while len(self._cache) > _cache_size():
             self._cache.popitem(last=False)
         return compiled
 
@@ -219,7 +230,7 @@ def compile(
         function = f._function if isinstance(f, Jit) else f
         name = getattr(function, "__name__", type(function).__name__)
         roles = roles_of(function, options)
-        return compile_call(function, take_apart(arguments, keywords, roles), options, roles, name)
+        return compile_call(function, take_apart(arguments, keywords, roles, function), options, roles, name)
 
     return compile_for
 

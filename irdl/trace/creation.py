@@ -12,9 +12,11 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.ir.types import is_supported
-from irdl.trace.box import is_box, open_trace, to_value, wrap
+from irdl.ops.shape import BROADCAST, BroadcastAttributes
+from irdl.trace.box import apply, is_box, open_trace, to_value, wrap
 from irdl.trace.layout import copied, has_order, own
 from irdl.trace.recorder import current_trace, user_line
+from irdl.trace.views import shadow_array
 
 _MAKERS = (np.zeros, np.ones, np.empty, np.full, np.arange, np.eye, np.identity, np.linspace, np.tri)
 _CONVERTERS = (np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray)
@@ -29,10 +31,30 @@ def _maker(function: Callable[..., Any]) -> Callable[..., Any]:
                 dtype = rest[0] if rest else options.get("dtype")
                 return np.full_like(fill, fill, dtype=dtype, shape=shape)
             arguments = (shape, fill, *rest)
+        if function in _UNIFORM and current_trace() is not None and (function is not np.full or np.ndim(arguments[1]) == 0):
+            return _uniform(function, *arguments, **options)
         made = function(*arguments, **options)
         return _known(made)
 
     return make
+
+
+_UNIFORM = (np.zeros, np.ones, np.empty, np.full)
+
+
+def _uniform(function: Callable[..., Any], shape: Any, *arguments: Any, order: str = "C", **options: Any) -> Any:
+    """One number repeated: the array itself is never made."""
+    if len(arguments) > (2 if function is np.full else 1):
+        *arguments, order = arguments  # type: ignore[assignment]
+    number = np.zeros((), *arguments, **options) if function is np.empty else function((), *arguments, **options)
+    whole = np.broadcast_to(number, shape)
+    if not is_supported(number.dtype):
+        return function(shape, *arguments, order=order, **options)
+    value = apply(BROADCAST, [open_trace().constant(number)], BroadcastAttributes(whole.shape))
+    box = wrap(value)
+    if order == "F" and value.type.rank > 1:
+        box._shadow = shadow_array(value.shape, value.dtype, tuple(value.dtype.itemsize * np.cumprod((1, *value.shape[:-1]))))
+    return box
 
 
 def _known(array: Any) -> Any:

@@ -75,6 +75,8 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
 @traced(np.round, np.around)
 def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
     box = as_box(a)
+    if box.dtype == np.bool_:
+        raise TraceError(f"np.round of bools gives float16, which is not supported: cast first{user_line()}")
     if box.dtype.kind != "f":
         if decimals < 0:
             raise TraceError(f"np.round of integers to tens cannot be traced: divide and multiply{user_line()}")
@@ -200,7 +202,7 @@ TABLE[np.dot] = lambda a, b, out=None: _product(products.dot(a, b), out)
 TABLE[np.inner] = lambda a, b, /: wrap_result(products.inner(a, b))
 TABLE[np.outer] = lambda a, b, out=None: _product(products.outer(a, b), out)
 TABLE[np.vdot] = lambda a, b, /: wrap_result(products.dot(ravel(a), ravel(b)))
-TABLE[np.tensordot] = lambda a, b, axes=2: wrap_result(products.tensordot(a, b, axes))
+TABLE[np.tensordot] = lambda a, b, axes=2: wrap(products.tensordot(a, b, axes))  # an array even without axes
 TABLE[np.einsum] = lambda *operands, out=None, optimize=False, **options: (
     products.einsum(*operands, optimize=optimize, **options)
     if out is None

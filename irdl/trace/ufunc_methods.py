@@ -65,6 +65,8 @@ def call_method(ufunc: np.ufunc, method: str, inputs: Sequence[Any], options: di
 def _add_at(name: str, target: Any, index: Any, item: Any) -> None:
     if not is_box(target):
         raise TraceError(f"np.{name}.at would store traced values into a real array: make it with np.zeros_like(x, shape=...){user_line()}")
+    if target.read_only:  # NumPy does not look
+        raise TraceError(f"np.{name}.at into an array that is read-only: {target.read_only}{user_line()}")
     update = as_box(target.dtype.type(item) if type(item) in (bool, int, float) else item)
     if not np.can_cast(np.result_type(target.dtype, update.dtype), target.dtype, "same_kind"):
         raise TypeError(f"Cannot cast ufunc '{name}' input 1 from {update.dtype!r} to {target.dtype!r}{user_line()}")

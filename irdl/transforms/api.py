@@ -99,7 +99,7 @@ def _trace_call(
         kept_values = [box.value for _, box in kept]
     lifted = list(trace.lifted.values())
     graph = Graph([*explicit, *lifted], [*outputs, *aux_values, *kept_values], name)
-    if not trace.known:
+    if not trace.followed:
         graph = apply_rules(apply_rules(graph))  # what is simpler now has a simpler gradient
     outer = [wrap(value) for value in trace.lifted_operands()] if lifted else []
     arguments = [leaf if is_box(leaf) else known for leaf, known in zip(leaves, knowns, strict=True)]

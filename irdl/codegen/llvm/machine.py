@@ -16,14 +16,25 @@ _lock = threading.RLock()
 _count = itertools.count()
 
 
+#: llvmlite's own: whoever holds it when the process forks is gone in the child
+_llvmlite_lock = getattr(llvm.ffi.lib, "_lock", None)
+
+
+def _before_fork() -> None:
+    """No other thread is inside LLVM while the process forks."""
+    _lock.acquire()
+    if _llvmlite_lock is not None:
+        _llvmlite_lock.__enter__()
+
+
 def _after_fork() -> None:
-    """In a forked child, whoever held the lock is gone."""
-    global _lock
-    _lock = threading.RLock()
+    if _llvmlite_lock is not None:
+        _llvmlite_lock.__exit__(None, None, None)
+    _lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 @lru_cache(maxsize=1)

@@ -20,7 +20,7 @@ from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN
 from irdl.ops.fusion import FUSED, PACK
 from irdl.passes.pipeline import PIPELINE
-from irdl.testing import assert_close, widened
+from irdl.testing import assert_close, check, widened
 from irdl.trace import tree
 from tests.models import lstm, lstm_data, lstm_loss, random_cell_loss
 
@@ -200,3 +200,22 @@ def test_a_bias_is_added_before_the_loop():
     (loop,) = [node for node in dict(compiled.stages)["distribute"].nodes if node.op is SCAN]
     assert loop.attributes.consts == 1
     np.testing.assert_allclose(compiled(*arguments), f(*arguments), rtol=1e-12)
+
+
+def test_a_search_along_a_long_axis_is_two_reductions() -> None:
+    rng = np.random.default_rng(0)
+    for dtype in (np.float32, np.float64, np.int8, np.uint64, bool):
+        for shape, axis in (((40,), 0), ((3, 100), 1), ((50, 7), 0), ((2, 16, 3), 1), ((17, 1), 0)):
+            x = rng.integers(0, 3, shape).astype(dtype)
+            pieces = [x, np.zeros_like(x), np.ones_like(x)]
+            if np.dtype(dtype).kind == "f":
+                pieces += [np.where(x == 1, np.nan, x), np.full_like(x, -np.inf), np.where(x == 2, np.inf, -x), x * 0 * -1]
+            for item in pieces:
+                check(lambda x, axis=axis: (np.argmax(x, axis), np.argmin(x, axis), np.argmax(x), x.max(axis), x.min()), item, grad=False)
+    graph = dict(irdl.compile(lambda x: np.argmax(x, 1))(np.ones((3, 64))).stages)["fuse"]
+    assert not any(node.op.name == "argmax" for node in graph.all_nodes())
+
+
+def test_what_a_reduction_reads_by_several_ways_is_inlined() -> None:
+    graph = dict(irdl.compile(lambda p: ((p[:, None] - p[None]) ** 2).sum(-1))(np.ones((20, 5))).stages)["fuse"]
+    assert max(value.type.size for node in graph.nodes for value in node.outputs) == 400

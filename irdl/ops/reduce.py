@@ -151,7 +151,7 @@ class ArgReduce(Op):
 
     def samples(self):
         for dtype in ("float32", "float64", "int32", "bool", "uint8"):
-            for shape, axis in (((5,), 0), ((3, 40), 1), ((3, 4), 0), ((2, 3, 4), 1), ((0, 3), 1)):
+            for shape, axis in (((5,), 0), ((3, 40), 1), ((3, 4), 0), ((37, 5), 0), ((2, 33, 4), 1), ((0, 3), 1)):
                 yield Sample((TensorType(np.dtype(dtype), shape),), ArgReduceAttributes(axis))
 
 

@@ -10,6 +10,7 @@ from irdl.errors import GraphError
 from irdl.ir.graph import Graph
 from irdl.ir.verify import verify
 from irdl.passes.distribute import distribute, hoist_invariants
+from irdl.passes.expand import expand
 from irdl.passes.fuse import fuse
 from irdl.passes.inline import forget_order, inline_calls
 from irdl.passes.pack import pack
@@ -35,7 +36,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("prune", lambda graph, target, known: prune(graph)),
     Pass("remat", lambda graph, target, known: remat(graph)),
     Pass("distribute", lambda graph, target, known: simplify(prune(distribute(graph)))),
-    Pass("fuse", lambda graph, target, known: fuse(forget_order(graph)), required=True),
+    Pass("fuse", lambda graph, target, known: fuse(expand(forget_order(graph))), required=True),
     Pass("pack", lambda graph, target, known: prune(hoist_invariants(pack(graph, target, known)))),
 )
 

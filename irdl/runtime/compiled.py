@@ -235,18 +235,36 @@ def _check_donations(inputs: Sequence[np.ndarray], donations: Mapping[int, int])
         if not (flags.writeable and flags.c_contiguous and flags.aligned and array.dtype.isnative):
             what = "read-only" if not flags.writeable else "not contiguous, aligned and of native byte order"
             raise DonationError(f"donated argument {place} is {what}: pass a copy")
-        for other, candidate in enumerate(inputs):
-            if other != place and np.may_share_memory(array, candidate):
-                raise DonationError(f"donated argument {place} shares its memory with argument {other}: pass a copy")
+    pair = _overlapping(inputs, set(donations.values()))
+    if pair is not None:
+        raise DonationError(f"donated argument {pair[0]} shares its memory with argument {pair[1]}: pass a copy")
 
 
 def _check_stores(inputs: Sequence[np.ndarray], stored: Sequence[int]) -> None:
     for place in stored:
         if _overlaps_itself(inputs[place]):
             raise TraceError(f"the function stores into input {place}, whose elements overlap in memory: pass a copy")
-        for other, candidate in enumerate(inputs):
-            if other != place and np.may_share_memory(inputs[place], candidate):
-                raise TraceError(f"the function stores into input {place}, which shares its memory with input {other}: pass a copy of one")
+    pair = _overlapping(inputs, set(stored))
+    if pair is not None:
+        place, other = pair
+        raise TraceError(f"the function stores into input {place}, which shares its memory with input {other}: pass a copy of one")
+
+
+def _overlapping(inputs: Sequence[np.ndarray], written: set[int]) -> tuple[int, int] | None:
+    """One of `written` and another input whose extents in memory overlap, if there are such."""
+    bounds = sorted((*np.lib.array_utils.byte_bounds(array), place) for place, array in enumerate(inputs) if array.size)
+    reach, reader = 0, -1  # the furthest end so far, and whose it is; the same of those written
+    written_reach, writer = 0, -1
+    for start, end, place in bounds:
+        if place in written and start < reach:
+            return place, reader
+        if start < written_reach:
+            return writer, place
+        if end > reach:
+            reach, reader = end, place
+        if place in written and end > written_reach:
+            written_reach, writer = end, place
+    return None
 
 
 def _overlaps_itself(array: np.ndarray) -> bool:

@@ -123,6 +123,14 @@ def test_the_command_line() -> None:
         assert text in result.stdout
 
 
+def test_the_readmes_code_runs_as_pasted() -> None:
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+    assert "scan" in result.stdout and "<string>:" in result.stdout
+
+
 class Tensor:
     def numpy(self) -> Any:
         return np.ones(3)

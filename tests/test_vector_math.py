@@ -109,3 +109,42 @@ def test_powers_of_two_have_exact_logarithms():
     for dtype in (np.float32, np.float64):
         x = (2.0 ** np.arange(-126, 128)).astype(dtype)
         np.testing.assert_array_equal(irdl.jit(lambda x: np.log2(x))(x), np.log2(x))
+
+
+@pytest.mark.parametrize("name", ["sinh", "cosh", "arcsinh", "arccosh", "arctanh", "tan"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_functions_put_together_from_others(name: str, dtype: Any) -> None:
+    """Within 4 units in the last place, and NumPy's nans, infinities and signs of zeros."""
+    f = getattr(np, name)
+    rng = np.random.default_rng(0)
+    special = [
+        0.0,
+        -0.0,
+        np.inf,
+        -np.inf,
+        np.nan,
+        1,
+        -1,
+        1.0000002,
+        0.9999999,
+        2,
+        -2,
+        88.9,
+        89.3,
+        -89.3,
+        709.9,
+        710.3,
+        1e30,
+        -1e30,
+        1e-30,
+        -5579.0,
+    ]
+    x = np.concatenate([*(rng.standard_normal(20_000) * scale for scale in (1e-6, 0.1, 0.5, 1, 10, 100, 1e4)), special]).astype(dtype)
+    with np.errstate(all="ignore"):
+        exact, numpys, found = f(x.astype(np.longdouble)), f(x), irdl.jit(lambda x: f(x))(x)
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(numpys))
+        np.testing.assert_array_equal(np.isinf(found), np.isinf(numpys))
+        np.testing.assert_array_equal(np.signbit(found[numpys == 0]), np.signbit(numpys[numpys == 0]))
+        normal = np.isfinite(numpys) & (np.abs(numpys) > np.finfo(dtype).tiny)
+        error = np.abs(found.astype(np.longdouble) - exact) / np.spacing(np.abs(numpys)).astype(np.longdouble)
+    assert error[normal].max() < 4

@@ -14,7 +14,6 @@ import llvmlite
 import numpy as np
 
 from irdl import config
-from irdl.codegen.cuda.emit import emit_cuda
 from irdl.codegen.llvm.emit import ENTRY, emit_program
 from irdl.codegen.llvm.machine import assembly, compile_object, host_description, host_target
 from irdl.codegen.llvm.python_call import CallShape, PythonCall
@@ -146,6 +145,8 @@ class Build:
     @cached_property
     def cuda_source(self) -> str:
         """CUDA C of the same graph, scheduled for a GPU."""
+        from irdl.codegen.cuda.emit import emit_cuda  # few programs ask for it
+
         return emit_cuda(Build(self.graph, self.donations, self.disable, None, GPU).program)
 
     def code(self) -> Code:

@@ -146,6 +146,23 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "if expected is np.ndarray:",
         "tests/test_static_arrays.py -k refused",
     ),
+    ("irdl/trace/recorder.py", "if kind is None and self.failure is not None:", "if False:", "tests/test_soundness.py -k caught_error"),
+    ("irdl/trace/layout.py", "box._shadow = shadow_array(box.shape,", "box._shadow or shadow_array(box.shape,", "tests/test_layout.py"),
+    (
+        "irdl/trace/views.py",
+        "room = np.ones(_TINY **",
+        "shape, strides = shape, sorted(strides)[::-1]\n    room = np.ones(_TINY **",
+        "tests/test_layout.py",
+    ),
+    ("irdl/trace/box.py", "if self.kind != ARRAY:  # an array", "if False:  # an array", "tests/test_layout.py"),
+    ("irdl/trace/box.py", "                check_source(x)", "                pass", "tests/test_captured_state.py"),
+    ("irdl/codegen/llvm/values.py", "constant -= self.starts.get(buffer, 0)", "pass", FUZZ),
+    ("irdl/codegen/shared.py", "self._parts.append((item.dtype, item.value.tobytes()))", "self._parts.append(item.dtype)", FUZZ),
+    ("irdl/codegen/llvm/python_trees.py", "icmp eq ptr %key, %wanted_key", "icmp eq ptr %key, %key", "tests/test_entry.py -k many"),
+    ("irdl/codegen/llvm/python_trees.py", "  call void %keep(ptr %item)\n  %have", "  %have", "tests/test_entry.py -k many"),
+    ("irdl/passes/expand.py", 'if x.dtype.kind == "f":', "if False:", "tests/test_passes.py -k search"),
+    ("irdl/ops/rules.py", "base = builder.value(e.DIV, [one, x]) if number < 0 else x", "base = x", "tests/test_powers.py"),
+    ("irdl/runtime/compiled.py", "if start < written_reach:", "if False:", "tests/test_trace.py -k store_into_an_argument"),
 ]
 
 

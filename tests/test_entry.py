@@ -13,6 +13,7 @@ import types
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ import irdl
 from irdl.codegen.llvm.python_call import PythonCall
 from irdl.errors import DonationError
 from irdl.runtime.entry import MISS, layouts_hold
+from irdl.testing import assert_close
 
 pytestmark = pytest.mark.skipif(not layouts_hold(), reason="no native entry on this Python")
 
@@ -627,3 +629,54 @@ def test_enumerations_count_as_numpy_counts_them():
         for result in (irdl.jit(lambda x, n: x * n, static_argnums=1)(x, Choice.TWICE), irdl.jit(lambda x: x * Choice.TWICE)(x)):
             assert result.dtype == (x * Choice.TWICE).dtype
             np.testing.assert_array_equal(result, x * Choice.TWICE)
+
+
+def many_trees(n: int) -> Any:
+    return {
+        "layers": [{"w": np.full((2, k % 3 + 1), float(k)), "b": (np.zeros(k % 2), None, np.float32(k))} for k in range(n)],
+        "state": (np.array(2.5), [np.arange(3, dtype=np.int8) for _ in range(n)]),
+    }
+
+
+def test_many_arrays_in_trees() -> None:
+    """Calls with more arrays than are checked one by one: right results, misses at the first difference, no references lost."""
+
+    def f(trees: Any, scale: Any = 2.0) -> Any:
+        layers = [{"w": item["w"] * scale, "n": item["w"].sum()} for item in trees["layers"]]
+        return layers, {key: item * 1 for key, item in zip("abcdefghijkl", trees["state"][1], strict=False)}, (None, trees["state"][0] + 1)
+
+    compiled = irdl.jit(f)
+    for trees in (many_trees(12), many_trees(30)):
+        for _ in range(3):
+            assert_close(compiled(trees, 3.0), f(trees, 3.0))
+        assert_close(compiled(trees), f(trees))
+    trees = many_trees(12)
+    other = many_trees(12)
+    other["layers"][5]["w"] = np.ones((2, 9))
+    reordered = {"state": trees["state"], "layers": trees["layers"]}
+    renamed = many_trees(12)
+    renamed["layers"][11] = {"w": renamed["layers"][11]["w"], "c": renamed["layers"][11]["b"]}
+    tracked = [trees["layers"][5]["w"], trees["layers"], trees, trees["state"][1][11], trees["state"]]
+    assert_close(compiled(renamed, 3.0), f(renamed, 3.0))
+    before = [sys.getrefcount(item) for item in tracked]
+    for _ in range(50):
+        for given in (trees, other, reordered, renamed):
+            compiled(given, 3.0)
+    assert [sys.getrefcount(item) for item in tracked] == before
+
+
+def test_many_donated_arrays() -> None:
+    def step(p: Any, g: Any) -> Any:
+        return [a - 0.1 * b for a, b in zip(p, g, strict=True)]
+
+    compiled = irdl.jit(step, donate_argnums=0)
+    p, g = [np.full(k + 1, 1.0) for k in range(40)], [np.full(k + 1, 2.0) for k in range(40)]
+    expected = p
+    for _ in range(4):
+        expected = step(expected, g)
+        given = list(p)
+        p = compiled(p, g)
+        assert all(a is b for a, b in zip(p, given, strict=True))
+        assert_close(p, expected)
+    with pytest.raises(DonationError):
+        compiled([*p[:-1], g[-1]], g)

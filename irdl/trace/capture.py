@@ -25,10 +25,12 @@ from irdl.trace.box import Box, is_box
 from irdl.trace.creation import TracedModule, as_traced, is_numeric
 from irdl.trace.reads import (
     Always,
+    AreSame,
     ArrayLayout,
     CellContents,
     ClassMembers,
     DictItem,
+    HasItem,
     Read,
     Write,
     layout_of,
@@ -103,7 +105,7 @@ class Capture:
         if known is not None:
             # Two names of one object: the trace holds while they name one object.
             first = known[2]
-            self.guards.append((lambda: read() is first(), True))
+            self.guards.append((AreSame(read, first), True))
             return known[1]
         made = self._make(item, read, name)
         self._memo[id(item)] = (item, made, read)
@@ -426,8 +428,7 @@ class _Globals(dict):
         try:
             item = self._original[name]
         except KeyError:
-            original = self._original
-            self._capture.guards.append((lambda: name in original, False))
+            self._capture.guards.append((HasItem(self._original, name), False))
             raise
         seen = self._seen.get(name)
         if seen is None or seen[0] is not item:

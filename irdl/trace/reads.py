@@ -48,6 +48,28 @@ class CellContents:
 
 
 @dataclass(frozen=True, eq=False)
+class HasItem:
+    """Whether a dict has the key: a name that is not among the globals is a builtin's."""
+
+    names: dict[str, Any]
+    key: str
+
+    def __call__(self) -> bool:
+        return self.key in self.names
+
+
+@dataclass(frozen=True, eq=False)
+class AreSame:
+    """Whether two ways lead to one object."""
+
+    first: Read
+    second: Read
+
+    def __call__(self) -> bool:
+        return self.first() is self.second()
+
+
+@dataclass(frozen=True, eq=False)
 class ArrayLayout:
     """What of an array's layout a trace depends on."""
 

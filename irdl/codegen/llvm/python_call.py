@@ -20,7 +20,7 @@ from irdl.codegen.llvm.python_objects import LAYOUTS, Function, PythonObjects
 from irdl.codegen.llvm.python_trees import built, results, table_text, tree_functions, walked
 from irdl.ir.types import TensorType
 from irdl.trace.box import ARRAY, PYTHON, SCALAR
-from irdl.trace.reads import Always, CellContents, DictItem, Read
+from irdl.trace.reads import Always, AreSame, CellContents, DictItem, HasItem, Read
 
 PYTHON_ENTRY = "irdl_python_call"
 _CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
@@ -122,7 +122,7 @@ class CallShape:
     @property
     def reads_natively(self) -> bool:
         """Whether captured state is found and verified here; else `prepare` does it in Python."""
-        return all(isinstance(read, (Always, DictItem, CellContents)) for read, _ in (*self.captured, *self.guards))
+        return all(_is_native_read(read) for read, _ in (*self.captured, *self.guards))
 
 
 def is_native(shape: CallShape) -> bool:
@@ -131,6 +131,12 @@ def is_native(shape: CallShape) -> bool:
     if shape.donations and not shape.reads_natively:
         return False  # what is captured has to be known before anything is taken
     return np.little_endian and all(_is_plain(tree) for tree in trees)
+
+
+def _is_native_read(read: Read) -> bool:
+    if isinstance(read, AreSame):
+        return _is_native_read(read.first) and _is_native_read(read.second)
+    return isinstance(read, (Always, DictItem, CellContents, HasItem))
 
 
 def _is_plain(tree: Any) -> bool:
@@ -258,13 +264,23 @@ class PythonCall(PythonObjects):
         self._keywords(data)
         if shape.reads_natively:
             for read, item in shape.guards:
-                if not isinstance(read, Always):
-                    self._check_is(self._read(read), item)
+                self._check_guard(read, item)
             for place, (read, argument) in enumerate(shape.captured, len(shape.arguments)):
                 item = self._read(read)
                 self._hold(item)
                 data[place] = self._leaf(item, argument)
         return data
+
+    def _check_guard(self, read: Read, item: Any) -> None:
+        b = self.b
+        if isinstance(read, AreSame):
+            self._check(b.fresh(f"icmp eq ptr {self._read(read.first)}, {self._read(read.second)}"))
+        elif isinstance(read, HasItem):
+            names, key = self._object(read.names), self._object(read.key)
+            found = b.fresh(f"call i32 {self._function('PyDict_Contains')}(ptr {names}, ptr {key})")
+            self._check_number("i32", found, int(item))
+        elif not isinstance(read, Always):
+            self._check_is(self._read(read), item)
 
     def _check_donations(self, data: dict[int, str]) -> None:
         """What is donated shares no memory with another input."""

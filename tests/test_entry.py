@@ -680,3 +680,14 @@ def test_many_donated_arrays() -> None:
         assert_close(p, expected)
     with pytest.raises(DonationError):
         compiled([*p[:-1], g[-1]], g)
+
+
+def test_many_arrays_by_other_names() -> None:
+    f = irdl.jit(lambda d: {key: item * 2 for key, item in d.items()})
+    given = {f"k{place}": np.full(2, float(place)) for place in range(40)}
+    renamed = {("other" if key == "k39" else key): item for key, item in given.items()}
+    reordered = dict(reversed(given.items()))
+    for _ in range(3):
+        for arguments in (given, renamed, reordered):
+            assert list(f(arguments)) == list(arguments)
+            assert_close(f(arguments), {key: item * 2 for key, item in arguments.items()})

@@ -147,6 +147,17 @@ def test_dtypes_and_values(f: Any) -> None:
         check(f, BYTES, SINGLES, grad=False)
 
 
+@pytest.mark.parametrize("view", [lambda m: m[None], lambda m: m.reshape(1, 1), np.atleast_1d, np.ravel, lambda m: np.expand_dims(m, 0)])
+def test_an_array_made_from_a_number_is_new(view: Any) -> None:
+    def f(x: Any) -> Any:
+        m = x.mean()
+        r = view(m)
+        r += 1
+        return m, r
+
+    check(f, X)
+
+
 def test_add_at_takes_python_numbers() -> None:
     def f(b: Any) -> Any:
         b = b.copy()

@@ -108,8 +108,8 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ("irdl/codegen/llvm/python_call.py", 'self._check_number("i32", flags, wanted)', "pass", "tests/test_entry.py -k misses"),
     (
         "irdl/codegen/llvm/python_objects.py",
-        'self._keep(item)\n        have = b.fresh',
-        'have = b.fresh',
+        "self._keep(item)\n        have = b.fresh",
+        "have = b.fresh",
         "tests/test_entry.py",
     ),
     (

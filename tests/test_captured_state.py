@@ -150,6 +150,11 @@ def with_an_unseeded_generator() -> tuple[Callable[[Any], Any], Callable[[], Non
     return lambda x: x + np.random.default_rng().normal(size=3), lambda: None
 
 
+def with_a_function_of_an_object() -> tuple[Callable[[Any], Any], Callable[[], None]]:
+    s = Series(np.ones(3))
+    return lambda x: x + np.fromfunction(lambda i: s.to_numpy(), (3,)), lambda: s.numbers.fill(4.0)
+
+
 def with_an_opaque_argument_of_a_gradient() -> tuple[Callable[[Any], Any], Callable[[], None]]:
     s = Series(np.ones(3))
     return lambda x: irdl.grad(lambda w: (w * x).sum() + (w * w).sum())(s.to_numpy()), lambda: s.numbers.fill(4.0)
@@ -194,6 +199,8 @@ SYMBOLS = linalg
         lambda x: x + np.random.default_rng(0).normal(size=3),
         lambda x: x + np.random.default_rng(seed=7).integers(0, 5, 3),
         lambda x: x[np.tril_indices(3)[0]] + np.r_[1.0, 2.0, 3:7],
+        lambda x: x * np.random.RandomState(3).rand(3) + np.fromiter((k * k for k in range(3)), float),
+        lambda x: x + np.interp([0.5, 1.0, 2.0], [0, 1, 2], [0, 1, 4]),
         lambda x: x * np.fft.fftfreq(3) + np.linalg.inv([[2.0, 0, 0], [0, 1, 0], [0, 0, 1]])[0],
         lambda x: x @ linalg.toeplitz([1.0, 2.0, 3.0]) + SYMBOLS.hilbert(3),
         lambda x: x + np.mgrid[0:3, 0:2][0].sum(1) + np.indices((3,))[0],

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -152,6 +152,9 @@ def _all_known(result: Any) -> Any:
     return _known(result)
 
 
+_LITERALS = (bool, int, float, str, bytes, type, np.dtype, np.generic, range, Iterator)
+
+
 def _is_literal(item: Any) -> bool:
     if isinstance(item, (list, tuple)):
         return all(_is_literal(part) for part in item)
@@ -159,12 +162,7 @@ def _is_literal(item: Any) -> bool:
         return all(_is_literal(part) for part in item.values())
     if isinstance(item, slice):
         return _is_literal((item.start, item.stop, item.step))
-    return (
-        item is None
-        or item is Ellipsis
-        or isinstance(item, (bool, int, float, str, bytes, type, np.dtype, np.generic, range))
-        or callable(item)
-    )
+    return item is None or item is Ellipsis or isinstance(item, _LITERALS)
 
 
 def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -172,21 +170,24 @@ def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def make(*arguments: Any, **options: Any) -> Any:
-        if current_trace() is None or function is not np.random.default_rng:
+        if current_trace() is None or function not in _SEEDED:
             return function(*arguments, **options)
         if not any(item is not None for item in (*arguments, *options.values())):
             raise TraceError(
-                f"np.random.default_rng() without a seed gives other numbers at each call: use irdl.random with a key{user_line()}"
+                f"np.random.{function.__name__}() without a seed gives other numbers at each call: use irdl.random with a key{user_line()}"
             )
         return _Generator(function(*arguments, **options)) if _is_literal((arguments, options)) else function(*arguments, **options)
 
     return make
 
 
+_SEEDED = (np.random.default_rng, np.random.RandomState)
+
+
 class _Generator:
     """A seeded generator made in traced code: what it draws is known."""
 
-    def __init__(self, generator: np.random.Generator) -> None:
+    def __init__(self, generator: np.random.Generator | np.random.RandomState) -> None:
         self._generator = generator
 
     def __getattr__(self, name: str) -> Any:
@@ -214,8 +215,10 @@ class TracedModule(types.ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         item = getattr(self.__dict__["_module"], name)
-        if isinstance(item, types.ModuleType):
-            made: Any = TracedModule(item) if is_numeric(item.__name__) else item
+        if item is np.random.RandomState:
+            made: Any = _seeded(item)
+        elif isinstance(item, types.ModuleType):
+            made = TracedModule(item) if is_numeric(item.__name__) else item
         elif isinstance(item, (type, np.ufunc)) or not (callable(item) or type(item) in _INDEXED):
             return item
         else:

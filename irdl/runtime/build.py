@@ -14,9 +14,10 @@ import llvmlite
 import numpy as np
 
 from irdl import config
+from irdl.codegen.llvm.call_shape import CallShape
 from irdl.codegen.llvm.emit import ENTRY, emit_program
 from irdl.codegen.llvm.machine import assembly, compile_object, host_description, host_target
-from irdl.codegen.llvm.python_call import CallShape, PythonCall
+from irdl.codegen.llvm.python_call import PythonCall
 from irdl.codegen.lower import lower
 from irdl.codegen.parallel import parallelise
 from irdl.codegen.place import can_overwrite

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.python_call import Argument, CallShape, Same, is_native
+from irdl.codegen.llvm.call_shape import Argument, CallShape, Same, is_native
 from irdl.errors import DonationError, TraceError
 from irdl.ir.graph import Graph
 from irdl.ir.program import Program

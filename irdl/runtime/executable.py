@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from irdl.codegen.llvm.call_shape import CallShape
 from irdl.codegen.llvm.emit import ENTRY
 from irdl.codegen.llvm.machine import LoadedObject
-from irdl.codegen.llvm.python_call import PYTHON_ENTRY, CallShape
+from irdl.codegen.llvm.python_call import PYTHON_ENTRY
 from irdl.ir.graph import Graph
 from irdl.ir.program import Program
 from irdl.runtime.build import ALIGNMENT, Build

@@ -9,16 +9,15 @@ differs, before it has changed anything; the caller then goes the way written in
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.python_objects import LAYOUTS, Function, PythonObjects
-from irdl.codegen.llvm.python_trees import built, results, table_text, tree_functions, walked
-from irdl.ir.types import TensorType
+from irdl.codegen.llvm.call_shape import Argument, CallShape, Same, is_plain
+from irdl.codegen.llvm.python_objects import Function, PythonObjects
+from irdl.codegen.llvm.python_trees import CHECK_ARRAY, built, results, table_text, tree_functions, walked
 from irdl.trace.box import ARRAY, PYTHON, SCALAR
 from irdl.trace.reads import Always, AreSame, CellContents, DictItem, HasItem, Read
 
@@ -26,125 +25,6 @@ PYTHON_ENTRY = "irdl_python_call"
 _CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
 #: so many arguments and captured arrays are checked where they are met
 _LONG = 16
-#: the address of an array's numbers; null where it is not as asked for
-_CHECK_ARRAY = f"""
-define internal ptr @irdl_check_array(ptr %item, ptr %ndarray, i32 %number, i32 %order, i32 %wanted, i32 %rank, ptr %extents) nounwind noinline {{
-  %at_type = getelementptr i8, ptr %item, i64 {LAYOUTS["type"]}
-  %type = load ptr, ptr %at_type
-  %is_array = icmp eq ptr %type, %ndarray
-  br i1 %is_array, label %array, label %no
-array:
-  %at_dtype = getelementptr i8, ptr %item, i64 {LAYOUTS["array dtype"]}
-  %dtype = load ptr, ptr %at_dtype
-  %at_number = getelementptr i8, ptr %dtype, i64 {LAYOUTS["dtype number"]}
-  %own_number = load i32, ptr %at_number
-  %same_number = icmp eq i32 %own_number, %number
-  %at_order = getelementptr i8, ptr %dtype, i64 {LAYOUTS["dtype byte order"]}
-  %own_order = load i8, ptr %at_order
-  %wide_order = zext i8 %own_order to i32
-  %same_order = icmp eq i32 %wide_order, %order
-  %at_flags = getelementptr i8, ptr %item, i64 {LAYOUTS["array flags"]}
-  %all_flags = load i32, ptr %at_flags
-  %flags = and i32 %all_flags, {_CONTIGUOUS | _ALIGNED | _WRITEABLE}
-  %same_flags = icmp eq i32 %flags, %wanted
-  %at_rank = getelementptr i8, ptr %item, i64 {LAYOUTS["array rank"]}
-  %own_rank = load i32, ptr %at_rank
-  %same_rank = icmp eq i32 %own_rank, %rank
-  %same_kind = and i1 %same_number, %same_order
-  %same_form = and i1 %same_flags, %same_rank
-  %same = and i1 %same_kind, %same_form
-  br i1 %same, label %start, label %no
-start:
-  %at_shape = getelementptr i8, ptr %item, i64 {LAYOUTS["array shape"]}
-  %shape = load ptr, ptr %at_shape
-  br label %head
-head:
-  %axis = phi i32 [ 0, %start ], [ %following, %equal ]
-  %more = icmp ult i32 %axis, %rank
-  br i1 %more, label %compare, label %yes
-compare:
-  %at_own = getelementptr i64, ptr %shape, i32 %axis
-  %own = load i64, ptr %at_own
-  %at_extent = getelementptr i64, ptr %extents, i32 %axis
-  %extent = load i64, ptr %at_extent
-  %same_extent = icmp eq i64 %own, %extent
-  br i1 %same_extent, label %equal, label %no
-equal:
-  %following = add i32 %axis, 1
-  br label %head
-yes:
-  %at_data = getelementptr i8, ptr %item, i64 {LAYOUTS["array data"]}
-  %data = load ptr, ptr %at_data
-  ret ptr %data
-no:
-  ret ptr null
-}}
-"""
-
-
-@dataclass(frozen=True)
-class Argument:
-    """What a leaf of a call has to be."""
-
-    value_type: TensorType
-    kind: str
-    python_type: type
-    writeable: bool = True
-
-
-@dataclass(frozen=True)
-class Same:
-    """In the place of a leaf: what a static argument has to be, an equal int or float, or else the very object, and an array
-    still read-only."""
-
-    item: Any
-
-
-@dataclass(frozen=True)
-class CallShape:
-    """One signature. Trees hold the places of their leaves; `positional` is a tuple and `keywords` a dict of trees."""
-
-    positional: tuple
-    keywords: dict[str, Any]
-    arguments: Sequence[Argument]
-    #: hidden inputs, which follow the arguments: where each is read, and what it has to be
-    captured: Sequence[tuple[Read, Argument]]
-    #: what has to be the same object as when the function was traced
-    guards: Sequence[tuple[Read, Any]]
-    #: types of the results, and what each comes as; a Python number is made by `finish`
-    outputs: Sequence[tuple[TensorType, str]]
-    result: Any
-    #: outputs that are donated arguments, computed in place: output -> argument
-    donations: Mapping[int, int]
-    #: the last inputs, the same at every call
-    known: Sequence[np.ndarray] = ()
-
-    @property
-    def reads_natively(self) -> bool:
-        """Whether captured state is found and verified here; else `prepare` does it in Python."""
-        return all(_is_native_read(read) for read, _ in (*self.captured, *self.guards))
-
-
-def is_native(shape: CallShape) -> bool:
-    """Whether the function below can be made for this signature."""
-    trees = (shape.positional, *shape.keywords.values())
-    if shape.donations and not shape.reads_natively:
-        return False  # what is captured has to be known before anything is taken
-    return np.little_endian and all(_is_plain(tree) for tree in trees)
-
-
-def _is_native_read(read: Read) -> bool:
-    if isinstance(read, AreSame):
-        return _is_native_read(read.first) and _is_native_read(read.second)
-    return isinstance(read, (Always, DictItem, CellContents, HasItem))
-
-
-def _is_plain(tree: Any) -> bool:
-    if type(tree) in (list, tuple):
-        return all(_is_plain(item) for item in tree)
-    if type(tree) is dict:
-        return all(type(key) is str and _is_plain(item) for key, item in tree.items())
-    return tree is None or type(tree) in (int, Same)
 
 
 class PythonCall(PythonObjects):
@@ -226,7 +106,7 @@ class PythonCall(PythonObjects):
         text = b.text(f"define ptr @{PYTHON_ENTRY}(ptr %self, ptr %args, i64 %nargs, ptr %names) nounwind")
         constants = [table_text(name, shape) for shape, name in self.shapes.items()]
         constants += [table_text(f"@irdl_table{place}", table) for place, table in enumerate(self.tables)]
-        functions = [_CHECK_ARRAY, tree_functions(self._named_place)] if self.is_long else []
+        functions = [CHECK_ARRAY, tree_functions(self._named_place)] if self.is_long else []
         return "\n".join([*constants, *functions, text])
 
     def _cursor(self, table: list[int]) -> str:
@@ -542,7 +422,7 @@ class PythonCall(PythonObjects):
 
     def _result(self, arrays: Sequence[str]) -> str:
         leaves = []
-        if self.is_long and _is_plain(self.shape.result) and all(kind != PYTHON for _, kind in self.shape.outputs):
+        if self.is_long and is_plain(self.shape.result) and all(kind != PYTHON for _, kind in self.shape.outputs):
             table = built(self.shape.result, lambda out: self.shape.outputs[out][1] == SCALAR, self._place)
             return self.b.fresh(f"call ptr @irdl_build(ptr {self._cursor(table)}, ptr {self._objects()}, ptr {self.made_items})")
         if self.is_long:
@@ -550,7 +430,7 @@ class PythonCall(PythonObjects):
         for array, (_, kind) in zip(arrays, self.shape.outputs, strict=True):
             # PyArray_Return makes a scalar of an array without axes, and takes the array with it.
             leaves.append(array if kind != SCALAR else self.b.fresh(f"call ptr {self._function('PyArray_Return', 76)}(ptr {array})"))
-        if _is_plain(self.shape.result) and all(kind != PYTHON for _, kind in self.shape.outputs):
+        if is_plain(self.shape.result) and all(kind != PYTHON for _, kind in self.shape.outputs):
             return self._build(self.shape.result, leaves)
         found = self._call(self._entry(self.FINISH), leaves)
         for leaf in leaves:

@@ -19,6 +19,63 @@ from typing import Any
 from irdl.codegen.llvm.python_objects import LAYOUTS
 from irdl.ir.types import TensorType
 
+#: NumPy's flags that count: contiguous, aligned, writeable
+FLAGS = 0x1 | 0x100 | 0x400
+#: the address of an array's numbers; null where it is not as asked for
+CHECK_ARRAY = f"""
+define internal ptr @irdl_check_array(ptr %item, ptr %ndarray, i32 %number, i32 %order, i32 %wanted, i32 %rank, ptr %extents) nounwind noinline {{
+  %at_type = getelementptr i8, ptr %item, i64 {LAYOUTS["type"]}
+  %type = load ptr, ptr %at_type
+  %is_array = icmp eq ptr %type, %ndarray
+  br i1 %is_array, label %array, label %no
+array:
+  %at_dtype = getelementptr i8, ptr %item, i64 {LAYOUTS["array dtype"]}
+  %dtype = load ptr, ptr %at_dtype
+  %at_number = getelementptr i8, ptr %dtype, i64 {LAYOUTS["dtype number"]}
+  %own_number = load i32, ptr %at_number
+  %same_number = icmp eq i32 %own_number, %number
+  %at_order = getelementptr i8, ptr %dtype, i64 {LAYOUTS["dtype byte order"]}
+  %own_order = load i8, ptr %at_order
+  %wide_order = zext i8 %own_order to i32
+  %same_order = icmp eq i32 %wide_order, %order
+  %at_flags = getelementptr i8, ptr %item, i64 {LAYOUTS["array flags"]}
+  %all_flags = load i32, ptr %at_flags
+  %flags = and i32 %all_flags, {FLAGS}
+  %same_flags = icmp eq i32 %flags, %wanted
+  %at_rank = getelementptr i8, ptr %item, i64 {LAYOUTS["array rank"]}
+  %own_rank = load i32, ptr %at_rank
+  %same_rank = icmp eq i32 %own_rank, %rank
+  %same_kind = and i1 %same_number, %same_order
+  %same_form = and i1 %same_flags, %same_rank
+  %same = and i1 %same_kind, %same_form
+  br i1 %same, label %start, label %no
+start:
+  %at_shape = getelementptr i8, ptr %item, i64 {LAYOUTS["array shape"]}
+  %shape = load ptr, ptr %at_shape
+  br label %head
+head:
+  %axis = phi i32 [ 0, %start ], [ %following, %equal ]
+  %more = icmp ult i32 %axis, %rank
+  br i1 %more, label %compare, label %yes
+compare:
+  %at_own = getelementptr i64, ptr %shape, i32 %axis
+  %own = load i64, ptr %at_own
+  %at_extent = getelementptr i64, ptr %extents, i32 %axis
+  %extent = load i64, ptr %at_extent
+  %same_extent = icmp eq i64 %own, %extent
+  br i1 %same_extent, label %equal, label %no
+equal:
+  %following = add i32 %axis, 1
+  br label %head
+yes:
+  %at_data = getelementptr i8, ptr %item, i64 {LAYOUTS["array data"]}
+  %data = load ptr, ptr %at_data
+  ret ptr %data
+no:
+  ret ptr null
+}}
+"""
+
 ARRAY_NODE, SEQUENCE_NODE, DICT_NODE, OBJECT_NODE = range(4)
 
 

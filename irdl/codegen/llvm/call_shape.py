@@ -1,0 +1,77 @@
+"""What the native entry expects of a call, and gives back: the record that it is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from irdl.ir.types import TensorType
+from irdl.trace.reads import Always, AreSame, CellContents, DictItem, HasItem, Read
+
+
+@dataclass(frozen=True)
+class Argument:
+    """What a leaf of a call has to be."""
+
+    value_type: TensorType
+    kind: str
+    python_type: type
+    writeable: bool = True
+
+
+@dataclass(frozen=True)
+class Same:
+    """In the place of a leaf: what a static argument has to be, an equal int or float, or else the very object, and an array
+    still read-only."""
+
+    item: Any
+
+
+@dataclass(frozen=True)
+class CallShape:
+    """One signature. Trees hold the places of their leaves; `positional` is a tuple and `keywords` a dict of trees."""
+
+    positional: tuple
+    keywords: dict[str, Any]
+    arguments: Sequence[Argument]
+    #: hidden inputs, which follow the arguments: where each is read, and what it has to be
+    captured: Sequence[tuple[Read, Argument]]
+    #: what has to be the same object as when the function was traced
+    guards: Sequence[tuple[Read, Any]]
+    #: types of the results, and what each comes as; a Python number is made by `finish`
+    outputs: Sequence[tuple[TensorType, str]]
+    result: Any
+    #: outputs that are donated arguments, computed in place: output -> argument
+    donations: Mapping[int, int]
+    #: the last inputs, the same at every call
+    known: Sequence[np.ndarray] = ()
+
+    @property
+    def reads_natively(self) -> bool:
+        """Whether captured state is found and verified here; else `prepare` does it in Python."""
+        return all(_is_native_read(read) for read, _ in (*self.captured, *self.guards))
+
+
+def is_native(shape: CallShape) -> bool:
+    """Whether the function below can be made for this signature."""
+    trees = (shape.positional, *shape.keywords.values())
+    if shape.donations and not shape.reads_natively:
+        return False  # what is captured has to be known before anything is taken
+    return np.little_endian and all(is_plain(tree) for tree in trees)
+
+
+def _is_native_read(read: Read) -> bool:
+    if isinstance(read, AreSame):
+        return _is_native_read(read.first) and _is_native_read(read.second)
+    return isinstance(read, (Always, DictItem, CellContents, HasItem))
+
+
+def is_plain(tree: Any) -> bool:
+    if type(tree) in (list, tuple):
+        return all(is_plain(item) for item in tree)
+    if type(tree) is dict:
+        return all(type(key) is str and is_plain(item) for key, item in tree.items())
+    return tree is None or type(tree) in (int, Same)

@@ -55,7 +55,7 @@ def _visit(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Valu
     return None
 
 
-def _number(value: Value) -> Any:
+def uniform_number(value: Value) -> Any:
     """The number that a constant (or a broadcast of one) holds everywhere, or None."""
     node = value.node
     while node is not None and node.op in (BROADCAST, RESHAPE):
@@ -69,7 +69,7 @@ def _number(value: Value) -> Any:
 
 
 def _is(value: Value, number: float) -> bool:
-    found = _number(value)
+    found = uniform_number(value)
     return found is not None and found.dtype.kind != "b" and bool(found == number) and (number != 0 or not np.signbit(found))
 
 
@@ -115,9 +115,9 @@ _MOST_FACTORS = 8
 
 @rule(e.POWER)
 def known_exponent(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
-    """x ** 2 = x * x, x ** -1 = 1 / x, x ** 0.5 = sqrt(x) but for -0.0 and -inf, and their kin"""
+    """x ** 2 = x * x, x ** -1 = 1 / x, and their kin (for halves see `passes/expand.py`: their gradients are better taken of the power)"""
     x, exponent = operands
-    number = _number(exponent)
+    number = uniform_number(exponent)
     if number is None or not np.isfinite(number) or not _keeps(node, x):
         return None
     one = builder.constant(1, x.dtype)
@@ -126,13 +126,6 @@ def known_exponent(builder: Builder, node: Node, operands: list[Value]) -> Seque
     if number == int(number) and abs(number) <= _MOST_FACTORS:
         base = builder.value(e.DIV, [one, x]) if number < 0 else x
         return [_product_of(builder, base, abs(int(number)))]
-    if number in (-0.5, 0.5, 1.5):
-        infinite = builder.value(e.EQUAL, [x, builder.constant(-np.inf, x.dtype)])
-        unsigned = builder.value(e.ADD, [x, builder.constant(0, x.dtype)])  # of -0.0, what 0.0 gives
-        found = root = builder.value(e.SQRT, [unsigned])
-        if number != 0.5:
-            found = builder.value(e.DIV, [one, root]) if number < 0 else builder.value(e.MUL, [unsigned, root])
-        return [builder.value(e.SELECT, [infinite, builder.constant(0 if number < 0 else np.inf, x.dtype), found])]
     return None
 
 
@@ -174,7 +167,7 @@ def logistic(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Va
 def select_known(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
     """select(True, x, y) = x; select(False, x, y) = y; select(c, x, x) = x"""
     condition, x, y = operands
-    known = _number(condition)
+    known = uniform_number(condition)
     chosen = x if x is y else None if known is None else x if known else y
     return [chosen] if chosen is not None and _keeps(node, chosen) else None
 

@@ -21,6 +21,7 @@ from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
 from irdl.ops import elementwise as e
 from irdl.ops.reduce import ALL, ANY, ARGMAX, ARGMIN, MAX, MIN, ReduceAttributes
+from irdl.ops.rules import uniform_number
 from irdl.ops.shape import IOTA, RESHAPE, IotaAttributes, ReshapeAttributes
 
 #: Shorter axes are searched step by step.
@@ -78,6 +79,21 @@ def _search(make: _Maker, x: Value) -> Sequence[Value] | None:
     chosen = make(e.SELECT, hit, places, make.builder.constant(extent, index))
     first = make(MIN, chosen, attributes=reduce)
     return [make(e.CAST, first, attributes=e.CastAttributes(np.dtype(np.int64)))]
+
+
+def _half_power(make: _Maker, x: Value, exponent: Value) -> Sequence[Value] | None:
+    """x ** 0.5 is sqrt(x) but for -0.0 and -inf; x ** 1.5, x ** -2.5 and their kin follow."""
+    number = uniform_number(exponent)
+    if number is None or abs(number) not in (0.5, 1.5, 2.5) or x.type != make.node.output.type:
+        return None
+    unsigned = make(e.ADD, x, 0.0)  # of -0.0, what 0.0 gives
+    found = make(e.SQRT, unsigned)
+    for _ in range(int(abs(number))):
+        found = make(e.MUL, found, unsigned)
+    if number < 0:
+        found = make(e.DIV, make.builder.constant(1, x.dtype), found)
+    limit = make.builder.constant(0 if number < 0 else np.inf, x.dtype)
+    return [make(e.SELECT, make(e.EQUAL, x, -np.inf), limit, found)]
 
 
 #: from where on exp(-x) is nothing beside exp(x)
@@ -144,6 +160,7 @@ _RULES: dict[Op, Callable[..., Sequence[Value] | None]] = {
     MIN: _extremum_of_bools,
     ARGMAX: _search,
     ARGMIN: _search,
+    e.POWER: _half_power,
     e.SINH: _sinh,
     e.COSH: _cosh,
     e.ARCSINH: _arcsinh,

@@ -134,13 +134,13 @@ def with_a_cache() -> tuple[Callable[[Any], Any], Callable[[], None]]:
     return lambda x: x * table(2), lambda: (table(2).fill(11.0), table.cache_clear())[1]
 
 
-def with_a_file(tmp: Path = Path("/tmp")) -> tuple[Callable[[Any], Any], Callable[[], None]]:
+def with_a_file(tmp: Path = Path()) -> tuple[Callable[[Any], Any], Callable[[], None]]:
     path = tmp / "irdl-test-w.npy"
     np.save(path, np.ones(3))
     return lambda x: x * np.load(path), lambda: np.save(path, np.full(3, 6.0))
 
 
-def with_a_memmap(tmp: Path = Path("/tmp")) -> tuple[Callable[[Any], Any], Callable[[], None]]:
+def with_a_memmap(tmp: Path = Path()) -> tuple[Callable[[Any], Any], Callable[[], None]]:
     m = np.memmap(tmp / "irdl-test-m", np.float64, "w+", shape=(3,))
     m[:] = 1
     return lambda x: x * m, lambda: m.fill(5.0)

@@ -136,6 +136,7 @@ def test_errors_that_numpy_raises_too_may_be_caught() -> None:
             b.astype(np.int32) == b.astype(np.uint64),
             b.astype(np.int16) >= np.uint64(1),
         ),
+        lambda b, s: (np.repeat(s[0], 2, axis=0), np.repeat(np.tensordot(s, s, 1), 3, axis=-1)),
         lambda b, s: (np.tril(s), np.triu(s), np.tril(s, 1), np.triu(b, -1)),
         lambda b, s: (np.squeeze(s[0]), np.sum(np.float32(2) * s[0], axis=()), np.cumsum(s[0]), np.any(s[0], axis=0)),
         lambda b, s: (np.power(b, 2), b**2, s**2, np.float_power(s, 2), np.power(s, np.float64(2)), np.square(b > 1), s ** np.float32(3)),

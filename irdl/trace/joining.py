@@ -123,7 +123,7 @@ def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
         if repeats.known is None:
             raise TraceError(f"np.repeat with traced counts has no static shape{user_line()}")
         repeats = repeats.known.tolist()
-    if axis is None:
+    if axis is None or (box.ndim == 0 and axis in (0, -1)):  # NumPy takes a number for a row of one
         box, axis = reshape(box, -1), 0
     axis = np.lib.array_utils.normalize_axis_index(axis, box.ndim)
     check_source(repeats)

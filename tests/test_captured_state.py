@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.random import default_rng
 from scipy import linalg
 from scipy import special as scipy_special
 
@@ -153,6 +154,22 @@ def with_an_unseeded_generator() -> tuple[Callable[[Any], Any], Callable[[], Non
 def with_a_function_of_an_object() -> tuple[Callable[[Any], Any], Callable[[], None]]:
     s = Series(np.ones(3))
     return lambda x: x + np.fromfunction(lambda i: s.to_numpy(), (3,)), lambda: s.numbers.fill(4.0)
+
+
+def with_slots_returned() -> tuple[Callable[[Any], Any], Callable[[], None]]:
+    s = Slotted()
+    s.w = np.ones(3)
+    return lambda x: (x, s.w), lambda: setattr(s, "w", np.full(3, 4.0))
+
+
+def with_slots_as_a_fill() -> tuple[Callable[[Any], Any], Callable[[], None]]:
+    s = Slotted()
+    s.w = np.ones(3)
+    return lambda x: x + np.full((2, 3), s.w), lambda: setattr(s, "w", np.full(3, 4.0))
+
+
+def with_default_rng_by_name() -> tuple[Callable[[Any], Any], Callable[[], None]]:
+    return lambda x: x * default_rng().random(), lambda: None
 
 
 def with_an_opaque_argument_of_a_gradient() -> tuple[Callable[[Any], Any], Callable[[], None]]:

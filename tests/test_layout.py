@@ -71,6 +71,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "asarray": lambda a: np.asarray(a),
     "asarray float32": lambda a: np.asarray(a, np.float32),
     "asarray C": lambda a: np.asarray(a, order="C"),
+    "asarray A": lambda a: np.asarray(a[:, 1:], order="A"),
+    "full by names": lambda a: np.full(fill_value=2.0, shape=(2, 3)) + 0 * a[0, 0],
     "asanyarray": lambda a: np.asanyarray(a),
     "ascontiguousarray": lambda a: np.ascontiguousarray(a),
     "ascontiguousarray transposed": lambda a: np.ascontiguousarray(a.T),

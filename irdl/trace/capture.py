@@ -116,7 +116,7 @@ class Capture:
             return self._array(item, read, name)
         if type(item) is np.memmap:
             return self._array(np.asarray(item), lambda: np.asarray(read()), name)
-        is_function = isinstance(item, (types.FunctionType, types.BuiltinFunctionType, type(np.concatenate)))
+        is_function = isinstance(item, (types.FunctionType, types.BuiltinFunctionType, type(np.concatenate), type(np.random.default_rng)))
         if is_function and (found := as_traced(item)) is not None:
             self.guards.append((read, item))
             return found

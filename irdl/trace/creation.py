@@ -13,7 +13,7 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.types import is_supported
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
-from irdl.trace.box import apply, is_box, open_trace, to_value, wrap
+from irdl.trace.box import apply, check_source, is_box, open_trace, to_value, wrap
 from irdl.trace.layout import copied, has_order, own
 from irdl.trace.recorder import current_trace, user_line
 from irdl.trace.views import shadow_array
@@ -26,7 +26,9 @@ def _maker(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def make(*arguments: Any, **options: Any) -> Any:
         if function is np.full:
-            shape, fill, *rest = [*arguments, *([options.pop("fill_value")] if "fill_value" in options else [])]
+            given = [options.pop(name) for name in ("shape", "fill_value")[len(arguments) :] if name in options]
+            shape, fill, *rest = [*arguments, *given]
+            check_source(fill)
             if is_box(fill):
                 dtype = rest[0] if rest else options.get("dtype")
                 return np.full_like(fill, fill, dtype=dtype, shape=shape)
@@ -78,7 +80,7 @@ def _converter(function: Callable[..., Any]) -> Callable[..., Any]:
         else:
             wanted = x.dtype if dtype is None else np.dtype(dtype)
             copy = options.get("copy", True if function is np.array else None)
-        if copy or wanted != x.dtype or x.kind != "array" or not has_order(x, order):
+        if copy or wanted != x.dtype or x.kind != "array" or (order != "A" and not has_order(x, order)):
             if copy is False:
                 raise ValueError(f"Unable to avoid copy while creating an array as requested{user_line()}")
             value = to_value(x, wanted)
@@ -176,7 +178,9 @@ def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
             raise TraceError(
                 f"np.random.{function.__name__}() without a seed gives other numbers at each call: use irdl.random with a key{user_line()}"
             )
-        return _Generator(function(*arguments, **options)) if _is_literal((arguments, options)) else function(*arguments, **options)
+        if not _is_literal((arguments, options)):
+            raise TraceError(f"np.random.{function.__name__} takes a number as its seed in traced code{user_line()}")
+        return _Generator(function(*arguments, **options))
 
     return make
 
@@ -191,6 +195,8 @@ class _Generator:
         self._generator = generator
 
     def __getattr__(self, name: str) -> Any:
+        if name == "shuffle":  # it would swap traced rows by views of them
+            raise TraceError(f"a generator's shuffle cannot be traced: index with its permutation{user_line()}")
         item = getattr(self._generator, name)
         return _from_numbers(item) if callable(item) else item
 

@@ -10,7 +10,7 @@ from irdl.errors import TraceError
 from irdl.ir.graph import Graph, Location, Value
 from irdl.ir.types import TensorType
 from irdl.trace import tree
-from irdl.trace.box import ARRAY, Box, to_value
+from irdl.trace.box import ARRAY, Box, check_source, to_value
 from irdl.trace.recorder import Cell, Trace, current_trace
 
 
@@ -64,6 +64,7 @@ def read_outputs(result: Any, name: str) -> tuple[list[Value], Any, list[str]]:
     values, kinds = [], []
     for leaf, path in zip(leaves, tree.paths(result), strict=True):
         tree.leaf_type(leaf, f"the result{path} of `{name or 'the traced function'}`")
+        check_source(leaf)
         values.append(to_value(leaf))
         kinds.append(tree.leaf_kind(leaf) or ARRAY)
     return values, structure, kinds

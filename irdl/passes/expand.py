@@ -3,8 +3,8 @@
     argmax(x) -> min(select(x == max(x) or x is nan, place, extent))
     sinh(x)   -> (expm1(|x|) + expm1(|x|) / (expm1(|x|) + 1)) / 2, with the sign of x
 
-and the maximum of bools is `any`, the minimum `all`. The hyperbolic functions follow W. Kahan, "Branch Cuts for Complex Elementary
-Functions" (1987), in real arithmetic; each is within 4 units in the last place.
+and the maximum of bools is `any`, the minimum `all`. The hyperbolic functions are the identities by expm1 and log1p; each was found within
+4 units in the last place of a wider float (`tests/test_vector_math.py`).
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.measure import Task, compare, format_seconds, markdown, median, serve
+from benchmarks.measure import Task, compare, format_seconds, markdown, median, seconds, serve
 
-_SUITES = ("lstm", "cells", "gemm", "elementwise", "call", "train-step", "language-model")
+_SUITES = ("lstm", "cells", "gemm", "elementwise", "call", "train-step", "language-model", "threads")
 SUITES = {name: name.replace("-", "_") for name in _SUITES}
 _NOT_RIVALS = ("irdl", "numpy")
 
@@ -27,8 +27,9 @@ def limits(threads: int) -> dict[str, float]:
     return {"float32": threads * peak("float32"), "float64": threads * peak("float64"), "bytes": threads * bandwidth(1 << 26)}
 
 
-def run_suite(name: str, options: argparse.Namespace) -> list[dict]:
+def run_suite(options: argparse.Namespace) -> list[dict]:
     """Measure and print; the table's rows as records."""
+    name = options.suite
     suite = import_module(f"benchmarks.{SUITES[name]}")
     peers = [peer for peer in suite.PEERS if not options.peers or peer in options.peers.split(",")]
     rivals = [peer for peer in peers if peer not in _NOT_RIVALS] or [peer for peer in peers if peer != "irdl"]
@@ -70,6 +71,13 @@ def run_compile(options: argparse.Namespace) -> list[dict]:
     return records
 
 
+def run_threads(options: argparse.Namespace) -> list[dict]:
+    from benchmarks import threads
+
+    rows = [row for row in threads.ROWS if not options.rows or row in options.rows.split(",")]
+    return threads.table(rows, options.rounds, options.budget)
+
+
 def draw(records: list[dict], path: Path) -> None:
     """Each row's times relative to irdl's, as bars."""
     import matplotlib
@@ -98,7 +106,8 @@ def draw(records: list[dict], path: Path) -> None:
 def main() -> int:
     if sys.argv[1:2] == ["worker"]:
         task = Task(**json.loads(sys.argv[2]))
-        serve(import_module(f"benchmarks.{SUITES[task.suite]}").make, task)
+        suite = import_module(f"benchmarks.{SUITES[task.suite]}")
+        serve(suite.make, task, getattr(suite, "measure", seconds))
         return 0
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("suite", choices=[*SUITES, "compile"])
@@ -112,7 +121,7 @@ def main() -> int:
     parser.add_argument("--picture", type=Path, help="draw them into this file (needs matplotlib)")
     options = parser.parse_args()
     print(f"{platform.machine()}, Python {platform.python_version()}")
-    records = run_compile(options) if options.suite == "compile" else run_suite(options.suite, options)
+    records = {"compile": run_compile, "threads": run_threads}.get(options.suite, run_suite)(options)
     if options.json:
         options.json.write_text(json.dumps(records, indent=1))
     if options.picture:

@@ -75,8 +75,8 @@ def median(times: Sequence[float]) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def serve(make: Callable[[Task], Job], task: Task) -> None:
-    """A worker: says `ready` or why not, then answers each line on standard input (a budget in seconds) with a time."""
+def serve(make: Callable[[Task], Job], task: Task, measure: Callable[[Callable[[], Any], float], Any] = seconds) -> None:
+    """A worker: says `ready` or why not, then answers each line on standard input (a budget in seconds) with what it measured."""
     try:
         job = make(task)
         check(job)
@@ -85,24 +85,23 @@ def serve(make: Callable[[Task], Job], task: Task) -> None:
         return
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
-        print(seconds(job.run, float(line)), flush=True)
+        print(json.dumps(measure(job.run, float(line))), flush=True)
 
 
 class Worker:
-    """A peer's process."""
+    """A peer's process. It has as many cores as threads, since a peer may have threads that no setting reaches; all, if `shared`."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, shared: bool = False) -> None:
         self.task = task
-        environment = {**os.environ, "IRDL_NUM_THREADS": str(task.threads), "JAX_PLATFORMS": "cpu"}
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+        for name in ("IRDL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[name] = str(task.threads)
         if task.threads == 1:
             environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
         environment |= getattr(import_module(f"benchmarks.{task.suite.replace('-', '_')}"), "ENVIRONMENT", {}).get(task.peer, {})
         command = [sys.executable, "-m", "benchmarks", "worker", json.dumps(asdict(task))]
-        # As many cores as threads: a peer may have threads that no setting reaches.
         pin = getattr(os, "sched_setaffinity", lambda *_: None)
-        cores = sorted(os.sched_getaffinity(0))[: task.threads] if hasattr(os, "sched_getaffinity") else []
+        cores = sorted(os.sched_getaffinity(0))[: None if shared else task.threads] if hasattr(os, "sched_getaffinity") else []
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -118,7 +117,7 @@ class Worker:
         line = self._line()
         return line.get("unavailable", "")
 
-    def measure(self, budget: float) -> float:
+    def measure(self, budget: float) -> Any:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{budget}\n")
         self.process.stdin.flush()

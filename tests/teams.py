@@ -56,7 +56,8 @@ class Watched(Machine):
                 outer, steps = self.thread, statement.stop
                 for thread in range(self.threads):
                     self.thread = thread
-                    for step in range(thread * steps // self.threads, (thread + 1) * steps // self.threads):
+                    start, stop = (-(-t * steps // self.threads) for t in (thread, thread + 1))
+                    for step in range(start, stop):
                         self.run(statement.body, {**scope, statement.variable: step})
                 self.thread = outer
             elif isinstance(statement, For):

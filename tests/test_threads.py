@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import irdl
 from irdl.codegen.dependence import apart, never_meet
 from irdl.ir.program import For, Index, Kernel, is_parallel, walk
+from irdl.runtime.threads import _team
 from tests.models import lstm_data, lstm_loss
 from tests.teams import Race, team_of, watch
 
@@ -380,3 +381,53 @@ def test_a_number_that_is_none():
         """.replace("{text!r}", repr(text))
         assert run(code, IRDL_NUM_THREADS=text) == "True"
     assert run("import irdl; print(irdl.num_threads())", IRDL_NUM_THREADS=" 3 ") == "3"
+
+
+@pytest.fixture
+def busy_machine():
+    """Others use every core."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))]
+    time.sleep(0.2)
+    yield
+    for other in others:
+        other.kill()
+        other.wait()
+
+
+def many_barriers(a):
+    return irdl.scan(lambda c, _: (np.tanh(c @ a), c.sum()), a, None, length=40)
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_a_busy_machine(threads, busy_machine):
+    """Workers come late or not at all, and are left behind in the middle of calls."""
+    a = array(48, 48) / 48
+    expected = irdl.compile(many_barriers)(a)(a)
+    alone = timed(irdl.compile(many_barriers)(a), a, expected)
+    with team_of(threads):
+        team = timed(irdl.compile(many_barriers)(a), a, expected)
+    assert team < 4 * alone
+
+
+def timed(compiled, a, expected) -> float:
+    start = time.perf_counter()
+    for _ in range(300):
+        assert_same(compiled(a), expected)
+    return time.perf_counter() - start
+
+
+def test_a_team_no_faster_than_its_caller_is_left_alone():
+    """A row in each barrier: two threads take longer than one, and after a few calls one is left."""
+    a = array(2, 8)
+    team = _team()
+    with team_of(2):
+        compiled = irdl.compile(lambda a: irdl.scan(lambda c, _: (np.tanh(c[::-1]), None), a, None, length=2000)[0])(a)
+        assert compiled.program.threads == 2
+        with_team = []
+        for _ in range(300):
+            before = team.barriers()
+            team.trust()  # whatever else the machine does
+            compiled(a)
+            with_team.append(team.barriers() > before)
+    assert any(with_team[:50]), "tried"
+    assert sum(with_team[150:]) < 75, "and given up"

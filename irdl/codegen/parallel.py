@@ -74,7 +74,7 @@ def parallelise(program: Program, target: Target) -> None:
     for kernel, _, _ in kernels(program.body):
         if is_parallel(kernel):
             kernel.body = [_one_thread(statement) for statement in kernel.body]
-    program.threads = target.threads
+    program.threads, program.work = target.threads, work
     insert_barriers(program)
 
 

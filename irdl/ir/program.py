@@ -21,7 +21,8 @@ independent: it is unrolled, and their instructions take turns. A loop that turn
 where that is odd.
 
 All threads of a team run the program. Each takes its share of the steps of a parallel loop, in any order; a kernel without
-one is the first thread's; a barrier lets none pass before all have come.
+one is the first thread's; a barrier lets none pass before all have come. After a barrier there may be fewer: a caller that has
+waited for long goes on alone.
 """
 
 from __future__ import annotations
@@ -242,7 +243,7 @@ Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | Ba
 class Program:
     """Buffers and statements. `checks` explains the codes that index checks report: (axis, extent, where).
 
-    `threads`: how many it was divided for; 1 means that no loop is parallel. `aliased` pairs buffers that share memory (a donated
+    `threads`: how many it was divided for; 1 means that no loop is parallel; `work`: the cycles, roughly, that are divided. `aliased` pairs buffers that share memory (a donated
     input and its output).
     """
 
@@ -254,6 +255,7 @@ class Program:
     checks: list[tuple[int, int, str]] = field(default_factory=list)
     arena_bytes: int = 0
     threads: int = 1
+    work: float = 0
     aliased: list[tuple[Buffer, Buffer]] = field(default_factory=list)
 
     def __str__(self) -> str:

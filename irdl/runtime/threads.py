@@ -20,7 +20,22 @@ import numpy as np
 
 from irdl import config
 from irdl.codegen.llvm.machine import LoadedObject, compile_object
-from irdl.codegen.llvm.team import CONDITION, HEADER, MUTEX, PER_THREAD, RUN, WORKER, team_text
+from irdl.codegen.llvm.team import (
+    BARRIER,
+    BARRIER_PLACE,
+    BASE,
+    CONDITION,
+    HEADER,
+    IDLE,
+    MACHINE,
+    MUTEX,
+    PER_THREAD,
+    RUN,
+    WORKER,
+    WORKERS,
+    team_text,
+)
+from irdl.codegen.llvm.trust import ACCOUNT
 
 _MOST = 256
 _lock = threading.Lock()
@@ -122,7 +137,7 @@ class _Team:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._memory))
         self.address = -(-self._memory.ctypes.data // 64) * 64
         text = team_text(llvm.get_default_triple())
-        self._code = LoadedObject(compile_object(text), exports=(RUN, WORKER))
+        self._code = LoadedObject(compile_object(text), exports=(RUN, BARRIER, WORKER))
         self._work = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(self._code.addresses[WORKER])
         self._workers: list[threading.Thread] = []
         self.reset()
@@ -130,20 +145,30 @@ class _Team:
     def _word(self, offset: int) -> Any:
         return ctypes.c_int64.from_address(self.address + offset)
 
+    def barriers(self) -> int:
+        """How many barriers callers have passed with workers."""
+        return self._word(BASE).value
+
+    def trust(self) -> None:
+        """Forget that teams have waited long on this machine."""
+        self._memory[(self.address + MACHINE - self._memory.ctypes.data) // 8 :][:ACCOUNT] = 0
+
     def reset(self) -> None:
         """A team without workers."""
         self._memory[:] = 0
         self._workers = []
         self._word(0).value = self._code.addresses[RUN]
+        self._word(BARRIER_PLACE).value = self._code.addresses[BARRIER]
 
     def resize(self, threads: int) -> None:
         """Let `threads` take part; missing workers are started, and those left over sleep."""
         while len(self._workers) < threads - 1:
             self._start(len(self._workers) + 1)
-        self._word(8).value = threads - 1
+        self._word(WORKERS).value = threads - 1
 
     def _start(self, number: int) -> None:
         line = self.address + HEADER + number * PER_THREAD
+        self._word(HEADER + number * PER_THREAD).value = IDLE
         process = ctypes.CDLL(None)
         process.pthread_mutex_init(ctypes.c_void_p(line + MUTEX), None)
         process.pthread_cond_init(ctypes.c_void_p(line + CONDITION), None)

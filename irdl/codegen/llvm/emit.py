@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 
-import llvmlite.binding as llvm
-
 from irdl.codegen.dependence import free
 from irdl.codegen.llvm.builder import Builder
-from irdl.codegen.llvm.team import barrier_text
+from irdl.codegen.llvm.team import BARRIER_PLACE, BASE, patience
+from irdl.codegen.llvm.trust import ACCOUNT
 from irdl.codegen.llvm.values import INDEX, Operand, Values
 from irdl.codegen.nest import blocks
 from irdl.codegen.shared import Form
@@ -107,8 +106,7 @@ class Module:
         )
         self.declarations |= b.declarations
         if not alone:
-            self.functions.append(_start_team(entry, len(places)))
-            self.functions.append(barrier_text(llvm.get_default_triple()))
+            self.functions.append(_start_team(entry, len(places), patience(program.work)))
         return _CHECK + "\n".join([*self.functions, *sorted(self.declarations)]) + "\n"
 
     def kernel(self, kernel: Kernel, buffers: Sequence[Buffer], variables: Sequence[str]) -> tuple[str, dict[Buffer, int]]:
@@ -140,7 +138,7 @@ class Module:
         return kernel.name, form.starts
 
 
-def _start_team(entry: str, places: int) -> str:
+def _start_team(entry: str, places: int, patience: int) -> str:
     """The entry point of a program for several threads: its team's address follows the other arguments."""
     b = Builder()
     job = b.alloca("[3 x ptr]")
@@ -148,9 +146,10 @@ def _start_team(entry: str, places: int) -> str:
         b.do(f"store ptr %{name}, ptr {b.emit(f'getelementptr ptr, ptr {job}, i64 {place}')}")
     team = b.emit(f"load ptr, ptr {b.emit(f'getelementptr ptr, ptr %arguments, i64 {places}')}")
     run = b.emit(f"load ptr, ptr {team}")
-    b.do(f"call void {run}(ptr {team}, ptr @irdl_team, ptr {job})")
+    b.do(f"call void {run}(ptr {team}, ptr @irdl_team, ptr {job}, i64 {patience}, ptr @irdl_account)")
     b.do("ret void")
-    return b.text(f"define {entry}")
+    account = f"@irdl_account = internal global [{ACCOUNT} x i64] zeroinitializer, align 64\n"
+    return account + b.text(f"define {entry}")
 
 
 class _Function(Values):
@@ -160,14 +159,29 @@ class _Function(Values):
         slot = self.builder.emit(f"getelementptr ptr, ptr %arguments, i64 {place}")
         return self.builder.emit(f"load ptr, ptr {slot}, align 8")
 
-    # A team's threads all run the program; each counts the barriers it has passed, from where the last call stopped.
+    # A team's threads all run the program; each counts the barriers it has passed, from where the last call stopped. After a
+    # barrier there may be fewer.
 
     def enter_team(self, place: int) -> None:
         b = self.builder
-        self.team, self.count = self.argument(place), b.alloca("i64")
-        self.base = b.emit(f"getelementptr i8, ptr {self.team}, i64 256")
+        self.team, self.count, self.threads, self.leaves = self.argument(place), b.alloca("i64"), b.alloca("i64"), b.label()
+        self.base = b.emit(f"getelementptr i8, ptr {self.team}, i64 {BASE}")
+        self.barrier = b.fresh(f"load ptr, ptr {b.emit(f'getelementptr i8, ptr {self.team}, i64 {BARRIER_PLACE}')}")
         b.do(f"store i64 {b.fresh(f'load i64, ptr {self.base}')}, ptr {self.count}")
+        b.do(f"store i64 %threads, ptr {self.threads}")
         self.is_first = b.fresh("icmp eq i64 %thread, 0")
+
+    def _meet(self) -> None:
+        """A barrier. Who takes no part in what follows returns at once, and touches nothing of the call any more."""
+        b = self.builder
+        threads = b.fresh(f"load i64, ptr {self.threads}")
+        left = b.fresh(f"call i64 {self.barrier}(ptr {self.team}, i64 %thread, i64 {threads}, ptr {self.count})")
+        b.do(f"store i64 {left}, ptr {self.threads}")
+        stays = b.label()
+        b.do(f"br i1 {b.fresh(f'icmp ult i64 %thread, {left}')}, label %{stays}, label %{self.leaves}")
+        known = b.known()
+        b.start(stays)
+        b.restore(known)
 
     def leave_team(self) -> None:
         """Whoever ran alone passed no barriers, and has no say in where a team at work counts from."""
@@ -176,6 +190,8 @@ class _Function(Values):
             b.emit(f"and i1 {self.is_first}, {b.emit('icmp ugt i64 %threads, 1')}"),
             lambda: b.do(f"store i64 {b.fresh(f'load i64, ptr {self.count}')}, ptr {self.base}"),
         )
+        b.do(f"br label %{self.leaves}")
+        b.start(self.leaves)
 
     def _when(self, condition: str, emit: Callable[[], None]) -> None:
         b = self.builder
@@ -207,7 +223,7 @@ class _Function(Values):
             elif isinstance(statement, Prefetch):
                 self.prefetch(statement)
             elif isinstance(statement, Barrier):
-                self.builder.do(f"call void @irdl_barrier(ptr {self.team}, i64 %thread, i64 %threads, ptr {self.count})")
+                self._meet()
             else:
                 assert isinstance(statement, While)
                 self._while(statement)
@@ -241,11 +257,18 @@ class _Function(Values):
         return marks
 
     def _parallel(self, loop: For) -> None:
-        """The steps of this thread: from thread * n / threads on, up to where the next one starts."""
+        """The steps of this thread: from thread * n / threads on, rounded up, to where the next one starts; the first has no fewer
+        than others, since it is who goes on alone if it has to wait for them."""
         b, steps = self.builder, loop.stop - loop.start
         assert loop.start == 0 and loop.step == 1
         following = b.emit("add nuw nsw i64 %thread, 1")
-        start, stop = (b.emit(f"udiv i64 {b.emit(f'mul nuw nsw i64 {thread}, {steps}')}, %threads") for thread in ("%thread", following))
+        last = b.emit("sub nuw i64 %threads, 1")
+
+        def place(thread: str) -> str:
+            product = b.emit(f"mul nuw nsw i64 {thread}, {steps}")
+            return b.emit(f"udiv i64 {b.emit(f'add nuw nsw i64 {product}, {last}')}, %threads")
+
+        start, stop = place("%thread"), place(following)
         inside, after = b.label(), b.label()
         b.do(f"br i1 {b.emit(f'icmp ult i64 {start}, {stop}')}, label %{inside}, label %{after}")
         known = b.known()
@@ -339,7 +362,7 @@ class _Function(Values):
             arguments.append(f"i64 {value if isinstance(value, int) else value.name}")
         arguments.append("ptr %status")
         if is_parallel(kernel):
-            arguments += ["i64 %thread", "i64 %threads"]
+            arguments += ["i64 %thread", f"i64 {self.builder.fresh(f'load i64, ptr {self.threads}')}"]
         call = f"call void @{name}({', '.join(arguments)})"
         if self.module.program.threads == 1 or is_parallel(kernel):
             self.builder.do(call)

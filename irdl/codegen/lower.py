@@ -8,6 +8,7 @@ import numpy as np
 
 from irdl.codegen import moves
 from irdl.codegen.body import GroupBody
+from irdl.codegen.carries import keep_carries
 from irdl.codegen.group import lower_group
 from irdl.codegen.layout import Layout, view_layout
 from irdl.codegen.memory import plan_memory
@@ -43,6 +44,7 @@ def lower(graph: Graph, target: Target, in_place: Mapping[int, int] | None = Non
     program.aliased = [(inputs[place], outputs[out]) for out, place in (in_place or {}).items()]
     if not target.warp:
         merge_kernels(program, lowering.names, lowering.scopes, target.threads)
+        keep_carries(program, lowering.names, target)
     program.arena_bytes = plan_memory(program, lowering.scopes, lowering.control)
     verify_program(program)
     return program

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from irdl.codegen.dependence import Extents, buffers_of, is_divisible, loop_extents
-from irdl.codegen.nest import Names, substitute
+from irdl.codegen.nest import Names, rebuild, substitute
 from irdl.ir.program import (
     Buffer,
     CheckIndex,
@@ -20,7 +20,6 @@ from irdl.ir.program import (
     Kernel,
     Let,
     Load,
-    Operation,
     Prefetch,
     Program,
     Statement,
@@ -207,15 +206,11 @@ def _forget_row(body: Sequence[Statement], row: str, buffers: set[Buffer]) -> No
     def place(buffer: Buffer, index: Index) -> Index:
         return index.substitute({row: 0}) if buffer in buffers else index
 
-    def value(old: Expression) -> Expression:
-        if isinstance(old, Load):
-            return Load(old.buffer, place(old.buffer, old.index))
-        if isinstance(old, Operation):
-            return Operation(old.name, tuple(value(a) for a in old.arguments), old.dtype)
-        return old
+    def leaf(old: Expression) -> Expression:
+        return Load(old.buffer, place(old.buffer, old.index)) if isinstance(old, Load) else old
 
     for statement in walk(body):
         if isinstance(statement, (Store, Prefetch)):
             statement.index = place(statement.buffer, statement.index)
         if isinstance(statement, (Let, Store, CheckIndex)):
-            statement.value = value(statement.value)
+            statement.value = rebuild(statement.value, leaf)

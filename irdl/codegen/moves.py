@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from irdl.codegen.layout import Layout
-from irdl.codegen.nest import Loop, Names, blocks, build_nest, join, wrap_in_loops
+from irdl.codegen.nest import Loop, Names, blocks, build_nest, join, narrow_lanes, wrap_in_loops
 from irdl.ir.graph import Node
 from irdl.ir.printer import format_location
 from irdl.ir.program import (
@@ -50,7 +50,8 @@ def over(
     lanes = target.lanes(dtype)
     variables = [names("i") for _ in shape]
     scores = [sum(1 if layout.strides[axis] == 1 else -1 for layout in accesses) for axis in range(len(shape))]
-    candidates = [axis for axis, extent in enumerate(shape) if extent >= max(2, lanes // 2)]
+    # A few neighbours are one vector as well, as they are where they are computed.
+    candidates = [a for a, extent in enumerate(shape) if extent >= max(2, lanes // 2) or (extent > 1 and scores[a] == len(accesses))]
     vector = max(candidates, key=lambda axis: (scores[axis], axis), default=None)
     if vector is not None and scores[vector] < 0:
         vector = None
@@ -84,7 +85,7 @@ def over(
     if rest:
         lane = names("l")
         place = Index.variable(lane) + whole * lanes
-        tail = build_nest([*outer, *inner, Loop(lane, rest, "vector", lanes)], element(index(place)))
+        tail = build_nest([*outer, *inner, Loop(lane, rest, "vector", narrow_lanes(rest, lanes))], element(index(place)))
         result = join(result, tail, len(outer))
     return result
 

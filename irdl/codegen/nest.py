@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from irdl.ir.program import (
@@ -120,20 +120,26 @@ def wrap_in_loops(loops: Sequence[Loop], statements: Sequence[Statement]) -> lis
     return body
 
 
+def rebuild(expression: Expression, leaf: Callable[[Expression], Expression]) -> Expression:
+    """The expression with each part that is no operation replaced."""
+    if isinstance(expression, Operation):
+        return Operation(expression.name, tuple(rebuild(a, leaf) for a in expression.arguments), expression.dtype)
+    return leaf(expression)
+
+
 def substitute(body: Sequence[Statement], values: dict[str, Index]) -> list[Statement]:
     """`body` with loop variables replaced by indices."""
 
     def index(old: Index) -> Index:
         return old.substitute(values)
 
-    def value(old: Expression) -> Expression:
+    def leaf(old: Expression) -> Expression:
         if isinstance(old, Load):
             return Load(old.buffer, index(old.index))
-        if isinstance(old, IndexValue):
-            return IndexValue(index(old.index))
-        if isinstance(old, Operation):
-            return Operation(old.name, tuple(value(a) for a in old.arguments), old.dtype)
-        return old
+        return IndexValue(index(old.index)) if isinstance(old, IndexValue) else old
+
+    def value(old: Expression) -> Expression:
+        return rebuild(old, leaf)
 
     result: list[Statement] = []
     for statement in body:

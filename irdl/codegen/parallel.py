@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from irdl.codegen.barriers import insert_barriers
+from irdl.codegen.cost import cycles
 from irdl.codegen.dependence import buffers_of, is_divisible, kernels, loop_extents, path
 from irdl.ir.program import (
     Buffer,
@@ -19,7 +20,6 @@ from irdl.ir.program import (
     Kernel,
     Let,
     Load,
-    Operation,
     Program,
     Statement,
     Store,
@@ -37,20 +37,6 @@ SMALLEST_PROGRAM = 40_000
 SMALLEST_SHARE = 0.6
 #: What it costs, as a share of the time, to read what the other threads have just written.
 _PRICE_OF_EXCHANGE = 0.08
-#: Cycles per vector, where it is not one.
-_CYCLES = {
-    "div": 8,
-    "sqrt": 10,
-    "exp": 16,
-    "log": 20,
-    "tanh": 26,
-    "sigmoid": 20,
-    "erf": 30,
-    "sin": 30,
-    "cos": 30,
-    "power": 400,
-    "arctan": 300,
-}
 
 
 def parallelise(program: Program, target: Target) -> None:
@@ -91,23 +77,6 @@ def _one_thread(statement: Statement) -> Statement:
 
 def _first_variable(statement: Statement) -> str:
     return statement.variable if isinstance(statement, For) else "step"
-
-
-def cycles(body: Sequence[Statement]) -> float:
-    """A rough count of cycles, for decisions only."""
-    total = 0.0
-    for statement in body:
-        if isinstance(statement, For):
-            steps = 1 if statement.kind == "vector" else len(range(statement.start, statement.stop, statement.step))
-            total += steps * cycles(statement.body)
-        elif isinstance(statement, (Let, Store, CheckIndex)):
-            total += isinstance(statement, Store) and statement.buffer.space != "register"
-            for item in subexpressions(statement.value):
-                if isinstance(item, Operation):
-                    total += _CYCLES.get(item.name, 1)
-                elif isinstance(item, Load) and item.buffer.space != "register":
-                    total += 0.5
-    return total
 
 
 # Which loops can be divided.

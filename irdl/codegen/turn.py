@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from irdl.codegen.cost import cycles
 from irdl.codegen.dependence import is_divisible, loop_extents, path
-from irdl.codegen.parallel import cycles
 from irdl.ir.program import Buffer, For, Kernel, Load, Program, Statement, expressions, nested, subexpressions, walk
 
 #: Bytes that the nearest cache surely holds.

@@ -278,16 +278,16 @@ class Values:
         moving, constant = self._offset(index)
         if moving:
             raise ProgramError(f"the register tile {buffer.name} is indexed by a loop that is not unrolled: {index}")
-        lanes = self._lanes_of(buffer)
+        lanes = self._lanes_of(buffer, index)
         kind = Kind(buffer.dtype, lanes)
         place, element = divmod(constant, lanes) if lanes else (constant, 0)
         if (buffer, place) not in self.tiles:
             self.tiles[buffer, place] = self.builder.alloca(kind.text)
         return self.tiles[buffer, place], kind, element
 
-    def _lanes_of(self, buffer: Buffer) -> int:
-        """The lanes of a tile's slots: those of the vector loop that meets it first (0: it is a scalar)."""
-        if self.lane:
+    def _lanes_of(self, buffer: Buffer, index: Index) -> int:
+        """The lanes of a tile's slots: those of the vector loop whose lanes first are elements of it (0: they are scalars)."""
+        if self.lane and index.coefficient(self.lane):
             self.tile_lanes.setdefault(buffer, self.lanes)
         return self.tile_lanes.get(buffer, 0)
 

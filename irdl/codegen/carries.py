@@ -1,0 +1,306 @@
+"""Short steps of a loop become one kernel around the loop, and what a step passes on to the next stays in registers.
+
+    for t { kernel { h[l] = a[l] * h[l] + x[16*t + l] } }
+    -> kernel { r[l] = h[l]; for t { let v = a[l] * r[l] + x[16*t + l]; h[l] = v; r[l] = v } }
+
+Everything is still written to memory, in the same order; registers only stand in for what is read back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from irdl.codegen.cost import cycles
+from irdl.codegen.nest import Names, rebuild
+from irdl.ir.program import (
+    Buffer,
+    CheckIndex,
+    Expression,
+    For,
+    Index,
+    IndexValue,
+    Kernel,
+    Let,
+    Literal,
+    Load,
+    Prefetch,
+    Program,
+    Statement,
+    Store,
+    Variable,
+    expressions,
+    nested,
+    subexpressions,
+)
+from irdl.passes.target import Target
+
+#: Cycles of a step for which a call of each kernel would count, and statements of one once its loops are unrolled.
+_SHORT, _MOST = 300, 128
+
+
+def keep_carries(program: Program, names: Names, target: Target) -> None:
+    """Make one kernel of each loop with short steps, in place."""
+    _visit(program.body, names, target.registers // 2)
+
+
+def _visit(body: list[Statement], names: Names, registers: int) -> None:
+    for place, statement in enumerate(body):
+        if isinstance(statement, Kernel):
+            continue
+        for part in nested(statement):
+            _visit(part, names, registers)
+        if isinstance(statement, For):
+            body[place] = _as_kernel(statement, names, registers) or statement
+
+
+def _as_kernel(loop: For, names: Names, registers: int) -> Kernel | None:
+    kernels = [statement for statement in loop.body if isinstance(statement, Kernel)]
+    if not kernels or len(kernels) < len(loop.body) or cycles(_inside(kernels)) > _SHORT:
+        return None
+    try:
+        steps = list(_unrolled(_inside(kernels), {}, names, [_MOST]))
+    except _TooMany:
+        return None
+    first, steps = _Registers(loop, steps, names, registers).result()
+    return Kernel(kernels[-1].name, [*first, For(loop.variable, loop.start, loop.stop, loop.step, "serial", steps)])
+
+
+def _inside(kernels: Sequence[Kernel]) -> list[Statement]:
+    return [statement for kernel in kernels for statement in kernel.body]
+
+
+class _TooMany(Exception):
+    pass
+
+
+def _unrolled(body: Sequence[Statement], values: Mapping[str, Index], names: Names, left: list[int]) -> Iterator[Statement]:
+    """The statements with every loop but vector loops unrolled, and bindings renamed. `left`: how many there may be."""
+    values = dict(values)
+
+    def leaf(item: Expression) -> Expression:
+        if isinstance(item, Load):
+            return Load(item.buffer, item.index.substitute(values))
+        if isinstance(item, IndexValue):
+            return IndexValue(item.index.substitute(values))
+        if isinstance(item, Variable) and item.name in values:
+            return Variable(_name_of(values[item.name]), item.dtype)
+        return item
+
+    def renamed(variable: Variable) -> Variable:
+        fresh = names("t")
+        values[variable.name] = Index.variable(fresh)
+        return Variable(fresh, variable.dtype)
+
+    for statement in body:
+        left[0] -= 1
+        if left[0] < 0 or not isinstance(statement, (For, Let, Store, CheckIndex, Prefetch)):
+            raise _TooMany
+        if isinstance(statement, For) and statement.kind == "vector":
+            lane = names("l")
+            inner = list(_unrolled(statement.body, {**values, statement.variable: Index.variable(lane)}, names, left))
+            yield For(lane, statement.start, statement.stop, statement.step, "vector", inner, statement.lanes)
+        elif isinstance(statement, For):
+            if statement.turns:
+                raise _TooMany
+            for step in range(statement.start, statement.stop, statement.step):
+                yield from _unrolled(statement.body, {**values, statement.variable: Index(step)}, names, left)
+        elif isinstance(statement, Let):
+            value = rebuild(statement.value, leaf)
+            yield Let(renamed(statement.variable), value)
+        elif isinstance(statement, CheckIndex):
+            value = rebuild(statement.value, leaf)
+            yield CheckIndex(renamed(statement.variable), value, statement.extent, statement.code)
+        elif isinstance(statement, Prefetch):
+            yield Prefetch(statement.buffer, statement.index.substitute(values), statement.write)
+        else:
+            yield Store(statement.buffer, statement.index.substitute(values), rebuild(statement.value, leaf))
+
+
+def _name_of(index: Index) -> str:
+    ((name, _),) = index.terms
+    return name
+
+
+@dataclass(frozen=True)
+class _Access:
+    """One access of a step: elements `constant + moving * t` on, as many as `used` lanes of `lanes` (0: a scalar); `rest`: what
+    other loops add to it."""
+
+    buffer: Buffer
+    stores: bool
+    constant: int
+    moving: int
+    rest: tuple[tuple[str, int], ...]
+    lanes: int
+    used: int
+    #: the lane variable appears otherwise than with factor one
+    scattered: bool
+
+    def elements(self) -> range:
+        return range(self.constant, self.constant + self.used)
+
+
+class _Registers:
+    """One loop, its steps unrolled: which buffers are read back, and the slots (vectors or scalars) that stand in for them.
+
+    A slot is as far from the first element as where it stands in for is in the first step. Where a buffer's place moves with the
+    loop, what is in the slot that lies one step further is what the next step finds in this one.
+    """
+
+    def __init__(self, loop: For, steps: list[Statement], names: Names, registers: int) -> None:
+        self.loop, self.steps, self.names = loop, steps, names
+        #: buffer -> where a slot begins -> the register
+        self.slots: dict[Buffer, dict[int, Buffer]] = {}
+        self.accesses: dict[Buffer, list[_Access]] = {}
+        for access in self._all(steps, None):
+            self.accesses.setdefault(access.buffer, []).append(access)
+        for buffer, accesses in self.accesses.items():
+            if buffer.space == "register" or len({access.stores for access in accesses}) < 2:
+                continue
+            widths = _slots(accesses)
+            if widths is not None and len(widths) <= registers and _read_back(accesses, widths):
+                registers -= len(widths)
+                lanes = max(access.lanes for access in accesses)
+                self.slots[buffer] = {start: Buffer(names("r"), buffer.dtype, max(lanes, 1), "register") for start in sorted(widths)}
+
+    def _all(self, body: Sequence[Statement], vector: For | None) -> Iterator[_Access]:
+        """The accesses of a step in the order in which they happen."""
+        for statement in body:
+            for expression in expressions(statement):
+                for item in subexpressions(expression):
+                    if isinstance(item, Load):
+                        yield self._access(item, vector)
+            if isinstance(statement, Store):
+                yield self._access(statement, vector)
+            if isinstance(statement, For):
+                yield from self._all(statement.body, statement)
+
+    def _access(self, item: Load | Store, vector: For | None) -> _Access:
+        factor = item.index.coefficient(vector.variable) if vector is not None else 0
+        lanes, used = (vector.lanes, vector.stop) if vector is not None and factor else (0, 1)
+        own = {self.loop.variable, vector.variable if vector is not None else ""}
+        rest = tuple(term for term in item.index.terms if term[0] not in own)
+        moving = item.index.coefficient(self.loop.variable)
+        constant = item.index.constant + moving * self.loop.start
+        return _Access(item.buffer, isinstance(item, Store), constant, moving, rest, lanes, used, factor not in (0, 1))
+
+    def result(self) -> tuple[list[Statement], list[Statement]]:
+        """What comes before the loop, and the steps, with registers."""
+        return list(self._before()), [*self._rewritten(self.steps, None), *self._moves()]
+
+    def _before(self) -> Iterator[Statement]:
+        """What the first step reads before anything is stored there."""
+        for buffer, slots in self.slots.items():
+            for start, register in slots.items():
+                users = [access for access in self.accesses[buffer] if start in access.elements()]
+                if not users[0].stores:
+                    place = Index(start, users[0].rest)
+                    yield from self._whole(register, start, lambda lane, buffer=buffer, place=place: Load(buffer, place + lane))
+
+    def _moves(self) -> Iterator[Statement]:
+        for buffer, slots in self.slots.items():
+            moving = self.accesses[buffer][0].moving
+            for start in _in_order(slots, moving):
+                if moving and start + moving in slots:
+                    source = slots[start + moving]
+                    yield from self._whole(slots[start], start, lambda lane, source=source: Load(source, lane))
+
+    def _whole(self, register: Buffer, start: int, value: Callable[[Index], Expression]) -> Iterator[Statement]:
+        """Set a register, which is a vector or a scalar."""
+        if register.size == 1:
+            yield Store(register, Index(), value(Index()))
+            return
+        lane = self.names("l")
+        (buffer,) = (buffer for buffer, slots in self.slots.items() if register in slots.values())
+        used = next(access.used for access in self.accesses[buffer] if access.lanes and access.constant == start)
+        yield For(lane, 0, used, 1, "vector", [Store(register, Index.variable(lane), value(Index.variable(lane)))], register.size)
+
+    def _rewritten(self, body: Sequence[Statement], vector: For | None) -> list[Statement]:
+        def leaf(item: Expression) -> Expression:
+            if isinstance(item, Load) and item.buffer in self.slots:
+                return Load(*self._place(item, vector))
+            return item
+
+        result: list[Statement] = []
+        for statement in body:
+            if isinstance(statement, For):
+                inner = self._rewritten(statement.body, statement)
+                result.append(For(statement.variable, statement.start, statement.stop, statement.step, "vector", inner, statement.lanes))
+            elif isinstance(statement, Let):
+                result.append(Let(statement.variable, rebuild(statement.value, leaf)))
+            elif isinstance(statement, CheckIndex):
+                result.append(CheckIndex(statement.variable, rebuild(statement.value, leaf), statement.extent, statement.code))
+            elif isinstance(statement, Store):
+                value = rebuild(statement.value, leaf)
+                if statement.buffer in self.slots:
+                    if not isinstance(value, (Variable, Literal)):
+                        variable = Variable(self.names("t"), value.dtype)
+                        result.append(Let(variable, value))
+                        value = variable
+                    result.append(Store(*self._place(statement, vector), value))
+                result.append(Store(statement.buffer, statement.index, value))
+            else:
+                result.append(statement)
+        return result
+
+    def _place(self, item: Load | Store, vector: For | None) -> tuple[Buffer, Index]:
+        """The register that stands in for an element (of each lane), and where in it."""
+        access = self._access(item, vector)
+        slots = self.slots[item.buffer]
+        if access.lanes:
+            assert vector is not None
+            return slots[access.constant], Index.variable(vector.variable)
+        begins = max(start for start in slots if start <= access.constant)
+        return slots[begins], Index(access.constant - begins)
+
+
+def _in_order(slots: Iterable[int], moving: int) -> list[int]:
+    """So that what moves into a slot has not been moved yet."""
+    return sorted(slots, reverse=moving < 0)
+
+
+def _slots(accesses: Sequence[_Access]) -> dict[int, int] | None:
+    """Where the slots begin, and how many elements they are: all vectors are alike, two are the same or apart, and scalars lie
+    inside one. Else None."""
+    one = accesses[0]
+    if any(a.moving != one.moving or a.rest != one.rest or a.scattered for a in accesses):
+        return None
+    vectors = [a for a in accesses if a.lanes]
+    if len({a.lanes for a in vectors}) > 1 or (vectors and any(a.stores and not a.lanes for a in accesses)):
+        return None
+    widths: dict[int, int] = {}
+    for access in vectors or accesses:
+        if widths.setdefault(access.constant, access.used) != access.used:
+            return None
+    starts = sorted(widths)
+    if any(b - a < widths[a] for a, b in pairwise(starts)):
+        return None
+    inside = {start + lane for start, width in widths.items() for lane in range(width)}
+    if any(place not in inside for access in accesses for place in access.elements()):
+        return None
+    return widths
+
+
+def _read_back(accesses: Sequence[_Access], widths: Mapping[int, int]) -> bool:
+    """Whether registers hold what memory does wherever it is read, by trying: every step does the same to the registers and, one
+    step further each time, to memory. What a register holds has come from a slot further on in each step since it was stored; the
+    first step finds what was there before the loop, and after as many as there are slots every step is like the one before.
+    """
+    moving = accesses[0].moving
+    memory: dict[int, tuple[int, int]] = {}
+    registers: dict[int, tuple[int, int]] = {}
+    for step in range(len(widths) + 2):
+        for number, access in enumerate(accesses):
+            for element in access.elements():
+                where = element + moving * step
+                if access.stores:
+                    memory[where] = registers[element] = (step, number)
+                elif memory.get(where, (-1, where)) != registers.get(element, (-1, element)):
+                    return False
+        for start in _in_order(widths, moving) if moving else ():
+            if widths.get(start + moving) == widths[start]:
+                for element in range(start, start + widths[start]):
+                    registers[element] = registers.get(element + moving, (-1, element + moving))
+    return True

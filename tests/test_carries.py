@@ -1,0 +1,145 @@
+"""Loops of short steps: one kernel each, with what a step hands to the next in registers."""
+
+from __future__ import annotations
+
+import numpy as np
+import optree
+import pytest
+
+import irdl
+from irdl.ir.program import Buffer, For, Kernel, Load, expressions, subexpressions, walk
+from irdl.testing import check_gradient
+
+RNG = np.random.default_rng(0)
+
+
+def swap(h, x):
+    a, b = h
+    return (b, a + x), a * b
+
+
+def second_order(h, x):
+    """The last two results, as a filter keeps them."""
+    one, two = h
+    y = x * 0.25 + one * 0.5 - two * 0.125
+    return (y, one), y
+
+
+def delayed(h, x):
+    """Five steps late."""
+    return (*h[1:], x), h[0] + x
+
+
+def rolled(h, x):
+    """Neighbours meet: places are read in another order than they are written in."""
+    (a,) = h
+    a = np.concatenate([a[..., 1:], a[..., :1]], -1) + x
+    return (a,), a
+
+
+def summed(h, x):
+    (a,) = h
+    a = a * 0.5 + x + a.sum(-1, keepdims=True) * 0.25
+    return (a,), a[..., :1]
+
+
+def kept(h, x):
+    """One carry never changes, another is the step's number."""
+    a, b, n = h
+    return (a, b * 0.5 + a * x, n + 1), (b, n)
+
+
+def counted(h, x):
+    (a,) = h
+    return (np.where(x > 0, a + 1, a // 2),), a % 3
+
+
+def nested(h, x):
+    (a,) = h
+    a, _ = irdl.scan(lambda c, _: (c * 0.5 + x, None), a, None, length=3)
+    return (a,), a
+
+
+def row(shape, dtype=np.float64):
+    return (RNG.standard_normal(shape) * 4).astype(dtype)
+
+
+CASES = {
+    swap: lambda s, d: (row(s, d), row(s, d)),
+    second_order: lambda s, d: (row(s, d), row(s, d)),
+    delayed: lambda s, d: tuple(row(s, d) for _ in range(5)),
+    rolled: lambda s, d: (row(s, d),),
+    summed: lambda s, d: (row(s, d),),
+    kept: lambda s, d: (row(s, d), row(s, d), 0),
+    counted: lambda s, d: (row(s, np.int64),),
+    nested: lambda s, d: (row(s, d),),
+}
+
+
+@pytest.mark.parametrize("step", CASES)
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (8,), (16,), (20,), (2, 5), (3, 1), (0,), (130,)], ids=str)
+def test_same_as_numpy(step, shape):
+    if not shape and step in (rolled, summed):
+        pytest.skip("rows only")
+    for dtype in (np.float32, np.float64):
+        for length in (0, 1, 2, 3, 40):
+            for reverse in (False, True):
+
+                def f(h, x, reverse=reverse):
+                    return irdl.scan(step, h, x, reverse=reverse)
+
+                h, x = CASES[step](shape, dtype), row((length, *shape), dtype)
+                results, expected = optree.tree_leaves(irdl.compile(f)(h, x)(h, x)), optree.tree_leaves(f(h, x))
+                for a, b in zip(results, expected, strict=True):
+                    tolerance = {"rtol": 2e-5 if dtype == np.float32 else 1e-12, "atol": 1e-5 if dtype == np.float32 else 1e-12}
+                    np.testing.assert_allclose(a, b, **(tolerance if step is summed else {"rtol": 0, "atol": 0}))
+                    assert np.asarray(a).dtype == np.asarray(b).dtype
+
+
+@pytest.mark.parametrize("step", [swap, second_order, delayed, rolled, summed, nested])
+def test_gradients(step):
+    def loss(h, x):
+        final, ys = irdl.scan(step, h, x)
+        return sum((leaf**2).sum() for leaf in optree.tree_leaves((final, ys)))
+
+    check_gradient(loss, CASES[step]((3,), np.float64), row((6, 3)))
+
+
+def loops(program):
+    """The loops over steps of the program, with the buffers that each reads from memory."""
+    for statement in walk(program.body):
+        if isinstance(statement, For) and statement.stop == 50:
+            loads = [i for s in walk(statement.body) for e in expressions(s) for i in subexpressions(e) if isinstance(i, Load)]
+            yield statement, {load.buffer for load in loads if load.buffer.space != "register"}
+
+
+@pytest.mark.parametrize("step", [swap, second_order, delayed, kept])
+@pytest.mark.parametrize("shape", [(), (5,), (16,)], ids=str)
+def test_carries_stay_in_registers(step, shape):
+    """Of the loop's own memory nothing is read back."""
+    h, x = CASES[step](shape, np.float32), row((50, *shape), np.float32)
+    irdl.set_num_threads(1)
+    program = irdl.compile(lambda h, x: irdl.scan(step, h, x))(h, x).program
+    ((loop, read),) = loops(program)
+    assert not any(isinstance(statement, Kernel) for statement in walk(loop.body))
+    written: set[Buffer] = {s.buffer for s in walk(loop.body) if hasattr(s, "buffer") and hasattr(s, "value")}
+    assert not read & written
+
+
+def test_long_steps_stay_kernels():
+    w = row((64, 64))
+    program = irdl.compile(lambda h, x: irdl.scan(lambda h, x: (np.tanh(h @ w + x), None), h, x))(row((8, 64)), row((50, 8, 64))).program
+    ((loop, _),) = loops(program)
+    assert any(isinstance(statement, Kernel) for statement in loop.body)
+
+
+def test_results_in_the_place_of_what_was_read():
+    """The next step finds other numbers in that buffer than this one has left."""
+
+    def f(h, x):
+        return np.cumsum(irdl.scan(lambda h, x: (h * 0.5 + x, x * x + h), h, np.sqrt(x * x + 1) * 2)[1], 0)
+
+    for shape in ((), (5,), (16,)):
+        h, x = row(shape), row((50, *shape))
+        compiled = irdl.compile(f)(h, x)
+        np.testing.assert_allclose(compiled(h, x), f(h, x), rtol=1e-13)

@@ -24,6 +24,7 @@ FUNCTIONS: dict[str, tuple[Any, Any]] = {
     "sigmoid": (special.expit, reference_sigmoid),
     "erf": (special.erf, special.erf),
     **{f.__name__: (f, f) for f in (np.sin, np.cos, np.exp2, np.expm1, np.log2, np.log10, np.log1p)},
+    **{f.__name__: (f, f) for f in (np.sinh, np.cosh, np.arctan, np.arcsin, np.arccos, np.cbrt)},
 }
 SINGLE, DOUBLE = 3.0, 4.0
 CHUNK = 1 << 20
@@ -111,7 +112,54 @@ def test_powers_of_two_have_exact_logarithms():
         np.testing.assert_array_equal(irdl.jit(lambda x: np.log2(x))(x), np.log2(x))
 
 
-@pytest.mark.parametrize("name", ["sinh", "cosh", "arcsinh", "arccosh", "arctanh", "tan"])
+def assert_close(found, f, *arguments, most):
+    """Within `most` units of the last place, with NumPy's nans, infinities and signs of zeros."""
+    with np.errstate(all="ignore"):
+        exact, numpys = f(*(x.astype(np.longdouble) for x in arguments)), f(*arguments)
+    wrong = np.signbit(found) != np.signbit(numpys)
+    assert not (wrong & ~np.isnan(numpys)).any()
+    error = ulps(found, exact)
+    assert error.max() <= most, [x[error.argmax()] for x in (*arguments, found, numpys)]
+
+
+SPECIAL = [0, 1, 2, 3, 7, 0.5, 1.5, np.inf, np.nan, 1e5, 2**24 + 1, 2**53 + 1, 1e-38, 1e-45, 1e38, 1e300, 5e-324, 1e-300]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["arctan2", "power"])
+def test_two_operands(name: str, dtype: Any) -> None:
+    f = getattr(np, name)
+    compiled = irdl.jit(lambda x, y: f(x, y))
+    rng = np.random.default_rng(0)
+    reach, count = (36 if dtype == np.float32 else 300), 50_000
+    with np.errstate(over="ignore"):
+        ends = np.array([*SPECIAL, *(-v for v in SPECIAL)]).astype(dtype)
+    wide = np.abs(rng.standard_normal(count)) * 10.0 ** rng.uniform(-reach, reach, count)
+    near_one = 1 + rng.uniform(-1, 1, count) * 10.0 ** rng.uniform(-7 if dtype == np.float32 else -15, -1, count)
+    near_one = near_one.astype(dtype).astype(np.float64)
+    near_one[near_one == 1] = 2
+    pairs = [
+        [v.ravel() for v in np.meshgrid(ends, ends)],
+        [rng.standard_normal(count), rng.standard_normal(count)],
+        [rng.uniform(0, 3, count), rng.uniform(-30, 30, count)],
+        [rng.uniform(-3, 3, count), rng.integers(-20, 20, count)],
+        [wide, rng.uniform(-1, 1, count) * reach / np.maximum(np.abs(np.log10(wide)), 1e-3)],
+        [near_one, rng.uniform(-1, 1, count) * reach * 2.3 / np.abs(np.log(near_one))],
+        [wide, rng.permutation(wide) * rng.choice([-1, 1], count)],
+    ]
+    for x, y in pairs:
+        x, y = x.astype(dtype), y.astype(dtype)
+        assert_close(compiled(x, y), f, x, y, most=2)
+        assert_close(compiled(x[:3], y[:3]), f, x[:3], y[:3], most=2)
+
+
+def test_whole_powers_are_whole():
+    base, exponent = (v.ravel().astype(np.float64) for v in np.meshgrid(np.arange(-9, 10), np.arange(0, 15)))
+    found = irdl.jit(lambda x, y: x**y)(base, exponent)
+    np.testing.assert_array_equal(found, np.array([float(int(b) ** int(e)) for b, e in zip(base, exponent, strict=True)]))
+
+
+@pytest.mark.parametrize("name", ["arcsinh", "arccosh", "arctanh", "tan"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_functions_put_together_from_others(name: str, dtype: Any) -> None:
     """Within 4 units in the last place, and NumPy's nans, infinities and signs of zeros."""
@@ -148,3 +196,30 @@ def test_functions_put_together_from_others(name: str, dtype: Any) -> None:
         normal = np.isfinite(numpys) & (np.abs(numpys) > np.finfo(dtype).tiny)
         error = np.abs(found.astype(np.longdouble) - exact) / np.spacing(np.abs(numpys)).astype(np.longdouble)
     assert error[normal].max() < 4
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["fmod", "remainder", "floor_divide"])
+def test_remainders_are_exact(name: str, dtype: Any) -> None:
+    """Bit for bit NumPy's: whole multiples, just below and above them, huge quotients, and the ends."""
+    f = getattr(np, name)
+    compiled = irdl.jit(lambda x, y: f(x, y))
+    rng, count = np.random.default_rng(0), 50_000
+    y = (rng.standard_normal(count) * 10.0 ** rng.uniform(-6, 6, count)).astype(dtype)
+    whole = (y * rng.integers(-1000, 1000, count).astype(dtype)).astype(dtype)
+    with np.errstate(over="ignore"):
+        ends = np.array([*SPECIAL, *(-v for v in SPECIAL)]).astype(dtype)
+    pairs = [
+        [v.ravel() for v in np.meshgrid(ends, ends)],
+        [whole, y],
+        [np.nextafter(whole, dtype(0)), y],
+        [np.nextafter(whole, dtype(np.inf)), y],
+        [(rng.standard_normal(count) * 10.0 ** rng.uniform(-30, 30, count)).astype(dtype), y],
+        [rng.standard_normal(count).astype(dtype), rng.standard_normal(count).astype(dtype)],
+    ]
+    for a, b in pairs:
+        with np.errstate(all="ignore"):
+            expected = f(a, b)
+        found = compiled(a, b)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(np.signbit(found[expected == 0]), np.signbit(expected[expected == 0]))

@@ -8,7 +8,7 @@ Everything is still written to memory, in the same order; registers only stand i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -196,26 +196,22 @@ class _Registers:
             for start, register in slots.items():
                 users = [access for access in self.accesses[buffer] if start in access.elements()]
                 if not users[0].stores:
-                    place = Index(start, users[0].rest)
-                    yield from self._whole(register, start, lambda lane, buffer=buffer, place=place: Load(buffer, place + lane))
+                    yield self._whole(buffer, start, register, buffer, Index(start, users[0].rest))
 
     def _moves(self) -> Iterator[Statement]:
         for buffer, slots in self.slots.items():
             moving = self.accesses[buffer][0].moving
             for start in _in_order(slots, moving):
                 if moving and start + moving in slots:
-                    source = slots[start + moving]
-                    yield from self._whole(slots[start], start, lambda lane, source=source: Load(source, lane))
+                    yield self._whole(buffer, start, slots[start], slots[start + moving], Index())
 
-    def _whole(self, register: Buffer, start: int, value: Callable[[Index], Expression]) -> Iterator[Statement]:
-        """Set a register, which is a vector or a scalar."""
-        if register.size == 1:
-            yield Store(register, Index(), value(Index()))
-            return
-        lane = self.names("l")
-        (buffer,) = (buffer for buffer, slots in self.slots.items() if register in slots.values())
-        used = next(access.used for access in self.accesses[buffer] if access.lanes and access.constant == start)
-        yield For(lane, 0, used, 1, "vector", [Store(register, Index.variable(lane), value(Index.variable(lane)))], register.size)
+    def _whole(self, buffer: Buffer, start: int, register: Buffer, source: Buffer, place: Index) -> Statement:
+        """Set the register of a slot of `buffer`, which is a vector or a scalar, to what `source` has at `place`."""
+        vectors = [access for access in self.accesses[buffer] if access.lanes and access.constant == start]
+        if not vectors:
+            return Store(register, Index(), Load(source, place))
+        lane = Index.variable(name := self.names("l"))
+        return For(name, 0, vectors[0].used, 1, "vector", [Store(register, lane, Load(source, place + lane))], vectors[0].lanes)
 
     def _rewritten(self, body: Sequence[Statement], vector: For | None) -> list[Statement]:
         def leaf(item: Expression) -> Expression:

@@ -8,10 +8,16 @@ import numpy as np
 
 from irdl.codegen.llvm.builder import Builder, Kind
 from irdl.codegen.llvm.library import LIBRARY, call_library
+from irdl.codegen.llvm.vector_angle import AngleMath
 from irdl.codegen.llvm.vector_math import VectorMath
+from irdl.codegen.llvm.vector_power import PowerMath
 from irdl.errors import GraphError
 
-_VECTOR_MATH = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "sin", "cos")
+_VECTOR_MATH = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "sinh", "cosh")
+_MORE_MATH = {
+    **dict.fromkeys(("sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2"), AngleMath),
+    **dict.fromkeys(("cbrt", "power"), PowerMath),
+}
 _INTRINSICS = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "roundeven", "sqrt": "sqrt"}
 _COMPARE = {
     "equal": ("oeq", "eq", "eq"),
@@ -45,6 +51,8 @@ def emit_operation(builder: Builder, name: str, kind: Kind, result: Kind, operan
         return b.emit(f"fneg {kind.text} {operands[0]}") if floating else b.binary(kind, "sub", kind.constant(0), operands[0])
     if name in _VECTOR_MATH or (name == "erf" and kind.dtype == np.float32):
         return getattr(VectorMath(b, kind), name)(operands[0])
+    if name in _MORE_MATH and floating:
+        return getattr(_MORE_MATH[name](b, kind), name)(*operands)
     if name in _INTRINSICS:
         return b.intrinsic(kind, _INTRINSICS[name], operands[0])
     rule = _RULES.get(name)
@@ -132,28 +140,27 @@ def _remainder(b: Builder, kind: Kind, x: str, y: str) -> str:
 
 def _fmod(b: Builder, kind: Kind, x: str, y: str) -> str:
     if kind.dtype.kind == "f":
-        return call_library(b, "fmod", kind, [x, y])
+        return VectorMath(b, kind).fmod(x, y)
     _, remainder, is_zero = _integer_division(b, kind, x, y)
     return b.select(kind, is_zero, kind.constant(0), remainder)
 
 
-def _float_remainder(b: Builder, kind: Kind, x: str, y: str) -> tuple[str, str]:
-    """NumPy's remainder (the divisor's sign), and C's fmod with where it was moved by the divisor."""
+def _float_remainder(b: Builder, kind: Kind, x: str, y: str) -> tuple[str, str, str]:
+    """NumPy's remainder (the divisor's sign), C's fmod, and where the divisor was added to that."""
     flag, zero = kind.with_dtype(np.bool_), kind.constant(0.0)
-    mod = call_library(b, "fmod", kind, [x, y])
+    mod = _fmod(b, kind, x, y)
     nonzero = b.compare(kind, "une", mod, zero)
     differs = b.binary(flag, "xor", b.compare(kind, "olt", y, zero), b.compare(kind, "olt", mod, zero))
     moved = b.binary(flag, "and", nonzero, differs)
     moved = b.binary(flag, "and", moved, b.compare(kind, "une", y, zero))
     result = b.select(kind, moved, b.binary(kind, "fadd", mod, y), mod)
-    return b.select(kind, nonzero, result, b.intrinsic(kind, "copysign", zero, y)), moved
+    return b.select(kind, nonzero, result, b.intrinsic(kind, "copysign", zero, y)), mod, moved
 
 
 def _float_floor_divide(b: Builder, kind: Kind, x: str, y: str) -> str:
     """As CPython and NumPy: from fmod, so that it agrees with the remainder."""
     zero, one = kind.constant(0.0), kind.constant(1.0)
-    mod = call_library(b, "fmod", kind, [x, y])
-    _, moved = _float_remainder(b, kind, x, y)
+    _, mod, moved = _float_remainder(b, kind, x, y)
     quotient = b.binary(kind, "fdiv", b.binary(kind, "fsub", x, mod), y)
     quotient = b.select(kind, moved, b.binary(kind, "fsub", quotient, one), quotient)
     floor = b.intrinsic(kind, "floor", quotient)

@@ -1,4 +1,4 @@
-"""exp, log and their kin, tanh, sigmoid, sin, cos and erf as vector code, for float32 and float64, scalars included.
+"""exp, log and their kin, tanh, sinh, cosh, sigmoid, erf and fmod as vector code, for float32 and float64, scalars included.
 
 Coefficients are minimax fits (Lawson's reweighted least squares, rounded one at a time, lowest order first). Errors over
 all float32 values, and the ranges, are in docs/vector-math.md. Right at inf, nan, zeros and denormals.
@@ -7,6 +7,7 @@ all float32 values, and the ranges, are in docs/vector-math.md. Right at inf, na
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -62,6 +63,29 @@ LOG_32 = (
     0.10468878597021103,
     -0.04511205479502678,
 )
+#: (log(1 + g) / log(b) - g / log(b)) / g**2 for b = 2 and 10
+LOG2_32 = (
+    -0.7213475108146667,
+    0.4809000492095947,
+    -0.3606771230697632,
+    0.2884092628955841,
+    -0.24010640382766724,
+    0.20872311294078827,
+    -0.19033220410346985,
+    0.15282678604125977,
+    -0.06667492538690567,
+)
+LOG10_32 = (
+    -0.21714723110198975,
+    0.14476528763771057,
+    -0.10857497900724411,
+    0.0868222713470459,
+    -0.07227560877799988,
+    0.06279751658439636,
+    -0.05728267878293991,
+    0.0461416058242321,
+    -0.020229140296578407,
+)
 #: in s**2 for s = g / (2 + g)
 LOG_64 = (
     0.666666666666666,
@@ -73,28 +97,9 @@ LOG_64 = (
     0.1317390741529297,
     0.13840887380036415,
 )
-#: pi / 2 in three parts.
-HALF_PI_32 = (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15)
-HALF_PI_64 = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)
-#: (sin(r) - r) / r**3 and (cos(r) - 1 + r**2 / 2) / r**4, in r**2
-SIN_32 = (-0.16666655242443085, 0.008332189172506332, -0.0001951828016899526)
-COS_32 = (0.04166664555668831, -0.0013887310633435845, 2.4432561986031942e-05)
-SIN_64 = (
-    -0.1666666666666663,
-    0.008333333333321912,
-    -0.00019841269829450634,
-    2.7557313579124775e-06,
-    -2.505074179243013e-08,
-    1.5895911671917946e-10,
-)
-COS_64 = (
-    0.041666666666666595,
-    -0.001388888888887334,
-    2.4801587288999115e-05,
-    -2.7557314215724334e-07,
-    2.0875705159128554e-09,
-    -1.1358734198945976e-11,
-)
+#: (sinh(x) - x) / x**3 in x**2, for |x| <= 0.36
+SINH_32 = (0.1666666716337204, 0.008333181962370872, 0.0001996637147385627)
+SINH_64 = (0.16666666666666688, 0.00833333333331178, 0.0001984126991217198, 2.7557217442587747e-06, 2.5118420704767704e-08)
 
 
 class VectorMath:
@@ -102,8 +107,8 @@ class VectorMath:
 
     def __init__(self, builder: Builder, kind: Kind) -> None:
         self.b, self.k = builder, kind
-        #: AVX-512 scales by a power of two in one instruction
-        self.has_scalef = builder.avx512 and kind.lanes * kind.bits == 512
+        #: AVX-512 scales by a power of two, and takes exponent and mantissa, in one instruction each
+        self.avx512 = builder.avx512 and kind.lanes * kind.bits == 512
         self.double = kind.dtype == np.float64
         self.int = kind.with_dtype(np.int64 if self.double else np.int32)
         self.mantissa, self.bias = (52, 1023) if self.double else (23, 127)
@@ -166,19 +171,24 @@ class VectorMath:
         shifted = self.b.binary(self.int, "shl", biased, self.int.constant(self.mantissa))
         return self.b.bitcast(self.int, self.k, shifted)
 
-    def power(self, n: str) -> str:
+    def power_of_two(self, n: str) -> str:
         """2**n for integral n in the normal range."""
-        return self._scalef(self.c(1.0), n) if self.has_scalef else self._exponent(self._to_int(n))
+        return self._scalef(self.c(1.0), n) if self.avx512 else self._exponent(self._to_int(n))
 
     def _scalef(self, x: str, n: str) -> str:
-        name = f"llvm.x86.avx512.mask.scalef.{'pd' if self.double else 'ps'}.512"
+        return self._avx512("scalef", (self.k.text, x), (self.k.text, n))
+
+    def _avx512(self, name: str, *operands: tuple[str, str]) -> str:
+        """An instruction of AVX-512, unmasked, in the usual rounding mode."""
+        full = f"llvm.x86.avx512.mask.{name}.{'pd' if self.double else 'ps'}.512"
         text, mask = self.k.text, f"i{self.k.lanes}"
-        self.b.declarations.add(f"declare {text} @{name}({text}, {text}, {text}, {mask}, i32)")
-        return self.b.emit(f"call {text} @{name}({text} {x}, {text} {n}, {text} zeroinitializer, {mask} -1, i32 4)")
+        self.b.declarations.add(f"declare {text} @{full}({', '.join([*(type for type, _ in operands), text, mask, 'i32'])})")
+        given = [*(f"{type} {value}" for type, value in operands), f"{text} zeroinitializer", f"{mask} -1", "i32 4"]
+        return self.b.emit(f"call {text} @{full}({', '.join(given)})")
 
     def scale(self, x: str, n: str) -> str:
         """x * 2**n for integral n, right where the result overflows or is denormal."""
-        if self.has_scalef:
+        if self.avx512:
             return self._scalef(x, n)
         whole = self._to_int(n)
         half = self.b.binary(self.int, "ashr", whole, self.int.constant(1))
@@ -228,7 +238,7 @@ class VectorMath:
         limit = 40.0 if self.double else 18.2
         n, r = self.reduce(self.at_least(self.at_most(self.add(x, x), limit), -limit))
         s = self._expm1_reduced(r)
-        power = self.power(n)
+        power = self.power_of_two(n)
         top = self.fma(power, s, self.sub(power, self.c(1.0)))
         # The sign of a zero got lost on the way.
         return self.copysign(self.div(top, self.add(top, self.c(2.0))), x)
@@ -252,11 +262,14 @@ class VectorMath:
     def log2(self, x: str) -> str:
         """Exact for powers of two."""
         g, e = self._parts(x, self._middle())
-        return self._log_limits(x, self._log_to_base(g, LOG2E, e, None))
+        return self._log_limits(x, self.add(e, self._log_to_base(g, LOG2E, LOG2_32, self.c(0.0))))
 
     def log10(self, x: str) -> str:
         g, e = self._parts(x, self._middle())
-        return self._log_limits(x, self._log_to_base(g, 1 / math.log(10), e, LOG10_2))
+        # Both parts are positive, so that their sums with infinite exponents are no nans.
+        first = 0.30102992057800293 if self.double else 0.301025390625
+        rest = self._log_to_base(g, 1 / math.log(10), LOG10_32, self.mul(e, self.c(LOG10_2 - first)))
+        return self._log_limits(x, self.fma(e, self.c(first), rest))
 
     def _middle(self) -> float:
         """Where the mantissas start: from sqrt(1/2), log(1 + g) cancels least of a negative exponent's; the polynomial of float32
@@ -277,7 +290,17 @@ class VectorMath:
         return self.select(tiny, x, y)
 
     def _parts(self, x: str, lowest: float = 0.75) -> tuple[str, str]:
-        """g and e with x = (1 + g) 2**e and 1 + g in [lowest, 2 lowest)."""
+        """g and e with x = (1 + g) 2**e and 1 + g in [lowest, 2 lowest), or, in float32, in [0.75, 1.5) where one instruction gives
+        that; below zero g is nan there, elsewhere some number."""
+        if self.avx512:
+            x = self.add(x, self.c(0.0))  # of -0.0, what 0.0 gives
+            m = self._avx512("getmant", (self.k.text, x), ("i32", "11"))
+            e = self._avx512("getexp", (self.k.text, x))
+            e = self.select(self.less(m, self.c(1.0)), self.add(e, self.c(1.0)), e)
+            if lowest < 0.75 and self.double:
+                high = self.b.compare(self.k, "oge", m, self.c(2 * lowest))
+                m, e = self.select(high, self.mul(m, self.c(0.5)), m), self.select(high, self.add(e, self.c(1.0)), e)
+            return self.sub(m, self.c(1.0)), e
         tiny = float(np.finfo(self.k.dtype).tiny)
         is_tiny = self.less(x, self.c(tiny))
         up = 54 if self.double else 25
@@ -293,29 +316,29 @@ class VectorMath:
         return self.sub(m, self.c(1.0)), exponent
 
     def _log_limits(self, x: str, y: str) -> str:
+        if self.avx512:
+            # The exponents of zero and infinity are infinite, and so is what is made of them.
+            return y
         infinity = self.c(float("inf"))
         y = self.select(self.b.compare(self.k, "oeq", x, infinity), infinity, y)
         y = self.select(self.b.compare(self.k, "oeq", x, self.c(0.0)), self.c(float("-inf")), y)
         # Negative or nan.
         return self.select(self.b.compare(self.k, "ult", x, self.c(0.0)), self.c(float("nan")), y)
 
-    def _log_to_base(self, g: str, factor: float, e: str, of_two: float | None) -> str:
-        """e * of_two + log(1 + g) * factor, both products in two parts (None: of_two is 1)."""
-        zero = self.c(0.0)
-        y = self._log64(g, zero) if self.double else self._log32(g, zero)
+    def _log_to_base(self, g: str, factor: float, coefficients: tuple[float, ...], more: str) -> str:
+        """log(1 + g) * factor + more, the factor in two parts. `coefficients`: the polynomial of float32."""
         high = float(self.k.dtype.type(factor))
-        small = self.mul(y, self.c(factor - high))
-        if of_two is None:
-            return self.add(e, self.fma(y, self.c(high), small))
-        first = float(np.float32(of_two)) if self.double else float(np.float32(np.float16(of_two)))
-        rest = self.fma(e, self.c(of_two - first), self.fma(y, self.c(high), small))
-        return self.fma(e, self.c(first), rest)
+        if self.double:
+            g = self._log64(g, self.c(0.0))
+            return self.fma(g, self.c(high), self.fma(g, self.c(factor - high), more))
+        curved = self.fma(self.mul(g, g), self.polynomial(g, coefficients), more)
+        return self.fma(g, self.c(high), self.fma(g, self.c(factor - high), curved))
 
     def _log32(self, g: str, e: str) -> str:
         p = self.polynomial(g, LOG_32)
         q = self.mul(self.mul(g, g), self.fma(g, p, self.c(-0.5)))
-        q = self.fma(e, self.c(-2.12194440e-4), q)
-        return self.fma(e, self.c(0.693359375), self.add(g, q))
+        q = self.fma(e, self.c(LN2_32[1]), q)
+        return self.fma(e, self.c(LN2_32[0]), self.add(g, q))
 
     def _log64(self, g: str, e: str) -> str:
         s = self.div(g, self.add(g, self.c(2.0)))
@@ -345,41 +368,43 @@ class VectorMath:
         is_large = self.b.compare(self.k, "ogt", size, self.c(0.927734375))
         return self.select(is_large, self.copysign(large, x), small)
 
-    def sin(self, x: str) -> str:
-        return self._sine(x, "sin", 0)
+    def sinh(self, x: str) -> str:
+        """(exp(|x|) - exp(-|x|)) / 2; near zero a polynomial, since that would cancel."""
+        half, rest = self._half_exponentials(self.abs(x))
+        z = self.mul(x, x)
+        near = self.fma(self.mul(x, z), self.polynomial(z, SINH_64 if self.double else SINH_32), x)
+        return self.select(self.less(self.abs(x), self.c(0.36)), near, self.copysign(self.sub(half, rest), x))
 
-    def cos(self, x: str) -> str:
-        return self._sine(x, "cos", 1)
+    def cosh(self, x: str) -> str:
+        half, rest = self._half_exponentials(self.abs(x))
+        return self.add(half, rest)
 
-    def _sine(self, x: str, name: str, quarters: int) -> str:
-        """x = n pi/2 + r, and then sin(r) or cos(r) by the quadrant; numbers too large for that go to the C library."""
-        n = self.b.intrinsic(self.k, "roundeven", self.mul(x, self.c(2 / math.pi)))
-        r = x
-        for part in HALF_PI_64 if self.double else HALF_PI_32:
-            r = self.fma(n, self.c(-part), r)
-        z = self.mul(r, r)
-        sine = self.fma(self.mul(self.polynomial(z, SIN_64 if self.double else SIN_32), z), r, r)
-        cosine = self.fma(self.mul(self.polynomial(z, COS_64 if self.double else COS_32), z), z, self.fma(z, self.c(-0.5), self.c(1.0)))
-        quadrant = self.b.binary(self.int, "add", self._to_int(n), self.int.constant(quarters))
-        odd = self._bit(quadrant, 0)
-        y = self.select(odd, cosine, sine)
-        y = self.select(self._bit(quadrant, 1), self.neg(y), y)
-        if not quarters:
-            y = self.select(self.b.compare(self.k, "oeq", x, self.c(0.0)), x, y)
-        return self._beyond(1e9 if self.double else 1e5, name, x, y)
+    def _half_exponentials(self, x: str) -> tuple[str, str]:
+        """exp(x) / 2, finite as far as that is, and exp(-x) / 2."""
+        x = self.at_most(x, 711.0 if self.double else 90.0)
+        n, r = self.reduce(x)
+        half = self.scale(self.mul(self.polynomial(r, EXP_64 if self.double else EXP_32), self.c(0.5)), n)
+        return half, self.div(self.c(0.25), half)
 
-    def _bit(self, number: str, place: int) -> str:
-        moved = self.b.binary(self.int, "lshr", number, self.int.constant(place))
-        return self.b.emit(f"trunc {self.int.text} {moved} to {self.int.with_dtype(np.bool_).text}")
+    def fmod(self, x: str, y: str) -> str:
+        """x - trunc(x / y) y, which a fused multiply-add gives exactly where the quotient is small; it may be one too large."""
+        quotient = self.b.intrinsic(self.k, "trunc", self.div(x, y))
+        rest = self.fma(self.neg(quotient), y, x)
+        crossed = self.less(self.mul(rest, self.copysign(self.c(1.0), x)), self.c(0.0))
+        rest = self.select(crossed, self.add(rest, self.copysign(y, x)), rest)
+        # Nor is it so with infinite divisors; and where anything is a nan, so is the quotient.
+        flag = self.k.with_dtype(np.bool_)
+        large = self.b.compare(self.k, "uge", self.abs(quotient), self.c(2.0**51 if self.double else 2.0**22))
+        large = self.b.binary(flag, "or", large, self.b.compare(self.k, "oeq", self.abs(y), self.c(math.inf)))
+        return self.unless(large, self.copysign(rest, x), lambda: call_library(self.b, "fmod", self.k, [x, y]))
 
-    def _beyond(self, limit: float, name: str, x: str, y: str) -> str:
-        """y, but `name(x)` of the C library in all lanes where |x| is beyond the limit in any."""
+    def unless(self, condition: str, y: str, other: Callable[[], str]) -> str:
+        """y, but in all lanes what `other` makes where the condition holds, which is rare, in any."""
         b, flags = self.b, self.k.with_dtype(np.bool_)
-        large = b.compare(self.k, "ogt", self.abs(x), self.c(limit))
         if flags.lanes:
-            packed = b.emit(f"bitcast {flags.text} {large} to i{flags.lanes}")
-            large = b.emit(f"icmp ne i{flags.lanes} {packed}, 0")
+            packed = b.emit(f"bitcast {flags.text} {condition} to i{flags.lanes}")
+            condition = b.emit(f"icmp ne i{flags.lanes} {packed}, 0")
         slot = b.alloca(self.k.text)
         b.do(f"store {self.k.text} {y}, ptr {slot}, align 64")
-        b.detour(large, lambda: b.do(f"store {self.k.text} {call_library(b, name, self.k, [x])}, ptr {slot}, align 64"))
+        b.detour(condition, lambda: b.do(f"store {self.k.text} {other()}, ptr {slot}, align 64"))
         return b.fresh(f"load {self.k.text}, ptr {slot}, align 64")

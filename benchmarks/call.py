@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
 import numpy as np
 
 import irdl
-from benchmarks.measure import Job, Task
+from benchmarks.measure import Job, Task, Unavailable
 
-ROWS = {"four arrays": 4, "nested lists of 12": 12, "dict of 12": 12, "captured weights": 4}
+ROWS = {
+    "four arrays": 4,
+    "nested lists of 12": 12,
+    "dict of 12": 12,
+    "captured weights": 4,
+    "300 captured": 301,
+    "method": 3,
+    "named tuple": 3,
+    "dataclass": 3,
+    "not contiguous": 2,
+    "store": 2,
+}
 MODES = ("call",)
 PEERS = ("irdl", "numpy", "jax")
 
 
 def work(row: str, mode: str) -> tuple[float, str]:
     return 1.0, "calls"
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+@dataclass
+class Record:
+    first: Any
+    second: Any
+
+
+class Layer:
+    def __init__(self, first, second):
+        self.first, self.second = first, second
+
+    def forward(self, x):
+        return x + self.first + self.second
+
+
+def store(x, y):
+    x[...] = y
+    return y + y
 
 
 def total(leaves):
@@ -43,6 +81,22 @@ def make(task: Task) -> Job:
         named = {f"layer{place}": array for place, array in enumerate(arrays)}
         f = jit(lambda p: total(list(p.values())))
         return Job(lambda: f(named), lambda y: [np.asarray(y)], expected)
-    b, c, d = arrays[1:]
-    f = jit(lambda a: a + b + c + d)
-    return Job(lambda: f(arrays[0]), lambda y: [np.asarray(y)], expected)
+    if task.row in ("captured weights", "300 captured"):
+        captured = arrays[1:]
+        f = jit(lambda a: total([a, *captured]))
+        return Job(lambda: f(arrays[0]), lambda y: [np.asarray(y)], expected)
+    if task.peer == "jax" and task.row in ("not contiguous", "store", "dataclass"):
+        raise Unavailable("arrays that lie otherwise, stores and unregistered classes are not JAX's")
+    if task.row == "method":
+        layer = Layer(*arrays[1:])
+        f = jit(layer.forward)
+        return Job(lambda: f(arrays[0]), lambda y: [np.asarray(y)], expected)
+    if task.row in ("named tuple", "dataclass"):
+        pair = (Pair if task.row == "named tuple" else Record)(*arrays[1:])
+        f = jit(lambda x, p: x + p.first + p.second)
+        return Job(lambda: f(arrays[0], pair), lambda y: [np.asarray(y)], expected)
+    if task.row == "not contiguous":
+        f = jit(lambda x, y: x + y)
+        return Job(lambda: f(arrays[0].T, arrays[1]), lambda y: [np.asarray(y)], expected)
+    f = jit(store)
+    return Job(lambda: f(arrays[0], arrays[1]), lambda y: [np.asarray(y)], [2.0 * arrays[1].astype(np.float64)])

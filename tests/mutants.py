@@ -168,6 +168,13 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ("irdl/passes/expand.py", 'if x.dtype.kind == "f":', "if False:", "tests/test_passes.py -k search"),
     ("irdl/ops/rules.py", "base = builder.value(e.DIV, [one, x]) if number < 0 else x", "base = x", "tests/test_powers.py"),
     ("irdl/runtime/compiled.py", "if start < written_reach:", "if False:", "tests/test_trace.py -k store_into_an_argument"),
+    (
+        "irdl/codegen/llvm/python_reads.py",
+        "%same = and i1 %same_key, %same_item",
+        "%same = and i1 true, true",
+        "tests/test_entry.py -k natively",
+    ),
+    ("irdl/codegen/llvm/python_reads.py", 'self._check_is(b.fresh(f"load ptr, ptr {slot_key}"), key)', "pass", "tests/test_entry.py"),
     ("irdl/codegen/carries.py", "if moving and start + moving in slots:", "if False:", "tests/test_carries.py -k second_order"),
     ("irdl/codegen/carries.py", "return False\n        for start", "pass\n        for start", "tests/test_carries.py -k place"),
 ]

@@ -13,14 +13,14 @@ import types
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 import irdl
 from irdl.codegen.llvm.python_call import PythonCall
-from irdl.errors import DonationError
+from irdl.errors import DonationError, TraceError
 from irdl.runtime.entry import MISS, layouts_hold
 from irdl.testing import assert_close
 
@@ -691,3 +691,186 @@ def test_many_arrays_by_other_names() -> None:
         for arguments in (given, renamed, reordered):
             assert list(f(arguments)) == list(arguments)
             assert_close(f(arguments), {key: item * 2 for key, item in arguments.items()})
+
+
+class Cell:
+    scale = np.full(3, 2.0)
+
+    def __init__(self):
+        self.W, self.hidden = np.ones((3, 3)), 3
+        self.layers = [{"b": np.zeros(3)}, (np.ones(3), "name")]
+        self.itself = self
+
+    def step(self, x):
+        return (x @ self.itself.W * self.scale + self.layers[0]["b"] - self.layers[1][0]) * self.hidden
+
+    @irdl.jit
+    def decorated(self, x, eps=0.5):
+        return self.step(x) + eps
+
+
+def changes_of(cell):
+    yield lambda: setattr(cell, "W", np.full((3, 3), 2.0))
+    yield lambda: cell.W.__setitem__((0, 0), 7.0)
+    yield lambda: cell.layers[0].__setitem__("b", np.ones(3))
+    yield lambda: cell.layers.__setitem__(1, (np.zeros(3), "name"))
+    yield lambda: cell.layers.__setitem__(0, {"b": np.full(3, 5.0)})
+    yield lambda: setattr(cell, "hidden", 4)
+    yield lambda: setattr(cell, "W", np.ones((3, 3), np.float32))
+    yield lambda: setattr(cell, "W", np.ones((3, 3)).T[:, ::-1])
+    yield lambda: setattr(cell, "extra", 1)
+    yield lambda: cell.layers.append(1)
+    yield lambda: setattr(cell, "layers", [{"b": np.zeros(3)}, (np.ones(3), "name")])
+    yield lambda: setattr(Cell, "scale", np.full(3, 3.0))
+    yield lambda: setattr(Cell, "step", lambda self, x: x * 2)
+
+
+@pytest.mark.parametrize("way", ["method", "attribute", "decorated"])
+def test_objects_are_read_natively(way, monkeypatch):
+    """Methods, with whatever hangs on their objects, and every change to it seen."""
+    for name in ("scale", "step"):
+        monkeypatch.setattr(Cell, name, vars(Cell)[name])
+    cell, x = Cell(), np.arange(6.0).reshape(2, 3)
+    if way == "attribute":
+        cell.jitted = irdl.jit(cell.step)
+    jitted = irdl.jit(cell.step) if way == "method" else None
+
+    def call():
+        return {"method": lambda: jitted, "attribute": lambda: cell.jitted, "decorated": lambda: cell.decorated}[way]()
+
+    eager = (lambda: Cell.decorated._function(cell, x)) if way == "decorated" else lambda: cell.step(x)
+    call()(x)
+    assert call()._entries[0](x) is not MISS
+    for number, change in enumerate(changes_of(cell)):
+        change()
+        if number == 12 and way != "decorated":
+            continue  # a bound method keeps its function
+        np.testing.assert_array_equal(call()(x), eager())
+        np.testing.assert_array_equal(call()(x), eager())
+        assert any(entry(x) is not MISS for entry in call()._entries), number
+
+
+def test_objects_are_let_go_of():
+    cell, x = Cell(), np.ones((2, 3))
+    f = irdl.jit(cell.step)
+    f(x)
+    before = [sys.getrefcount(item) for item in (cell, vars(cell), cell.W, cell.layers, cell.layers[0], cell.layers[1][0])]
+    for _ in range(100):
+        assert f._entries[0](x) is not MISS
+        cell.hidden = 5
+        assert f._entries[0](x) is MISS
+        cell.hidden = 3
+    assert before == [sys.getrefcount(item) for item in (cell, vars(cell), cell.W, cell.layers, cell.layers[0], cell.layers[1][0])]
+
+
+class Two(NamedTuple):
+    first: Any
+    second: Any
+
+
+@dataclass
+class Record:
+    first: Any
+    second: Any
+
+
+@pytest.mark.parametrize("cls", [Two, Record])
+def test_named_tuples_and_dataclasses(cls):
+    a, b = np.arange(3.0), np.ones((2, 3))
+    f = irdl.jit(lambda p, q: Two(p.first * 2, [p.second + q.first]))
+    entry = entry_of(f, cls(a, b), cls(b, 1))
+    found = entry(cls(a, b), cls(b, 1))
+    assert type(found) is Two and type(found.second) is list
+    np.testing.assert_array_equal(found.first, a * 2)
+    np.testing.assert_array_equal(found.second[0], b + b)
+    other = cls(a, b)
+    for wrong in ((a, b), [a, b], cls(b, a), cls(a, [b]), Two(a, 1) if cls is Record else Record(a, b)):
+        assert entry(wrong, cls(b, 1)) is MISS
+    if cls is Record:
+        other.more = 1
+        assert entry(other, cls(b, 1)) is MISS
+    before = sys.getrefcount(a), sys.getrefcount(b)
+    for _ in range(50):
+        entry(cls(a, b), cls(b, 1))
+    assert before == (sys.getrefcount(a), sys.getrefcount(b))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda x: x.T, lambda x: x[::2], lambda x: x[:, ::-1], lambda x: x[:, 1:], lambda x: np.broadcast_to(x[0], x.shape)]
+)
+def test_arrays_that_are_not_contiguous(make):
+    x = np.arange(24.0).reshape(4, 6)
+    f = irdl.jit(lambda a, b: np.tanh(a) + b.sum())
+    part = make(x)
+    entry = entry_of(f, part, x)
+    for _ in range(3):
+        np.testing.assert_array_equal(entry(part, x), f._function(part, x))
+    assert entry(np.ascontiguousarray(part), x) is MISS
+    before = sys.getrefcount(part)
+    for _ in range(50):
+        entry(part, x)
+    assert sys.getrefcount(part) == before
+
+
+def test_stores_are_made_natively():
+    state = {"h": np.zeros(3), "n": np.zeros((), np.int64)}
+
+    def f(x, y):
+        x[0] = y.sum()
+        y *= 2
+        state["h"] += x
+        state["n"] += 1
+        return x.sum()
+
+    x, y = np.arange(3.0), np.ones((2, 2))
+    jitted = irdl.jit(f)
+    entry = entry_of(jitted, x, y)
+    wanted = (x.copy(), y.copy(), {k: v.copy() for k, v in state.items()})
+    for _ in range(3):
+        saved, state["h"], state["n"] = dict(state), wanted[2]["h"], wanted[2]["n"]
+        expected = f(wanted[0], wanted[1])
+        state.update(saved)
+        assert entry(x, y) == expected
+        for a, b in zip((x, y, state["h"], state["n"]), (*wanted[:2], *wanted[2].values()), strict=True):
+            np.testing.assert_array_equal(a, b)
+    memory = np.zeros(8)
+    with pytest.raises(TraceError, match="shares its memory"):
+        jitted(memory[:3], memory[2:6].reshape(2, 2))
+    read_only = np.zeros(3)
+    read_only.flags.writeable = False
+    assert entry(read_only, y) is MISS
+    before = sys.getrefcount(x), sys.getrefcount(y), sys.getrefcount(state["h"])
+    for _ in range(50):
+        entry(x, y)
+    assert before == (sys.getrefcount(x), sys.getrefcount(y), sys.getrefcount(state["h"]))
+
+
+def test_a_store_that_fails_changes_nothing():
+    def f(x, i):
+        x[0] = 5.0
+        return x[i]
+
+    x = np.arange(3.0)
+    jitted = irdl.jit(f)
+    entry = entry_of(jitted, x.copy(), 1)
+    with pytest.raises(IndexError):
+        entry(x, 7)
+    np.testing.assert_array_equal(x, np.arange(3.0))
+
+
+def test_many_captured_arrays():
+    arrays = [np.full((2, 2), float(place)) for place in range(60)]
+
+    def f(x):
+        for a in arrays:
+            x = x + a
+        return x
+
+    jitted, x = irdl.jit(f), np.ones((2, 2))
+    entry = entry_of(jitted, x)
+    np.testing.assert_array_equal(entry(x), f(x))
+    arrays[7] = np.full((2, 2), 100.0)
+    np.testing.assert_array_equal(entry(x), f(x))
+    arrays[8] = np.full((2, 2), 100, np.float32)
+    assert entry(x) is MISS
+    np.testing.assert_array_equal(jitted(x), f(x))

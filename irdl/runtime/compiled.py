@@ -15,6 +15,7 @@ from irdl.codegen.llvm.call_shape import Argument, CallShape, Same, is_native
 from irdl.errors import DonationError, TraceError
 from irdl.ir.graph import Graph
 from irdl.ir.program import Program
+from irdl.ir.types import TensorType
 from irdl.runtime.call import Call, Options, Roles, explain, take_apart
 from irdl.runtime.entry import MISS, is_busy, layouts_hold
 from irdl.runtime.executable import Executable, match_donations
@@ -22,7 +23,7 @@ from irdl.trace import tree
 from irdl.trace.box import ARRAY, PYTHON
 from irdl.trace.control import as_kind
 from irdl.trace.function import TracedFunction, trace_function
-from irdl.trace.reads import ArrayLayout
+from irdl.trace.reads import ArrayLayout, Read
 from irdl.trace.users import is_hashable
 
 #: Native entries of one signature, each with scratch memory of its own.
@@ -177,21 +178,36 @@ def _is_ready(leaf: Any) -> bool:
     return flags is not None and flags.c_contiguous and flags.aligned and leaf.dtype.isnative
 
 
+def _array_argument(array: np.ndarray, type_: TensorType) -> Argument | None:
+    """What the native entry expects in an array's place; None of one that has to be made ready in Python."""
+    if not (array.flags.aligned and array.dtype.isnative):
+        return None
+    return Argument(type_, ARRAY, np.ndarray, array.flags.writeable, None if array.flags.c_contiguous else array.strides)
+
+
 def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
     """What the native entry expects of a call; None where only the way through Python will do."""
-    if traced.stored or traced.rebound or not layouts_hold():
+    if traced.rebound or not layouts_hold():
         return None
-    arguments, captured = [], []
+    arguments: list[Argument] = []
+    captured: list[tuple[Read, Argument]] = []
     for leaf, value in zip(call.leaves, traced.graph.inputs, strict=False):
-        if not (_is_ready(leaf) or type(leaf) in (bool, int, float) or isinstance(leaf, np.generic)):
+        if type(leaf) is np.ndarray:
+            argument = _array_argument(leaf, value.type)
+            if argument is None:
+                return None
+            arguments.append(argument)
+        elif type(leaf) in (bool, int, float) or isinstance(leaf, np.generic):
+            arguments.append(Argument(value.type, tree.leaf_kind(leaf) or ARRAY, type(leaf)))
+        else:
             return None
-        writeable = leaf.flags.writeable if type(leaf) is np.ndarray else True
-        arguments.append(Argument(value.type, tree.leaf_kind(leaf) or ARRAY, type(leaf), writeable))
     for item in traced.captured:
         array = item.read()
-        if not _is_ready(array):
+        argument = _array_argument(array, item.value.type) if type(array) is np.ndarray else None
+        if argument is None:
             return None
-        captured.append((item.read, Argument(item.value.type, ARRAY, np.ndarray, array.flags.writeable)))
+        captured.append((item.read, argument))
+    inputs = [*arguments, *(argument for _, argument in captured)]
     # The native entry verifies the layout of captured arrays itself.
     reads = {id(item.read) for item in traced.captured}
     guards = [(read, item) for read, item in traced.guards if not (isinstance(read, ArrayLayout) and id(read.read) in reads)]
@@ -200,12 +216,15 @@ def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
     positional = tuple(_same(static[place]) if place in static else part for place, part in enumerate(positional))
     keywords = {name: _same(static[name]) if name in static else keywords[name] for name in call.names}
     donations = match_donations(traced.graph, call.donated)
-    ready = (arguments[place].kind == ARRAY and arguments[place].writeable for place in donations.values())
-    if not all(ready) or any(traced.kinds[out] != ARRAY for out in donations):
+    written = [inputs[place] for place in (*donations.values(), *traced.stored)]
+    if any(a.kind != ARRAY or not a.writeable or a.strides is not None for a in written):
         return None
-    outputs = [(value.type, kind) for value, kind in zip(traced.graph.outputs, traced.kinds, strict=True)]
-    result = tree.unflatten(traced.structure, range(len(outputs)))
-    shape = CallShape(positional, keywords, arguments, captured, guards, outputs, result, donations)
+    if any(out >= len(traced.kinds) or traced.kinds[out] != ARRAY for out in donations):
+        return None
+    kinds = [*traced.kinds, *(ARRAY for _ in traced.stored)]
+    outputs = [(value.type, kind) for value, kind in zip(traced.graph.outputs, kinds, strict=True)]
+    result = tree.unflatten(traced.structure, range(len(traced.kinds)))
+    shape = CallShape(positional, keywords, arguments, captured, guards, outputs, traced.stored, result, donations)
     return shape if is_native(shape) else None
 
 

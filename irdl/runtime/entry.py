@@ -120,13 +120,14 @@ def _numpy_holds() -> bool:
         array = np.ones((2, 3, 4), dtype)
         flags = array.flags
         expected = flags.c_contiguous | flags.f_contiguous << 1 | flags.aligned << 8 | flags.writeable << 10
-        shape = (ctypes.c_ssize_t * 3).from_address(_read(array, "array shape"))
+        shape, strides = ((ctypes.c_ssize_t * 3).from_address(_read(array, name)) for name in ("array shape", "array strides"))
         scalar = array[0, 0, 0]
         number = np.frombuffer(ctypes.string_at(id(scalar) + LAYOUTS["scalar value"], array.itemsize), dtype)[0]
         if not (
             _read(array, "array data") == array.ctypes.data
             and _read(array, "array rank", ctypes.c_int) == 3
             and tuple(shape) == array.shape
+            and tuple(strides) == array.strides
             and _read(array, "array dtype") == id(array.dtype)
             and _read(array, "array flags", ctypes.c_int) & 0x503 == expected
             and _read(array.dtype, "dtype number", ctypes.c_int) == array.dtype.num

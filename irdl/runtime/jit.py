@@ -71,9 +71,9 @@ class Jit:
         self._bound: dict[int, tuple[Any, Jit]] = {}
         on_change(self)
 
-    def __irdl_replace__(self, replace: Callable[[Any, Callable[[Any], Any]], Any]) -> Any:
-        """Inside a trace, the function itself (see `irdl.trace.capture`)."""
-        return replace(self._function, lambda owner: owner._function)
+    def __irdl_replace__(self, replace: Callable[[Any, Callable[[Any], Any] | None], Any]) -> Any:
+        """Inside a trace, the function itself, which stays (see `irdl.trace.capture`)."""
+        return replace(self._function, None)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:

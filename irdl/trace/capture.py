@@ -27,14 +27,19 @@ from irdl.trace.reads import (
     Always,
     AreSame,
     ArrayLayout,
+    Attribute,
+    Attributes,
     CellContents,
     ClassMembers,
+    Defaults,
     DictItem,
     HasItem,
+    Item,
+    Outline,
     Read,
     Write,
     layout_of,
-    part,
+    outline,
     set_attribute,
     set_item,
 )
@@ -128,15 +133,18 @@ class Capture:
             return self._function(item, read)
         if hasattr(item, "__irdl_replace__"):
             self.guards.append((read, item))
-            return item.__irdl_replace__(lambda part, path: self.replace(part, lambda: path(read()), name))
+            return item.__irdl_replace__(
+                lambda part, path: self.replace(part, Always(part) if path is None else lambda: path(read()), name)
+            )
         if isinstance(item, types.MethodType) and isinstance(item.__func__, types.FunctionType):
-            owner = self.replace(item.__self__, lambda: read().__self__, name)
-            return types.MethodType(self._function(item.__func__, lambda: read().__func__), owner)
+            self.guards.append((read, item))
+            owner = self.replace(item.__self__, Always(item.__self__), name)
+            return types.MethodType(self._function(item.__func__, Always(item.__func__)), owner)
         if isinstance(item, functools.partial):
             self.guards.append((read, item))
-            parts = [self.replace(a, part(read, lambda owner: owner.args, i), f"{name}.args[{i}]") for i, a in enumerate(item.args)]
-            options = {k: self.replace(v, part(read, lambda owner: owner.keywords, k), f"{name}.{k}") for k, v in item.keywords.items()}
-            return functools.partial(self.replace(item.func, lambda: read().func, name), *parts, **options)
+            parts = [self.replace(a, Always(a), f"{name}.args[{i}]") for i, a in enumerate(item.args)]
+            options = {k: self.replace(v, Item(lambda: read().keywords, k), f"{name}.{k}") for k, v in item.keywords.items()}
+            return functools.partial(self.replace(item.func, Always(item.func), name), *parts, **options)
         if isinstance(item, types.ModuleType):
             self.guards.append((read, item))
             if is_numeric(item.__name__):
@@ -246,16 +254,15 @@ class Capture:
         )
         if function.__kwdefaults__:
             made.__kwdefaults__ = {
-                key: self.replace(item, part(lambda: function.__kwdefaults__, None, key), key)
-                for key, item in function.__kwdefaults__.items()
+                key: self.replace(item, Item(lambda: function.__kwdefaults__, key), key) for key, item in function.__kwdefaults__.items()
             }
         made.__qualname__ = function.__qualname__
         made.__dict__.update(function.__dict__)
         self._memo[id(function)] = (function, made, read)
         if function.__defaults__:
+            self.guards.append((Defaults(function), function.__defaults__))
             made.__defaults__ = tuple(
-                self.replace(item, part(lambda: function.__defaults__, None, i), f"default{i}")
-                for i, item in enumerate(function.__defaults__)
+                self.replace(item, Item(Defaults(function), i), f"default{i}") for i, item in enumerate(function.__defaults__)
             )
         for name, old, new in zip(function.__code__.co_freevars, function.__closure__ or (), cells or (), strict=True):
             try:
@@ -278,13 +285,13 @@ class Capture:
         if len(item) > _LONGEST and not holds_arrays(item):
             self.guards.append((read, item))
             return item
-        self.guards.append((lambda: _outline(read()), _outline(item)))
+        self.guards.append((Outline(read), outline(item)))
         if isinstance(item, dict):
             made: Any = defaultdict(item.default_factory) if isinstance(item, defaultdict) else type(item)()
             self._memo[id(item)] = (item, made, read)
-            made.update({k: self.replace(v, part(read, None, k), f"{name}[{k!r}]") for k, v in item.items()})
+            made.update({k: self.replace(v, Item(read, k), f"{name}[{k!r}]") for k, v in item.items()})
         else:
-            parts = [self.replace(v, part(read, None, i), f"{name}[{i}]") for i, v in enumerate(item)]
+            parts = [self.replace(v, Item(read, i), f"{name}[{i}]") for i, v in enumerate(item)]
             if isinstance(item, deque):
                 made = deque(parts, item.maxlen)
             else:
@@ -297,10 +304,9 @@ class Capture:
         cls = type(item)
         copy = types.SimpleNamespace() if cls is types.SimpleNamespace else object.__new__(self._class(cls))
         self._memo[id(item)] = (item, copy, read)
-        self._guard_classes(cls)
-        self.guards.append((lambda: (type(read()), tuple(vars(read()))), (cls, tuple(vars(item)))))
+        self.guards.append((Attributes(read), (cls, tuple(vars(item)))))
         for key, attribute in vars(item).items():
-            copy.__dict__[key] = self.replace(attribute, part(read, vars, key), f"{name}.{key}")
+            copy.__dict__[key] = self.replace(attribute, Attribute(read, key), f"{name}.{key}")
         self._objects.append((read, copy, dict(copy.__dict__), name))
         return copy
 
@@ -308,12 +314,14 @@ class Capture:
         """A subclass whose functions and array attributes are the traced ones."""
         if cls in self._classes:
             return self._classes[cls]
+        self._guard_classes(cls)
         members: dict[str, Any] = {"__module__": cls.__module__}
         for base in reversed(cls.__mro__[:-1]):
             for key, member in vars(base).items():
                 if key in ("__new__", "__dict__", "__weakref__"):
                     continue
-                made = self._member(member, part(Always(base), vars, key), f"{cls.__name__}.{key}")
+                read = Always(member) if base in self._guarded else Attribute(Always(base), key)
+                made = self._member(member, read, f"{cls.__name__}.{key}")
                 if made is not member:
                     members[key] = made
         made_class = self._classes[cls] = type(cls)(cls.__name__, (cls,), members)
@@ -396,11 +404,6 @@ def _new_binding(item: Any, write: Write, name: str) -> Rebound:
             "or pass it in and return it"
         )
     return Rebound(item, write, name)
-
-
-def _outline(container: Any) -> tuple:
-    """A container's type and keys (or length)."""
-    return (type(container), tuple(container) if isinstance(container, dict) else len(container))
 
 
 def generator_state(generator: Any) -> Any:

@@ -70,6 +70,63 @@ class AreSame:
 
 
 @dataclass(frozen=True, eq=False)
+class Item:
+    """`owner[key]` of a list, tuple or dict."""
+
+    owner: Read
+    key: Any
+
+    def __call__(self) -> Any:
+        return self.owner()[self.key]
+
+
+@dataclass(frozen=True, eq=False)
+class Attribute:
+    """What an object (or a class) has in its own dict."""
+
+    owner: Read
+    name: str
+
+    def __call__(self) -> Any:
+        return vars(self.owner())[self.name]
+
+
+@dataclass(frozen=True, eq=False)
+class Defaults:
+    """The values that parameters have where none are given."""
+
+    function: types.FunctionType
+
+    def __call__(self) -> Any:
+        return self.function.__defaults__
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """A container's type and keys (or length)."""
+
+    owner: Read
+
+    def __call__(self) -> tuple:
+        return outline(self.owner())
+
+
+def outline(container: Any) -> tuple:
+    return (type(container), tuple(container) if isinstance(container, dict) else len(container))
+
+
+@dataclass(frozen=True, eq=False)
+class Attributes:
+    """An object's type, and the names in its dict."""
+
+    owner: Read
+
+    def __call__(self) -> tuple:
+        item = self.owner()
+        return (type(item), tuple(vars(item)))
+
+
+@dataclass(frozen=True, eq=False)
 class ArrayLayout:
     """What of an array's layout a trace depends on."""
 
@@ -95,10 +152,6 @@ class ClassMembers:
     def __call__(self) -> bool:
         now = vars(self.cls)
         return len(now) == len(self.members) and all(now.get(key, self) is item for key, item in self.members.items())
-
-
-def part(read: Read, of: Callable[[Any], Any] | None, key: Any) -> Read:
-    return lambda: (read() if of is None else of(read()))[key]
 
 
 def set_item(container: Any, key: Any) -> Write:

@@ -72,7 +72,7 @@ class custom_vjp:
         self._forward: Callable[..., Any] | None = None
         self._backward: Callable[..., Any] | None = None
 
-    def __irdl_replace__(self, replace: Callable[[Any, Callable[[Any], Any]], Any]) -> custom_vjp:
+    def __irdl_replace__(self, replace: Callable[[Any, Callable[[Any], Any] | None], Any]) -> custom_vjp:
         """A copy around replaced functions (see `irdl.trace.capture`)."""
         made = custom_vjp(replace(self._function, lambda owner: owner._function))
         made._forward = replace(self._forward, lambda owner: owner._forward)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import numpy as np
 
+from irdl.codegen.llvm.python_reads import is_native_read
 from irdl.ir.types import TensorType
-from irdl.trace.reads import Always, AreSame, CellContents, DictItem, HasItem, Read
+from irdl.trace.reads import Read
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Argument:
     kind: str
     python_type: type
     writeable: bool = True
+    #: of an array that is not contiguous, which is copied
+    strides: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class CallShape:
     guards: Sequence[tuple[Read, Any]]
     #: types of the results, and what each comes as; a Python number is made by `finish`
     outputs: Sequence[tuple[TensorType, str]]
+    #: inputs that are stored into: their new contents follow the results
+    stored: Sequence[int]
     result: Any
     #: outputs that are donated arguments, computed in place: output -> argument
     donations: Mapping[int, int]
@@ -52,21 +57,35 @@ class CallShape:
     @property
     def reads_natively(self) -> bool:
         """Whether captured state is found and verified here; else `prepare` does it in Python."""
-        return all(_is_native_read(read) for read, _ in (*self.captured, *self.guards))
+        return all(is_native_read(read) for read, _ in (*self.captured, *self.guards))
+
+    @property
+    def inputs(self) -> list[Argument]:
+        """The arguments, and what is captured."""
+        return [*self.arguments, *(argument for _, argument in self.captured)]
 
 
 def is_native(shape: CallShape) -> bool:
     """Whether the function below can be made for this signature."""
     trees = (shape.positional, *shape.keywords.values())
-    if shape.donations and not shape.reads_natively:
-        return False  # what is captured has to be known before anything is taken
-    return np.little_endian and all(is_plain(tree) for tree in trees)
+    if (shape.donations or shape.stored) and not shape.reads_natively:
+        return False  # what is captured has to be known before anything is written
+    return np.little_endian and all(_is_known(tree) for tree in trees)
 
 
-def _is_native_read(read: Read) -> bool:
-    if isinstance(read, AreSame):
-        return _is_native_read(read.first) and _is_native_read(read.second)
-    return isinstance(read, (Always, DictItem, CellContents, HasItem))
+def _is_known(tree: Any) -> bool:
+    """As `is_plain`, named tuples and objects of dataclasses too."""
+    if is_named_tuple(tree) or type(tree) is list or type(tree) is tuple:
+        return all(_is_known(item) for item in tree)
+    if type(tree) is dict:
+        return all(type(key) is str and _is_known(item) for key, item in tree.items())
+    if is_dataclass(tree) and type(tree) is not Same:
+        return hasattr(tree, "__dict__") and all(_is_known(item) for item in vars(tree).values())
+    return tree is None or type(tree) in (int, Same)
+
+
+def is_named_tuple(tree: Any) -> bool:
+    return isinstance(tree, tuple) and hasattr(tree, "_fields") and type(tree).__iter__ is tuple.__iter__
 
 
 def is_plain(tree: Any) -> bool:

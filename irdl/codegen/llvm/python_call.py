@@ -9,25 +9,27 @@ differs, before it has changed anything; the caller then goes the way written in
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.call_shape import Argument, CallShape, Same, is_plain
-from irdl.codegen.llvm.python_objects import Function, PythonObjects
-from irdl.codegen.llvm.python_trees import CHECK_ARRAY, built, results, table_text, tree_functions, walked
-from irdl.trace.box import ARRAY, PYTHON, SCALAR
-from irdl.trace.reads import Always, AreSame, CellContents, DictItem, HasItem, Read
+from irdl.codegen.llvm.call_shape import Argument, CallShape, Same
+from irdl.codegen.llvm.python_objects import Function
+from irdl.codegen.llvm.python_reads import SAME_MEMBERS
+from irdl.codegen.llvm.python_results import PythonResults
+from irdl.codegen.llvm.python_trees import CHECK_ARRAY, table_text, tree_functions, walked
+from irdl.ir.types import TensorType
+from irdl.trace.box import ARRAY
+from irdl.trace.reads import ArrayLayout, Attributes
 
 PYTHON_ENTRY = "irdl_python_call"
 _CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
-#: so many arguments and captured arrays are checked where they are met
-_LONG = 16
 
 
-class PythonCall(PythonObjects):
+class PythonCall(PythonResults):
     """The text of the function for one signature, and what belongs into its table.
 
     The table starts with `MISS`, the free arena (0 while it is in use), and three functions in Python: `prepare()`, which gives
@@ -36,17 +38,8 @@ class PythonCall(PythonObjects):
     """
 
     def __init__(self, shape: CallShape, fixed: int, main: str) -> None:
-        super().__init__(fixed)
-        self.shape = shape
+        super().__init__(shape, fixed)
         self.main = main
-        #: what stands for the extents of arrays
-        self.shapes: dict[tuple[int, ...], str] = {}
-        #: trees are walked and made by functions, so that the text stays short
-        self.is_long = len(shape.arguments) + len(shape.captured) + len(shape.outputs) > _LONG
-        self.made_items = self.made_count = self.slots = self.items = ""
-        self.tables: list[list[int]] = []
-        #: the arrays that are donated, by their places
-        self.donated: dict[int, str] = {}
 
     def text(self) -> str:
         b, shape = self.b, self.shape
@@ -61,8 +54,8 @@ class PythonCall(PythonObjects):
             self.items = b.alloca(f"[{max(count, 1)} x ptr]")
         self.table = b.emit(f"load ptr, ptr {self._field('%self', 'array data')}")
         data = self._arguments()
-        if shape.donations:
-            self._check_donations(data)
+        if shape.donations or shape.stored:
+            self._check_written(data)
         # No other thread runs Python between this look at the arena and the store that takes it.
         self.arena = self._entry(self.ARENA)
         self._check(b.fresh(f"icmp ne ptr {self.arena}, null"))
@@ -89,6 +82,7 @@ class PythonCall(PythonObjects):
         failed = b.fresh(f"load i64, ptr {status}")
         with self._leaving(b.fresh(f"icmp ne i64 {failed}, 0")):
             self._fail(status)
+        self._store(slots, count)
         b.do(f"ret ptr {self._result(arrays)}")
         b.restore({})
         b.start("miss")
@@ -107,32 +101,20 @@ class PythonCall(PythonObjects):
         constants = [table_text(name, shape) for shape, name in self.shapes.items()]
         constants += [table_text(f"@irdl_table{place}", table) for place, table in enumerate(self.tables)]
         functions = [CHECK_ARRAY, tree_functions(self._named_place)] if self.is_long else []
+        functions += [SAME_MEMBERS] if self.compares_members else []
         return "\n".join([*constants, *functions, text])
-
-    def _cursor(self, table: list[int]) -> str:
-        """A table of the module's, and a place for how far it is read."""
-        cursor = self.b.alloca("ptr")
-        self.b.do(f"store ptr @irdl_table{len(self.tables)}, ptr {cursor}")
-        self.tables.append(table)
-        return cursor
-
-    def _objects(self) -> str:
-        return self._element(self.table, self.FIXED + self.fixed)
 
     def _named_place(self, name: str) -> int:
         known = {"ndarray": np.ndarray, "list": list, "tuple": tuple, "dict": dict}
         return self._place(known[name] if name in known else Function(name, {"PyArray_New": 93, "PyArray_Return": 76}.get(name, 0)))
 
-    def _shape(self, shape: tuple[int, ...]) -> str:
-        """The address of the extents; null of none."""
-        return self.shapes.setdefault(shape, f"@irdl_shape{len(self.shapes)}") if shape else "null"
-
     def _most_held(self) -> int:
         def count(tree: Any) -> int:
-            parts = tree.values() if type(tree) is dict else tree if type(tree) in (list, tuple) else ()
-            return 1 + sum(count(part) for part in parts)
+            return 2 + sum(count(part) for part in _parts(tree))
 
-        return count(self.shape.positional) + count(self.shape.keywords) + len(self.shape.captured)
+        copied = sum(argument.strides is not None for argument in self.shape.inputs)
+        objects = sum(isinstance(read, Attributes) for read, _ in self.shape.guards)
+        return count(self.shape.positional) + count(self.shape.keywords) + len(self.shape.captured) + copied + objects
 
     def _arguments(self) -> dict[int, str]:
         """Check everything; the addresses of the inputs' numbers."""
@@ -144,29 +126,26 @@ class PythonCall(PythonObjects):
         self._keywords(data)
         if shape.reads_natively:
             for read, item in shape.guards:
-                self._check_guard(read, item)
+                if isinstance(read, ArrayLayout):
+                    self._check_layout(read, *item)
+                else:
+                    self.check_guard(read, item)
             for place, (read, argument) in enumerate(shape.captured, len(shape.arguments)):
-                item = self._read(read)
+                item = self.read(read)
                 self._hold(item)
                 data[place] = self._leaf(item, argument)
         return data
 
-    def _check_guard(self, read: Read, item: Any) -> None:
-        b = self.b
-        if isinstance(read, AreSame):
-            self._check(b.fresh(f"icmp eq ptr {self._read(read.first)}, {self._read(read.second)}"))
-        elif isinstance(read, HasItem):
-            names, key = self._object(read.names), self._object(read.key)
-            found = b.fresh(f"call i32 {self._function('PyDict_Contains')}(ptr {names}, ptr {key})")
-            self._check_number("i32", found, int(item))
-        elif not isinstance(read, Always):
-            self._check_is(self._read(read), item)
+    def _check_layout(self, read: ArrayLayout, dtype: str, extents: tuple[int, ...], writeable: bool, strides: Any) -> None:
+        """Of a captured array that the code does not read."""
+        type_ = TensorType(np.dtype(dtype), extents)
+        self._array(self.read(read.read), Argument(type_, ARRAY, np.ndarray, writeable, strides), copies=False)
 
-    def _check_donations(self, data: dict[int, str]) -> None:
-        """What is donated shares no memory with another input."""
+    def _check_written(self, data: dict[int, str]) -> None:
+        """What is donated or stored into shares no memory with another input."""
         b = self.b
-        inputs = [*self.shape.arguments, *(argument for _, argument in self.shape.captured)]
-        count, given = len(inputs), list(self.shape.donations.values())
+        inputs, given = self.shape.inputs, list({**dict.fromkeys(self.shape.donations.values()), **dict.fromkeys(self.shape.stored)})
+        count = len(inputs)
         starts, ends, places = b.alloca(f"[{count} x i64]"), b.alloca(f"[{count} x i64]"), b.alloca(f"[{len(given)} x i64]")
         for place, argument in enumerate(inputs):
             address = data[place] or b.fresh(f"load ptr, ptr {self._element(self.slots, place)}")
@@ -254,32 +233,27 @@ class PythonCall(PythonObjects):
             self._check_same(item, tree.item)
         elif type(tree) is dict:
             self._check_type(item, dict)
-            size = b.fresh(f"call i64 {self._function('PyDict_Size')}(ptr {item})")
-            self._check_number("i64", size, len(tree))
-            # In order: the order of a dict's items is part of what the code was made for.
-            position, slot_key, slot_item = b.alloca("i64"), b.alloca("ptr"), b.alloca("ptr")
-            b.do(f"store i64 0, ptr {position}")
-            for key, part in tree.items():
-                following = self._function("PyDict_Next")
-                more = b.fresh(f"call i32 {following}(ptr {item}, ptr {position}, ptr {slot_key}, ptr {slot_item})")
-                self._check(b.emit(f"icmp ne i32 {more}, 0"))
-                self._check_is(b.fresh(f"load ptr, ptr {slot_key}"), key)
-                self._walk(b.fresh(f"load ptr, ptr {slot_item}"), part, data)
+            for part, found in zip(tree.values(), self._entries_of(item, tree), strict=True):
+                self._walk(found, part, data)
+        elif not isinstance(tree, (list, tuple)):
+            self._check_type(item, type(tree))
+            parts = vars(tree)
+            for part, found in zip(parts.values(), self._entries_of(self._attributes_of(item), parts), strict=True):
+                self._walk(found, part, data)
         else:
             self._check_type(item, type(tree))
             self._check_number("i64", self._load("i64", item, "size"), len(tree))
-            items = self._field(item, "tuple items") if type(tree) is tuple else self._load("ptr", item, "list items")
+            items = self._load("ptr", item, "list items") if type(tree) is list else self._field(item, "tuple items")
             for place, part in enumerate(tree):
                 self._walk(b.fresh(f"load ptr, ptr {self._element(items, place)}"), part, data)
 
     def _is_walkable(self, tree: Any) -> bool:
         """Arrays, and what has to be the very object."""
         if type(tree) is int:
-            return self.shape.arguments[tree].kind == ARRAY
+            return self.shape.arguments[tree].kind == ARRAY and self.shape.arguments[tree].strides is None
         if type(tree) is Same:
             return type(tree.item) not in (int, float, np.ndarray)
-        parts = tree.values() if type(tree) is dict else tree if type(tree) in (list, tuple) else ()
-        return all(self._is_walkable(part) for part in parts)
+        return (tree is None or type(tree) in (dict, list, tuple)) and all(self._is_walkable(part) for part in _parts(tree))
 
     def _walk_by_table(self, item: str, tree: Any, data: dict[int, str]) -> None:
         def leaf(place: int) -> list[int]:
@@ -321,16 +295,6 @@ class PythonCall(PythonObjects):
         self._check_number("i32", b.fresh(f"load i32, ptr {overflow}"), 0)
         return value
 
-    def _read(self, read: Read) -> str:
-        if isinstance(read, Always):
-            return self._object(read.item)
-        if isinstance(read, DictItem):
-            return self._lookup(self._object(read.names), read.key)
-        assert isinstance(read, CellContents)
-        found = self._load("ptr", self._object(read.cell), "cell contents")
-        self._check(self.b.emit(f"icmp ne ptr {found}, null"))
-        return found
-
     def _leaf(self, item: str, argument: Argument) -> str:
         """The address of the leaf's numbers."""
         b = self.b
@@ -352,9 +316,9 @@ class PythonCall(PythonObjects):
             return slot
         return self._field(item, "scalar value")
 
-    def _array(self, item: str, argument: Argument) -> str:
+    def _array(self, item: str, argument: Argument, copies: bool = True) -> str:
         b, dtype = self.b, argument.value_type.dtype
-        if self.is_long:
+        if self.is_long and argument.strides is None:
             numbers = (*self._layout_numbers(argument), argument.value_type.rank)
             parts = [f"ptr {item}", f"ptr {self._object(np.ndarray)}", *(f"i32 {n}" for n in numbers)]
             data = b.fresh(f"call ptr @irdl_check_array({', '.join(parts)}, ptr {self._shape(argument.value_type.shape)})")
@@ -364,97 +328,27 @@ class PythonCall(PythonObjects):
         description = self._load("ptr", item, "array dtype")
         self._check_number("i32", self._load("i32", description, "dtype number"), dtype.num)
         self._check_number("i8", self._load("i8", description, "dtype byte order"), ord(dtype.byteorder))
-        wanted = _CONTIGUOUS | _ALIGNED | (_WRITEABLE if argument.writeable else 0)
+        wanted = (_CONTIGUOUS if argument.strides is None else 0) | _ALIGNED | (_WRITEABLE if argument.writeable else 0)
         flags = b.emit(f"and i32 {self._load('i32', item, 'array flags')}, {_CONTIGUOUS | _ALIGNED | _WRITEABLE}")
         self._check_number("i32", flags, wanted)
         self._check_number("i32", self._load("i32", item, "array rank"), argument.value_type.rank)
         extents = self._load("ptr", item, "array shape")
         for axis, extent in enumerate(argument.value_type.shape):
             self._check_number("i64", b.fresh(f"load i64, ptr {self._number(extents, axis)}"), extent)
+        if argument.strides is not None:
+            strides = self._load("ptr", item, "array strides")
+            for axis, stride in enumerate(argument.strides):
+                self._check_number("i64", b.fresh(f"load i64, ptr {self._number(strides, axis)}"), stride)
+            if copies:
+                item = b.fresh(f"call ptr {self._function('PyArray_NewCopy', numpy=85)}(ptr {item}, i32 0)")
+                with self._leaving(b.emit(f"icmp eq ptr {item}, null")):
+                    b.do(f"call void {self._function('PyErr_Clear')}()")
+                    b.do("br label %miss")
+                self._adopt(item)
         return self._load("ptr", item, "array data")
 
-    # Results.
 
-    def _new_arrays(self, slots: str, count: int) -> list[str]:
-        """Fresh arrays for the results; out of memory leaves with Python's MemoryError."""
-        b = self.b
-        arrays: list[str] = []
-        if self.is_long:
-            cursor = self._cursor(results([type_ for type_, _ in self.shape.outputs], self.shape.donations))
-            tables = [self._objects(), self.items, self.made_items, self._element(slots, count)]
-            wanted = len(self.shape.outputs)
-            made = b.fresh(f"call i64 @irdl_new_arrays(ptr {cursor}, i64 {wanted}, {', '.join(f'ptr {t}' for t in tables)})")
-            b.do(f"store i64 {made}, ptr {self.made_count}")
-            enough = b.label()
-            b.do(f"br i1 {b.fresh(f'icmp eq i64 {made}, {wanted}')}, label %{enough}, label %no_memory")
-            b.start(enough)
-            return arrays
-        for place, (type_, _) in enumerate(self.shape.outputs):
-            if place in self.shape.donations:
-                array = self.donated[self.shape.donations[place]]
-                self._keep(array)
-            else:
-                ndarray = self._object(np.ndarray)
-                array = b.fresh(
-                    f"call ptr {self._function('PyArray_New', numpy=93)}(ptr {ndarray}, i32 {type_.rank}, ptr {self._shape(type_.shape)}, "
-                    f"i32 {type_.dtype.num}, ptr null, ptr null, i32 0, i32 0, ptr null)"
-                )
-                with self._leaving(b.fresh(f"icmp eq ptr {array}, null")):
-                    b.do(f"store i64 {place}, ptr {self.made_count}")
-                    b.do("br label %no_memory")
-            b.do(f"store ptr {array}, ptr {self._element(self.made_items, place)}")
-            b.do(f"store ptr {self._load('ptr', array, 'array data')}, ptr {self._element(slots, count + place)}")
-            arrays.append(array)
-        return arrays
-
-    def _fail(self, status: str) -> None:
-        """Leave with the exception that `fail(value, code)` raises."""
-        b = self.b
-        self._drop_all(self.made_items, str(len(self.shape.outputs)))
-        numbers = []
-        for place in (1, 2):
-            number = b.fresh(f"load i64, ptr {self._number(status, place)}")
-            numbers.append(b.fresh(f"call ptr {self._function('PyLong_FromLongLong')}(i64 {number})"))
-        raised = self._call(self._entry(self.FAIL), numbers)
-        for number in numbers:
-            self._drop(number)
-        b.do(f"ret ptr {raised}")
-
-    def _result(self, arrays: Sequence[str]) -> str:
-        leaves = []
-        if self.is_long and is_plain(self.shape.result) and all(kind != PYTHON for _, kind in self.shape.outputs):
-            table = built(self.shape.result, lambda out: self.shape.outputs[out][1] == SCALAR, self._place)
-            return self.b.fresh(f"call ptr @irdl_build(ptr {self._cursor(table)}, ptr {self._objects()}, ptr {self.made_items})")
-        if self.is_long:
-            arrays = [self.b.fresh(f"load ptr, ptr {self._element(self.made_items, out)}") for out in range(len(self.shape.outputs))]
-        for array, (_, kind) in zip(arrays, self.shape.outputs, strict=True):
-            # PyArray_Return makes a scalar of an array without axes, and takes the array with it.
-            leaves.append(array if kind != SCALAR else self.b.fresh(f"call ptr {self._function('PyArray_Return', 76)}(ptr {array})"))
-        if is_plain(self.shape.result) and all(kind != PYTHON for _, kind in self.shape.outputs):
-            return self._build(self.shape.result, leaves)
-        found = self._call(self._entry(self.FINISH), leaves)
-        for leaf in leaves:
-            self._drop(leaf)
-        return found
-
-    def _build(self, tree: Any, leaves: Sequence[str]) -> str:
-        """A tree of the leaves; their references go into it. Out of memory here is not handled: the objects are small."""
-        b = self.b
-        if type(tree) is int:
-            return leaves[tree]
-        if tree is None:
-            none = self._object(None)
-            self._keep(none)
-            return none
-        parts = [self._build(part, leaves) for part in (tree.values() if type(tree) is dict else tree)]
-        if type(tree) is dict:
-            made = b.fresh(f"call ptr {self._function('PyDict_New')}()")
-            for key, part in zip(tree, parts, strict=True):
-                b.do(f"call i32 {self._function('PyDict_SetItem')}(ptr {made}, ptr {self._object(key)}, ptr {part})")
-                self._drop(part)
-            return made
-        name = "PyTuple" if type(tree) is tuple else "PyList"
-        made = b.fresh(f"call ptr {self._function(f'{name}_New')}(i64 {len(tree)})")
-        for place, part in enumerate(parts):
-            b.do(f"call i32 {self._function(f'{name}_SetItem')}(ptr {made}, i64 {place}, ptr {part})")
-        return made
+def _parts(tree: Any) -> Iterable[Any]:
+    if isinstance(tree, dict):
+        return tree.values()
+    return tree if isinstance(tree, (list, tuple)) else vars(tree).values() if is_dataclass(tree) and type(tree) is not Same else ()

@@ -25,6 +25,7 @@ LAYOUTS = {
     "array data": 16,
     "array rank": 24,
     "array shape": 32,
+    "array strides": 40,
     "array dtype": 56,
     "array flags": 64,
     "dtype byte order": 26,
@@ -103,8 +104,12 @@ class PythonObjects:
     def _hold(self, item: str) -> None:
         """Own a reference to something that only a list, a dict or a global of the caller's keeps alive: other threads run while
         the lock is released."""
-        b = self.b
         self._keep(item)
+        self._adopt(item)
+
+    def _adopt(self, item: str) -> None:
+        """Own a reference that has been given: it is let go of with the others."""
+        b = self.b
         have = b.fresh(f"load i64, ptr {self.held_count}")
         b.do(f"store ptr {item}, ptr {b.fresh(f'getelementptr ptr, ptr {self.held_items}, i64 {have}')}")
         b.do(f"store i64 {b.fresh(f'add i64 {have}, 1')}, ptr {self.held_count}")

@@ -1,27 +1,37 @@
 """irdl: a compiler for models written in NumPy."""
 
-from irdl import errors, ops, random, testing
+from irdl import errors, ops, random, testing, tree
 from irdl.ir.graph import Graph
 from irdl.ir.parser import parse
 from irdl.runtime.compiled import Compiled
-from irdl.runtime.jit import compile, jit, trace
+from irdl.runtime.jit import ShapeDtype, compile, eval_shape, jit, trace
 from irdl.runtime.threads import num_threads, set_num_threads
 from irdl.trace import protocol as _protocol
 from irdl.trace.control import cond, scan, while_loop
+from irdl.trace.loops import associative_scan, fori_loop
 from irdl.transforms.api import grad, jvp, value_and_grad, vjp, vmap
 from irdl.transforms.checkpoint import checkpoint
 from irdl.transforms.custom import custom_vjp, stop_gradient
+from irdl.transforms.derivatives import custom_jvp, hessian, jacfwd, jacrev
 
 __version__ = "0.1.0"
 __all__ = [
     "Compiled",
     "Graph",
+    "ShapeDtype",
+    "associative_scan",
     "checkpoint",
     "compile",
     "cond",
+    "custom_jvp",
     "custom_vjp",
     "errors",
+    "eval_shape",
+    "fori_loop",
     "grad",
+    "hessian",
+    "jacfwd",
+    "jacrev",
     "jit",
     "jvp",
     "num_threads",
@@ -33,6 +43,7 @@ __all__ = [
     "stop_gradient",
     "testing",
     "trace",
+    "tree",
     "value_and_grad",
     "vjp",
     "vmap",

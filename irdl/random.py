@@ -132,3 +132,94 @@ def permutation(k: Any, x: Any) -> Any:
     order = np.zeros_like(number)
     order[rank] = number
     return order if isinstance(x, (int, np.integer)) else x[order]
+
+
+def gumbel(k: Any, shape: Sequence[int] | int = (), dtype: Any = np.float32) -> Any:
+    """Standard Gumbel floats, -log(-log(u)) of uniform ones in (0, 1)."""
+    tiny = np.finfo(dtype).tiny
+    return -np.log(-np.log(np.maximum(uniform(k, shape, dtype), np.dtype(dtype).type(tiny))))
+
+
+def categorical(k: Any, logits: Any, axis: int = -1, shape: Sequence[int] | None = None) -> Any:
+    """Places (int64) along an axis of `logits`, drawn with probability softmax(logits): where logits and Gumbel noise are largest.
+
+    Args:
+        k: a key, uint32[2].
+        logits: float array; logarithms of probabilities, up to a constant for each draw.
+        axis: of the classes.
+        shape: of the result; by default that of `logits` without the axis, which it has to end with.
+
+    Raises:
+        ValueError: `shape` does not end with the shape of `logits` without the axis.
+    """
+    own = np.shape(logits)
+    axis = axis % len(own)
+    batch = own[:axis] + own[axis + 1 :]
+    shape = batch if shape is None else tuple(shape)
+    before = shape[: len(shape) - len(batch)]
+    if shape[len(before) :] != batch:
+        raise ValueError(f"categorical: shape {shape} does not end with {batch}, the shape of the logits without axis {axis}")
+    noise = gumbel(k, (*before, *own), logits.dtype)
+    return np.argmax(noise + logits, axis=len(before) + axis)
+
+
+def choice(k: Any, a: Any, shape: Sequence[int] | int = (), replace: bool = True, p: Any = None) -> Any:
+    """Elements of `range(a)`, or rows of an array `a`.
+
+    Args:
+        k: a key, uint32[2].
+        a: an int or an array.
+        shape: of the draws.
+        replace: whether an element may be drawn again. Without, the work grows with the square of the elements.
+        p: float array, the probability of each element; by default all are alike.
+
+    Raises:
+        ValueError: there are too few elements to draw from.
+    """
+    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    count, draws = (int(a) if isinstance(a, (int, np.integer)) else a.shape[0]), math.prod(shape)
+    if count < 1 or (not replace and draws > count):
+        raise ValueError(f"choice: {draws} draws from {count} elements{'' if replace else ' without replacement'}")
+    if replace:
+        places = randint(k, shape, 0, count) if p is None else categorical(k, np.log(p), shape=shape)
+    elif p is None:
+        places = permutation(k, count)[:draws].reshape(shape)
+    else:
+        # The largest sums of logarithm and Gumbel noise are draws without replacement (Efraimidis and Spirakis, 2006).
+        keys = gumbel(k, (count,), p.dtype) + np.log(p)
+        number = _iota(k, count).astype(np.int64)
+        before = (keys[None, :] > keys[:, None]) | ((keys[None, :] == keys[:, None]) & (number[None, :] < number[:, None]))
+        order = np.zeros_like(number)
+        order[np.sum(before, axis=1)] = number
+        places = order[:draws].reshape(shape)
+    return places if isinstance(a, (int, np.integer)) else a[places]
+
+
+#: The inverse of the error function: in w - 2.5, and in sqrt(w) - 3, for w = -log(1 - x**2) (M. Giles, "Approximating the erfinv
+#: function", GPU Computing Gems, 2011), highest order first.
+_ERFINV_NEAR = (2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503, -0.00417768164, 0.246640727, 1.50140941)  # fmt: skip
+_ERFINV_FAR = (-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613, 0.00943887047, 1.00167406, 2.83297682)  # fmt: skip
+
+
+def _erfinv(x: Any) -> Any:
+    w = -np.log((1 - x) * (1 + x))
+    near, far = w - 2.5, np.sqrt(np.maximum(w, 5.0)) - 3
+    a, b = near * 0 + _ERFINV_NEAR[0], far * 0 + _ERFINV_FAR[0]
+    for first, second in zip(_ERFINV_NEAR[1:], _ERFINV_FAR[1:], strict=True):
+        a, b = a * near + first, b * far + second
+    return np.where(w < 5, a, b) * x
+
+
+def truncated_normal(k: Any, lower: Any, upper: Any, shape: Sequence[int] | int = (), dtype: Any = np.float32) -> Any:
+    """Standard normal floats in [lower, upper], by the inverse of the distribution: correct to some 1e-6 of the exact inverse.
+
+    Args:
+        k: a key, uint32[2].
+        lower, upper: floats.
+        shape: of the result.
+        dtype: float32 or float64.
+    """
+    low, high = (math.erf(float(end) / math.sqrt(2)) for end in (lower, upper))
+    u = uniform(k, shape, dtype)
+    found = math.sqrt(2) * _erfinv(np.clip(u * (high - low) + low, -1 + np.finfo(dtype).eps, 1 - np.finfo(dtype).eps))
+    return np.clip(found, lower, upper).astype(dtype)

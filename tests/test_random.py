@@ -61,3 +61,50 @@ def test_statistics() -> None:
 def test_a_bad_key_is_an_error() -> None:
     with pytest.raises(TypeError, match="key"):
         random.bits(np.zeros(2), 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_more_distributions(dtype):
+    """Moments and frequencies; and the same numbers compiled."""
+    key, count = irdl.random.key(3), 40_000
+    draws = {
+        "gumbel": (lambda k: irdl.random.gumbel(k, count, dtype), 0.57722, np.pi**2 / 6),
+        "truncated": (lambda k: irdl.random.truncated_normal(k, -1.0, 2.0, count, dtype), 0.22964, 0.51986),
+    }
+    for f, mean, variance in draws.values():
+        found = f(key)
+        assert found.dtype == dtype and abs(found.mean() - mean) < 0.02 and abs(found.var() - variance) < 0.04
+        np.testing.assert_allclose(irdl.jit(f)(key), found, rtol=1e-5, atol=1e-6)
+    truncated = draws["truncated"][0](key)
+    assert truncated.min() >= -1 and truncated.max() <= 2
+    probabilities = np.array([[0.1, 0.2, 0.7], [0.5, 0.5, 0.0]], dtype)
+    with np.errstate(divide="ignore"):
+        logits = np.log(probabilities)
+    categorical = lambda k, logits: irdl.random.categorical(k, logits, shape=(count, 2))  # noqa: E731
+    found = categorical(key, logits)
+    assert found.shape == (count, 2) and found.dtype == np.int64
+    for place in range(2):
+        np.testing.assert_allclose(np.bincount(found[:, place], minlength=3) / count, probabilities[place], atol=0.01)
+    assert (irdl.jit(categorical)(key, logits) == found).mean() > 0.999
+    assert irdl.random.categorical(key, logits.T, axis=0).shape == (2,)
+    with pytest.raises(ValueError, match="does not end with"):
+        irdl.random.categorical(key, logits, shape=(3,))
+
+
+def test_choice():
+    key = irdl.random.key(1)
+    found = irdl.random.choice(key, 5, (4, 1000))
+    assert found.shape == (4, 1000) and set(np.unique(found)) == set(range(5))
+    without = irdl.random.choice(key, 50, (30,), replace=False)
+    assert len(set(without.tolist())) == 30
+    rows = np.arange(20.0).reshape(10, 2)
+    weights = np.array([0.0, 0.9, 0.1] + [0.0] * 7)
+    with np.errstate(divide="ignore"):
+        picked = irdl.random.choice(key, rows, (1000,), p=weights)
+        two = irdl.random.choice(key, rows, (2,), replace=False, p=weights)
+        compiled = irdl.jit(lambda k: irdl.random.choice(k, rows, (1000,), p=weights))(key)
+    assert set(picked[:, 0]) == {2.0, 4.0} and 850 < (picked[:, 0] == 2).sum() < 950
+    assert set(two[:, 0]) == {2.0, 4.0}
+    np.testing.assert_array_equal(compiled, picked)
+    with pytest.raises(ValueError, match="without replacement"):
+        irdl.random.choice(key, 3, (4,), replace=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
+import mmap
 import sys
 import threading
 import time
@@ -11,6 +13,8 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from irdl import config
 from irdl.errors import TraceError
@@ -250,3 +254,47 @@ def trace(f: Callable[..., Any]) -> Callable[..., Graph]:
         return apply_rules(apply_rules(trace_function(function, arguments, options).graph))
 
     return traced
+
+
+class ShapeDtype:
+    """The shape and dtype of an array that is not there."""
+
+    def __init__(self, shape: Sequence[int], dtype: Any) -> None:
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ShapeDtype) and (self.shape, self.dtype) == (other.shape, other.dtype)
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.dtype))
+
+    def __repr__(self) -> str:
+        return f"ShapeDtype(shape={self.shape}, dtype={self.dtype})"
+
+
+def eval_shape(f: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """The tree of `ShapeDtype` that `f` would return, without computing anything.
+
+    Arguments are trees of arrays, or of `ShapeDtype` in their places.
+
+    Raises:
+        TraceError: the code cannot be traced.
+    """
+
+    function = f._function if isinstance(f, Jit) else f
+    arguments, options = tree.map_leaves(lambda leaf: _stand_in(leaf) if isinstance(leaf, ShapeDtype) else leaf, (arguments, options))
+    traced = trace_function(function, arguments, options)
+    types = [value.type for value, _ in zip(traced.graph.outputs, traced.kinds, strict=False)]
+    return tree.unflatten(traced.structure, [ShapeDtype(type.shape, type.dtype) for type in types])
+
+
+def _stand_in(described: ShapeDtype) -> np.ndarray:
+    """An array whose memory is there only where it is touched, which no trace does."""
+    size = math.prod(described.shape)
+    if not size or sys.platform != "linux":
+        return np.empty(described.shape, described.dtype)
+    no_reserve = 0x4000  # older versions of Python do not name it
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | no_reserve
+    memory = mmap.mmap(-1, size * described.dtype.itemsize, flags=flags)
+    return np.frombuffer(memory, described.dtype).reshape(described.shape)

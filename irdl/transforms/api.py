@@ -7,9 +7,10 @@ transformed graph is spliced into it.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from irdl.transforms.batch import batch_graph
 from irdl.transforms.checkpoint import within
 from irdl.transforms.forward import jvp_graph
 from irdl.transforms.reverse import vjp_graph
+
+#: a place or name of an argument, or several
+ArgNums: TypeAlias = int | str | Sequence[int | str]
 
 
 @dataclass
@@ -130,14 +134,12 @@ def _name(f: Any) -> str:
     return getattr(f, "__name__", type(f).__name__)
 
 
-def value_and_grad(
-    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, max_bytes: int | None = None
-) -> Callable[..., Any]:
+def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False, max_bytes: int | None = None) -> Callable[..., Any]:
     """A function returning `(f(*args), gradient)`.
 
     Args:
         f: returns one float (with `has_aux`, a pair of it and any tree of arrays).
-        argnums: the positional arguments to differentiate; for several, the gradients are a tuple.
+        argnums: the positional arguments to differentiate, by place or by name; for several, the gradients are a tuple.
         has_aux: the value is then `(result, aux)`.
         max_bytes: what the scans in `f` and their gradient may keep, in bytes; beyond it, the carry is kept every so many steps
             and the steps between are computed again. It counts in compiled code; `Compiled.memory` tells the exact figure.
@@ -149,9 +151,7 @@ def value_and_grad(
 
     @functools.wraps(f)
     def wrapped(*arguments: Any, **options: Any) -> Any:
-        one = isinstance(argnums, (int, np.integer))
-        places = (int(argnums),) if one else tuple(int(place) for place in argnums)  # type: ignore[arg-type, union-attr]
-        places = tuple(_place(place, len(arguments), f) for place in places)
+        places, one, arguments, options = chosen_places(f, argnums, arguments, options)
         chosen = [arguments[place] for place in places]
         leaves, structure = tree.flatten(chosen)
         marks = [is_float(tree.leaf_type(leaf, f"a differentiated argument of {_name(f)}").dtype) for leaf in leaves]
@@ -195,15 +195,36 @@ def value_and_grad(
     return wrapped
 
 
+def chosen_places(
+    f: Callable[..., Any], argnums: ArgNums, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[int, ...], bool, tuple[Any, ...], dict[str, Any]]:
+    """The places of the arguments that `argnums` names, whether that is one, and the call with those in their places.
+
+    Raises:
+        DifferentiationError: there is no such argument.
+    """
+    one = isinstance(argnums, (int, np.integer, str))
+    named: list[Any] = [argnums] if one else list(argnums)  # type: ignore[arg-type]
+    if any(isinstance(place, str) for place in named):
+        signature = inspect.signature(f)
+        bound = signature.bind(*arguments, **options)
+        arguments, options = bound.args, bound.kwargs
+        names = list(signature.parameters)
+        for number, name in enumerate(named):
+            if isinstance(name, str):
+                if name not in names or names.index(name) >= len(arguments):
+                    raise DifferentiationError(f"argnums names {name!r}, but {_name(f)} was given no positional argument of that name")
+                named[number] = names.index(name)
+    return tuple(_place(int(place), len(arguments), f) for place in named), one, arguments, options
+
+
 def _place(place: int, count: int, f: Any) -> int:
     if not -count <= place < count:
         raise DifferentiationError(f"argnums names argument {place}, but {_name(f)} was called with {count} positional arguments")
     return place % count
 
 
-def grad(
-    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, max_bytes: int | None = None
-) -> Callable[..., Any]:
+def grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False, max_bytes: int | None = None) -> Callable[..., Any]:
     """A function returning the gradient of `f`'s one float result; with `has_aux`, `(gradient, aux)`.
 
     Arguments and errors are those of `value_and_grad`.
@@ -280,12 +301,31 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     return value, tree.unflatten(call.structure, out_tangents)
 
 
+def _called(f: Callable[..., Any], call: tuple[tuple, dict[str, Any]]) -> Any:
+    return f(*call[0], **call[1])
+
+
+def _axes_of(prefix: Any, argument: Any) -> list[int | None]:
+    """The axis of each leaf of an argument, from a tree of axes like it or its upper part."""
+    if prefix is None or isinstance(prefix, (int, np.integer)):
+        return [None if prefix is None else int(prefix)] * len(tree.flatten(argument)[0])
+    if isinstance(prefix, dict) and isinstance(argument, dict) and prefix.keys() == argument.keys():
+        parts = [(prefix[key], argument[key], key) for key in argument]
+        # The leaves of a dict come in an order of their own.
+        order = tree.flatten({key: place for place, (_, _, key) in enumerate(parts)})[0]
+        return [axis for place in order for axis in _axes_of(*parts[place][:2])]
+    if isinstance(prefix, (list, tuple)) and isinstance(argument, (list, tuple)) and len(prefix) == len(argument):
+        return [axis for part, item in zip(prefix, argument, strict=True) for axis in _axes_of(part, item)]
+    raise ValueError(f"vmap: in_axes holds for each argument an int, None, or a tree like the argument, not {prefix!r}")
+
+
 def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
     """`f` over a further axis of its arguments, as one batched computation.
 
     Args:
         f: takes arrays without the axis.
-        in_axes: for each positional argument the axis to map over, or None; one value serves all.
+        in_axes: for each positional argument the axis to map over, or None, or a tree of such like the argument or its upper part;
+            one value serves all. Keyword arguments are mapped over their first axis.
         out_axes: where the axis goes in each result; one value serves all.
 
     Raises:
@@ -293,20 +333,16 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     """
 
     @functools.wraps(f)
-    def wrapped(*arguments: Any) -> Any:
+    def wrapped(*arguments: Any, **options: Any) -> Any:
         axes = list(in_axes) if isinstance(in_axes, (tuple, list)) else [in_axes] * len(arguments)
         if len(axes) != len(arguments):
             raise ValueError(f"vmap: in_axes has {len(axes)} entries for {len(arguments)} arguments")
-        leaves, structure = tree.flatten(arguments)
-        leaf_axes: list[int | None] = []
-        for axis, argument in zip(axes, arguments, strict=True):
-            own = tree.flatten(argument)[0]
-            if axis is not None and not isinstance(axis, (int, np.integer)):
-                raise ValueError(f"vmap: in_axes holds an int or None for each argument, not {axis!r}")
-            for leaf in own:
-                if axis is not None and not -np.ndim(leaf) <= axis < np.ndim(leaf):
-                    raise ValueError(f"vmap: an argument of shape {np.shape(leaf)} has no axis {axis} to map over")
-            leaf_axes += [None if axis is None else int(axis)] * len(own)
+        leaves, structure = tree.flatten((arguments, options))
+        leaf_axes = [axis for prefix, argument in zip(axes, arguments, strict=True) for axis in _axes_of(prefix, argument)]
+        leaf_axes += [0] * (len(leaves) - len(leaf_axes))
+        for leaf, axis in zip(leaves, leaf_axes, strict=True):
+            if axis is not None and not -np.ndim(leaf) <= axis < np.ndim(leaf):
+                raise ValueError(f"vmap: an argument of shape {np.shape(leaf)} has no axis {axis} to map over")
         for leaf in leaves:
             check_source(leaf)
         extents = {np.shape(leaf)[axis] for leaf, axis in zip(leaves, leaf_axes, strict=True) if axis is not None}
@@ -328,7 +364,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
                 boxes.append(Box(Cell(trace, trace.input(type)), type, kind))
             explicit = list(trace.inputs)
             body = f if enclosing is not None else Capture(trace, functions_only=True).replace(f, lambda: f, _name(f))
-            outputs, out_structure, _ = read_outputs(body(*tree.unflatten(structure, boxes)), _name(f))
+            outputs, out_structure, _ = read_outputs(_called(body, tree.unflatten(structure, boxes)), _name(f))
             if any(box.cell.value is not value for box, value in zip(boxes, explicit, strict=True)):
                 raise TraceError(f"{_name(f)} stores into its argument inside vmap: copy it first")
         graph = Graph([*explicit, *trace.lifted.values()], outputs, _name(f))

@@ -173,8 +173,8 @@ def _masked_while(
 
 
 def _custom(builder: Builder, node: Node, operands: list[Value], size: int, marks: list[bool]) -> tuple[list[Value], list[bool]]:
-    """All three functions batched; a cotangent of an argument that is not batched is summed over the batch."""
-    function, forward, backward = node.regions
+    """All its functions batched; a cotangent of an argument that is not batched is summed over the batch."""
+    function, forward, backward, *pushforward = node.regions
     count = len(function.outputs)
     (_, first), (_, second) = (batch_graph(region, marks, size) for region in (function, forward))
     out_marks = [a or b for a, b in zip(first, second[:count], strict=True)]
@@ -192,5 +192,7 @@ def _custom(builder: Builder, node: Node, operands: list[Value], size: int, mark
         for value, has, want in zip(make.inline(raw, inputs), given, wanted, strict=True)
     ]
     regions = [new_function, new_forward, Graph(inputs, cotangents, backward.name)]
+    for region in pushforward:
+        regions.append(batch_graph(region, [*marks, *(marks[place] for place in arguments)], size, ct_marks)[0])
     made = builder.node(CUSTOM_VJP, operands, node.attributes, regions, node.location)
     return list(made.outputs), out_marks

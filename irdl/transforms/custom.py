@@ -1,4 +1,4 @@
-"""`custom_vjp`: a function whose gradient the user writes, and `stop_gradient`."""
+"""`custom_vjp`: a function whose gradient the user writes, and `stop_gradient`. (`custom_jvp` is in `derivatives`.)"""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ class CustomVjpAttributes:
 
 class CustomVjp(Op):
     """A function, with a forward function that also returns residuals, and a backward one from
-    (operands, residuals, cotangents) to the arguments' cotangents."""
+    (operands, residuals, cotangents) to the arguments' cotangents; and, where there is one, a pushforward from (operands, tangents of
+    the float arguments) to the tangents of the float results."""
 
     name = "custom_vjp"
     Attributes = CustomVjpAttributes
 
     def infer(self, types, attributes, regions):
-        function, forward, backward = regions
+        function, forward, backward, *more = regions
         if function.input_types != tuple(types) or forward.input_types != tuple(types):
             raise GraphError("the regions of a custom_vjp take its operands")
         count = len(function.outputs)
@@ -49,6 +50,10 @@ class CustomVjp(Op):
         cts = tuple(type for type in function.output_types if is_float(type.dtype))
         if backward.input_types != (*types, *forward.output_types[count:], *cts):
             raise GraphError("the backward function of a custom_vjp takes the operands, the residuals and the cotangents")
+        if more:
+            tangents = tuple(type for type in types[: attributes.arguments] if is_float(type.dtype))
+            if more[0].input_types != (*types, *tangents) or more[0].output_types != cts:
+                raise GraphError("the pushforward of a custom_vjp takes the operands and tangents, and gives tangents")
         return function.output_types
 
     def evaluate(self, operands, attributes, regions):
@@ -56,6 +61,8 @@ class CustomVjp(Op):
 
 
 CUSTOM_VJP = register(CustomVjp())
+#: A rule may call the function it belongs to, for its value or a further derivative: so deep its own rule holds there too.
+_DEEPEST = 2
 
 
 class custom_vjp:
@@ -71,12 +78,17 @@ class custom_vjp:
         self._function = f
         self._forward: Callable[..., Any] | None = None
         self._backward: Callable[..., Any] | None = None
+        #: how many of its own rules are being traced now, one within the other
+        self._tracing = 0
+        #: (primals, tangents) -> (result, tangent); see `derivatives.custom_jvp`
+        self._pushforward: Callable[..., Any] | None = None
 
     def __irdl_replace__(self, replace: Callable[[Any, Callable[[Any], Any] | None], Any]) -> custom_vjp:
         """A copy around replaced functions (see `irdl.trace.capture`)."""
         made = custom_vjp(replace(self._function, lambda owner: owner._function))
         made._forward = replace(self._forward, lambda owner: owner._forward)
         made._backward = replace(self._backward, lambda owner: owner._backward)
+        made._pushforward = replace(self._pushforward, lambda owner: owner._pushforward)
         return made
 
     def defvjp(self, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
@@ -89,7 +101,13 @@ class custom_vjp:
             return self._function(*arguments)
         if self._forward is None or self._backward is None:
             raise DifferentiationError(f"{getattr(self, '__name__', 'the function')} is a custom_vjp without defvjp(forward, backward)")
-        return self._record(leaves, structure)
+        if self._tracing >= _DEEPEST:
+            return self._function(*arguments)
+        self._tracing += 1
+        try:
+            return self._record(leaves, structure)
+        finally:
+            self._tracing -= 1
 
     def _record(self, leaves: list[Any], structure: Any) -> Any:
         for leaf in leaves:
@@ -120,17 +138,56 @@ class custom_vjp:
         graph_types = [*(v.type for v in forward.graph.outputs[count:]), *(result_leaves[place].type for place in floats)]
         flat_structure = tree.flatten(tuple([0] * len(graph_types)))[1]
         backward = trace_region(backward_flat, graph_types, flat_structure, [ARRAY] * len(graph_types), "custom_vjp backward")
-        shared = list(dict.fromkeys([*function.operands, *forward.operands, *backward.operands]))
+        rule = self._pushforward
+        push = None if rule is None else _pushed(rule, structure, types, kinds)
+        shared = list(dict.fromkeys([*function.operands, *forward.operands, *backward.operands, *(push.operands if push else ())]))
         regions = [
             _with_operands(function, types, shared, 0),
             _with_operands(forward, types, shared, 0),
             _with_operands(backward, types, shared, len(types)),
         ]
+        if push is not None:
+            whole = _with_operands(push, types, shared, 0)
+            count_all, tangents = len(types), len(whole.inputs) - len(types) - len(shared)
+            order = [*whole.inputs[:count_all], *whole.inputs[count_all + tangents :], *whole.inputs[count_all : count_all + tangents]]
+            regions.append(Graph(order, whole.outputs, whole.name))
         trace = current_trace()
         assert trace is not None
         results = trace.apply(CUSTOM_VJP, [*values, *shared], CustomVjpAttributes(len(values)), regions)
         boxes = [wrap(value, kind) for value, kind in zip(results, function.kinds, strict=True)]
         return tree.unflatten(function.structure, boxes)
+
+
+def checked_rule(rule: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
+    """`rule(primals, tangents)` of a custom_jvp.
+
+    Raises:
+        DifferentiationError: that is no pair of a result and a tangent like it.
+    """
+    found = rule(primals, tangents)
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise DifferentiationError("the rule of a custom_jvp returns (result, tangent)")
+    if tree.flatten(found[0])[1] != tree.flatten(found[1])[1]:
+        raise DifferentiationError("the tangent that the rule of a custom_jvp returns has another structure than the result")
+    return found
+
+
+def _pushed(rule: Callable[..., Any], structure: Any, types: list[Any], kinds: list[str]) -> Region:
+    """A pushforward over (arguments, tangents of those that are floats); it gives the tangents of the float results."""
+    floats = [place for place, type in enumerate(types) if is_float(type.dtype)]
+
+    def flat(*items: Any) -> Any:
+        tangents: list[Any] = [np.zeros(type.shape, type.dtype) for type in types]
+        for place, tangent in zip(floats, items[len(types) :], strict=True):
+            tangents[place] = tangent
+        found = checked_rule(rule, tree.unflatten(structure, items[: len(types)]), tree.unflatten(structure, tangents))
+        result, tangent = (tree.flatten(part)[0] for part in found)
+        chosen = [(r, t) for r, t in zip(result, tangent, strict=True) if is_float(to_value(r).dtype)]
+        return [wrap(to_value(t if is_box(t) else np.asarray(t, to_value(r).dtype), to_value(r).dtype)) for r, t in chosen]
+
+    given = [*types, *(types[place] for place in floats)]
+    flat_structure = tree.flatten(tuple([0] * len(given)))[1]
+    return trace_region(flat, given, flat_structure, [*kinds, *([ARRAY] * len(floats))], "custom_jvp rule")
 
 
 def _cotangents(found: Any, structure: Any, types: list[Any]) -> list[Any]:

@@ -43,6 +43,8 @@ def push(builder: Builder, graph: Graph, tangents: dict[Value, Value]) -> list[V
             results = _while(builder, node, tangents)
         elif node.op is CUSTOM_VJP and node.attributes.derived:
             results = _derived(builder, node, tangents)
+        elif node.op is CUSTOM_VJP and len(node.regions) == 4:
+            results = _pushed(builder, node, tangents)
         elif node.op is CUSTOM_VJP:
             raise DifferentiationError("a custom_vjp has a reverse-mode rule alone: forward mode (jvp) cannot go through it")
         else:
@@ -51,6 +53,16 @@ def push(builder: Builder, graph: Graph, tangents: dict[Value, Value]) -> list[V
             if tangent is not None:
                 tangents[value] = tangent
     return [tangents.get(v) or zeros(builder, v.type) for v in graph.outputs if is_float(v.dtype)]
+
+
+def _pushed(builder: Builder, node: Node, tangents: dict[Value, Value]) -> list[Value | None]:
+    """By the user's own rule, inlined."""
+    count = node.attributes.arguments
+    if any(value in tangents for value in node.operands[count:]):
+        raise DifferentiationError("a custom_jvp reads a differentiated array from outside its arguments: pass it as an argument")
+    given = [tangents.get(value) or zeros(builder, value.type) for value in node.operands[:count] if is_float(value.dtype)]
+    found = iter(builder.inline(node.regions[3], [*node.operands, *given], node.location))
+    return [next(found) if is_float(value.dtype) else None for value in node.outputs]
 
 
 def _derived(builder: Builder, node: Node, tangents: dict[Value, Value]) -> list[Value | None]:

@@ -165,7 +165,7 @@ def _custom(builder: Builder, node: Node, mapping: dict[Value, Value], active: s
             "a custom_vjp reads a differentiated array from outside its arguments, for which its backward function gives no "
             f"cotangent: pass it as an argument{_at(node)}"
         )
-    _, forward, backward = node.regions
+    _, forward, backward = node.regions[:3]
     operands = [mapping.get(v, v) for v in node.operands]
     results = builder.inline(forward, operands, node.location)
     outputs, residuals = results[: len(node.outputs)], results[len(node.outputs) :]

@@ -1,0 +1,64 @@
+"""Trees of arrays: nested dicts, lists, tuples, named tuples, dataclasses, and classes that were registered.
+
+The leaves of a dict come in the order of its sorted keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import optree
+
+from irdl.trace.tree import NAMESPACE, flatten, unflatten
+
+__all__ = ["flatten", "leaves", "map", "reduce", "register_class", "structure", "unflatten"]
+
+
+def leaves(tree: Any) -> list[Any]:
+    """The leaves."""
+    return flatten(tree)[0]
+
+
+def structure(tree: Any) -> Any:
+    """What a tree is but for its leaves; equal for trees of one form."""
+    return flatten(tree)[1]
+
+
+def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    """A tree like the first, of what `function` makes of its leaves and those of the others.
+
+    Raises:
+        ValueError: the trees differ in structure.
+    """
+    first, form = flatten(tree)
+    others = [flatten(other) for other in rest]
+    for _, own in others:
+        if own != form:
+            raise ValueError(f"irdl.tree.map: the trees differ in structure: {form} and {own}")
+    return unflatten(form, [function(*parts) for parts in zip(first, *(found for found, _ in others), strict=True)])
+
+
+def reduce(function: Callable[[Any, Any], Any], tree: Any, *initial: Any) -> Any:
+    """`functools.reduce` over the leaves."""
+    import functools
+
+    return functools.reduce(function, leaves(tree), *initial)
+
+
+def register_class(cls: type, flatten: Callable[[Any], tuple[Sequence[Any], Any]], unflatten: Callable[[Any, Any], Any]) -> type:
+    """Let objects of a class be trees, as arguments and results of compiled functions.
+
+    Args:
+        cls: the class.
+        flatten: from an object to its parts, and to what else it is: hashable, and compared at every call.
+        unflatten: from what else it is and its parts to an object.
+
+    Returns:
+        The class.
+
+    Raises:
+        ValueError: it is registered already.
+    """
+    optree.register_pytree_node(cls, flatten, unflatten, namespace=NAMESPACE)
+    return cls

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import irdl
 from irdl.ir.evaluate import evaluate
 from irdl.trace.function import trace_function
 
@@ -253,3 +254,46 @@ def test_stores_reach_what_numpys_reach(layout: str) -> None:
         ):
             wrong.append(f"{name}: {[bool(np.array_equal(e, r)) for e, r in zip(expected, results, strict=False)]}")
     assert not wrong, "\n".join(wrong)
+
+
+BROADCASTS = {
+    "leading": lambda y: np.broadcast_to(y, (2, *y.shape)),
+    "middle": lambda y: np.broadcast_to(y[:, None], (3, 2, 4)),
+    "last": lambda y: np.broadcast_to(y[..., None], (3, 4, 2)),
+    "turned": lambda y: np.broadcast_to(y, (2, *y.shape)).T,
+    "row": lambda y: np.broadcast_to(y[0], (3, 4)),
+    "column": lambda y: np.broadcast_to(y[:, :1], (3, 4)),
+    "turned column": lambda y: np.broadcast_to(y[:, :1], (3, 4)).T,
+    "number": lambda y: np.broadcast_to(y[0, 0], (2, 3)),
+}
+ON_BROADCASTS = {
+    "+": lambda v: +v,
+    "-": lambda v: -v,
+    "add": lambda v: v + v,
+    "minimum": lambda v: np.minimum(v, 1),
+    "positive": np.positive,
+    "copy": lambda v: v.copy(order="K"),
+    "astype": lambda v: v.astype("f4"),
+    "zeros_like": np.zeros_like,
+    "where": lambda v: np.where(v > 1, v, 0),
+    "clip": lambda v: np.clip(v, 0, 3),
+    "round": np.round,
+    "cumsum": lambda v: np.cumsum(v, 0),
+    "sum": lambda v: np.sum(v, axis=0),
+    "reversed": lambda v: +v[::-1],
+}
+
+
+@pytest.mark.parametrize("broadcast", BROADCASTS)
+@pytest.mark.parametrize("function", ON_BROADCASTS)
+def test_what_is_made_of_broadcast_arrays(broadcast, function):
+    """Where NumPy's result of it is contiguous, a reshape is a view."""
+    for y in (np.arange(12.0).reshape(3, 4) + 1, np.arange(12).reshape(3, 4), (np.arange(12).reshape(4, 3) + 1).T):
+
+        def program(y):
+            made = ON_BROADCASTS[function](BROADCASTS[broadcast](y))
+            flat = made.reshape(-1)
+            flat[...] = 77
+            return made
+
+        np.testing.assert_array_equal(irdl.jit(program)(y), program(y))

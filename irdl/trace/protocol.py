@@ -246,7 +246,7 @@ def install() -> None:
         "__divmod__": _operator(np.divmod),
         "__rdivmod__": _operator(np.divmod, reflected=True),
         "__neg__": _unary(np.negative),
-        "__pos__": lambda self: _copy(self, "K"),
+        "__pos__": _unary(np.positive),
         "__abs__": _unary(np.absolute),
         "__invert__": _unary(np.invert),
         "__round__": _round,

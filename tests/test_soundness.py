@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import linalg, special, stats
 
 import irdl
 from irdl.errors import TraceError
@@ -322,3 +323,67 @@ def test_a_gradient_keeps_an_activation() -> None:
         np.testing.assert_allclose(compiled(X * scale), 0.5 * (1 - np.tanh(X * scale * 0.5) ** 2))
         assert type(layer.last) is np.ndarray
         np.testing.assert_allclose(layer.last, np.tanh(X * scale * 0.5))
+
+
+def imports_inside(x):
+    import numpy as other
+    from numpy import tanh, zeros
+
+    return other.ones(3) + tanh(x) + zeros(3)
+
+
+def of_known_arrays(x):
+    """What has no rule is computed while tracing where nothing traced goes into it."""
+    order = np.argsort(np.array([3, 1, 2]))
+    kept = np.flatnonzero(np.arange(3) % 2 == 0)
+    rows, columns = np.nonzero(np.eye(3))
+    return x[order].sum() + x[kept] * 2 + np.linalg.inv(np.eye(2) * 2)[0, 0] + rows.sum() + columns[1]
+
+
+def of_scipy(x):
+    return stats.norm.pdf(0.3) * x + linalg.hilbert(3)[0] + special.roots_legendre(3)[0] + linalg.expm(np.zeros((3, 3)))[0]
+
+
+@pytest.mark.parametrize("f", [imports_inside, of_known_arrays, of_scipy])
+def test_known_values_are_computed_while_tracing(f):
+    x = np.arange(3.0)
+    np.testing.assert_allclose(irdl.jit(f)(x), f(x), rtol=1e-12)
+
+
+def test_of_known_arrays_nothing_is_lost():
+    """No gradient, and no store."""
+    with pytest.raises(TraceError, match="cut a traced array off from its gradient"):
+        irdl.grad(lambda x: np.linalg.inv(x)[0, 0])(np.eye(2))
+
+    def stores(x):
+        a = np.zeros(3)
+        np.put(a, [0], 1.0)
+        return a + x
+
+    with pytest.raises(TraceError, match="no rule"):
+        irdl.jit(stores)(np.zeros(3))
+    with pytest.raises(ValueError, match="order must be"):
+        irdl.jit(lambda x: np.zeros(3, order="Q") + x)(np.zeros(3))
+
+
+TABLE = np.arange(6.0).reshape(3, 2)
+
+
+def test_vmap_over_a_captured_table():
+    np.testing.assert_array_equal(irdl.vmap(lambda i: TABLE[i])(np.array([2, 0])), TABLE[[2, 0]])
+    closed = TABLE * 2
+
+    def stores(i):
+        closed[i] = 0.0
+        return i
+
+    with pytest.raises((TraceError, ValueError), match="read-only"):
+        irdl.vmap(stores)(np.array([2, 0]))
+    assert closed.sum() == TABLE.sum() * 2
+
+
+def test_checkpoint_around_a_loop_of_unknown_length():
+    f = irdl.checkpoint(lambda x: irdl.while_loop(lambda c: c.sum() < 10, lambda c: c + 1, x))
+    np.testing.assert_array_equal(irdl.jit(f)(np.zeros(2)), f(np.zeros(2)))
+    with pytest.raises(irdl.errors.DifferentiationError, match="while_loop"):
+        irdl.jit(irdl.grad(lambda x: f(x).sum()))(np.zeros(2))

@@ -23,6 +23,7 @@ from irdl.ir.graph import Value
 from irdl.ir.types import TensorType, is_supported
 from irdl.trace.box import Box, is_box
 from irdl.trace.creation import TracedModule, as_traced, is_numeric
+from irdl.trace.layout import own
 from irdl.trace.reads import (
     Always,
     AreSame,
@@ -75,10 +76,12 @@ class Rebound:
 class Capture:
     """What one trace has captured."""
 
-    def __init__(self, trace: Trace, functions_only: bool = False) -> None:
+    def __init__(self, trace: Trace, functions_only: bool = False, arrays: bool = False) -> None:
         self.trace = trace
         #: copy functions, so that `np.zeros` in them makes traced arrays, and leave everything else as it is
         self.functions_only = functions_only
+        #: with them, the arrays they reach by name, whose numbers the trace takes as they are
+        self.arrays = arrays
         self.captured: list[Captured] = []
         #: (how to read it, what it was): a change means the trace no longer holds
         self.guards: list[tuple[Read, Any]] = []
@@ -99,6 +102,10 @@ class Capture:
         """What the traced code sees in place of `item`."""
         if is_box(item):
             return item
+        if self.functions_only and self.arrays and type(item) is np.ndarray and is_supported(item.dtype):
+            box = own(self.trace.constant(item), item)
+            box.read_only = f"`{name}`, from outside, is"
+            return box
         if self.functions_only and not is_code(item):
             if is_plain_object(item):
                 self._seen.append(item)
@@ -420,7 +427,9 @@ class _Globals(dict):
     what the code binds itself goes into the dict proper."""
 
     def __init__(self, capture: Capture, original: dict[str, Any]) -> None:
-        super().__init__(__builtins__=original.get("__builtins__", __builtins__), __name__=original.get("__name__", ""))
+        given = original.get("__builtins__", __builtins__)
+        names = {**(given if isinstance(given, dict) else vars(given)), "__import__": self._import}
+        super().__init__(__builtins__=names, __name__=original.get("__name__", ""))
         self._capture = capture
         self._original = original
         self._seen: dict[str, tuple[Any, Any]] = {}
@@ -438,6 +447,11 @@ class _Globals(dict):
             made = self._capture.replace(item, DictItem(self._original, name), name)
             seen = self._seen[name] = (item, made)
         return seen[1]
+
+    def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        """What an import within the function finds: modules as the trace sees them."""
+        module = __import__(name, self._original, locals, fromlist, level)
+        return self._capture.replace(module, Always(module), module.__name__)
 
     def __contains__(self, name: object) -> bool:
         return dict.__contains__(self, name) or name in self._original

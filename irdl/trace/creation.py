@@ -14,7 +14,7 @@ from irdl.errors import TraceError
 from irdl.ir.types import is_supported
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.trace.box import apply, check_source, is_box, open_trace, to_value, wrap
-from irdl.trace.layout import copied, has_order, own
+from irdl.trace.layout import all_known, copied, has_order
 from irdl.trace.recorder import current_trace, user_line
 from irdl.trace.views import shadow_array
 
@@ -35,8 +35,7 @@ def _maker(function: Callable[..., Any]) -> Callable[..., Any]:
             arguments = (shape, fill, *rest)
         if function in _UNIFORM and current_trace() is not None and (function is not np.full or np.ndim(arguments[1]) == 0):
             return _uniform(function, *arguments, **options)
-        made = function(*arguments, **options)
-        return _known(made)
+        return all_known(function(*arguments, **options))
 
     return make
 
@@ -49,6 +48,7 @@ def _uniform(function: Callable[..., Any], shape: Any, *arguments: Any, order: s
     if len(arguments) > (2 if function is np.full else 1):
         *arguments, order = arguments  # type: ignore[assignment]
     number = np.zeros((), *arguments, **options) if function is np.empty else function((), *arguments, **options)
+    np.empty(0, order=order)  # type: ignore[call-overload]  # raises as NumPy does
     whole = np.broadcast_to(number, shape)
     if not is_supported(number.dtype):
         return function(shape, *arguments, order=order, **options)
@@ -59,12 +59,6 @@ def _uniform(function: Callable[..., Any], shape: Any, *arguments: Any, order: s
     return box
 
 
-def _known(array: Any) -> Any:
-    if current_trace() is None or type(array) is not np.ndarray or not is_supported(array.dtype):
-        return array
-    return own(open_trace().constant(array), array)
-
-
 def _converter(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def convert(x: Any, dtype: Any = None, *rest: Any, **options: Any) -> Any:
@@ -72,7 +66,7 @@ def _converter(function: Callable[..., Any]) -> Callable[..., Any]:
             options["order"], *_ = rest
         if not is_box(x) and not (isinstance(x, (list, tuple)) and _has_box(x)):
             made = function(x, dtype, **options)
-            return _known(made) if _is_literal(x) else made
+            return all_known(made) if _is_literal(x) else made
         order = _ORDERS.get(function) or options.get("order") or "K"
         if not is_box(x):
             wanted = np.dtype(dtype) if dtype is not None else np.result_type(*(_strong_dtype(item) for item in _flat(x)))
@@ -130,28 +124,22 @@ def is_numeric(name: str) -> bool:
 def as_traced(function: Any) -> Any:
     """What stands for a function of NumPy's or SciPy's in traced code; None for others."""
     found = _REPLACED.get(function)
-    if found is None and is_numeric(getattr(function, "__module__", None) or "") and function.__name__ not in _IMPURE:
+    name = getattr(function, "__name__", None)
+    if found is None and is_numeric(getattr(function, "__module__", None) or "") and name is not None and name not in _IMPURE:
         random = function.__module__.startswith(np.random.__name__)
         found = _REPLACED[function] = _seeded(function) if random else _from_numbers(function)
     return found
 
 
 def _from_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, which makes traced arrays where its arguments are numbers, texts and the like."""
+    """`function`, which makes traced arrays where its arguments are numbers, texts, known arrays and the like."""
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
         result = function(*arguments, **options)
-        return _all_known(result) if _is_literal((arguments, options)) else result
+        return all_known(result) if _is_literal((arguments, options)) else result
 
     return call
-
-
-def _all_known(result: Any) -> Any:
-    if isinstance(result, (tuple, list)) and any(type(part) is np.ndarray for part in result):
-        parts = [_all_known(part) for part in result]
-        return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
-    return _known(result)
 
 
 _LITERALS = (bool, int, float, str, bytes, type, np.dtype, np.generic, range, Iterator)
@@ -164,7 +152,7 @@ def _is_literal(item: Any) -> bool:
         return all(_is_literal(part) for part in item.values())
     if isinstance(item, slice):
         return _is_literal((item.start, item.stop, item.step))
-    return item is None or item is Ellipsis or isinstance(item, _LITERALS)
+    return item is None or item is Ellipsis or isinstance(item, _LITERALS) or (is_box(item) and item.known is not None)
 
 
 def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -178,7 +166,7 @@ def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
             raise TraceError(
                 f"np.random.{function.__name__}() without a seed gives other numbers at each call: use irdl.random with a key{user_line()}"
             )
-        if not _is_literal((arguments, options)):
+        if not _is_literal((arguments, options)) or any(is_box(item) for item in (*arguments, *options.values())):
             raise TraceError(f"np.random.{function.__name__} takes a number as its seed in traced code{user_line()}")
         return _Generator(function(*arguments, **options))
 
@@ -209,7 +197,7 @@ class _Maker:
 
     def __getitem__(self, key: Any) -> Any:
         result = self._item[key]
-        return _all_known(result) if _is_literal(key) else result
+        return all_known(result) if _is_literal(key) else result
 
 
 class TracedModule(types.ModuleType):

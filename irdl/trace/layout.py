@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from irdl.ir.graph import Value
-from irdl.trace.box import ARRAY, PYTHON, Box, is_box, wrap, wrap_result
-from irdl.trace.recorder import user_line
+from irdl.ir.types import is_supported
+from irdl.trace.box import ARRAY, PYTHON, Box, is_box, open_trace, wrap, wrap_result
+from irdl.trace.recorder import current_trace, user_line
 from irdl.trace.views import fresh_strides, shadow_array, tiny
 
 
 def lay_out(result: Any, function: Callable[..., Any], arguments: Sequence[Any], options: dict[str, Any]) -> Any:
     """Give the new arrays in `result` the layouts that `function` gives its own, for arguments laid out like these."""
-    boxes = [box for box in _parts((arguments, options)) if is_box(box)]
+    boxes = boxes_in((arguments, options))
     cells = {id(box.cell) for box in boxes}
     new = [box for box in _parts(result) if is_box(box) and box.type.rank > 1 and box._shadow is None and id(box.cell) not in cells]
     if not new or (all(_is_plain(box) for box in boxes) and not any(_is_order(part) for part in _parts((arguments, options)))):
@@ -89,8 +90,37 @@ def own(value: Value, array: np.ndarray) -> Box:
     return box
 
 
+def all_known(result: Any) -> Any:
+    """The real arrays in a function's result as boxes of the trace that is open, their values known."""
+    if isinstance(result, (tuple, list)) and any(type(part) is np.ndarray for part in result):
+        parts = [all_known(part) for part in result]
+        return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
+    if current_trace() is None or type(result) is not np.ndarray or not is_supported(result.dtype):
+        return result
+    return own(open_trace().constant(result), result)
+
+
+def known_arrays(item: Any) -> Any:
+    """Arguments with copies of the arrays that the known boxes among them hold.
+
+    Raises:
+        TraceError: a derivative would be lost.
+    """
+    if is_box(item):
+        return item.item() if item.kind != ARRAY else np.asarray(item)
+    if type(item) in (list, tuple):
+        return type(item)(known_arrays(part) for part in item)
+    if type(item) is dict:
+        return {key: known_arrays(part) for key, part in item.items()}
+    return item
+
+
 def _is_order(item: Any) -> bool:
     return isinstance(item, str) and item in ("F", "A", "K")
+
+
+def boxes_in(item: Any) -> list[Any]:
+    return [part for part in _parts(item) if is_box(part)]
 
 
 def _is_plain(box: Any) -> bool:

@@ -363,7 +363,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
                     kind = result_kind(type)
                 boxes.append(Box(Cell(trace, trace.input(type)), type, kind))
             explicit = list(trace.inputs)
-            body = f if enclosing is not None else Capture(trace, functions_only=True).replace(f, lambda: f, _name(f))
+            body = f if enclosing is not None else Capture(trace, functions_only=True, arrays=True).replace(f, lambda: f, _name(f))
             outputs, out_structure, _ = read_outputs(_called(body, tree.unflatten(structure, boxes)), _name(f))
             if any(box.cell.value is not value for box, value in zip(boxes, explicit, strict=True)):
                 raise TraceError(f"{_name(f)} stores into its argument inside vmap: copy it first")

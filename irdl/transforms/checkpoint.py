@@ -50,7 +50,10 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         kinds = [tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
         region = trace_region(call, [value.type for value in values], flat, kinds, getattr(f, "__name__", "checkpoint"))
         operands = [*values, *region.operands]
-        regions = _with_derivative(region.graph)
+        try:
+            regions = _with_derivative(region.graph)
+        except DifferentiationError:
+            return f(*arguments, **options)  # a gradient, if any is asked for, says why there is none
         results = trace.apply(CUSTOM_VJP, operands, CustomVjpAttributes(len(operands), derived=True), regions)
         return tree.unflatten(region.structure, [wrap(value, kind) for value, kind in zip(results, region.kinds, strict=True)])
 

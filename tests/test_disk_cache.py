@@ -218,7 +218,10 @@ def test_a_process_killed_while_writing(tmp_path):
     killed.kill()
     killed.wait()
     (folder / "irdl-new-left-behind").write_bytes(b"half an entry")
+    os.utime(folder / "irdl-new-left-behind", (1, 1))
+    (folder / "irdl-new-in-the-making").write_bytes(b"half an entry")
     assert start(folder).wait(60) == 0
+    assert (folder / "irdl-new-in-the-making").exists() and not (folder / "irdl-new-left-behind").exists()
     again = start(folder)
     assert again.communicate(timeout=60)[0].strip() == "0"
 

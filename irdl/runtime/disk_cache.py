@@ -14,6 +14,7 @@ import os
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from irdl.runtime.build import Build, Code
 _FORMAT = b"irdl-code-1"
 #: Bytes that the folder may hold; the files used longest ago go first.
 _MOST = 512 * 1024 * 1024
+#: How files begin that are being written, and seconds after which their writer is gone.
+_NEW, _UNFINISHED = "irdl-new-", 3600
 
 
 def cached_code(build: Build) -> Code:
@@ -82,7 +85,7 @@ def _read(path: Path) -> Code | None:
 
 def _write(path: Path, code: Code) -> None:
     with contextlib.suppress(OSError):
-        descriptor, name = tempfile.mkstemp(prefix="irdl-new-", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=_NEW, dir=path.parent)
         try:
             with open(descriptor, "wb") as file:
                 file.write(_encode(code))
@@ -94,13 +97,13 @@ def _write(path: Path, code: Code) -> None:
 
 
 def _shrink(folder: Path) -> None:
-    """Remove the files used longest ago, where there are too many bytes; what a killed process left among them."""
-    own = [entry for entry in os.scandir(folder) if entry.name.endswith(".irdl") or entry.name.startswith("irdl-new-")]
+    """Remove the files used longest ago, where there are too many bytes, and what killed processes left."""
+    own = [entry for entry in os.scandir(folder) if entry.name.endswith(".irdl") or entry.name.startswith(_NEW)]
     files = sorted(((entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in own), reverse=True)
     total = 0
-    for _, size, name in files:
+    for used, size, name in files:
         total += size
-        if total > _MOST:
+        if total > _MOST or (os.path.basename(name).startswith(_NEW) and used < time.time() - _UNFINISHED):
             os.unlink(name)
 
 

@@ -296,4 +296,10 @@ def test_what_is_made_of_broadcast_arrays(broadcast, function):
             flat[...] = 77
             return made
 
-        np.testing.assert_array_equal(irdl.jit(program)(y), program(y))
+        try:
+            expected = program(y)
+        except ValueError:  # an older NumPy rounds integers in place, and what is broadcast is read-only
+            with pytest.raises(ValueError, match="read-only"):
+                irdl.jit(program)(y)
+        else:
+            np.testing.assert_array_equal(irdl.jit(program)(y), expected)

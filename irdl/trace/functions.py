@@ -72,6 +72,11 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
     return x.astype(dtype, copy=copy)
 
 
+_INTEGERS = np.arange(2)
+#: Older versions of NumPy give integers back themselves.
+_ROUNDS_IN_PLACE = np.round(_INTEGERS) is _INTEGERS
+
+
 @traced(np.round, np.around)
 def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
     box = as_box(a)
@@ -80,7 +85,9 @@ def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
     if box.dtype.kind != "f":
         if decimals < 0:
             raise TraceError(f"np.round of integers to tens cannot be traced: divide and multiply{user_line()}")
-        return copied(box, box.value, "K") if out is None else store_out("round", out, box.value)
+        if out is not None:
+            return store_out("round", out, box.value)
+        return box if _ROUNDS_IN_PLACE else copied(box, box.value, "K")
     if decimals == 0:
         result = np.rint(box)
     elif decimals > 0:

@@ -87,6 +87,8 @@ def _overrides(other: Any) -> bool:
 def _power(self: Box, other: Any) -> Any:
     if self.dtype == np.bool_ and self.kind == ARRAY and type(other) is int and other == 2:
         return np.square(self)  # type: ignore[call-overload]
+    if self.dtype.kind == "f" and self.kind == ARRAY and type(other) is float and other == 0.5:
+        return np.sqrt(self)  # type: ignore[call-overload]
     return binary(np.power, self, other)
 
 

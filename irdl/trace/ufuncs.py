@@ -101,6 +101,11 @@ def _divmod(x: Value, y: Value) -> tuple[Value, Value]:
     return apply("floor_divide", [x, y]), apply("remainder", [x, y])
 
 
+with np.errstate(all="ignore"):
+    #: whether np.power itself takes the square root for 0.5, and not `**` alone, as in older versions of NumPy
+    POWER_IS_ROOT = bool(np.isnan(np.power(np.array([-np.inf]), 0.5))[0])
+
+
 def _integer_power(x: Value, y: Value) -> Value:
     """Integer powers by repeated squaring of a known exponent."""
     trace = current_trace()
@@ -108,7 +113,8 @@ def _integer_power(x: Value, y: Value) -> Value:
     known = trace.known_array(y)
     if x.dtype.kind == "f":
         # NumPy takes the square root for an exponent of 0.5 that is one number: it differs from pow at -0.0 and -inf.
-        return apply("sqrt", [x]) if known is not None and known.ndim == 0 and known == 0.5 else apply("power", [x, y])
+        is_root = POWER_IS_ROOT and known is not None and known.ndim == 0 and known == 0.5
+        return apply("sqrt", [x]) if is_root else apply("power", [x, y])
     if known is None or known.size == 0 or (known != known.flat[0]).any():
         raise TraceError(f"an integer power with an exponent that is not one known number is not supported: use floats{user_line()}")
     exponent = int(known.flat[0])

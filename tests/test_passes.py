@@ -219,3 +219,21 @@ def test_a_search_along_a_long_axis_is_two_reductions() -> None:
 def test_what_a_reduction_reads_by_several_ways_is_inlined() -> None:
     graph = dict(irdl.compile(lambda p: ((p[:, None] - p[None]) ** 2).sum(-1))(np.ones((20, 5))).stages)["fuse"]
     assert max(value.type.size for node in graph.nodes for value in node.outputs) == 400
+
+
+def test_what_begins_elsewhere_joins_the_contraction():
+    """`m * 0.5` has to do with neither the product nor what reads it, and yet all of the cell is one loop nest."""
+    U, x, start = np.ones((8, 8)) / 8, np.ones((5, 4, 8)), np.zeros((4, 8))
+
+    def cell(carry, row):
+        h, s, m = carry
+        g = np.tanh(row + h @ U)
+        m2 = m * 0.5
+        s = s * 0.9 + g
+        h = np.tanh(s) + m2
+        return (h, s, m2 + g), h
+
+    compiled = irdl.compile(lambda x: irdl.scan(cell, (start, start, start), x)[1])(x)
+    (scan,) = [node for node in compiled.stages[-2][1].nodes if node.op.name == "scan"]
+    assert [node.op.name for node in scan.regions[0].nodes] == ["fused"]
+    np.testing.assert_allclose(compiled(x), irdl.scan(cell, (start, start, start), x)[1], rtol=1e-12)

@@ -70,6 +70,7 @@ class _Fusion:
         for node in self.graph.nodes:
             self._place(node)
         self._merge_into_readers()
+        self._merge_into_contractions()
         return self._rebuild()
 
     # Which group a node joins.
@@ -125,6 +126,34 @@ class _Fusion:
             return True
         return any(not reads.isdisjoint(member.operands) for member in group.members[-32:])
 
+    def _merge_into_contractions(self) -> None:
+        """An elementwise group moves into the contraction or reduction that it reads element for element, if whatever else it reads
+        is there before: it was begun by something that has to do with neither, as `m * 0.5` in the midst of a cell."""
+        for group in [step for step in self.steps if isinstance(step, _Group) and not step.reduced]:
+            needs, target = -1, None
+            for member in group.members:
+                for value in member.operands:
+                    source = self.group_of.get(value.node) if value.node is not None else None
+                    if source is group:
+                        continue
+                    direct = source is not None and value.shape == group.shape and member.op is not GATHER
+                    after = self.ready[value] if direct else self.ready[value] + 1
+                    if after > needs:
+                        needs, target = after, None
+                    if direct and after == needs:
+                        target = source
+            if target is not None and target.reduced and target.shape == group.shape:
+                self._move(group, target)
+
+    def _move(self, group: _Group, target: _Group) -> None:
+        if len(target.members) + len(group.members) > GROUP_LIMIT or any(node.op is GATHER for node in group.members):
+            return
+        target.members = sorted([*group.members, *target.members], key=lambda node: node.serial)
+        for node in group.members:
+            self.group_of[node] = target
+            self.ready[node.output] = target.index
+        self.steps.remove(group)
+
     def _merge_into_readers(self) -> None:
         """An elementwise group moves into the first group that reads it, if that has its shape and nothing reads it sooner.
 
@@ -140,15 +169,9 @@ class _Fusion:
                 target is None
                 or target.shape != group.shape
                 or any(index == target.index and other is not target for index, other in readers)
-                or len(target.members) + len(group.members) > GROUP_LIMIT
-                or any(node.op is GATHER for node in group.members)
             ):
                 continue
-            target.members = sorted([*group.members, *target.members], key=lambda node: node.serial)
-            for node in group.members:
-                self.group_of[node] = target
-                self.ready[node.output] = target.index
-            self.steps.remove(group)
+            self._move(group, target)
 
     def _readers(self, group: _Group) -> set[tuple[int, _Group | None]]:
         """Who reads the group's values: (number, the group if it reads element for element, else None)."""

@@ -387,3 +387,28 @@ def test_checkpoint_around_a_loop_of_unknown_length():
     np.testing.assert_array_equal(irdl.jit(f)(np.zeros(2)), f(np.zeros(2)))
     with pytest.raises(irdl.errors.DifferentiationError, match="while_loop"):
         irdl.jit(irdl.grad(lambda x: f(x).sum()))(np.zeros(2))
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: np.rollaxis(a, 1),
+        lambda a: np.array_split(a, 2)[0],
+        lambda a: np.lib.stride_tricks.as_strided(a, (2,), (8,)),
+        lambda a: np.lib.stride_tricks.sliding_window_view(a, 2, axis=0, writeable=True),
+        lambda a: np.nan_to_num(a, copy=False),
+    ],
+)
+def test_a_view_of_a_known_array_stays_one(view):
+    """It is followed or refused; a store into it is never lost."""
+
+    def f(x):
+        a = np.zeros((3, 3))
+        view(a)[...] = 7.0
+        return a + x
+
+    try:
+        found = irdl.jit(f)(np.zeros((3, 3)))
+    except TraceError:
+        return
+    np.testing.assert_array_equal(found, f(np.zeros((3, 3))))

@@ -14,7 +14,7 @@ from irdl.errors import TraceError
 from irdl.ir.types import is_supported
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.trace.box import apply, check_source, is_box, open_trace, to_value, wrap
-from irdl.trace.layout import all_known, copied, has_order
+from irdl.trace.layout import all_known, are_known, boxes_in, computed, copied, has_order
 from irdl.trace.recorder import current_trace, user_line
 from irdl.trace.views import shadow_array
 
@@ -136,6 +136,9 @@ def _from_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
+        # NumPy's own functions find out about boxes themselves; into others they would go as copies.
+        if not hasattr(function, "_implementation") and are_known(boxes_in((arguments, options))):
+            return computed(function, arguments, options)
         result = function(*arguments, **options)
         return all_known(result) if _is_literal((arguments, options)) else result
 

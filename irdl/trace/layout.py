@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from irdl.errors import TraceError
 from irdl.ir.graph import Value
 from irdl.ir.types import is_supported
 from irdl.trace.box import ARRAY, PYTHON, Box, is_box, open_trace, wrap, wrap_result
@@ -98,6 +99,36 @@ def all_known(result: Any) -> Any:
     if current_trace() is None or type(result) is not np.ndarray or not is_supported(result.dtype):
         return result
     return own(open_trace().constant(result), result)
+
+
+def computed(function: Callable[..., Any], arguments: Sequence[Any], options: dict[str, Any]) -> Any:
+    """What a function without a rule makes of arrays that the trace knows, as boxes whose values are known.
+
+    Raises:
+        TraceError: it changes its arguments or gives views of them, and they would be copies; or a derivative
+            would be lost.
+    """
+    if function not in _CHANGING and not {"out", "copy"} & options.keys():
+        given = known_arrays((tuple(arguments), options))
+        result = function(*given[0], **given[1])
+        arrays = [part for part in _parts(given) if isinstance(part, np.ndarray)]
+        made = [part for part in _parts(result) if isinstance(part, np.ndarray)]
+        if not any(np.may_share_memory(one, other) for one in made for other in arrays):
+            return all_known(result)
+    raise without_rule(function)
+
+
+def without_rule(function: Callable[..., Any]) -> TraceError:
+    name = f"{getattr(function, '__module__', 'numpy')}.{getattr(function, '__name__', function)}".replace("numpy", "np", 1)
+    return TraceError(f"{name} has no rule in irdl: write it with functions that have one{user_line()}")
+
+
+_CHANGING = (np.put, np.place, np.putmask, np.put_along_axis, np.fill_diagonal, np.copyto)
+
+
+def are_known(boxes: Sequence[Any]) -> bool:
+    """There are such, and the trace knows what they hold."""
+    return bool(boxes) and all(box.known is not None for box in boxes)
 
 
 def known_arrays(item: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +71,8 @@ class custom_vjp:
 
     Define `forward(*args) -> (result, residuals)` and `backward(residuals, cotangent) -> tuple of cotangents, one per
     argument`, then `f.defvjp(forward, backward)`. Arguments and results are trees of arrays; called without a gradient,
-    `f` itself runs.
+    `f` itself runs. The rules may call `f`, whose gradient within them is again the rules', to the second derivative; beyond it
+    is that of the code of `f`.
     """
 
     def __init__(self, f: Callable[..., Any]) -> None:
@@ -78,8 +80,8 @@ class custom_vjp:
         self._function = f
         self._forward: Callable[..., Any] | None = None
         self._backward: Callable[..., Any] | None = None
-        #: how many of its own rules are being traced now, one within the other
-        self._tracing = 0
+        #: of each thread, how many of its own rules are being traced now, one within the other
+        self._tracing: dict[int, int] = {}
         #: (primals, tangents) -> (result, tangent); see `derivatives.custom_jvp`
         self._pushforward: Callable[..., Any] | None = None
 
@@ -101,13 +103,15 @@ class custom_vjp:
             return self._function(*arguments)
         if self._forward is None or self._backward is None:
             raise DifferentiationError(f"{getattr(self, '__name__', 'the function')} is a custom_vjp without defvjp(forward, backward)")
-        if self._tracing >= _DEEPEST:
+        thread = threading.get_ident()
+        depth = self._tracing.get(thread, 0)
+        if depth >= _DEEPEST:
             return self._function(*arguments)
-        self._tracing += 1
+        self._tracing[thread] = depth + 1
         try:
             return self._record(leaves, structure)
         finally:
-            self._tracing -= 1
+            self._tracing[thread] = depth
 
     def _record(self, leaves: list[Any], structure: Any) -> Any:
         for leaf in leaves:

@@ -138,7 +138,8 @@ class custom_jvp:
     """Give `f` a derivative of your own, for forward and reverse mode.
 
     Define `rule(primals, tangents) -> (result, tangent)`, linear in the tangents (tuples with one entry per argument), then
-    `f.defjvp(rule)`. Reverse mode transposes the rule. Called without a derivative, `f` itself runs.
+    `f.defjvp(rule)`. Reverse mode transposes the rule. Called without a derivative, `f` itself runs. For a rule that calls `f` see
+    `custom_vjp`.
     """
 
     def __init__(self, f: Callable[..., Any]) -> None:

@@ -62,6 +62,8 @@ class PythonReads(PythonObjects):
         self._found: dict[int, str] = {}
         #: what dicts hold: by what reads the owner (an object's dict, or a dict itself), and key
         self._entries: dict[tuple[int, Any], str] = {}
+        #: whether the function below is needed
+        self.compares_members = False
 
     def check_guard(self, read: Read, item: Any) -> None:
         b = self.b
@@ -160,8 +162,6 @@ class PythonReads(PythonObjects):
         same = b.fresh(f"call i1 @irdl_same_members(ptr {own}, ptr {items}, i64 {len(read.members)}, ptr {step})")
         self.compares_members = True
         self._check(same)
-
-    compares_members = False
 
 
 SAME_MEMBERS = """

@@ -38,7 +38,13 @@ DISABLE_PASSES = Flag("IRDL_DISABLE_PASSES", "", "names of optional passes to le
 CACHE_SIZE = Flag("IRDL_CACHE_SIZE", "128", "compiled signatures that each jitted function keeps")
 VERIFY = Flag("IRDL_VERIFY", "0", "1 verifies the graph after every pass", ("0", "1"))
 NUM_THREADS = Flag("IRDL_NUM_THREADS", "", "threads that compiled code uses; one for each core where it is not set")
+TARGET = Flag(
+    "IRDL_TARGET",
+    "native",
+    "the processors that code is made for: this one, or an x86-64 baseline that runs on others too",
+    ("native", "x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4"),
+)
 CACHE = Flag("IRDL_CACHE", "1", "0 keeps no machine code on disk", ("0", "1"))
 CACHE_DIR = Flag("IRDL_CACHE_DIR", "", "where machine code is kept; `irdl` in the user's cache folder where it is not set")
 
-FLAGS = (LOG, DISABLE_PASSES, CACHE_SIZE, VERIFY, NUM_THREADS, CACHE, CACHE_DIR)
+FLAGS = (LOG, DISABLE_PASSES, CACHE_SIZE, VERIFY, NUM_THREADS, TARGET, CACHE, CACHE_DIR)

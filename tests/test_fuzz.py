@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from irdl.codegen.llvm import status
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
 from irdl.ir.interpret import interpret
@@ -29,7 +31,9 @@ def check_program(graph: Graph, seed: int) -> None:
     assert parse(print_graph(graph), sidecar(graph)) == graph
     arguments = draw_inputs(graph, np.random.default_rng(seed))
     expected = evaluate(graph, arguments)
-    with team_of(1 + seed % 4):
+    # In one of three, loops look whether to stop after a few steps or many.
+    every = status.BETWEEN_LOOKS if seed % 3 else 1 + seed % 500
+    with team_of(1 + seed % 4), mock.patch.object(status, "BETWEEN_LOOKS", every):
         executable = Executable(graph)
         results = executable(arguments)
     single = is_single(graph)

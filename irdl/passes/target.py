@@ -18,6 +18,8 @@ class Target:
     registers: int = 32
     #: x86 with the 512-bit foundation instructions
     avx512: bool = False
+    #: multiplies and adds in one instruction, rounding once
+    fma: bool = True
     threads: int = 1
     #: lanes of a warp, of whatever dtype; 0: a CPU
     warp: int = 0

@@ -18,6 +18,7 @@ from irdl.codegen.llvm.call_shape import CallShape
 from irdl.codegen.llvm.emit import ENTRY, emit_program
 from irdl.codegen.llvm.machine import assembly, compile_object, host_description, host_target
 from irdl.codegen.llvm.python_call import PythonCall
+from irdl.codegen.llvm.status import looks
 from irdl.codegen.lower import lower
 from irdl.codegen.parallel import parallelise
 from irdl.codegen.place import can_overwrite
@@ -44,6 +45,7 @@ class Code:
         image: the object file.
         arena_bytes: scratch memory of a call.
         threads: how many it was divided for.
+        looks: whether it has loops that look whether to stop.
         in_place: output -> the donated input it is computed in.
         checks: (axis, extent, where) of each index check.
         constants: arrays that the code takes behind its outputs.
@@ -52,6 +54,7 @@ class Code:
     image: bytes
     arena_bytes: int
     threads: int
+    looks: bool
     in_place: dict[int, int]
     checks: list[tuple[int, int, str]]
     constants: list[np.ndarray]
@@ -154,7 +157,7 @@ class Build:
         program = self.program
         constants = [np.ascontiguousarray(array) for _, array in program.constants]
         image = compile_object(self.llvm_ir)
-        return Code(image, program.arena_bytes, program.threads, self.in_place, program.checks, constants)
+        return Code(image, program.arena_bytes, program.threads, bool(looks(program.body)), self.in_place, program.checks, constants)
 
 
 def _aligned(array: np.ndarray) -> np.ndarray:

@@ -111,6 +111,7 @@ def _encode(code: Code) -> bytes:
     header = {
         "arena_bytes": code.arena_bytes,
         "threads": code.threads,
+        "looks": code.looks,
         "in_place": sorted(code.in_place.items()),
         "checks": code.checks,
         "image": len(code.image),
@@ -134,4 +135,6 @@ def _decode(data: bytes) -> Code:
         place += array.nbytes
     checks = [(int(axis), int(extent), str(where)) for axis, extent, where in header["checks"]]
     in_place = {int(out): int(place) for out, place in header["in_place"]}
-    return Code(rest[: header["image"]], int(header["arena_bytes"]), int(header["threads"]), in_place, checks, constants)
+    return Code(
+        rest[: header["image"]], int(header["arena_bytes"]), int(header["threads"]), bool(header["looks"]), in_place, checks, constants
+    )

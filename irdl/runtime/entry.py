@@ -37,7 +37,9 @@ class _Table(np.ndarray):
     keep: tuple
 
 
-def make_entry(call: PythonCall, code: Any, address: int, functions: Sequence[Callable], fixed: Sequence[int], arena: int) -> Any:
+def make_entry(
+    call: PythonCall, code: Any, address: int, functions: Sequence[Callable], poll: int, fixed: Sequence[int], arena: int
+) -> Any:
     """A builtin function that runs the code, or gives `MISS` back.
 
     Args:
@@ -45,11 +47,12 @@ def make_entry(call: PythonCall, code: Any, address: int, functions: Sequence[Ca
         code: what to keep as long as the entry: the machine code, and the memory the addresses point to.
         address: of the compiled function.
         functions: prepare, finish and fail (see `PythonCall`).
+        poll: address of what is asked whether to stop, or 0.
         fixed: addresses that the code takes behind its outputs.
         arena: address of the scratch memory.
     """
     prepare, finish, fail = functions
-    addresses = [id(MISS), arena, id(prepare), id(finish), id(fail), *fixed]
+    addresses = [id(MISS), arena, id(prepare), id(finish), id(fail), poll, *fixed]
     addresses += [_address(item) if isinstance(item, Function) else id(item) for item in call.objects]
     definition = _MethodDefinition(b"irdl_call", address, _FASTCALL_WITH_KEYWORDS, None)
     table = np.array(addresses, np.uint64).view(_Table)

@@ -13,11 +13,13 @@ from irdl.codegen.llvm.call_shape import CallShape
 from irdl.codegen.llvm.emit import ENTRY
 from irdl.codegen.llvm.machine import LoadedObject
 from irdl.codegen.llvm.python_call import PYTHON_ENTRY
+from irdl.codegen.llvm.status import FAILED, POLL, POLLED, STOPPED, WORDS
 from irdl.ir.graph import Graph
 from irdl.ir.program import Program
 from irdl.runtime.build import ALIGNMENT, Build
 from irdl.runtime.disk_cache import cached_code
 from irdl.runtime.entry import make_entry
+from irdl.runtime.signals import poll_address, raise_polled
 from irdl.runtime.threads import team_address
 
 #: Arenas kept for reuse, per executable; calls beyond that many at once allocate and free their own.
@@ -53,6 +55,8 @@ class Executable:
         exports = (ENTRY,) if shape is None else (ENTRY, PYTHON_ENTRY)
         self._loaded = LoadedObject(self.code.image, exports)
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(self._loaded.addresses[ENTRY])
+        #: what long loops ask whether to stop
+        self._poll = poll_address() if self.code.looks else 0
         #: what the code takes behind its outputs: the constants, and the team where it works with one
         self._fixed = [array.ctypes.data for array in self.code.constants]
         if self.code.threads > 1:
@@ -96,7 +100,7 @@ class Executable:
         memory, address = self._new_arena()
         functions = (prepare, finish, self.fail)
         keep = (self._loaded, memory, self.code.constants)
-        return make_entry(self.build.python_call, keep, self._loaded.addresses[PYTHON_ENTRY], functions, self._fixed, address)
+        return make_entry(self.build.python_call, keep, self._loaded.addresses[PYTHON_ENTRY], functions, self._poll, self._fixed, address)
 
     def fail(self, value: int, code: int) -> None:
         """Raise what the status word says."""
@@ -109,6 +113,8 @@ class Executable:
 
         Raises:
             IndexError: an index was out of range; the message names the axis and the user's line.
+            BaseException: a signal came, and its handler raised this: KeyboardInterrupt, for Ctrl-C. What the call stores into or
+                was given as donated holds anything.
         """
         arrays = [np.require(a, value.dtype, ("C", "A")) for a, value in zip(inputs, self._inputs, strict=True)]
         outputs = []
@@ -117,13 +123,16 @@ class Executable:
         addresses = [a.ctypes.data for a in (*arrays, *self.build.prepared, *outputs)]
         addresses += self._fixed
         table = (ctypes.c_void_p * len(addresses))(*addresses)
-        status = (ctypes.c_int64 * 3)()
+        status = (ctypes.c_int64 * WORDS)()
+        status[POLL] = self._poll
         arena = self._take_arena()
         try:
             self._run(table, arena[1], status)
         finally:
             self._give_arena(arena)
-        if status[0]:
+        if status[STOPPED]:
+            raise_polled(status[POLLED : POLLED + 3])
+        if status[FAILED]:
             self.fail(status[1], status[2])
         for out, place in self.donations.items():
             if out not in self.in_place:

@@ -21,8 +21,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_
         init_val: the first value.
     """
     if not (is_box(lower) or is_box(upper)):
-        steps = np.arange(int(lower), max(int(lower), int(upper)), dtype=np.int64)
-        start, count = int(lower), len(steps)
+        start, count = int(lower), max(0, int(upper) - int(lower))
 
         def step(carry: Any, _: Any) -> Any:
             number, value = carry

@@ -119,8 +119,9 @@ def _in_order(lines: Sequence[str]) -> bool:
 class Builder:
     """Instructions of one function, in order. `emit` gives equal instructions of one straight line one name."""
 
-    def __init__(self, avx512: bool = False) -> None:
+    def __init__(self, avx512: bool = False, fma: bool = True) -> None:
         self.avx512 = avx512
+        self.has_fma = fma
         self.lines: list[str] = []
         self.allocas: list[str] = []
         self.declarations: set[str] = set()
@@ -229,7 +230,10 @@ class Builder:
         return self.emit(f"shufflevector {kind.text} {one}, {kind.text} poison, <{kind.lanes} x i32> zeroinitializer")
 
     def fma(self, kind: Kind, a: str, b: str, c: str) -> str:
-        return self.intrinsic(kind, "fma", a, b, c)
+        """`a * b + c`, rounded once where the machine can: LLVM would call a function for each lane where it cannot."""
+        if self.has_fma:
+            return self.intrinsic(kind, "fma", a, b, c)
+        return self.binary(kind, "fadd", self.binary(kind, "fmul", a, b), c)
 
     def text(self, header: str) -> str:
         return "\n".join([f"{header} {{", "entry:", *self.allocas, *self.lines, "}"])

@@ -7,8 +7,9 @@ from collections.abc import Callable, Hashable, Sequence
 
 from irdl.codegen.dependence import free
 from irdl.codegen.llvm.builder import Builder
-from irdl.codegen.llvm.team import BARRIER_PLACE, BASE, patience
-from irdl.codegen.llvm.trust import ACCOUNT
+from irdl.codegen.llvm.status import CHECK, LOOK, STOPPED, looks
+from irdl.codegen.llvm.team import BARRIER_PLACE, BASE, COUNT, HEADER, MOST_PATIENCE, PER_THREAD, patience
+from irdl.codegen.llvm.trust import NEVER, account_of
 from irdl.codegen.llvm.values import INDEX, Operand, Values
 from irdl.codegen.nest import blocks
 from irdl.codegen.shared import Form
@@ -33,30 +34,6 @@ from irdl.passes.target import Target
 ENTRY = "irdl_main"
 #: Steps whose instructions take turns: enough to hide latency, few enough for the registers.
 _ABREAST = 6
-_CHECK = """
-define internal i64 @irdl_check(i64 %value, i64 %extent, i64 %code, ptr %status) nounwind {
-entry:
-  %negative = icmp slt i64 %value, 0
-  %wrapped = add i64 %value, %extent
-  %index = select i1 %negative, i64 %wrapped, i64 %value
-  %inside = icmp ult i64 %index, %extent
-  br i1 %inside, label %good, label %bad
-good:
-  ret i64 %index
-bad:
-  %claimed = cmpxchg ptr %status, i64 0, i64 1 monotonic monotonic
-  %first = extractvalue { i64, i1 } %claimed, 1
-  br i1 %first, label %record, label %done
-record:
-  %p1 = getelementptr i64, ptr %status, i64 1
-  store i64 %value, ptr %p1
-  %p2 = getelementptr i64, ptr %status, i64 2
-  store i64 %code, ptr %p2
-  br label %done
-done:
-  ret i64 0
-}
-"""
 
 
 def emit_program(program: Program, target: Target) -> str:
@@ -75,6 +52,8 @@ class Module:
         #: the functions there are, by what they do
         self.forms: dict[Hashable, str] = {}
         self.same: dict[Buffer, Buffer] = {}
+        #: loops that look whether to stop, by identity -> steps between two looks
+        self.looks = looks(program.body)
         for first, second in program.aliased:
             self.same[second] = self.same.get(first, first)
 
@@ -97,17 +76,18 @@ class Module:
         if not alone:
             main.enter_team(len(places))
         main.body(program.body)
-        if not alone:
+        if alone:
+            main.end()
+        else:
             main.leave_team()
-        b.do("ret void")
         entry = f"void @{ENTRY}(ptr %arguments, ptr %arena, ptr %status) nounwind"
         self.functions.append(
-            b.text(f"define {entry}" if alone else "define internal void @irdl_team(ptr %job, i64 %thread, i64 %threads) nounwind")
+            b.text(f"define {entry}" if alone else "define internal i1 @irdl_team(ptr %job, i64 %thread, i64 %threads) nounwind")
         )
         self.declarations |= b.declarations
         if not alone:
             self.functions.append(_start_team(entry, len(places), patience(program.work)))
-        return _CHECK + "\n".join([*self.functions, *sorted(self.declarations)]) + "\n"
+        return CHECK + (LOOK if self.looks else "") + "\n".join([*self.functions, *sorted(self.declarations)]) + "\n"
 
     def kernel(self, kernel: Kernel, buffers: Sequence[Buffer], variables: Sequence[str]) -> tuple[str, dict[Buffer, int]]:
         """The name of the function that does what the kernel does, and where in each buffer its pointers start."""
@@ -127,10 +107,11 @@ class Module:
         for place, variable in enumerate(variables):
             function.scope[variable] = Operand(f"%i{place}", INDEX.dtype)
             parameters.append(f"i64 %i{place}")
+        function.in_team = is_parallel(kernel)
         function.body(kernel.body)
-        function.builder.do("ret void")
+        function.end()
         parameters.append("ptr %status")
-        if is_parallel(kernel):
+        if function.in_team:
             parameters += ["i64 %thread", "i64 %threads"]
         header = f"define internal void @{kernel.name}({', '.join(parameters)}) nounwind noinline"
         self.functions.append(function.builder.text(header))
@@ -148,12 +129,16 @@ def _start_team(entry: str, places: int, patience: int) -> str:
     run = b.emit(f"load ptr, ptr {team}")
     b.do(f"call void {run}(ptr {team}, ptr @irdl_team, ptr {job}, i64 {patience}, ptr @irdl_account)")
     b.do("ret void")
-    account = f"@irdl_account = internal global [{ACCOUNT} x i64] zeroinitializer, align 64\n"
-    return account + b.text(f"define {entry}")
+    return f"@irdl_account = internal global {account_of(patience == MOST_PATIENCE)}\n" + b.text(f"define {entry}")
 
 
 class _Function(Values):
     """One function: statements in, instructions out."""
+
+    #: whether several threads run it
+    in_team = False
+    #: the block for where the call is to stop, once there is one
+    stopped = ""
 
     def argument(self, place: int) -> str:
         slot = self.builder.emit(f"getelementptr ptr, ptr %arguments, i64 {place}")
@@ -164,6 +149,7 @@ class _Function(Values):
 
     def enter_team(self, place: int) -> None:
         b = self.builder
+        self.in_team = True
         self.team, self.count, self.threads, self.leaves = self.argument(place), b.alloca("i64"), b.alloca("i64"), b.label()
         self.base = b.emit(f"getelementptr i8, ptr {self.team}, i64 {BASE}")
         self.barrier = b.fresh(f"load ptr, ptr {b.emit(f'getelementptr i8, ptr {self.team}, i64 {BARRIER_PLACE}')}")
@@ -192,6 +178,22 @@ class _Function(Values):
         )
         b.do(f"br label %{self.leaves}")
         b.start(self.leaves)
+        b.do("ret i1 false")
+        if self.stopped:
+            # Nobody waits for a thread that has passed all barriers there can be.
+            b.start(self.stopped)
+            count = b.fresh(f"getelementptr i8, ptr {self.team}, i64 {b.fresh(f'mul i64 %thread, {PER_THREAD}')}")
+            count = b.fresh(f"getelementptr i8, ptr {count}, i64 {HEADER + COUNT}")
+            among = b.fresh("icmp ugt i64 %threads, 1")
+            self._when(among, lambda: b.do(f"store atomic i64 {NEVER}, ptr {count} release, align 8"))
+            b.do("ret i1 true")
+
+    def end(self) -> None:
+        """Return, from a function that hands nothing back."""
+        self.builder.do("ret void")
+        if self.stopped:
+            self.builder.start(self.stopped)
+            self.builder.do("ret void")
 
     def _when(self, condition: str, emit: Callable[[], None]) -> None:
         b = self.builder
@@ -297,7 +299,19 @@ class _Function(Values):
             first, last = b.emit(f"select i1 {back}, i64 {last}, i64 {start}"), b.emit(f"select i1 {back}, i64 {start}, i64 {last}")
             step = b.emit(f"select i1 {back}, i64 -1, i64 1")
         label, end = b.label(), b.label()
-        before = b.block
+        before, final = b.block, last
+        stretch = self.module.looks.get(id(loop), 0)
+        if stretch:
+            # A loop of stretches around the loop, with a look between two of them.
+            outer, outer_before, outer_first = b.label(), b.block, first
+            b.do(f"br label %{outer}")
+            b.start(outer)
+            first = b.name()
+            outer_place = len(b.lines)
+            b.lines.append("")
+            end_of_stretch = b.fresh(f"add i64 {first}, {stretch - 1}")
+            last = b.fresh(f"select i1 {b.fresh(f'icmp slt i64 {end_of_stretch}, {last}')}, i64 {end_of_stretch}, i64 {last}")
+            before = outer
         b.do(f"br label %{label}")
         b.start(label)
         variable = b.name()
@@ -311,7 +325,16 @@ class _Function(Values):
         following = b.fresh(f"add nsw i64 {variable}, {step}")
         more = b.fresh(f"icmp ne i64 {variable}, {last}")
         b.lines[place] = f"  {variable} = phi i64 [ {first}, %{before} ], [ {following}, %{b.block} ]"
-        b.do(f"br i1 {more}, label %{label}, label %{end}")
+        if stretch:
+            pass_on, look = b.label(), b.label()
+            b.do(f"br i1 {more}, label %{label}, label %{pass_on}")
+            b.start(pass_on)
+            b.do(f"br i1 {b.fresh(f'icmp eq i64 {variable}, {final}')}, label %{end}, label %{look}")
+            b.start(look)
+            b.lines[outer_place] = f"  {first} = phi i64 [ {outer_first}, %{outer_before} ], [ {following}, %{look} ]"
+            self._look(outer)
+        else:
+            b.do(f"br i1 {more}, label %{label}, label %{end}")
         b.start(end)
         b.restore(outside)
         self._forget(loop.body)
@@ -337,6 +360,7 @@ class _Function(Values):
         b.do(f"br label %{head}")
         b.start(head)
         self._forget([statement])
+        self._count_down(self.module.looks[id(statement)])
         self.body(statement.before)
         condition = self.value(statement.condition)
         b.do(f"br i1 {condition.name}, label %{inside}, label %{end}")
@@ -346,6 +370,33 @@ class _Function(Values):
         b.start(end)
         b.restore(outside)
         self._forget([statement])
+
+    # Whether to stop.
+
+    def _stop(self) -> str:
+        self.stopped = self.stopped or self.builder.label()
+        return self.stopped
+
+    def _look(self, go_on: str) -> None:
+        """Look whether to stop, and go on elsewhere if not."""
+        b = self.builder
+        first = b.fresh("icmp eq i64 %thread, 0") if self.in_team else "true"
+        stop = b.fresh(f"call i1 @irdl_look(ptr %status, i1 {first})")
+        b.do(f"br i1 {stop}, label %{self._stop()}, label %{go_on}")
+
+    def _count_down(self, steps: int) -> None:
+        """Look each time that so many steps have come by here."""
+        b = self.builder
+        count = b.alloca("i64")
+        b.allocas.append(f"  store i64 {steps}, ptr {count}")
+        left = b.fresh(f"sub i64 {b.fresh(f'load i64, ptr {count}')}, 1")
+        b.do(f"store i64 {left}, ptr {count}")
+        look, go_on = b.label(), b.label()
+        b.do(f"br i1 {b.fresh(f'icmp sgt i64 {left}, 0')}, label %{go_on}, label %{look}")
+        b.start(look)
+        b.do(f"store i64 {steps}, ptr {count}")
+        self._look(go_on)
+        b.start(go_on)
 
     def _forget(self, body: Sequence[Statement]) -> None:
         """Loads of what `body` stores to are not shared across this point."""
@@ -370,6 +421,12 @@ class _Function(Values):
             self._when(self.is_first, lambda: self.builder.do(call))
         for buffer in buffers:
             self.touch(buffer)
+        if any(id(statement) in self.module.looks for statement in walk(kernel.body)):
+            b, go_on = self.builder, self.builder.label()
+            place = b.fresh(f"getelementptr i64, ptr %status, i64 {STOPPED}")
+            stop = b.fresh(f"load atomic i64, ptr {place} monotonic, align 8")
+            b.do(f"br i1 {b.fresh(f'icmp eq i64 {stop}, 0')}, label %{go_on}, label %{self._stop()}")
+            b.start(go_on)
 
     def _check(self, statement: CheckIndex) -> None:
         b = self.builder

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import llvmlite.binding as llvm
 
+from irdl import config
 from irdl.passes.target import Target
 
 _lock = threading.RLock()
@@ -37,35 +39,69 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
-@lru_cache(maxsize=1)
-def _host() -> tuple[str, str]:
+#: What the baselines that IRDL_TARGET may name have beyond the one before (of what code is made with here).
+_BASELINES = {
+    "x86-64": {"sse2"},
+    "x86-64-v2": {"ssse3", "sse4.2", "popcnt"},
+    "x86-64-v3": {"avx2", "fma", "bmi2"},
+    "x86-64-v4": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+}
+
+
+@dataclass(frozen=True)
+class _Processor:
+    """What code is made for: LLVM's name and features, and the scheduler's view."""
+
+    name: str
+    features: str
+    target: Target
+
+
+@lru_cache(maxsize=8)
+def _processor(chosen: str) -> _Processor:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     llvm.initialize_native_asmparser()
-    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    here = {feature for feature, has in llvm.get_host_cpu_features().items() if has}
+    if chosen == "native":
+        return _Processor(llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), _target(here))
+    needed: set[str] = set()
+    for name, more in _BASELINES.items():
+        needed |= more
+        if name == chosen:
+            break
+    if not needed <= here:
+        raise ValueError(f"IRDL_TARGET is {chosen!r}, but this processor has no {', '.join(sorted(needed - here))}")
+    return _Processor(chosen, "", _target(needed))
 
 
-@lru_cache(maxsize=1)
-def host_target() -> Target:
-    """The scheduler's view of this CPU."""
-    _host()
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
+def _target(features: Collection[str]) -> Target:
+    if "avx512f" in features:
         return Target(64, 32, avx512=True)
-    if features.get("avx2"):
-        return Target(32, 16)
-    return Target(16, 32 if "aarch64" in llvm.get_default_triple() else 16)
+    if "aarch64" in llvm.get_default_triple():
+        return Target(16, 32)
+    return Target(32 if "avx2" in features else 16, 16, fma="fma" in features)
+
+
+def host_target() -> Target:
+    """The scheduler's view of the processor that code is made for.
+
+    Raises:
+        ValueError: IRDL_TARGET names what this processor does not run.
+    """
+    return _processor(config.TARGET.value).target
 
 
 def host_description() -> str:
     """The processor that code is made for, and its features."""
-    return " ".join(_host())
+    processor = _processor(config.TARGET.value)
+    return f"{processor.name} {processor.features}"
 
 
 def _target_machine() -> llvm.TargetMachine:
-    cpu, features = _host()
+    processor = _processor(config.TARGET.value)
     target = llvm.Target.from_default_triple()
-    return target.create_target_machine(cpu=cpu, features=features, opt=1, reloc="pic", codemodel="small")
+    return target.create_target_machine(cpu=processor.name, features=processor.features, opt=1, reloc="pic", codemodel="small")
 
 
 def _optimised(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
@@ -113,5 +149,4 @@ class LoadedObject:
 
 @lru_cache(maxsize=1)
 def _jit() -> llvm.LLJIT:
-    _host()
     return llvm.create_lljit_compiler(_target_machine())

@@ -21,6 +21,7 @@ from irdl.codegen.llvm.python_objects import Function
 from irdl.codegen.llvm.python_reads import SAME_MEMBERS
 from irdl.codegen.llvm.python_results import PythonResults
 from irdl.codegen.llvm.python_trees import CHECK_ARRAY, table_text, tree_functions, walked
+from irdl.codegen.llvm.status import FAILED, POLL, STOPPED, WORDS
 from irdl.ir.types import TensorType
 from irdl.trace.box import ARRAY
 from irdl.trace.reads import ArrayLayout, Attributes
@@ -34,7 +35,7 @@ class PythonCall(PythonResults):
 
     The table starts with `MISS`, the free arena (0 while it is in use), and three functions in Python: `prepare()`, which gives
     the captured arrays as a tuple, or None where the trace no longer holds; `finish(*leaves)`, which makes the result; and
-    `fail(value, code)`, which raises. The fixed addresses follow, then `objects`.
+    `fail(value, code)`, which raises; then what is asked whether to stop (see `status`). The fixed addresses follow, then `objects`.
     """
 
     def __init__(self, shape: CallShape, fixed: int, main: str) -> None:
@@ -46,7 +47,7 @@ class PythonCall(PythonResults):
         count = len(shape.arguments) + len(shape.captured) + len(shape.known)
         places = count + len(shape.outputs) + self.fixed
         slots = self.slots = b.alloca(f"[{max(places, 1)} x ptr]")
-        status = b.alloca("[3 x i64]")
+        status = b.alloca(f"[{WORDS} x i64]")
         self.held_items, self.held_count = b.alloca(f"[{self._most_held()} x ptr]"), b.alloca("i64")
         b.do(f"store i64 0, ptr {self.held_count}")
         self.made_items, self.made_count = b.alloca(f"[{max(len(shape.outputs), 1)} x ptr]"), b.alloca("i64")
@@ -70,8 +71,9 @@ class PythonCall(PythonResults):
             address = self._entry(self.FIXED + place)
             b.do(f"store ptr {address}, ptr {self._element(slots, count + len(shape.outputs) + place)}")
         arrays = self._new_arrays(slots, count)
-        for place in range(3):
+        for place in (FAILED, STOPPED):
             b.do(f"store i64 0, ptr {self._number(status, place)}")
+        b.do(f"store ptr {self._entry(self.POLL)}, ptr {self._number(status, POLL)}")
         state = b.fresh(f"call ptr {self._function('PyEval_SaveThread')}()")
         b.do(f"call void @{self.main}(ptr {slots}, ptr {self.arena}, ptr {status})")
         b.do(f"call void {self._function('PyEval_RestoreThread')}(ptr {state})")

@@ -45,7 +45,7 @@ class PythonObjects:
     """Instructions on objects for one function. What they need from the process comes in one table of addresses: first a fixed
     part (see `PythonCall`), then `objects`. A check that fails leaves for the block `miss`."""
 
-    MISS, ARENA, PREPARE, FINISH, FAIL, FIXED = range(6)
+    MISS, ARENA, PREPARE, FINISH, FAIL, POLL, FIXED = range(7)
 
     def __init__(self, fixed: int) -> None:
         #: how many addresses the code takes behind its outputs (constants, the team)

@@ -10,6 +10,7 @@ import numpy as np
 from irdl.codegen.llvm.call_shape import CallShape, is_named_tuple, is_plain
 from irdl.codegen.llvm.python_reads import PythonReads
 from irdl.codegen.llvm.python_trees import built, results
+from irdl.codegen.llvm.status import POLLED, STOPPED
 from irdl.trace.box import PYTHON, SCALAR
 
 #: so many arguments, captured arrays and results are checked and made where they are met; more of them by tables
@@ -86,9 +87,13 @@ class PythonResults(PythonReads):
             self._drop(b.fresh(f"load ptr, ptr {self._element(self.made_items, out)}"))
 
     def _fail(self, status: str) -> None:
-        """Leave with the exception that `fail(value, code)` raises."""
+        """Leave with the exception that stopped the call, or that `fail(value, code)` raises."""
         b = self.b
         self._drop_all(self.made_items, str(len(self.shape.outputs)))
+        with self._leaving(b.fresh(f"icmp ne i64 {b.fresh(f'load i64, ptr {self._number(status, STOPPED)}')}, 0")):
+            parts = [b.fresh(f"load ptr, ptr {self._number(status, POLLED + place)}") for place in range(3)]
+            b.do(f"call void {self._function('PyErr_Restore')}({', '.join(f'ptr {part}' for part in parts)})")
+            b.do("ret ptr null")
         numbers = []
         for place in (1, 2):
             number = b.fresh(f"load i64, ptr {self._number(status, place)}")

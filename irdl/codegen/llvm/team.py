@@ -30,7 +30,7 @@ from irdl.codegen.llvm.trust import NEVER, SHORTEST, account_text
 
 #: Bytes of a team of n threads: `HEADER + n * PER_THREAD`.
 HEADER, PER_THREAD = 512, 256
-MUTEX, CONDITION = 128, 192
+COUNT, MUTEX, CONDITION = 64, 128, 192
 RUN, BARRIER, WORKER = "irdl_team_run", "irdl_barrier", "irdl_team_worker"
 BARRIER_PLACE, WORKERS, FUNCTION, ARGUMENT, THREADS, LEAVE, BASE = 8, 16, 128, 136, 144, 192, 256
 BEGAN, WAITED, MACHINE = 320, 328, 384
@@ -42,6 +42,8 @@ OFFERED, ACCEPTED, STARTED, IDLE = range(4)
 _SPINS = 30_000
 _PATIENCE = 4_000
 _NAP = 20_000
+#: Nanoseconds that a caller waits for workers at the most, where the work is long.
+MOST_PATIENCE = 200_000
 #: Nanoseconds of a caller's waiting that are forgiven: when it considers whether to leave a team in the middle of a call, and when it
 #: considers teams for the next.
 _FORGIVEN_IN_A_CALL, _FORGIVEN = 2_000_000, 200_000
@@ -49,7 +51,7 @@ _FORGIVEN_IN_A_CALL, _FORGIVEN = 2_000_000, 200_000
 
 def patience(cycles: float) -> int:
     """Nanoseconds that a caller waits for workers to answer: an eighth of the time that work of so many cycles takes, or so."""
-    return int(min(200_000, max(2_000, cycles / 3 / 8)))
+    return int(min(MOST_PATIENCE, max(2_000, cycles / 3 / 8)))
 
 
 def pause(triple: str) -> tuple[str, str]:
@@ -187,13 +189,13 @@ arrive:
   %next = add i64 %old, 2
   store i64 %new, ptr %count
   %mine = call ptr @line(ptr %team, i64 %thread)
-  %my_count = getelementptr i8, ptr %mine, i64 64
+  %my_count = getelementptr i8, ptr %mine, i64 {COUNT}
   store atomic i64 %new, ptr %my_count release, align 8
   br label %each
 each:
   %j = phi i64 [ 0, %arrive ], [ %j1, %each_done ]
   %line = call ptr @line(ptr %team, i64 %j)
-  %count_place = getelementptr i8, ptr %line, i64 64
+  %count_place = getelementptr i8, ptr %line, i64 {COUNT}
   call void @await(ptr %team, i64 %thread, ptr %count_place, i64 %new, i64 %next)
   br label %each_done
 each_done:
@@ -300,7 +302,7 @@ ready:
   %threads = load i64, ptr %threads_place
   %function = load ptr, ptr %function_place
   %argument = load ptr, ptr %argument_place
-  call void %function(ptr %argument, i64 %thread, i64 %threads)
+  %stopped = call i1 %function(ptr %argument, i64 %thread, i64 %threads)
   store atomic i64 {IDLE}, ptr %line release, align 8
   br label %idle
 }}
@@ -309,7 +311,7 @@ ready:
 
 def _run_text(hint: str) -> str:
     return f"""
-; Run function(argument, thread, threads) on the threads of a team: those that come within `patience` nanoseconds, if a team is
+; Run function(argument, thread, threads), which says whether it stopped before its end, on the threads of a team: those that come within `patience` nanoseconds, if a team is
 ; trusted at all with the program whose account this is.
 define void @{RUN}(ptr %team, ptr %function, ptr %argument, i64 %patience, ptr %account) nounwind {{
 entry:
@@ -318,7 +320,7 @@ entry:
   %free = extractvalue {{ i64, i1 }} %taken, 1
   br i1 %free, label %begin, label %bypass
 bypass:
-  call void %function(ptr %argument, i64 0, i64 1)
+  %bypass_stopped = call i1 %function(ptr %argument, i64 0, i64 1)
   ret void
 begin:
   %workers_place = getelementptr i8, ptr %team, i64 {WORKERS}
@@ -426,14 +428,15 @@ go:
   %s_more = icmp ult i64 %s1, %last
   br i1 %s_more, label %go, label %work
 work:
-  call void %function(ptr %argument, i64 0, i64 %threads1)
+  %stopped = call i1 %function(ptr %argument, i64 0, i64 %threads1)
   br label %gone
 
 ; Who has left touches nothing of the call any more, and need not be waited for.
 gone:
   %w = phi i64 [ 1, %work ], [ %w1, %back ]
   %leave = load atomic i64, ptr %leave_place monotonic, align 8
-  %waits = icmp eq i64 %leave, {NEVER}
+  %together = icmp eq i64 %leave, {NEVER}
+  %waits = or i1 %together, %stopped
   br i1 %waits, label %wait_for, label %finish
 wait_for:
   %wait_line = call ptr @line(ptr %team, i64 %w)
@@ -442,7 +445,23 @@ wait_for:
 back:
   %w1 = add i64 %w, 1
   %w_more = icmp ult i64 %w1, %last
-  br i1 %w_more, label %gone, label %finish
+  br i1 %w_more, label %gone, label %all_back
+all_back:
+  br i1 %stopped, label %reset, label %finish
+
+; Who stopped has passed all barriers there can be.
+reset:
+  %base_place = getelementptr i8, ptr %team, i64 {BASE}
+  %base = load i64, ptr %base_place
+  br label %reset_each
+reset_each:
+  %c = phi i64 [ 0, %reset ], [ %c1, %reset_each ]
+  %reset_line = call ptr @line(ptr %team, i64 %c)
+  %reset_count = getelementptr i8, ptr %reset_line, i64 {COUNT}
+  store atomic i64 %base, ptr %reset_count release, align 8
+  %c1 = add i64 %c, 1
+  %c_more = icmp ult i64 %c1, %last
+  br i1 %c_more, label %reset_each, label %free_team
 
 ; Long waiting costs a multiple of a call; a worker that was late has cost the caller its patience, about an eighth of one.
 finish:
@@ -464,7 +483,9 @@ well:
   call void @note_team(ptr %account, i64 %took)
   br label %free_team
 alone:
-  call void %function(ptr %argument, i64 0, i64 1)
+  %alone_stopped = call i1 %function(ptr %argument, i64 0, i64 1)
+  br i1 %alone_stopped, label %free_team, label %alone_all
+alone_all:
   %alone_ended = call i64 @now()
   %alone_took = sub i64 %alone_ended, %began
   call void @note_alone(ptr %account, i64 %alone_took)

@@ -37,7 +37,7 @@ class Values:
     def __init__(self, module: Module, in_kernel: bool) -> None:
         self.module = module
         self.in_kernel = in_kernel
-        self.builder = Builder(module.target.avx512)
+        self.builder = Builder(module.target.avx512, module.target.fma)
         self.pointers: dict[Buffer, str] = {}
         #: the elements that the pointers point to, where that is not the first
         self.starts: dict[Buffer, int] = {}

@@ -129,7 +129,36 @@ class VectorMath:
         return self.b.binary(self.k, "fdiv", x, y)
 
     def fma(self, a: str, b: str, c: str) -> str:
-        return self.b.fma(self.k, a, b, c)
+        """Rounded as if once, near enough: what functions that keep what an operation has lost rely on."""
+        if self.b.has_fma:
+            return self.b.fma(self.k, a, b, c)
+        return self._long_fma(a, b, c) if self.double else self._wide_fma(a, b, c)
+
+    def _wide_fma(self, *operands: str) -> str:
+        """float32's in float64, whose products are exact."""
+        wide = VectorMath(self.b, self.k.with_dtype(np.float64))
+        a, b, c = (self.b.emit(f"fpext {self.k.text} {x} to {wide.k.text}") for x in operands)
+        return self.b.emit(f"fptrunc {wide.k.text} {wide.add(wide.mul(a, b), c)} to {self.k.text}")
+
+    def _long_fma(self, a: str, b: str, c: str) -> str:
+        """float64's by what the product and the sum have lost (T. J. Dekker, A floating-point technique for extending the available
+        precision, 1971)."""
+        (a1, a2), (b1, b2) = self._halves(a), self._halves(b)
+        product = self.mul(a, b)
+        lost = self.add(self.sub(self.mul(a1, b1), product), self.mul(a1, b2))
+        lost = self.add(self.add(lost, self.mul(a2, b1)), self.mul(a2, b2))
+        total = self.add(product, c)
+        other = self.sub(total, product)
+        dropped = self.add(self.sub(product, self.sub(total, other)), self.sub(c, other))
+        exact = self.add(total, self.add(dropped, lost))
+        # Beyond the range of the halves, and of infinities, the plain sum.
+        return self.select(self.b.compare(self.k, "uno", exact, exact), total, exact)
+
+    def _halves(self, x: str) -> tuple[str, str]:
+        """A sum of two numbers of half as many bits."""
+        scaled = self.mul(x, self.c(2.0**27 + 1))
+        high = self.sub(scaled, self.sub(scaled, x))
+        return high, self.sub(x, high)
 
     def neg(self, x: str) -> str:
         return self.b.emit(f"fneg {self.k.text} {x}")
@@ -154,11 +183,11 @@ class VectorMath:
         return self.select(self.b.compare(self.k, "olt", x, self.c(limit)), self.c(limit), x)
 
     def polynomial(self, x: str, coefficients: tuple[float, ...]) -> str:
-        """Horner's rule; coefficients lowest order first."""
+        """Horner's rule; coefficients lowest order first. The last step counts most."""
         result = self.c(coefficients[-1])
-        for coefficient in reversed(coefficients[:-1]):
-            result = self.fma(result, x, self.c(coefficient))
-        return result
+        for coefficient in reversed(coefficients[1:-1]):
+            result = self.b.fma(self.k, result, x, self.c(coefficient))
+        return self.fma(result, x, self.c(coefficients[0])) if len(coefficients) > 1 else result
 
     def _to_int(self, x: str) -> str:
         # `freeze` keeps a nan from making the whole result undefined; the caller's arithmetic carries the nan itself.

@@ -370,3 +370,24 @@ def test_shape_errors_are_numpys() -> None:
         irdl.jit(lambda x: x.max())(np.zeros(0))
     with pytest.raises(TraceError, match=r"str, not an array"):
         irdl.jit(lambda x, mode: x)(V, "mode")
+
+
+def test_lines_name_the_caller_of_a_helper() -> None:
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    def cell(h, x):
+        return sigmoid(h + x) * sigmoid(h)
+
+    first = cell.__code__.co_firstlineno
+    dump = str(irdl.trace(cell)(np.ones(3), np.ones(3)))
+    assert dump.count(f"# test_trace.py:{first - 2} from test_trace.py:{first + 1}") == 2
+    assert "= mul(%1, %2)" in dump and dump.count(f"# test_trace.py:{first + 1}\n") == 2  # called by irdl itself
+
+
+def test_errors_inside_a_library_name_the_user_s_line() -> None:
+    def softmax(x):
+        return special.softmax(x)
+
+    with pytest.raises(TraceError, match=r"test_trace.py:\d+: return special.softmax\(x\)"):
+        irdl.trace(softmax)(np.ones(3))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,17 @@ from irdl.ir.types import TensorType
 if TYPE_CHECKING:
     import networkx
 
-#: The user's lines a value came from: (file, line) pairs.
-Location = frozenset[tuple[str, int]]
+
+class Line(NamedTuple):
+    """A line of the user's code, and which other line called the function that it is in."""
+
+    file: str
+    number: int
+    caller: tuple[str, int] | None = None
+
+
+#: The lines that a node comes from: several, where passes made one node of many.
+Location = frozenset[Line]
 NOWHERE: Location = frozenset()
 
 _serial = itertools.count()

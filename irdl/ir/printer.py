@@ -35,9 +35,17 @@ def sidecar(graph: Graph) -> list[np.ndarray]:
 
 
 def format_location(location: Location) -> str:
-    ordered = sorted(location, key=lambda line: (line[0], line[1]))
-    shown = [f"{os.path.basename(file)}:{number}" for file, number in ordered[:3]]
+    ordered = sorted(location, key=lambda line: (line.file, line.number, line.caller or ()))
+    shown = []
+    for file, number, caller in ordered[:3]:
+        beside = f" from {os.path.basename(caller[0])}:{caller[1]}" if caller else ""
+        shown.append(f"{os.path.basename(file)}:{number}{beside}")
     return ", ".join(shown) + (", ..." if len(ordered) > 3 else "")
+
+
+def at_location(location: Location) -> str:
+    """` (at model.py:12)`, for the end of an error message."""
+    return f" (at {format_location(location)})" if location else ""
 
 
 class _Printer:

@@ -16,9 +16,10 @@ import numpy as np
 
 from irdl.errors import GraphError, LeakedTracerError, TraceError
 from irdl.ir.builder import CONSTANT, ConstantAttributes, constant_of, make_node
-from irdl.ir.graph import NOWHERE, Graph, Location, Value
+from irdl.ir.graph import NOWHERE, Graph, Line, Location, Value
 from irdl.ir.op import NO_ATTRIBUTES, Op
 from irdl.ir.types import TensorType
+from irdl.trace.users import is_users
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 TRACING = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -31,23 +32,41 @@ def user_frame() -> Any:
     """The innermost frame that is neither irdl's nor NumPy's."""
     frame: Any = sys._getframe(1)
     while frame is not None:
-        file = frame.f_code.co_filename
-        if not (file.startswith((PACKAGE, NUMPY)) or _OPTREE in file):
+        if not _is_internal(frame.f_code.co_filename):
             return frame
         frame = frame.f_back
     return None
 
 
+def _is_internal(file: str) -> bool:
+    return file.startswith((PACKAGE, NUMPY)) or _OPTREE in file
+
+
+def _own_frame(frame: Any) -> Any:
+    """The innermost frame from here on that is the user's own and not a library's."""
+    while frame is not None and not is_users(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
+
+
 def user_location() -> Location:
+    """The line that is being traced. With it goes, of a library's, the user's line that called into it, and of a function of the
+    user's the line that called that."""
     frame = user_frame()
-    return NOWHERE if frame is None else frozenset({(frame.f_code.co_filename, frame.f_lineno)})
+    if frame is None:
+        return NOWHERE
+    caller = frame.f_back if is_users(frame.f_code.co_filename) else _own_frame(frame)
+    known = caller is not None and is_users(caller.f_code.co_filename)
+    above = (caller.f_code.co_filename, caller.f_lineno) if known else None
+    return frozenset({Line(frame.f_code.co_filename, frame.f_lineno, above)})
 
 
 def user_line() -> str:
-    """` (model.py:12: h = tanh(x))`, for the end of an error message."""
+    """` (model.py:12: h = tanh(x))`, for the end of an error message; inside a library, the line that called into it."""
     frame = user_frame()
     if frame is None:
         return ""
+    frame = _own_frame(frame) or frame
     import linecache
 
     file, number = frame.f_code.co_filename, frame.f_lineno

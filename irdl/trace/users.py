@@ -22,6 +22,7 @@ _LIBRARIES = tuple(
 _HOLDERS = (types.SimpleNamespace, UserDict, UserList)
 
 
+@functools.lru_cache(maxsize=4096)
 def is_users(file: str | None) -> bool:
     """Code that is neither irdl's nor a library's."""
     return bool(file) and not str(file).startswith("<frozen ") and not os.path.realpath(str(file)).startswith(_LIBRARIES)

@@ -15,6 +15,7 @@ from irdl.errors import DifferentiationError
 from irdl.ir.builder import Builder
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
+from irdl.ir.printer import at_location
 from irdl.ir.types import TensorType, is_float
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
 from irdl.transforms.custom import CUSTOM_VJP
@@ -46,7 +47,9 @@ def push(builder: Builder, graph: Graph, tangents: dict[Value, Value]) -> list[V
         elif node.op is CUSTOM_VJP and len(node.regions) == 4:
             results = _pushed(builder, node, tangents)
         elif node.op is CUSTOM_VJP:
-            raise DifferentiationError("a custom_vjp has a reverse-mode rule alone: forward mode (jvp) cannot go through it")
+            raise DifferentiationError(
+                f"a custom_vjp has a reverse-mode rule alone: forward mode (jvp) cannot go through it{at_location(node.location)}"
+            )
         else:
             results = [_op(builder, node, tangents)] if is_float(node.output.dtype) else [None]
         for value, tangent in zip(node.outputs, results, strict=True):
@@ -59,7 +62,9 @@ def _pushed(builder: Builder, node: Node, tangents: dict[Value, Value]) -> list[
     """By the user's own rule, inlined."""
     count = node.attributes.arguments
     if any(value in tangents for value in node.operands[count:]):
-        raise DifferentiationError("a custom_jvp reads a differentiated array from outside its arguments: pass it as an argument")
+        raise DifferentiationError(
+            f"a custom_jvp reads a differentiated array from outside its arguments: pass it as an argument{at_location(node.location)}"
+        )
     given = [tangents.get(value) or zeros(builder, value.type) for value in node.operands[:count] if is_float(value.dtype)]
     found = iter(builder.inline(node.regions[3], [*node.operands, *given], node.location))
     return [next(found) if is_float(value.dtype) else None for value in node.outputs]

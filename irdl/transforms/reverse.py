@@ -15,7 +15,7 @@ from irdl.errors import DifferentiationError
 from irdl.ir.builder import Builder, copy_nodes
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ir.op import Op
-from irdl.ir.printer import format_location
+from irdl.ir.printer import at_location
 from irdl.ir.types import TensorType, is_float
 from irdl.ops.control import AFTER, COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
@@ -114,7 +114,7 @@ def _pullback(builder: Builder, old: Node, node: Node, active: set[Value], reach
         def refuse(given: list[Value | None]) -> list[Value | None]:
             raise DifferentiationError(
                 "a while_loop cannot be differentiated in reverse: the number of its steps is not known, so nothing can "
-                f"be saved; use irdl.scan with a fixed length{_at(node)}"
+                f"be saved; use irdl.scan with a fixed length{at_location(node.location)}"
             )
 
         return refuse
@@ -125,10 +125,6 @@ def _pullback(builder: Builder, old: Node, node: Node, active: set[Value], reach
         return apply_rule(builder, node, ct)
 
     return pullback
-
-
-def _at(node: Node) -> str:
-    return f" (at {format_location(node.location)})" if node.location else ""
 
 
 def apply_rule(builder: Builder, node: Node, ct: Value) -> list[Value | None]:
@@ -163,7 +159,7 @@ def _custom(builder: Builder, node: Node, mapping: dict[Value, Value], active: s
     if any(value in active for value in node.operands[node.attributes.arguments :]):
         raise DifferentiationError(
             "a custom_vjp reads a differentiated array from outside its arguments, for which its backward function gives no "
-            f"cotangent: pass it as an argument{_at(node)}"
+            f"cotangent: pass it as an argument{at_location(node.location)}"
         )
     _, forward, backward = node.regions[:3]
     operands = [mapping.get(v, v) for v in node.operands]

@@ -7,13 +7,17 @@ import inspect
 import io
 import re
 import sys
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
 import irdl
-from irdl.ir import program
+from irdl.codegen.lower import lower
+from irdl.codegen.pipeline import CPU_PASSES
 from irdl.ir.op import registered_ops
-from irdl.passes.pipeline import PIPELINE
+from irdl.loops import language
+from irdl.passes.manager import Pass
+from irdl.passes.pipeline import GRAPH_PASSES
 
 HERE = Path(__file__).parent
 FAMILIES = {
@@ -56,11 +60,14 @@ def ir_page() -> str:
         by_family[FAMILIES[module]].append(f"| `{op.name}` | {attributes or ''} | {meaning} |")
     for title, rows in by_family.items():
         lines += [f"### {title}", "", "| op | attributes | meaning |", "|---|---|---|", *rows, ""]
-    lines += ["## Program: the loop language", "", "```", inspect.getdoc(program) or "", "```", ""]
+    lines += ["## Program: the loop language", "", "```", inspect.getdoc(language) or "", "```", ""]
     lines += ["## The passes, in order", "", "| pass | may be left out | what it does |", "|---|---|---|"]
-    for item in PIPELINE:
-        module = sys.modules.get(f"irdl.passes.{item.name}")
-        meaning = (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ") if module else ""
+    passes = (*GRAPH_PASSES, Pass("lower", lower, required=True), *CPU_PASSES)
+    homes = Counter(run.__module__ for run in {item.run for item in passes})
+    for item in passes:
+        # What the module says, unless it has several.
+        alone = homes[item.run.__module__] == 1
+        meaning = (inspect.getdoc(sys.modules[item.run.__module__] if alone else item.run) or "").split("\n\n")[0].replace("\n", " ")
         lines.append(f"| `{item.name}` | {'no' if item.required else 'yes'} | {meaning} |")
     return "\n".join(lines) + "\n"
 

@@ -1,8 +1,8 @@
 """irdl: a compiler for models written in NumPy."""
 
 from irdl import errors, ops, random, testing, tree
+from irdl.dumps import parse
 from irdl.ir.graph import Graph
-from irdl.ir.parser import parse
 from irdl.runtime.compiled import Compiled
 from irdl.runtime.jit import ShapeDtype, compile, eval_shape, jit, trace
 from irdl.runtime.threads import num_threads, set_num_threads

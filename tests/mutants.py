@@ -77,7 +77,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         'return ("reduce",)',
         "tests/test_passes.py -k different_lengths",
     ),
-    ("irdl/codegen/memory.py", "if other_end < start or other_start > end:", "if other_end <= start or other_start >= end - 2:", FUZZ),
+    ("irdl/loops/passes/memory.py", "if other_end < start or other_start > end:", "if other_end <= start or other_start >= end - 2:", FUZZ),
     (
         "irdl/codegen/place.py",
         "if old in graph.outputs:\n        return False",
@@ -98,9 +98,9 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "self.div(top, self.c(2.0))",
         "tests/test_vector_math.py -k tanh",
     ),
-    ("irdl/codegen/barriers.py", "body.insert(place, Barrier())", "place -= 1", "tests/test_threads.py"),
+    ("irdl/loops/passes/barriers.py", "body.insert(place, Barrier())", "place -= 1", "tests/test_threads.py"),
     (
-        "irdl/codegen/dependence.py",
+        "irdl/loops/dependence.py",
         "return size > spread and (not modulus or size * (steps - 1) + spread < modulus)",
         "return size > spread",
         "tests/test_threads.py -k apart",
@@ -113,7 +113,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "tests/test_entry.py",
     ),
     (
-        "irdl/codegen/barriers.py",
+        "irdl/loops/passes/barriers.py",
         "merged = _merge(pending, *ends)",
         "merged = _merge(pending, end)",
         "tests/test_threads.py -k unknown_length",

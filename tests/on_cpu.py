@@ -13,7 +13,7 @@ import numpy as np
 
 from irdl.codegen.cuda.emit import ENTRY, emit_cuda, prelude
 from irdl.ir.graph import Graph
-from irdl.ir.program import Program
+from irdl.loops.language import Program
 from irdl.passes.target import GPU
 from irdl.runtime.build import Build
 

@@ -9,9 +9,9 @@ from unittest import mock
 
 import numpy as np
 
-from irdl.codegen import parallel
-from irdl.ir.interpret import Machine
-from irdl.ir.program import Barrier, Buffer, For, Kernel, Program, Statement
+from irdl.loops.interpret import Machine
+from irdl.loops.language import Barrier, Buffer, For, Kernel, Program, Statement
+from irdl.loops.passes import parallel
 from irdl.runtime.threads import num_threads, set_num_threads
 
 

@@ -7,7 +7,8 @@ import optree
 import pytest
 
 import irdl
-from irdl.ir.program import Buffer, For, Kernel, Load, expressions, subexpressions, walk
+from irdl.loops.language import Buffer, For, Kernel, Load
+from irdl.loops.walk import expressions, subexpressions, walk
 from irdl.testing import check_gradient
 
 RNG = np.random.default_rng(0)

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from irdl.codegen.llvm import status
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
-from irdl.ir.interpret import interpret
 from irdl.ir.parser import parse
 from irdl.ir.printer import print_graph, sidecar
 from irdl.ir.verify import verify
+from irdl.loops.interpret import interpret
+from irdl.loops.parse import parse_program
+from irdl.loops.text import large_constants
 from irdl.runtime.executable import Executable
 from irdl.transforms.batch import batch_graph
 from irdl.transforms.reverse import vjp_graph
@@ -41,6 +43,8 @@ def check_program(graph: Graph, seed: int) -> None:
         if isinstance(stage, Graph):
             verify(stage)
             compare(evaluate(stage, arguments), expected, name, single)
+        elif seed % 4 == 0:
+            assert parse_program(str(stage), large_constants(stage)) == stage, name
     compare(results, expected, "machine", single)
     if sum(node.outputs[0].type.size for node in graph.all_nodes() if node.outputs) < 150:
         results = interpret(executable.program, arguments)

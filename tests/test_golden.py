@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 
 import irdl
-from irdl.codegen.lower import lower
 from irdl.ir.printer import print_graph
-from irdl.ir.program import print_program
-from irdl.passes.pipeline import optimise
 from irdl.passes.target import Target
+from irdl.runtime.build import Build
 from tests.models import lstm, lstm_data, lstm_loss
 
 FOLDER = Path(__file__).parent / "golden"
@@ -26,16 +24,25 @@ GRAPHS: dict[str, Any] = {
 
 
 def stages(name: str) -> list[tuple[str, str]]:
-    graph = GRAPHS[name]()
-    found = [("trace", graph), *optimise(graph, TARGET)]
-    texts = [(f"{place}_{stage}", print_graph(g, locations=False)) for place, (stage, g) in enumerate(found)]
-    return [*texts, (f"{len(texts)}_program", print_program(lower(found[-1][1], TARGET)))]
+    """What each pass makes of the graph, by its name, and which time it runs; and the program at the end."""
+    build = Build(GRAPHS[name](), {}, (), None, TARGET)
+    found: dict[str, str] = {}
+    for step in build.graphs:
+        count = sum(known.split(".")[0] == step.name for known in found)
+        found[f"{step.name}.{count + 1}" if count else step.name] = print_graph(step.code, locations=False)
+    return [*found.items(), ("program", str(build.program))]
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_lstm_cell(name: str, request: pytest.FixtureRequest) -> None:
     update = request.config.getoption("--update-golden")
     wrong = []
+    names = {f"lstm_{name}_{stage}.txt" for stage, _ in stages(name)}
+    stale = [path for path in FOLDER.glob(f"lstm_{name}_*.txt") if path.name not in names]
+    if update:
+        for path in stale:
+            path.unlink()
+    assert update or not stale, f"no stage has these goldens: {', '.join(path.name for path in stale)}"
     for stage, text in stages(name):
         path = FOLDER / f"lstm_{name}_{stage}.txt"
         if update:

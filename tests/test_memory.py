@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import irdl
-from irdl.codegen import memory
 from irdl.ir.graph import Graph
-from irdl.ir.program import Buffer
+from irdl.loops.language import Buffer
+from irdl.loops.passes import memory
 from irdl.runtime.build import Build
 from tests.models import lstm_data, lstm_loss
 from tests.programs import Programs

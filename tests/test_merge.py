@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import irdl
-from irdl.ir.program import Kernel, walk
+from irdl.loops.language import Kernel
+from irdl.loops.walk import walk
 from irdl.runtime.threads import num_threads, set_num_threads
 
 

@@ -10,12 +10,12 @@ from irdl.errors import DifferentiationError
 from irdl.ir.builder import make_node
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph, Value
-from irdl.ir.interpret import interpret
 from irdl.ir.op import Op, Sample, registered_ops
 from irdl.ir.parser import parse
 from irdl.ir.printer import print_graph
 from irdl.ir.types import TensorType
 from irdl.ir.verify import verify
+from irdl.loops.interpret import interpret
 from irdl.ops.index import Gather, Scatter
 from irdl.runtime.executable import Executable
 from irdl.testing import assert_close

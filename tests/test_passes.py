@@ -4,27 +4,39 @@ contraction in the loop with their weight gradients outside."""
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import optree
 import pytest
 
 import irdl
+from irdl.codegen.pipeline import CPU_PASSES
 from irdl.errors import GraphError
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
-from irdl.ir.interpret import interpret
-from irdl.ir.program import For, Store, verify_program, walk
+from irdl.ir.printer import sidecar
 from irdl.ir.verify import verify
+from irdl.loops.interpret import interpret
+from irdl.loops.language import For, Store
+from irdl.loops.text import large_constants
+from irdl.loops.verify import verify_program
+from irdl.loops.walk import walk
 from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN
 from irdl.ops.fusion import FUSED, PACK
-from irdl.passes.pipeline import PIPELINE
+from irdl.passes.pipeline import GRAPH_PASSES
 from irdl.testing import assert_close, check, widened
 from irdl.trace import tree
 from tests.models import lstm, lstm_data, lstm_loss, random_cell_loss
+from tests.teams import team_of
 
-OPTIONAL = [item.name for item in PIPELINE if not item.required]
+GRAPH_OPTIONAL = list(dict.fromkeys(item.name for item in GRAPH_PASSES if not item.required))
+OPTIONAL = [*GRAPH_OPTIONAL, *(item.name for item in CPU_PASSES if not item.required)]
+
+
+def final_graph(compiled: irdl.Compiled) -> Graph:
+    return [stage for _, stage in compiled.stages if isinstance(stage, Graph)][-1]
 
 
 def flat(arguments: tuple) -> list[np.ndarray]:
@@ -44,15 +56,28 @@ def test_every_stage_means_the_same() -> None:
             verify_program(stage)
 
 
-@pytest.mark.parametrize("disabled", [c for n in (1, 2, len(OPTIONAL)) for c in itertools.combinations(OPTIONAL, n)], ids="+".join)
-def test_passes_can_be_left_out(disabled: tuple[str, ...]) -> None:
+def test_every_stage_reads_back() -> None:
+    params, x, gy = lstm_data(4, 3, 5, 18)
+    for threads in (1, 2):
+        with team_of(threads):
+            for f, arguments in ((lstm, (params, x)), (irdl.value_and_grad(lstm_loss), (params, x, gy))):
+                for name, stage in irdl.compile(f)(*arguments).stages:
+                    constants = sidecar(stage) if isinstance(stage, Graph) else large_constants(stage)
+                    again = irdl.parse(str(stage), constants)
+                    assert again == stage, name
+
+
+@pytest.mark.parametrize("disabled", [*((name,) for name in OPTIONAL), *itertools.combinations(GRAPH_OPTIONAL, 2), OPTIONAL], ids="+".join)
+def test_passes_can_be_left_out(disabled: Sequence[str]) -> None:
     arguments = lstm_data(3, 2, 4, 5, np.float64)
     f = irdl.value_and_grad(lstm_loss)
-    assert_close(irdl.jit(f, disable_passes=disabled)(*arguments), f(*arguments), ulps=1e5)  # float64: 2e-11
+    compiled = irdl.compile(f, disable_passes=disabled)(*arguments)
+    assert not {name for name, _ in compiled.stages} & set(disabled)
+    assert_close(compiled(*arguments), f(*arguments), ulps=1e5)  # float64: 2e-11
 
 
 def test_required_and_unknown_passes_cannot_be_left_out() -> None:
-    for name in ("fuse", "nothing"):
+    for name in ("fuse", "memory", "nothing"):
         with pytest.raises(GraphError, match=name):
             irdl.jit(lambda x: x, disable_passes=[name])(1.0)
 
@@ -69,7 +94,7 @@ def test_random_cells_fuse(seed: int) -> None:
     f = irdl.value_and_grad(loss)
     compiled = irdl.compile(f)(params, x)
     assert_close(compiled(params, x), f(params, x), f(*widened((params, x))))
-    final = next(stage for name, stage in compiled.stages if name == "pack")
+    final = final_graph(compiled)
     loops = [node for node in final.nodes if node.op is SCAN]
     assert len(loops) == 2, "one loop forward, one backward"
     forward, backward = (dots_in(node.regions[0]) for node in loops)
@@ -121,7 +146,7 @@ def test_distant_operands_are_packed_for_few_rows() -> None:
     """`x @ W` outside the time loop, whose four gates share a loop and read one line of each row."""
     for hidden, batch, packs in ((200, 8, 4), (530, 4, 4), (530, 8, 8)):
         params, x, _ = lstm_data(2, batch, hidden, hidden)
-        final = next(stage for name, stage in irdl.compile(lstm)(params, x).stages if name == "pack")
+        final = final_graph(irdl.compile(lstm)(params, x))
         assert sum(node.op is PACK for node in final.nodes) == packs, (hidden, batch)
 
 
@@ -234,6 +259,6 @@ def test_what_begins_elsewhere_joins_the_contraction():
         return (h, s, m2 + g), h
 
     compiled = irdl.compile(lambda x: irdl.scan(cell, (start, start, start), x)[1])(x)
-    (scan,) = [node for node in compiled.stages[-2][1].nodes if node.op.name == "scan"]
+    (scan,) = [node for node in final_graph(compiled).nodes if node.op.name == "scan"]
     assert [node.op.name for node in scan.regions[0].nodes] == ["fused"]
     np.testing.assert_allclose(compiled(x), irdl.scan(cell, (start, start, start), x)[1], rtol=1e-12)

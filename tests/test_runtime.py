@@ -135,7 +135,7 @@ def test_many_calls_leave_memory_flat() -> None:
 
 def test_compiled_shows_its_insides() -> None:
     compiled = irdl.compile(lambda x: np.tanh(x) @ x)(np.ones((8, 8)))
-    assert compiled.stages[0][0] == "trace" and compiled.stages[-1][0] == "program"
+    assert compiled.stages[0][0] == "trace" and compiled.stages[-1][0] == "barriers"
     assert "dot" in str(compiled.graph) and "kernel" in str(compiled.program)
     assert "define" in compiled.llvm_ir and len(compiled.asm) > 500
     assert compiled.memory.arena >= 0

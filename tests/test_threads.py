@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import irdl
-from irdl.codegen.dependence import apart, never_meet
-from irdl.ir.program import For, Index, Kernel, is_parallel, walk
+from irdl.loops.dependence import apart, never_meet
+from irdl.loops.index import Index
+from irdl.loops.language import For, Kernel
+from irdl.loops.walk import is_parallel, walk
 from irdl.runtime.threads import _team
 from tests.models import lstm_data, lstm_loss
 from tests.teams import Race, team_of, watch

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from irdl.codegen.axis import Axis
 from irdl.codegen.body import COMBINE, Scope, combine, identity_of
-from irdl.codegen.nest import Loop, build_nest, substitute, wrap_in_loops
+from irdl.codegen.nest import Loop, build_nest, wrap_in_loops
 from irdl.ir.graph import Node
-from irdl.ir.program import Buffer, Expression, For, Index, Literal, Load, Operation, Statement, Store
+from irdl.loops.index import Index
+from irdl.loops.language import Buffer, Expression, For, Literal, Load, Operation, Statement, Store
+from irdl.loops.rewrite import substitute
 
 if TYPE_CHECKING:
     from irdl.codegen.group import GroupLowering

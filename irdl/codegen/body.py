@@ -8,23 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from irdl.codegen.layout import Layout, broadcast_index, view_index
-from irdl.codegen.nest import Names
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
 from irdl.ir.printer import format_location
-from irdl.ir.program import (
-    CheckIndex,
-    Expression,
-    Index,
-    IndexValue,
-    Let,
-    Literal,
-    Load,
-    Operation,
-    Statement,
-    Variable,
-)
+from irdl.loops.index import Index
+from irdl.loops.language import CheckIndex, Expression, IndexValue, Let, Literal, Load, Operation, Statement, Variable
+from irdl.loops.rewrite import Names
 from irdl.ops.contract import DOT
 from irdl.ops.fusion import UNPACK
 from irdl.ops.index import GATHER

@@ -12,14 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from irdl.codegen.cost import cycles
-from irdl.codegen.nest import Names, rebuild
-from irdl.ir.program import (
+from irdl.loops.cost import cycles
+from irdl.loops.index import Index
+from irdl.loops.language import (
     Buffer,
     CheckIndex,
     Expression,
     For,
-    Index,
     IndexValue,
     Kernel,
     Let,
@@ -30,19 +29,19 @@ from irdl.ir.program import (
     Statement,
     Store,
     Variable,
-    expressions,
-    nested,
-    subexpressions,
 )
+from irdl.loops.rewrite import Names, rebuild
+from irdl.loops.walk import expressions, nested, subexpressions
 from irdl.passes.target import Target
 
 #: Cycles of a step for which a call of each kernel would count, and statements of one once its loops are unrolled.
 _SHORT, _MOST = 300, 128
 
 
-def keep_carries(program: Program, names: Names, target: Target) -> None:
+def keep_carries(program: Program, target: Target) -> Program:
     """Make one kernel of each loop with short steps, in place."""
-    _visit(program.body, names, target.registers // 2)
+    _visit(program.body, Names(program), target.registers // 2)
+    return program
 
 
 def _visit(body: list[Statement], names: Names, registers: int) -> None:

@@ -13,7 +13,9 @@ from irdl.codegen.layout import Layout
 from irdl.codegen.nest import Loop, blocks, build_nest, join, narrow_lanes
 from irdl.codegen.tiled import Tile
 from irdl.ir.graph import Node, Value
-from irdl.ir.program import CheckIndex, Expression, Index, IndexValue, Let, Load, Statement, Store, Variable, subexpressions
+from irdl.loops.index import Index
+from irdl.loops.language import CheckIndex, Expression, IndexValue, Let, Load, Statement, Store, Variable
+from irdl.loops.walk import subexpressions
 from irdl.ops.fusion import UNPACK
 from irdl.ops.index import GATHER
 from irdl.passes.target import Target

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from irdl.ir.graph import Node
-from irdl.ir.program import Buffer, Index
+from irdl.loops.index import Index
+from irdl.loops.language import Buffer
 from irdl.ops.fusion import UNPACK
 from irdl.ops.shape import BROADCAST, RESHAPE, REVERSE, SLICE, TRANSPOSE
 

@@ -8,18 +8,17 @@ import numpy as np
 
 from irdl.codegen import moves
 from irdl.codegen.body import GroupBody
-from irdl.codegen.carries import keep_carries
 from irdl.codegen.group import lower_group
 from irdl.codegen.layout import Layout, view_layout
-from irdl.codegen.memory import plan_memory
-from irdl.codegen.merge import merge_kernels
-from irdl.codegen.nest import Names
 from irdl.codegen.place import can_overwrite, in_place_carries
 from irdl.errors import GraphError
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Graph, Node, Value
-from irdl.ir.program import Buffer, For, If, Index, Kernel, Load, Program, Statement, While, verify_program
+from irdl.ir.printer import identifier
 from irdl.ir.types import TensorType
+from irdl.loops.index import Index
+from irdl.loops.language import Buffer, For, If, Kernel, Load, Program, Statement, While
+from irdl.loops.rewrite import Names
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.fusion import FUSED
 from irdl.ops.shape import CONCAT, RESHAPE
@@ -34,19 +33,16 @@ _SMALL_STACK, _SMALL_STACK_OF_MANY = 128 * 1024, 4 * 1024 * 1024
 def lower(graph: Graph, target: Target, in_place: Mapping[int, int] | None = None) -> Program:
     """The program of a fused graph, scheduled for `target`. `in_place`: output -> the donated input it is computed in."""
     lowering = _Lowering(target)
-    inputs = [Buffer(value.name or f"in{place}", value.dtype, value.type.size, "input") for place, value in enumerate(graph.inputs)]
+    inputs = [
+        Buffer(identifier(value.name, f"in{place}"), value.dtype, value.type.size, "input") for place, value in enumerate(graph.inputs)
+    ]
     outputs = [Buffer(f"out{place}", value.dtype, value.type.size, "output") for place, value in enumerate(graph.outputs)]
     _make_unique(inputs)
     environment = {v: Layout.contiguous(b, v.shape) for v, b in zip(graph.inputs, inputs, strict=True)}
     destinations = [Layout.contiguous(b, v.shape) for v, b in zip(graph.outputs, outputs, strict=True)]
     body = lowering.graph(graph, environment, destinations)
-    program = Program(graph.name or "main", inputs, outputs, lowering.constants, body, lowering.checks)
+    program = Program(identifier(graph.name, "main"), inputs, outputs, lowering.constants, body, lowering.checks)
     program.aliased = [(inputs[place], outputs[out]) for out, place in (in_place or {}).items()]
-    if not target.warp:
-        merge_kernels(program, lowering.names, lowering.scopes, target.threads)
-        keep_carries(program, lowering.names, target)
-    program.arena_bytes = plan_memory(program, lowering.scopes, lowering.control)
-    verify_program(program)
     return program
 
 
@@ -67,16 +63,12 @@ class _Lowering:
         self.names = Names()
         self.constants: list[tuple[Buffer, np.ndarray]] = []
         self.checks: list[tuple[int, int, str]] = []
-        #: arena buffer -> the loops (scan and while statements) around the graph that owns it
-        self.scopes: dict[Buffer, tuple[Statement, ...]] = {}
-        self.loops: tuple[Statement, ...] = ()
-        #: every scan and while loop made
-        self.control: list[Statement] = []
+        #: how many loops (scan and while) are around the graph that is being lowered
+        self.depth = 0
         self._constant_of: dict[tuple, Buffer] = {}
 
     def arena(self, type: TensorType, name: str = "a") -> Layout:
-        buffer = Buffer(self.names(name), type.dtype, type.size, "arena")
-        self.scopes[buffer] = self.loops
+        buffer = Buffer(self.names(name), type.dtype, type.size, "arena", depth=self.depth)
         return Layout.contiguous(buffer, type.shape)
 
     def constant(self, array: np.ndarray) -> Layout:
@@ -201,7 +193,7 @@ class _GraphLowering:
             and self.users[node.operands[place]] == [node]
             and node.operands[place].node is not None
             and node.operands[place].node.op is FUSED  # type: ignore[union-attr]
-            and self.shared.scopes[operands[place].buffer] == self.shared.loops
+            and operands[place].buffer.depth == self.shared.depth
         ]
         for y in range(attributes.carry, len(node.outputs)):
             value = node.outputs[y]
@@ -264,7 +256,6 @@ class _GraphLowering:
             return steps
         t = shared.names("t")
         loop = For(t, 0, length, 1, "serial", [])
-        shared.control.append(loop)
         position = Index.variable(t, -1) + (length - 1) if attributes.reverse else Index.variable(t)
         environment = dict(zip(body.inputs[:consts], operands[:consts], strict=True))
         before, after = (position + 1, position) if attributes.reverse else (position, position + 1)
@@ -273,7 +264,7 @@ class _GraphLowering:
         for value, layout in zip(body.inputs[consts + count :], operands[consts + count :], strict=True):
             environment[value] = layout.element(position)
         in_place = in_place_carries(body, consts, count)
-        outer, shared.loops = shared.loops, (*shared.loops, loop)
+        shared.depth += 1
         destinations = []
         for place, value in enumerate(body.outputs[:count]):
             if place in stacks:
@@ -292,7 +283,7 @@ class _GraphLowering:
         for place in range(count):
             if place not in stacks and destinations[place] is not outputs[place]:
                 loop.body += shared.kernel("carry", moves.copy(destinations[place], outputs[place], shared.names, shared.target))
-        shared.loops = outer
+        shared.depth -= 1
         return [*steps, loop]
 
     def _cond(self, node: Node, operands: list[Layout], outputs: list[Layout]) -> list[Statement]:
@@ -308,8 +299,7 @@ class _GraphLowering:
         for source, target in zip(operands[first + second :], outputs, strict=True):
             steps += shared.kernel("init", moves.copy(source, target, shared.names, shared.target))
         loop = While([], Load(Buffer("", np.dtype(bool), 1, "arena"), Index()), [])
-        shared.control.append(loop)
-        outer, shared.loops = shared.loops, (*shared.loops, loop)
+        shared.depth += 1
         verdict = shared.arena(TensorType(np.dtype(bool), ()), "go")
         inputs = [*operands[:first], *outputs]
         loop.before = shared.graph(condition, dict(zip(condition.inputs, inputs, strict=True)), [verdict])
@@ -324,7 +314,7 @@ class _GraphLowering:
         for source, target in zip(destinations, outputs, strict=True):
             if source is not target:
                 loop.body += shared.kernel("carry", moves.copy(source, target, shared.names, shared.target))
-        shared.loops = outer
+        shared.depth -= 1
         return [*steps, loop]
 
 

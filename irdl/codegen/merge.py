@@ -7,29 +7,14 @@ pass on to each other needs no more memory than one row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from irdl.codegen.dependence import Extents, buffers_of, is_divisible, loop_extents
-from irdl.codegen.nest import Names, rebuild, substitute
-from irdl.ir.program import (
-    Buffer,
-    CheckIndex,
-    Expression,
-    For,
-    Index,
-    Kernel,
-    Let,
-    Load,
-    Prefetch,
-    Program,
-    Statement,
-    Store,
-    While,
-    expressions,
-    nested,
-    subexpressions,
-    walk,
-)
+from irdl.loops.dependence import Extents, is_divisible, loop_extents
+from irdl.loops.index import Index
+from irdl.loops.language import Buffer, Expression, For, Kernel, Load, Prefetch, Program, Statement, Store, While
+from irdl.loops.rewrite import Names, rewrite, substitute
+from irdl.loops.walk import buffers_of, expressions, nested, subexpressions, walk
+from irdl.passes.target import Target
 
 #: Statements of a merged kernel, so that one function stays small.
 _LIMIT = 400
@@ -39,11 +24,12 @@ _ROWS = 4
 _BLOCK_BYTES = 16 * 1024
 
 
-def merge_kernels(program: Program, names: Names, scopes: Mapping[Buffer, tuple[Statement, ...]], threads: int) -> None:
-    """Merge neighbouring kernels, in place. `scopes`: the scan and while loops around the graph that owns an arena buffer."""
-    _Merging(names, _ROWS * threads, {frozenset(pair) for pair in program.aliased}).visit(program.body)
-    if threads == 1:
-        _shrink(program, scopes)
+def merge_kernels(program: Program, target: Target) -> Program:
+    """Merge neighbouring kernels, in place."""
+    _Merging(Names(program), _ROWS * target.threads, {frozenset(pair) for pair in program.aliased}).visit(program.body)
+    if target.threads == 1:
+        _shrink(program)
+    return program
 
 
 class _Merging:
@@ -132,18 +118,18 @@ def _used(kernel: Kernel) -> set[Buffer]:
 # Buffers that only one kernel uses, each row of it alone.
 
 
-def _shrink(program: Program, scopes: Mapping[Buffer, tuple[Statement, ...]]) -> None:
+def _shrink(program: Program) -> None:
     users: dict[Buffer, set[int]] = {}
-    found: list[tuple[Kernel, tuple[Statement, ...]]] = []
-    _collect(program.body, (), users, found)
-    for kernel, around in found:
+    found: list[tuple[Kernel, int]] = []
+    _collect(program.body, 0, users, found)
+    for kernel, depth in found:
         loop = _rows(kernel)
         if loop is None:
             continue
         extents = loop_extents(kernel)
         sizes: dict[Buffer, int] = {}
         for buffer in _written(kernel):
-            if buffer.space == "arena" and users[buffer] == {id(kernel)} and len(scopes.get(buffer, ())) == len(around):
+            if buffer.space == "arena" and users[buffer] == {id(kernel)} and buffer.depth == depth:
                 size = _row_size(kernel, buffer, loop, extents)
                 if size:
                     sizes[buffer] = size
@@ -153,23 +139,18 @@ def _shrink(program: Program, scopes: Mapping[Buffer, tuple[Statement, ...]]) ->
                 buffer.size = size
 
 
-def _collect(
-    body: Sequence[Statement],
-    around: tuple[Statement, ...],
-    users: dict[Buffer, set[int]],
-    found: list[tuple[Kernel, tuple[Statement, ...]]],
-) -> None:
+def _collect(body: Sequence[Statement], depth: int, users: dict[Buffer, set[int]], found: list[tuple[Kernel, int]]) -> None:
+    """The kernels and how many loops are around each, and what uses a buffer."""
     for statement in body:
         if isinstance(statement, Kernel):
-            found.append((statement, around))
+            found.append((statement, depth))
             for buffer in _used(statement):
                 users.setdefault(buffer, set()).add(id(statement))
             continue
         for buffer in buffers_of(statement):
             users.setdefault(buffer, set()).add(id(statement))
-        inside = (*around, statement) if isinstance(statement, (For, While)) else around
         for part in nested(statement):
-            _collect(part, inside, users, found)
+            _collect(part, depth + isinstance(statement, (For, While)), users, found)
 
 
 def _row_size(kernel: Kernel, buffer: Buffer, loop: For, extents: Extents) -> int:
@@ -202,15 +183,11 @@ def _accesses(loop: For) -> list[tuple[Index, Buffer]]:
     return [(index, buffer) for index, buffer in found if buffer.space != "register"]
 
 
-def _forget_row(body: Sequence[Statement], row: str, buffers: set[Buffer]) -> None:
+def _forget_row(body: list[Statement], row: str, buffers: set[Buffer]) -> None:
     def place(buffer: Buffer, index: Index) -> Index:
         return index.substitute({row: 0}) if buffer in buffers else index
 
     def leaf(old: Expression) -> Expression:
         return Load(old.buffer, place(old.buffer, old.index)) if isinstance(old, Load) else old
 
-    for statement in walk(body):
-        if isinstance(statement, (Store, Prefetch)):
-            statement.index = place(statement.buffer, statement.index)
-        if isinstance(statement, (Let, Store, CheckIndex)):
-            statement.value = rebuild(statement.value, leaf)
+    body[:] = rewrite(body, leaf, place)

@@ -9,24 +9,12 @@ from typing import Any
 import numpy as np
 
 from irdl.codegen.layout import Layout
-from irdl.codegen.nest import Loop, Names, blocks, build_nest, join, narrow_lanes, wrap_in_loops
+from irdl.codegen.nest import Loop, blocks, build_nest, join, narrow_lanes, wrap_in_loops
 from irdl.ir.graph import Node
 from irdl.ir.printer import format_location
-from irdl.ir.program import (
-    Buffer,
-    CheckIndex,
-    Expression,
-    For,
-    Index,
-    IndexValue,
-    Let,
-    Literal,
-    Load,
-    Operation,
-    Statement,
-    Store,
-    Variable,
-)
+from irdl.loops.index import Index
+from irdl.loops.language import Buffer, CheckIndex, Expression, For, IndexValue, Let, Literal, Load, Operation, Statement, Store, Variable
+from irdl.loops.rewrite import Names
 from irdl.ops.fusion import PACK
 from irdl.ops.index import SCATTER_ADD, SCATTER_SET
 from irdl.ops.reduce import ARGMAX, ARGMIN, CUMMAX, CUMMIN, CUMPROD, CUMSUM

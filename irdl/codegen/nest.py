@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from irdl.ir.program import (
-    CheckIndex,
-    Expression,
-    For,
-    Index,
-    IndexValue,
-    Let,
-    Load,
-    Operation,
-    Prefetch,
-    Statement,
-    Store,
-    Variable,
-    subexpressions,
-)
+from irdl.loops.language import CheckIndex, For, Let, Statement
+from irdl.loops.walk import variables_read
 
 
 @dataclass(frozen=True)
@@ -31,27 +17,6 @@ class Loop:
     extent: int
     kind: str = "serial"
     lanes: int = 0
-
-
-class Names:
-    """Fresh names of one program."""
-
-    def __init__(self) -> None:
-        self._count = itertools.count()
-
-    def __call__(self, prefix: str) -> str:
-        return f"{prefix}{next(self._count)}"
-
-
-def variables_read(expression: Expression) -> set[str]:
-    """The loop variables and let-bound variables an expression reads."""
-    found: set[str] = set()
-    for item in subexpressions(expression):
-        if isinstance(item, Variable):
-            found.add(item.name)
-        elif isinstance(item, (Load, IndexValue)):
-            found |= item.index.variables()
-    return found
 
 
 def build_nest(loops: Sequence[Loop], statements: Sequence[Statement]) -> list[Statement]:
@@ -118,41 +83,3 @@ def wrap_in_loops(loops: Sequence[Loop], statements: Sequence[Statement]) -> lis
     for loop in reversed(loops):
         body = [For(loop.variable, 0, loop.extent, 1, loop.kind, body)]
     return body
-
-
-def rebuild(expression: Expression, leaf: Callable[[Expression], Expression]) -> Expression:
-    """The expression with each part that is no operation replaced."""
-    if isinstance(expression, Operation):
-        return Operation(expression.name, tuple(rebuild(a, leaf) for a in expression.arguments), expression.dtype)
-    return leaf(expression)
-
-
-def substitute(body: Sequence[Statement], values: dict[str, Index]) -> list[Statement]:
-    """`body` with loop variables replaced by indices."""
-
-    def index(old: Index) -> Index:
-        return old.substitute(values)
-
-    def leaf(old: Expression) -> Expression:
-        if isinstance(old, Load):
-            return Load(old.buffer, index(old.index))
-        return IndexValue(index(old.index)) if isinstance(old, IndexValue) else old
-
-    def value(old: Expression) -> Expression:
-        return rebuild(old, leaf)
-
-    result: list[Statement] = []
-    for statement in body:
-        if isinstance(statement, For):
-            inner = substitute(statement.body, values)
-            result.append(For(statement.variable, statement.start, statement.stop, statement.step, statement.kind, inner, statement.lanes))
-        elif isinstance(statement, Let):
-            result.append(Let(statement.variable, value(statement.value)))
-        elif isinstance(statement, Prefetch):
-            result.append(Prefetch(statement.buffer, index(statement.index), statement.write))
-        elif isinstance(statement, Store):
-            result.append(Store(statement.buffer, index(statement.index), value(statement.value)))
-        else:
-            assert isinstance(statement, CheckIndex)
-            result.append(CheckIndex(statement.variable, value(statement.value), statement.extent, statement.code))
-    return result

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from irdl.ir.program import (
+from irdl.loops.index import Index
+from irdl.loops.language import (
     Barrier,
     Buffer,
     CheckIndex,
     Expression,
     For,
     If,
-    Index,
     IndexValue,
     Kernel,
     Let,

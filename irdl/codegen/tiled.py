@@ -10,7 +10,8 @@ from irdl.codegen.axis import Axis
 from irdl.codegen.body import Scope, combine, identity_of
 from irdl.codegen.nest import Loop, build_nest, narrow_lanes, wrap_in_loops
 from irdl.ir.graph import Node
-from irdl.ir.program import Buffer, Expression, For, Index, Literal, Load, Prefetch, Statement, Store
+from irdl.loops.index import Index
+from irdl.loops.language import Buffer, Expression, For, Literal, Load, Prefetch, Statement, Store
 
 if TYPE_CHECKING:
     from irdl.codegen.group import GroupLowering

@@ -48,6 +48,11 @@ def at_location(location: Location) -> str:
     return f" (at {format_location(location)})" if location else ""
 
 
+def identifier(name: str | None, otherwise: str) -> str:
+    """The name, if it is one that text can hold."""
+    return name if name and _IDENTIFIER.match(name) else otherwise
+
+
 class _Printer:
     def __init__(self, locations: bool) -> None:
         self.lines: list[str] = []
@@ -59,7 +64,7 @@ class _Printer:
         names = self._input_names(graph, {})
         inputs = ", ".join(f"{names[value]}: {value.type}" for value in graph.inputs)
         outputs = ", ".join(str(type) for type in graph.output_types)
-        title = graph.name if _IDENTIFIER.match(graph.name) else "main"
+        title = identifier(graph.name, "main")
         self.lines.append(f"graph {title}({inputs}) -> ({outputs}) {{")
         self._body(graph, names, 1)
         self.lines.append("}")
@@ -68,7 +73,7 @@ class _Printer:
         names: dict[Value, str] = {}
         used: set[str] = set()
         for position, value in enumerate(graph.inputs):
-            name = value.name if value.name and _IDENTIFIER.match(value.name) else f"in{position}"
+            name = identifier(value.name, f"in{position}")
             base, count = name, 1
             while name in used:
                 name = f"{base}_{count}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,22 +14,24 @@ from typing import Any
 import llvmlite
 import numpy as np
 
-from irdl import config
 from irdl.codegen.llvm.call_shape import CallShape
 from irdl.codegen.llvm.emit import ENTRY, emit_program
 from irdl.codegen.llvm.machine import assembly, compile_object, host_description, host_target
 from irdl.codegen.llvm.python_call import PythonCall
 from irdl.codegen.llvm.status import looks
 from irdl.codegen.lower import lower
-from irdl.codegen.parallel import parallelise
+from irdl.codegen.pipeline import CPU_PASSES, CUDA_PASSES, program_passes
 from irdl.codegen.place import can_overwrite
-from irdl.codegen.turn import walk_there_and_back
 from irdl.ir.builder import CONSTANT
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
 from irdl.ir.printer import print_graph
-from irdl.ir.program import Program
-from irdl.passes.pipeline import optimise
+from irdl.ir.verify import verify
+from irdl.loops.language import Program
+from irdl.loops.rewrite import copy_program
+from irdl.loops.verify import verify_program
+from irdl.passes.manager import Context, Step, disabled_passes, run_passes
+from irdl.passes.pipeline import GRAPH_PASSES
 from irdl.passes.precompute import precompute
 from irdl.passes.target import GPU, Target
 from irdl.runtime.threads import num_threads
@@ -83,14 +86,14 @@ class Build:
     ) -> None:
         self.graph = graph
         self.donations = donations
-        self.disable = tuple(disable)
         self.target = target or replace(host_target(), threads=num_threads())
+        self._disabled = disabled_passes(disable, (*GRAPH_PASSES, *CPU_PASSES, *CUDA_PASSES))
         self.known = known
         #: what follows from the known arrays: the program's inputs behind those of a call
         self.prepared: list[np.ndarray] = []
         if known:
-            preparation, rest = precompute(self._stages[-1][1], len(known))
-            self._stages.append(("precompute", rest))
+            preparation, rest = precompute(self.graphs[-1].code, len(known))
+            self.graphs.append(Step("precompute", rest, 0.0))
             self.prepared = [_aligned(array) for array in evaluate(preparation, known)]
             shape = None if shape is None else replace(shape, known=self.prepared)
         self.shape = shape
@@ -102,7 +105,7 @@ class Build:
         """What the machine code depends on, as a digest."""
         digest = hashlib.sha256()
         parts = [source_digest(), llvmlite.__version__, np.__version__, platform.platform(), host_description(), repr(self.target)]
-        parts += [repr(sorted(self.donations.items())), repr(self.disable), config.DISABLE_PASSES.value]
+        parts += [repr(sorted(self.donations.items())), repr(sorted(self._disabled))]
         parts += [print_graph(self.graph), str(len(self.known)), self._python_text]
         for part in parts:
             digest.update(f"{len(part)}:{part}".encode())
@@ -113,25 +116,33 @@ class Build:
         return digest.hexdigest()
 
     @cached_property
-    def _stages(self) -> list[tuple[str, Graph]]:
-        return [("trace", self.graph), *optimise(self.graph, self.target, self.disable, len(self.known))]
+    def graphs(self) -> list[Step[Graph]]:
+        """The graph after each of its passes."""
+        context = Context(self.target, len(self.known))
+        return [Step("trace", self.graph, 0.0), *run_passes(GRAPH_PASSES, self.graph, context, self._disabled, verify)]
+
+    def programs(self, copy: Callable[[Program], Program] | None = None) -> list[Step[Program]]:
+        """The program after each of its passes, which change it: `copy` keeps each as it was."""
+        start = time.perf_counter()
+        program = lower(self.graphs[-1].code, self.target, self.in_place)
+        first = Step("lower", program if copy is None else copy(program), time.perf_counter() - start)
+        passes = program_passes(self.target)
+        return [first, *run_passes(passes, program, Context(self.target), self._disabled, verify_program, copy)]
 
     @property
     def stages(self) -> list[tuple[str, Any]]:
         """`(name, Graph or Program)` after each step."""
-        return [*self._stages, ("program", self.program)]
+        return [*((step.name, step.code) for step in self.graphs), *((step.name, step.code) for step in self.programs(copy_program))]
 
     @cached_property
     def in_place(self) -> dict[int, int]:
-        final = self._stages[-1][1]
+        final = self.graphs[-1].code
         return {out: place for out, place in self.donations.items() if can_overwrite(final, final.inputs[place], final.outputs[out])}
 
     @cached_property
     def program(self) -> Program:
-        program = lower(self._stages[-1][1], self.target, self.in_place)
-        if not self.target.warp:
-            walk_there_and_back(program)
-        parallelise(program, self.target)
+        program = self.programs()[-1].code
+        verify_program(program)
         return program
 
     @cached_property
@@ -151,7 +162,7 @@ class Build:
         """CUDA C of the same graph, scheduled for a GPU."""
         from irdl.codegen.cuda.emit import emit_cuda  # few programs ask for it
 
-        return emit_cuda(Build(self.graph, self.donations, self.disable, None, GPU).program)
+        return emit_cuda(Build(self.graph, self.donations, self._disabled, None, GPU).program)
 
     def code(self) -> Code:
         program = self.program

@@ -14,8 +14,8 @@ import numpy as np
 from irdl.codegen.llvm.call_shape import Argument, CallShape, Same, is_native
 from irdl.errors import DonationError, TraceError
 from irdl.ir.graph import Graph
-from irdl.ir.program import Program
 from irdl.ir.types import TensorType
+from irdl.loops.language import Program
 from irdl.runtime.call import Call, Options, Roles, explain, take_apart
 from irdl.runtime.entry import MISS, is_busy, layouts_hold
 from irdl.runtime.executable import Executable, match_donations

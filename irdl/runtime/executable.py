@@ -15,7 +15,7 @@ from irdl.codegen.llvm.machine import LoadedObject
 from irdl.codegen.llvm.python_call import PYTHON_ENTRY
 from irdl.codegen.llvm.status import FAILED, POLL, POLLED, STOPPED, WORDS
 from irdl.ir.graph import Graph
-from irdl.ir.program import Program
+from irdl.loops.language import Program
 from irdl.runtime.build import ALIGNMENT, Build
 from irdl.runtime.disk_cache import cached_code
 from irdl.runtime.entry import make_entry

@@ -15,16 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from irdl.codegen.dependence import buffers_of, free
 from irdl.errors import ProgramError
-from irdl.ir.program import (
+from irdl.loops.index import Index
+from irdl.loops.language import (
     Barrier,
     Buffer,
     CheckIndex,
     Expression,
     For,
     If,
-    Index,
     IndexValue,
     Kernel,
     Let,
@@ -37,10 +36,8 @@ from irdl.ir.program import (
     Store,
     Variable,
     While,
-    is_parallel,
-    nested,
-    walk,
 )
+from irdl.loops.walk import buffers_of, free, is_parallel, nested, walk
 
 ENTRY = "irdl_main"
 WARP = 32

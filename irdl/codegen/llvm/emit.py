@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 
-from irdl.codegen.dependence import free
 from irdl.codegen.llvm.builder import Builder
 from irdl.codegen.llvm.status import CHECK, LOOK, STOPPED, looks
 from irdl.codegen.llvm.team import BARRIER_PLACE, BASE, COUNT, HEADER, MOST_PATIENCE, PER_THREAD, patience
@@ -13,22 +12,8 @@ from irdl.codegen.llvm.trust import NEVER, account_of
 from irdl.codegen.llvm.values import INDEX, Operand, Values
 from irdl.codegen.nest import blocks
 from irdl.codegen.shared import Form
-from irdl.ir.program import (
-    Barrier,
-    Buffer,
-    CheckIndex,
-    For,
-    If,
-    Kernel,
-    Let,
-    Prefetch,
-    Program,
-    Statement,
-    Store,
-    While,
-    is_parallel,
-    walk,
-)
+from irdl.loops.language import Barrier, Buffer, CheckIndex, For, If, Kernel, Let, Prefetch, Program, Statement, Store, While
+from irdl.loops.walk import free, is_parallel, walk
 from irdl.passes.target import Target
 
 ENTRY = "irdl_main"

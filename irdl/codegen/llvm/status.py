@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from irdl.codegen.cost import cycles
-from irdl.ir.program import For, Statement, While, nested
+from irdl.loops.cost import cycles
+from irdl.loops.language import For, Statement, While
+from irdl.loops.walk import nested
 
 WORDS = 8
 FAILED, STOPPED, POLL, POLLED = 0, 3, 4, 5

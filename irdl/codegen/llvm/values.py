@@ -10,7 +10,8 @@ import numpy as np
 from irdl.codegen.llvm.arithmetic import emit_cast, emit_operation
 from irdl.codegen.llvm.builder import Builder, Kind, scalar_constant
 from irdl.errors import ProgramError
-from irdl.ir.program import Buffer, Expression, Index, IndexValue, Literal, Load, Prefetch, Store, Variable
+from irdl.loops.index import Index
+from irdl.loops.language import Buffer, Expression, IndexValue, Literal, Load, Prefetch, Store, Variable
 
 if TYPE_CHECKING:
     from irdl.codegen.llvm.emit import Module

@@ -10,24 +10,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from irdl.codegen.barriers import insert_barriers
-from irdl.codegen.cost import cycles
-from irdl.codegen.dependence import buffers_of, is_divisible, kernels, loop_extents, path
-from irdl.ir.program import (
-    Buffer,
-    CheckIndex,
-    For,
-    Kernel,
-    Let,
-    Load,
-    Program,
-    Statement,
-    Store,
-    expressions,
-    is_parallel,
-    subexpressions,
-    walk,
-)
+from irdl.loops.cost import cycles
+from irdl.loops.dependence import is_divisible, loop_extents, path
+from irdl.loops.language import Buffer, CheckIndex, For, Kernel, Let, Load, Program, Statement, Store
+from irdl.loops.walk import buffers_of, expressions, is_parallel, kernels, subexpressions, walk
 from irdl.passes.target import Target
 
 #: Cycles of work below which a kernel is not worth a barrier, and a program not worth waking the team.
@@ -39,10 +25,10 @@ SMALLEST_SHARE = 0.6
 _PRICE_OF_EXCHANGE = 0.08
 
 
-def parallelise(program: Program, target: Target) -> None:
-    """Divide the kernels of a program among the target's threads, in place, and insert the barriers this needs."""
+def parallelise(program: Program, target: Target) -> Program:
+    """Divide the kernels of a program among the target's threads, in place. It needs barriers then."""
     if target.threads < 2:
-        return
+        return program
     # A GPU's warps are at work anyway.
     smallest = _Smallest() if target.warp else _Smallest(SMALLEST_KERNEL, SMALLEST_PROGRAM, SMALLEST_SHARE)
     divided: list[For] = []
@@ -54,14 +40,14 @@ def parallelise(program: Program, target: Target) -> None:
             divided += loops
             work += times * size if loops else 0
     if work < smallest.program:
-        return
+        return program
     for loop in divided:
         loop.kind = "parallel"
     for kernel, _, _ in kernels(program.body):
         if is_parallel(kernel):
             kernel.body = [_one_thread(statement) for statement in kernel.body]
     program.threads, program.work = target.threads, work
-    insert_barriers(program)
+    return program
 
 
 def _written(body: Sequence[Statement]) -> set[Buffer]:

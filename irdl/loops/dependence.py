@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import TypeAlias
 
-from irdl.ir.program import (
-    Buffer,
-    CheckIndex,
-    For,
-    If,
-    Index,
-    IndexValue,
-    Kernel,
-    Let,
-    Load,
-    Statement,
-    Store,
-    While,
-    expressions,
-    nested,
-    subexpressions,
-    walk,
-)
+from irdl.loops.index import Index
+from irdl.loops.language import Buffer, CheckIndex, For, If, Kernel, Let, Load, Statement, Store, While
+from irdl.loops.walk import buffers_of, expressions, subexpressions, walk
 
 #: How far variables run; None where the data say where they point.
 Extents: TypeAlias = dict[str, int | None]
-
-
-def kernels(body: Sequence[Statement], times: int = 1, around: tuple[For, ...] = ()) -> Iterator[tuple[Kernel, int, tuple[For, ...]]]:
-    """Every kernel, how often it runs at least, and the loops around it."""
-    for statement in body:
-        if isinstance(statement, Kernel):
-            yield statement, times, around
-        elif isinstance(statement, For):
-            yield from kernels(statement.body, times * (statement.stop - statement.start), (*around, statement))
-        else:
-            for part in nested(statement):
-                yield from kernels(part, times, around)
 
 
 def loop_extents(kernel: Kernel) -> Extents:
@@ -60,34 +33,6 @@ def path(statement: Statement) -> Iterator[For]:
         if len(inner) != 1:
             return
         statement = inner[0]
-
-
-def buffers_of(statement: Statement) -> list[Buffer]:
-    found = [item.buffer for e in expressions(statement) for item in subexpressions(e) if isinstance(item, Load)]
-    return [*found, statement.buffer] if isinstance(statement, Store) else found
-
-
-def free(kernel: Kernel) -> tuple[list[Buffer], list[str]]:
-    """The buffers a kernel uses (registers aside), and the loop variables it takes from outside."""
-    buffers: dict[Buffer, None] = {}
-    bound: set[str] = set()
-    used: dict[str, None] = {}
-    for statement in walk(kernel.body):
-        if isinstance(statement, For):
-            bound.add(statement.variable)
-            used.update({statement.turns: None} if statement.turns else {})
-        elif isinstance(statement, (Let, CheckIndex)):
-            bound.add(statement.variable.name)
-        if isinstance(statement, Store):
-            buffers.setdefault(statement.buffer)
-            used.update(dict.fromkeys(name for name, _ in statement.index.terms))
-        for expression in expressions(statement):
-            for item in subexpressions(expression):
-                if isinstance(item, Load):
-                    buffers.setdefault(item.buffer)
-                if isinstance(item, (Load, IndexValue)):
-                    used.update(dict.fromkeys(name for name, _ in item.index.terms))
-    return [b for b in buffers if b.space != "register"], [name for name in used if name not in bound]
 
 
 def is_divisible(kernel: Kernel, nest: Statement, loop: For, extents: Extents) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from irdl.codegen.cost import cycles
-from irdl.codegen.dependence import is_divisible, loop_extents, path
-from irdl.ir.program import Buffer, For, Kernel, Load, Program, Statement, expressions, nested, subexpressions, walk
+from irdl.loops.cost import cycles
+from irdl.loops.dependence import is_divisible, loop_extents, path
+from irdl.loops.language import Buffer, For, Kernel, Load, Program, Statement
+from irdl.loops.walk import expressions, nested, subexpressions, walk
 
 #: Bytes that the nearest cache surely holds.
 _ALWAYS_CACHED = 16 * 1024
@@ -18,9 +19,10 @@ _ALWAYS_CACHED = 16 * 1024
 _CYCLES_A_LINE = 4
 
 
-def walk_there_and_back(program: Program) -> None:
+def walk_there_and_back(program: Program) -> Program:
     """Mark the loops, in place."""
     _visit(program.body, "")
+    return program
 
 
 def _visit(body: Sequence[Statement], time: str) -> None:

@@ -9,13 +9,13 @@ import numpy as np
 
 from irdl.errors import ProgramError
 from irdl.ir.op import find_op
-from irdl.ir.program import (
+from irdl.loops.index import Index
+from irdl.loops.language import (
     Buffer,
     CheckIndex,
     Expression,
     For,
     If,
-    Index,
     IndexValue,
     Kernel,
     Let,

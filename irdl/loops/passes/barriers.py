@@ -5,31 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from irdl.codegen.dependence import apart, kernels, loop_extents, never_meet
-from irdl.ir.program import (
-    Barrier,
-    Buffer,
-    Expression,
-    For,
-    If,
-    Index,
-    Kernel,
-    Load,
-    Program,
-    Statement,
-    Store,
-    While,
-    expressions,
-    is_parallel,
-    nested,
-    subexpressions,
-    walk,
-)
+from irdl.loops.dependence import apart, loop_extents, never_meet
+from irdl.loops.index import Index
+from irdl.loops.language import Barrier, Buffer, Expression, For, If, Kernel, Load, Program, Statement, Store, While
+from irdl.loops.walk import expressions, is_parallel, kernels, nested, subexpressions, walk
 
 
-def insert_barriers(program: Program) -> None:
+def insert_barriers(program: Program) -> Program:
     """Put a barrier before every kernel that touches what another thread may still be writing or reading, in place."""
-    _Barriers({second: first for first, second in program.aliased}).visit(program.body, [])
+    if program.threads > 1:
+        _Barriers({second: first for first, second in program.aliased}).visit(program.body, [])
+    return program
 
 
 @dataclass(frozen=True)

@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-from irdl.ir.program import Buffer, For, Kernel, Load, Program, Statement, Store, While, expressions, nested, subexpressions, walk
+from irdl.loops.language import Buffer, For, Kernel, Program, Statement, While
+from irdl.loops.walk import buffers_of, nested, walk
 
 ALIGNMENT = 64
 
 
-def plan_memory(program: Program, scopes: dict[Buffer, tuple[Statement, ...]], control: Sequence[Statement]) -> int:
-    """Set the offsets of the arena's buffers; the arena's size in bytes.
+def plan_memory(program: Program) -> Program:
+    """Set the offsets of the arena's buffers, and its size, in place.
 
-    `control` are the program's scan and while loops; `scopes` names those around the graph that owns a buffer. Inside a
-    loop further in, the buffer is alive for the whole of that loop.
+    Inside a loop further in than those that a buffer belongs to, it is alive for the whole of that loop.
     """
-    loops = {id(loop) for loop in control}
     spans: dict[Buffer, list[int]] = {}
     entered: dict[int, list[int]] = {}
     touches: list[tuple[Buffer, int, tuple[Statement, ...]]] = []
     clock = 0
 
     def touch(statement: Statement, time: int, path: tuple[Statement, ...]) -> None:
-        touches.extend((buffer, time, path) for buffer in _touched(statement) if buffer.space == "arena")
+        touches.extend((buffer, time, path) for buffer in buffers_of(statement) if buffer.space == "arena")
 
     def visit(body: Sequence[Statement], path: tuple[Statement, ...]) -> None:
         nonlocal clock
@@ -35,7 +34,7 @@ def plan_memory(program: Program, scopes: dict[Buffer, tuple[Statement, ...]], c
                     touch(inner_statement, clock, path)
                 continue
             touch(statement, clock, path)
-            inner = (*path, statement) if isinstance(statement, (For, While)) and id(statement) in loops else path
+            inner = (*path, statement) if isinstance(statement, (For, While)) else path
             start = clock
             for part in nested(statement):
                 visit(part, inner)
@@ -48,20 +47,14 @@ def plan_memory(program: Program, scopes: dict[Buffer, tuple[Statement, ...]], c
 
     visit(program.body, ())
     for buffer, time, path in touches:
-        own = len(scopes.get(buffer, ()))
+        own = buffer.depth
         first = last = time
         if len(path) > own:
             first, last = entered[id(path[own])]
         span = spans.setdefault(buffer, [first, last])
         span[0], span[1] = min(span[0], first), max(span[1], last)
-    return assign({buffer: (first, last) for buffer, (first, last) in spans.items()})
-
-
-def _touched(statement: Statement) -> list[Buffer]:
-    found = [item.buffer for e in expressions(statement) for item in subexpressions(e) if isinstance(item, Load)]
-    if isinstance(statement, Store):
-        found.append(statement.buffer)
-    return found
+    program.arena_bytes = assign({buffer: (first, last) for buffer, (first, last) in spans.items()})
+    return program
 
 
 def assign(spans: Mapping[Buffer, tuple[int, int]]) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from irdl.ir.program import CheckIndex, For, Let, Load, Operation, Statement, Store, subexpressions
+from irdl.loops.language import CheckIndex, For, Let, Load, Operation, Statement, Store
+from irdl.loops.walk import subexpressions
 
 #: Cycles per vector, where it is not one.
 _CYCLES = {

@@ -1,0 +1,231 @@
+"""The loop language: what a graph becomes once it is scheduled, and what a backend prints.
+
+    program   = buffers, kernels in order, nested in loops
+    statement = for v in start:stop:step (serial | unrolled | abreast | vector | parallel) { statement* }
+              | let x = expression
+              | buffer[index] = expression
+              | if expression { statement* } else { statement* }
+              | while { statement* ; expression } { statement* }
+              | kernel name { statement* }
+              | barrier
+              | prefetch buffer[index] (to read | to write)
+              | check index expression against an axis
+    expression = literal | variable | index | buffer[index] | op(expression, ...)
+    index      = integer + integer * variable + ...
+
+Spaces of buffers: `input`, `output`, `constant` and `status` come with each call, `arena` is scratch memory, and
+`register` is a tile that lives in registers (its indices are constants once unrolled, plus the lane of a vector loop;
+a load may be of some lanes further on).
+A vector loop runs its steps, at most `lanes`, as one; its variable is the lane. The steps of a loop `abreast` are
+independent: it is unrolled, and their instructions take turns. A loop that turns with an outer variable runs backwards
+where that is odd.
+
+All threads of a team run the program. Each takes its share of the steps of a parallel loop, in any order; a kernel without
+one is the first thread's; a barrier lets none pass before all have come. After a barrier there may be fewer: a caller that has
+waited for long goes on alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from irdl.loops.index import Index
+
+KINDS = ("serial", "unrolled", "abreast", "vector", "parallel")
+SPACES = ("input", "output", "constant", "status", "arena", "register")
+
+
+@dataclass(eq=False)
+class Buffer:
+    """`size` elements of one dtype.
+
+    Of the arena's buffers, `depth` is how many loops around it (outside of kernels) a buffer belongs to: no step of the innermost of
+    those sees what another left there. `offset` (bytes) is set by the memory pass.
+    """
+
+    name: str
+    dtype: np.dtype
+    size: int
+    space: str
+    offset: int = 0
+    depth: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Literal:
+    value: np.generic
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.value.dtype
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A value bound by a `Let`."""
+
+    name: str
+    dtype: np.dtype
+
+
+@dataclass(frozen=True)
+class IndexValue:
+    """An index as an int64 number."""
+
+    index: Index
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.int64)
+
+
+@dataclass(frozen=True)
+class Load:
+    buffer: Buffer
+    index: Index
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.buffer.dtype
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An elementwise op of the registry on expressions; `fma(a, b, c)` is the one addition."""
+
+    name: str
+    arguments: tuple[Expression, ...]
+    dtype: np.dtype
+
+
+Expression: TypeAlias = Literal | Variable | IndexValue | Load | Operation
+
+
+@dataclass
+class For:
+    variable: str
+    start: int
+    stop: int
+    step: int
+    kind: str
+    body: list[Statement]
+    #: of a vector loop: the machine's lanes, of which it uses the first `stop`
+    lanes: int = 0
+    #: an outer loop's variable: backwards where it is odd
+    turns: str = ""
+
+    def steps(self, outer: Mapping[str, Any]) -> range:
+        """The values the variable takes, in order, given those of the outer variables."""
+        steps = range(self.start, self.stop, self.step)
+        return steps[::-1] if self.turns and int(outer[self.turns]) % 2 else steps
+
+
+@dataclass
+class Let:
+    variable: Variable
+    value: Expression
+
+
+@dataclass
+class Store:
+    buffer: Buffer
+    index: Index
+    value: Expression
+
+
+@dataclass
+class CheckIndex:
+    """Bind `variable` to `value` made non-negative for an axis of `extent`; out of range reports `code` and binds 0."""
+
+    variable: Variable
+    value: Expression
+    extent: int
+    code: int
+
+
+@dataclass
+class If:
+    condition: Expression
+    then: list[Statement]
+    otherwise: list[Statement]
+
+
+@dataclass
+class While:
+    """Run `before`; leave if `condition` fails; run `body`; again."""
+
+    before: list[Statement]
+    condition: Expression
+    body: list[Statement]
+
+
+@dataclass
+class Kernel:
+    """A named piece of work that a backend makes one function of.
+
+    `independent`: its statements write different elements, and none reads what another writes.
+    """
+
+    name: str
+    body: list[Statement]
+    independent: bool = False
+
+
+@dataclass
+class Barrier:
+    """Every thread waits here for all others."""
+
+
+@dataclass
+class Prefetch:
+    """Bring what lies there near, without waiting for it. A hint: it counts neither as reading nor as writing."""
+
+    buffer: Buffer
+    index: Index
+    write: bool = False
+
+
+Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | Barrier | Prefetch
+
+
+@dataclass(eq=False)
+class Program:
+    """Buffers and statements. `checks` explains the codes that index checks report: (axis, extent, where).
+
+    `threads`: how many it was divided for; 1 means that no loop is parallel; `work`: the cycles, roughly, that are divided.
+    `aliased` pairs buffers that share memory (a donated input and its output).
+    """
+
+    name: str
+    inputs: list[Buffer]
+    outputs: list[Buffer]
+    constants: list[tuple[Buffer, np.ndarray]]
+    body: list[Statement]
+    checks: list[tuple[int, int, str]] = field(default_factory=list)
+    arena_bytes: int = 0
+    threads: int = 1
+    work: float = 0
+    aliased: list[tuple[Buffer, Buffer]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        from irdl.loops.text import print_program  # which imports this
+
+        return print_program(self)
+
+    def __eq__(self, other: object) -> bool:
+        """The same text, and the same constants."""
+        if not isinstance(other, Program):
+            return NotImplemented
+        mine, others = ([array for _, array in program.constants] for program in (self, other))
+        same = all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in zip(mine, others, strict=False))
+        return len(mine) == len(others) and same and str(self) == str(other)
+
+    __hash__ = None  # type: ignore[assignment]

@@ -1,0 +1,338 @@
+"""Text -> Program: reads back what `print_program` writes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from irdl.errors import GraphError, ParseError, ProgramError
+from irdl.ir.op import find_op
+from irdl.ir.printer import INLINE_LIMIT
+from irdl.ir.tokens import Tokens
+from irdl.ir.types import TensorType, dtype_of_short_name, is_short_name
+from irdl.loops.index import Index
+from irdl.loops.language import (
+    KINDS,
+    Barrier,
+    Buffer,
+    CheckIndex,
+    Expression,
+    For,
+    If,
+    IndexValue,
+    Kernel,
+    Let,
+    Literal,
+    Load,
+    Operation,
+    Prefetch,
+    Program,
+    Statement,
+    Store,
+    Variable,
+    While,
+)
+from irdl.loops.verify import verify_program
+
+_DTYPES = r"(?:bool|[iu](?:8|16|32|64)|f32|f64)"
+_NUMBER = r"-?(?:inf|nan|[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)"
+_TOKEN = re.compile(
+    rf"""
+    (?P<space>[ \t\r]+ | \#[^\n]*)
+  | (?P<newline>\n)
+  | (?P<literal>{_NUMBER}{_DTYPES}\b | (?:True|False)\b)
+  | (?P<large>@[0-9]+)
+  | (?P<number>{_NUMBER}(?![A-Za-z_]))
+  | (?P<string>"[^"\n]*")
+  | (?P<word>[A-Za-z_][A-Za-z0-9_.]*)
+  | (?P<mark>[(){{}}\[\]:,=*+])
+    """,
+    re.VERBOSE,
+)
+
+
+def parse_program(text: str, constants: Sequence[np.ndarray] = ()) -> Program:
+    """The program that `text` describes.
+
+    Args:
+        text: what `print(program)` wrote; comments and spacing do not matter.
+        constants: the arrays named `@0`, `@1`, ... in the text (`irdl.loops.text.large_constants`).
+
+    Raises:
+        ParseError: the text is not a program; the message names the line.
+    """
+    parser = _Parser(text, constants)
+    try:
+        program = parser.program()
+        verify_program(program)
+    except ParseError:
+        raise
+    except (ProgramError, GraphError) as error:
+        raise parser.error(str(error)) from error
+    except RecursionError:
+        raise parser.error("the statements are nested too deeply") from None
+    except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
+        raise parser.error(f"{type(error).__name__}: {error}") from error
+    return program
+
+
+class _Parser(Tokens):
+    def __init__(self, text: str, constants: Sequence[np.ndarray]) -> None:
+        super().__init__(text, _TOKEN)
+        self._constants = constants
+        self._buffers: dict[str, Buffer] = {}
+        #: what is bound by `let`
+        self._variables: dict[str, Variable] = {}
+
+    def program(self) -> Program:
+        self.expect("program")
+        program = Program(self.take("word"), [], [], [], [])
+        while not self.accept("{"):
+            name = self.take("word")
+            self.expect("=")
+            if name == "arena":
+                program.arena_bytes = self._integer()
+            elif name == "threads":
+                program.threads = self._integer()
+            elif name == "work":
+                program.work = float(self.take("number"))
+            else:
+                raise self.error(f"a program has no {name!r}")
+        while self.peek()[0] == "word" and self._declaration(program):
+            pass
+        program.body = self._body()
+        if self.peek()[0] != "end":
+            raise self.error(f"unexpected {self.peek()[1]!r} after the program")
+        return program
+
+    def _declaration(self, program: Program) -> bool:
+        """Read one line about the program as a whole, if the next one is."""
+        _, what, _ = self.peek()
+        if what == "check" and self.peek(1)[1] == "axis":
+            self.skip(2)
+            axis = self._integer()
+            self.expect("of")
+            program.checks.append((axis, self._integer(), self.take("string")[1:-1]))
+        elif self.peek(1)[0] != "word":
+            return False
+        elif what == "alias":
+            self.skip()
+            program.aliased.append((self._buffer(), self._buffer()))
+        elif what in ("input", "output"):
+            self.skip()
+            (program.inputs if what == "input" else program.outputs).append(self._declared(what))
+        elif what == "constant":
+            self.skip()
+            buffer = self._declared("constant")
+            self.expect("=")
+            program.constants.append((buffer, self._constant(buffer)))
+        elif what == "arena":
+            self.skip()
+            buffer = self._declared("arena")
+            self.expect("at")
+            buffer.offset = self._integer()
+            buffer.depth = self._integer() if self.accept("depth") else 0
+        else:
+            return False
+        return True
+
+    def _declared(self, space: str) -> Buffer:
+        name = self.take("word")
+        self.expect(":")
+        dtype = self.take("word")
+        if not is_short_name(dtype):
+            raise self.error(f"there is no dtype {dtype!r}")
+        self.expect("[")
+        buffer = Buffer(name, dtype_of_short_name(dtype), self._integer(), space)
+        self.expect("]")
+        if name in self._buffers and space != "register":
+            raise self.error(f"the buffer {name} is declared twice")
+        self._buffers[name] = buffer
+        return buffer
+
+    def _constant(self, buffer: Buffer) -> np.ndarray:
+        kind, text, _ = self.peek()
+        if kind == "large":
+            self.skip()
+            place = int(text[1:])
+            if place >= len(self._constants):
+                raise self.error(f"constant {text} is not in the text: pass it in `constants`")
+            return np.asarray(self._constants[place])
+        if text == "[":
+            items = self.list(lambda: self._number(buffer.dtype), "[", "]")
+        else:
+            self.accept("full")
+            items = [self._number(buffer.dtype)] * min(buffer.size, INLINE_LIMIT)
+        if len(items) != buffer.size:
+            raise self.error(f"{len(items)} numbers for a constant of {buffer.size}")
+        return np.array(items, buffer.dtype)
+
+    def _number(self, dtype: np.dtype) -> np.generic:
+        text = self.take("literal" if dtype == np.bool_ else "number")
+        return _number(text, dtype)
+
+    def _body(self) -> list[Statement]:
+        """Statements up to the closing brace."""
+        outer = dict(self._variables)
+        result = []
+        while not self.accept("}"):
+            result.append(self._statement())
+        self._variables = outer
+        return result
+
+    def _statement(self) -> Statement:
+        word = self.take("word")
+        if word == "for":
+            return self._for()
+        if word == "let":
+            return self._let()
+        if word == "if":
+            condition = self._expression()
+            self.expect("{")
+            then = self._body()
+            self.expect("else")
+            self.expect("{")
+            return If(condition, then, self._body())
+        if word == "while":
+            return self._while()
+        if word == "kernel":
+            return self._kernel()
+        if word == "barrier":
+            return Barrier()
+        if word == "prefetch":
+            buffer, index = self._buffer(), self._place()
+            self.expect("to")
+            kind = self.take("word")
+            if kind not in ("read", "write"):
+                raise self.error(f"a prefetch is to read or to write, not to {kind}")
+            return Prefetch(buffer, index, kind == "write")
+        self.skip(-1)
+        buffer, index = self._buffer(), self._place()
+        self.expect("=")
+        return Store(buffer, index, self._expression())
+
+    def _for(self) -> For:
+        loop = For(self.take("word"), 0, 0, 1, "serial", [])
+        self.expect("in")
+        loop.start = self._integer()
+        self.expect(":")
+        loop.stop = self._integer()
+        if self.accept(":"):
+            loop.step = self._integer()
+        if self.peek()[1] in KINDS:
+            loop.kind = self.take("word")
+        if self.accept("of"):
+            loop.lanes = self._integer()
+        if self.accept("turning"):
+            self.expect("with")
+            loop.turns = self.take("word")
+        self.expect("{")
+        loop.body = self._body()
+        return loop
+
+    def _let(self) -> Statement:
+        name = self.take("word")
+        self.expect("=")
+        # A variable may be called `check` only where no bracket or operand follows.
+        if self.peek()[1] == "check" and self.peek(1)[0] in ("word", "literal"):
+            self.skip()
+            value = self._expression()
+            self.expect("in")
+            extent = self._integer()
+            self.expect("code")
+            variable = self._variables[name] = Variable(name, np.dtype(np.int64))
+            return CheckIndex(variable, value, extent, self._integer())
+        value = self._expression()
+        variable = self._variables[name] = Variable(name, value.dtype)
+        return Let(variable, value)
+
+    def _while(self) -> While:
+        self.expect("{")
+        outer = dict(self._variables)
+        before: list[Statement] = []
+        while not self.accept("test"):
+            before.append(self._statement())
+        condition = self._expression()
+        self.expect("}")
+        self._variables = outer
+        self.expect("{")
+        return While(before, condition, self._body())
+
+    def _kernel(self) -> Kernel:
+        kernel = Kernel(self.take("word"), [], self.accept("independent"))
+        self.expect("{")
+        while self.peek()[1] == "register" and self.peek(1)[0] == "word":
+            self.skip()
+            self._declared("register")
+        kernel.body = self._body()
+        return kernel
+
+    def _buffer(self) -> Buffer:
+        name = self.take("word")
+        if name not in self._buffers:
+            raise self.error(f"there is no buffer {name!r}")
+        return self._buffers[name]
+
+    def _place(self) -> Index:
+        self.expect("[")
+        index = self._index()
+        self.expect("]")
+        return index
+
+    def _index(self) -> Index:
+        index = self._term()
+        while self.accept("+"):
+            index = index + self._term()
+        return index
+
+    def _term(self) -> Index:
+        if self.peek()[0] == "word":
+            return Index.variable(self.take("word"))
+        number = self._integer()
+        return Index.variable(self.take("word"), number) if self.accept("*") else Index(number)
+
+    def _integer(self) -> int:
+        return int(self.take("number"))
+
+    def _expression(self) -> Expression:
+        kind, text, _ = self.peek()
+        if kind == "literal":
+            self.skip()
+            if text in ("True", "False"):
+                return Literal(np.bool_(text == "True"))
+            match = re.fullmatch(rf"({_NUMBER})({_DTYPES})", text)
+            assert match is not None
+            return Literal(_number(match[1], dtype_of_short_name(match[2])))
+        name = self.take("word")
+        following = self.peek()[1]
+        if following == "[":
+            self.skip(-1)
+            return Load(self._buffer(), self._place())
+        if following != "(":
+            if name not in self._variables:
+                raise self.error(f"there is no variable {name!r}")
+            return self._variables[name]
+        if name == "index":
+            self.expect("(")
+            index = self._index()
+            self.expect(")")
+            return IndexValue(index)
+        arguments = tuple(self.list(self._expression))
+        name, _, suffix = name.partition(".")
+        return Operation(name, arguments, dtype_of_short_name(suffix) if suffix else self._result(name, arguments))
+
+    def _result(self, name: str, arguments: Sequence[Expression]) -> np.dtype:
+        if name == "fma" and arguments:
+            return arguments[-1].dtype
+        op = find_op(name)
+        if op is None:
+            raise self.error(f"there is no op named {name!r}")
+        return op.infer([TensorType(argument.dtype, ()) for argument in arguments], op.Attributes(), ())[0].dtype
+
+
+def _number(text: str, dtype: np.dtype) -> np.generic:
+    if dtype == np.bool_:
+        return np.bool_({"True": True, "False": False}[text])
+    return dtype.type(float(text) if dtype.kind == "f" else int(text))

@@ -1,0 +1,123 @@
+"""Program -> text, all of it: `parse_program` reads it back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from irdl.ir.printer import INLINE_LIMIT, format_array, format_number
+from irdl.ir.types import short_name
+from irdl.loops.language import (
+    Barrier,
+    Buffer,
+    CheckIndex,
+    Expression,
+    For,
+    If,
+    IndexValue,
+    Kernel,
+    Let,
+    Literal,
+    Load,
+    Prefetch,
+    Program,
+    Statement,
+    Store,
+    Variable,
+    While,
+)
+from irdl.loops.walk import buffers_of, walk
+
+
+def print_program(program: Program) -> str:
+    """The program as text, one statement a line. Constants too large for it are named `@0`, `@1`, ... in their order."""
+    threads = f" threads={program.threads} work={float(program.work)!r}" if program.threads > 1 else ""
+    lines = [f"program {program.name} arena={program.arena_bytes}{threads} {{"]
+    for label, buffers in (("input", program.inputs), ("output", program.outputs)):
+        lines += [f"  {label} {_declared(buffer)}" for buffer in buffers]
+    large = 0
+    for buffer, array in program.constants:
+        if array.size > INLINE_LIMIT:
+            lines.append(f"  constant {_declared(buffer)} = @{large}")
+            large += 1
+        else:
+            lines.append(f"  constant {_declared(buffer)} = {format_array(array)}")
+    for buffer in _buffers(program.body, "arena"):
+        depth = f" depth {buffer.depth}" if buffer.depth else ""
+        lines.append(f"  arena {_declared(buffer)} at {buffer.offset}{depth}")
+    lines += [f"  alias {first.name} {second.name}" for first, second in program.aliased]
+    lines += [f'  check axis {axis} of {extent} "{where}"' for axis, extent, where in program.checks]
+    _print_body(program.body, "  ", lines)
+    lines.append("}")
+    return "\n".join(lines) + "\n"
+
+
+def large_constants(program: Program) -> list[np.ndarray]:
+    """The constants too large for the text."""
+    return [array for _, array in program.constants if array.size > INLINE_LIMIT]
+
+
+def _declared(buffer: Buffer) -> str:
+    return f"{buffer.name}: {short_name(buffer.dtype)}[{buffer.size}]"
+
+
+def _buffers(body: Sequence[Statement], space: str) -> list[Buffer]:
+    """Those of one space, in the order in which they are met."""
+    return list(dict.fromkeys(b for statement in walk(body) for b in buffers_of(statement) if b.space == space))
+
+
+def _print_body(body: Sequence[Statement], indent: str, lines: list[str]) -> None:
+    for statement in body:
+        if isinstance(statement, For):
+            step = f":{statement.step}" if statement.step != 1 else ""
+            kind = "" if statement.kind == "serial" else f" {statement.kind}"
+            kind += f" of {statement.lanes}" if statement.lanes else ""
+            kind += f" turning with {statement.turns}" if statement.turns else ""
+            lines.append(f"{indent}for {statement.variable} in {statement.start}:{statement.stop}{step}{kind} {{")
+            _print_body(statement.body, indent + "  ", lines)
+            lines.append(indent + "}")
+        elif isinstance(statement, Let):
+            lines.append(f"{indent}let {statement.variable.name} = {format_expression(statement.value)}")
+        elif isinstance(statement, Store):
+            lines.append(f"{indent}{statement.buffer.name}[{statement.index}] = {format_expression(statement.value)}")
+        elif isinstance(statement, CheckIndex):
+            value = format_expression(statement.value)
+            lines.append(f"{indent}let {statement.variable.name} = check {value} in {statement.extent} code {statement.code}")
+        elif isinstance(statement, If):
+            lines.append(f"{indent}if {format_expression(statement.condition)} {{")
+            _print_body(statement.then, indent + "  ", lines)
+            lines.append(indent + "} else {")
+            _print_body(statement.otherwise, indent + "  ", lines)
+            lines.append(indent + "}")
+        elif isinstance(statement, While):
+            lines.append(indent + "while {")
+            _print_body(statement.before, indent + "  ", lines)
+            lines.append(f"{indent}  test {format_expression(statement.condition)}")
+            lines.append(indent + "} {")
+            _print_body(statement.body, indent + "  ", lines)
+            lines.append(indent + "}")
+        elif isinstance(statement, Barrier):
+            lines.append(indent + "barrier")
+        elif isinstance(statement, Prefetch):
+            lines.append(f"{indent}prefetch {statement.buffer.name}[{statement.index}] to {'write' if statement.write else 'read'}")
+        else:
+            assert isinstance(statement, Kernel)
+            lines.append(f"{indent}kernel {statement.name}{' independent' if statement.independent else ''} {{")
+            lines += [f"{indent}  register {_declared(buffer)}" for buffer in _buffers(statement.body, "register")]
+            _print_body(statement.body, indent + "  ", lines)
+            lines.append(indent + "}")
+
+
+def format_expression(expression: Expression) -> str:
+    if isinstance(expression, Literal):
+        number = format_number(expression.value)
+        return number if expression.dtype == np.bool_ else number + short_name(expression.dtype)
+    if isinstance(expression, Variable):
+        return expression.name
+    if isinstance(expression, IndexValue):
+        return f"index({expression.index})"
+    if isinstance(expression, Load):
+        return f"{expression.buffer.name}[{expression.index}]"
+    suffix = f".{short_name(expression.dtype)}" if expression.name == "cast" else ""
+    return f"{expression.name}{suffix}({', '.join(format_expression(a) for a in expression.arguments)})"

@@ -43,3 +43,8 @@ class DifferentiationError(IrdlError):
 
 class DonationError(IrdlError, ValueError):
     """A donated argument cannot be reused for a result."""
+
+
+def out_of_bounds(index: int, axis: int, extent: int, where: str) -> IndexError:
+    """NumPy's error for an index, with the user's line."""
+    return IndexError(f"index {index} is out of bounds for axis {axis} with size {extent}{f' (at {where})' if where else ''}")

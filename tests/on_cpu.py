@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from irdl.codegen.cuda.backend import Cuda
 from irdl.codegen.cuda.emit import ENTRY, emit_cuda, prelude
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
-from irdl.passes.target import GPU
 from irdl.runtime.build import Build
 
 HERE = Path(__file__).parent / "cuda"
@@ -33,7 +33,7 @@ class Launch(ctypes.Structure):
 
 
 def gpu_program(graph: Graph) -> Program:
-    return Build(graph, {}, (), None, GPU).program
+    return Build(graph, Cuda()).program
 
 
 def collect(programs: Sequence[Program]) -> str:

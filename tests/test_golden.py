@@ -12,6 +12,7 @@ import irdl
 from irdl.ir.printer import print_graph
 from irdl.passes.target import Target
 from irdl.runtime.build import Build
+from irdl.runtime.cpu import Cpu
 from tests.models import lstm, lstm_data, lstm_loss
 
 FOLDER = Path(__file__).parent / "golden"
@@ -25,7 +26,7 @@ GRAPHS: dict[str, Any] = {
 
 def stages(name: str) -> list[tuple[str, str]]:
     """What each pass makes of the graph, by its name, and which time it runs; and the program at the end."""
-    build = Build(GRAPHS[name](), {}, (), None, TARGET)
+    build = Build(GRAPHS[name](), Cpu(), target=TARGET)
     found: dict[str, str] = {}
     for step in build.graphs:
         count = sum(known.split(".")[0] == step.name for known in found)

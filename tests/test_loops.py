@@ -23,6 +23,7 @@ from irdl.loops.rewrite import copy_program
 from irdl.loops.text import large_constants
 from irdl.passes.manager import Context
 from irdl.runtime.build import Build
+from irdl.runtime.cpu import Cpu
 from tests.programs import Programs, draw_inputs
 from tests.teams import team_of
 from tests.test_edges import mutated
@@ -93,7 +94,7 @@ def test_passes_need_nothing_but_the_text(threads: int) -> None:
         graph = Programs(random.Random(seed)).graph()
         arguments = draw_inputs(graph, np.random.default_rng(seed))
         with team_of(threads):
-            build = Build(graph, {}, (), None)
+            build = Build(graph, Cpu())
             programs = list(build.programs(copy_program))
             for before, after in itertools.pairwise(programs):
                 again = parse_program(str(before.code), large_constants(before.code))
@@ -129,7 +130,7 @@ def test_errors_name_the_line(line: str, damaged: str, message: str) -> None:
 
 def test_damaged_programs_are_parse_errors() -> None:
     rnd = random.Random(0)
-    texts = [EVERYTHING, *(str(Build(Programs(random.Random(n)).graph(), {}, (), None).program) for n in range(20))]
+    texts = [EVERYTHING, *(str(Build(Programs(random.Random(n)).graph(), Cpu()).program) for n in range(20))]
     for _ in range(2000):
         with contextlib.suppress(ParseError):
             parse_program(mutated(rnd.choice(texts), rnd))

@@ -13,6 +13,7 @@ from irdl.ir.graph import Graph
 from irdl.loops.language import Buffer
 from irdl.loops.passes import memory
 from irdl.runtime.build import Build
+from irdl.runtime.cpu import Cpu
 from tests.models import lstm_data, lstm_loss
 from tests.programs import Programs
 
@@ -32,7 +33,7 @@ def share_of_live_set(graph: Graph) -> float:
 
     memory_assign = memory.assign
     with mock.patch.object(memory, "assign", assign):
-        program = Build(graph, {}, (), None).program
+        program = Build(graph, Cpu()).program
     (total, live), *_ = found
     assert total == program.arena_bytes >= live
     return total / live if live else 1.0

@@ -15,7 +15,7 @@ from irdl.codegen.llvm import machine
 from irdl.codegen.llvm.machine import host_target
 from irdl.ir.evaluate import evaluate
 from irdl.passes.target import Target
-from irdl.runtime import build
+from irdl.runtime import cpu
 from irdl.runtime.executable import Executable
 from tests import test_vector_math as functions
 from tests.models import lstm_data, lstm_loss
@@ -31,7 +31,7 @@ def test_programs_of_narrower_targets(target):
         value, gradients = irdl.value_and_grad(lstm_loss)(params, x, gy)
         return value, gradients["W"], gradients["U"], gradients["b"]
 
-    with mock.patch.object(build, "host_target", lambda: target), mock.patch.object(build, "num_threads", lambda: target.threads):
+    with mock.patch.object(cpu, "host_target", lambda: target), mock.patch.object(cpu, "num_threads", lambda: target.threads):
         for shape in ((5, 3, 7, 13), (4, 1, 16, 32), (3, 32, 8, 64)):
             arguments = lstm_data(*shape, dtype=np.float64)
             for result, expected in zip(irdl.jit(f)(*arguments), f(*arguments), strict=True):
@@ -89,7 +89,7 @@ def test_neon_code():
     """The same text becomes ARM's fused multiply-adds."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    with mock.patch.object(build, "host_target", lambda: NEON), mock.patch.object(build, "num_threads", lambda: 1):
+    with mock.patch.object(cpu, "host_target", lambda: NEON), mock.patch.object(cpu, "num_threads", lambda: 1):
         text = irdl.compile(lstm_loss)(*lstm_data(5, 8, 16, 32)).llvm_ir
     neon = llvm.Target.from_triple("aarch64-linux-gnu").create_target_machine(cpu="neoverse-n1", opt=1, reloc="pic")
     module = llvm.parse_assembly(text)

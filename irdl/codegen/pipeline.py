@@ -10,7 +10,6 @@ from irdl.loops.passes.barriers import insert_barriers
 from irdl.loops.passes.memory import plan_memory
 from irdl.loops.passes.parallel import parallelise
 from irdl.passes.manager import Pass
-from irdl.passes.target import Target
 
 _MEMORY = Pass("memory", plan_memory, required=True)
 _TEAM = (Pass("parallel", parallelise, needs=("target",)), Pass("barriers", insert_barriers, required=True))
@@ -23,7 +22,3 @@ CPU_PASSES: tuple[Pass[Program], ...] = (
     *_TEAM,
 )
 CUDA_PASSES: tuple[Pass[Program], ...] = (_MEMORY, *_TEAM)
-
-
-def program_passes(target: Target) -> tuple[Pass[Program], ...]:
-    return CUDA_PASSES if target.warp else CPU_PASSES

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.errors import ProgramError
+from irdl.errors import ProgramError, out_of_bounds
 from irdl.ir.op import find_op
 from irdl.loops.index import Index
 from irdl.loops.language import (
@@ -46,7 +46,7 @@ class Machine:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.memory: dict[Buffer, np.ndarray] = {}
-        self.failure: tuple[int, int, int] | None = None
+        self.failure: tuple[int, int] | None = None
         self._arena = np.zeros(program.arena_bytes, np.uint8)
 
     def call(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -58,8 +58,8 @@ class Machine:
         with np.errstate(all="ignore"):
             self.run(program.body, {})
         if self.failure is not None:
-            index, axis, extent = self.failure
-            raise IndexError(f"index {index} is out of bounds for axis {axis} with size {extent}")
+            index, code = self.failure
+            raise out_of_bounds(index, *program.checks[code])
         return [self.array(buffer) for buffer in program.outputs]
 
     def array(self, buffer: Buffer) -> np.ndarray:
@@ -89,7 +89,7 @@ class Machine:
                 extent = statement.extent
                 if not -extent <= index < extent:
                     if self.failure is None:
-                        self.failure = (index, self.program.checks[statement.code][0], extent)
+                        self.failure = (index, statement.code)
                     index = 0
                 scope[statement.variable.name] = np.int64(index + extent if index < 0 else index)
             elif isinstance(statement, If):

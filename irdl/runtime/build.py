@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,13 +14,14 @@ from typing import Any
 import llvmlite
 import numpy as np
 
+from irdl.codegen.backend import Backend
 from irdl.codegen.llvm.call_shape import CallShape
 from irdl.codegen.llvm.emit import ENTRY, emit_program
-from irdl.codegen.llvm.machine import assembly, compile_object, host_description, host_target
+from irdl.codegen.llvm.machine import assembly, compile_object, host_description
 from irdl.codegen.llvm.python_call import PythonCall
 from irdl.codegen.llvm.status import looks
 from irdl.codegen.lower import lower
-from irdl.codegen.pipeline import CPU_PASSES, CUDA_PASSES, program_passes
+from irdl.codegen.pipeline import CPU_PASSES, CUDA_PASSES
 from irdl.codegen.place import can_overwrite
 from irdl.ir.builder import CONSTANT
 from irdl.ir.evaluate import evaluate
@@ -33,8 +34,7 @@ from irdl.loops.verify import verify_program
 from irdl.passes.manager import Context, Step, disabled_passes, run_passes
 from irdl.passes.pipeline import GRAPH_PASSES
 from irdl.passes.precompute import precompute
-from irdl.passes.target import GPU, Target
-from irdl.runtime.threads import num_threads
+from irdl.passes.target import Target
 
 #: bytes of a line of the cache
 ALIGNMENT = 64
@@ -68,25 +68,28 @@ class Build:
 
     Args:
         graph: what to compile.
+        backend: whose passes run over the program.
         donations: output -> donated input of its type.
         disable: optional passes to leave out.
         shape: the signature to make a native entry for, if any.
-        target: the machine; by default this one, with as many threads as are set.
         known: arrays for the graph's last inputs, the same at every call.
+        target: the machine; by default the backend's.
     """
 
     def __init__(
         self,
         graph: Graph,
-        donations: dict[int, int],
-        disable: Collection[str],
-        shape: CallShape | None,
-        target: Target | None = None,
+        backend: Backend,
+        donations: Mapping[int, int] | None = None,
+        disable: Collection[str] = (),
+        shape: CallShape | None = None,
         known: Sequence[np.ndarray] = (),
+        target: Target | None = None,
     ) -> None:
         self.graph = graph
-        self.donations = donations
-        self.target = target or replace(host_target(), threads=num_threads())
+        self.backend = backend
+        self.donations = dict(donations or {})
+        self.target = target or backend.target()
         self._disabled = disabled_passes(disable, (*GRAPH_PASSES, *CPU_PASSES, *CUDA_PASSES))
         self.known = known
         #: what follows from the known arrays: the program's inputs behind those of a call
@@ -126,8 +129,7 @@ class Build:
         start = time.perf_counter()
         program = lower(self.graphs[-1].code, self.target, self.in_place)
         first = Step("lower", program if copy is None else copy(program), time.perf_counter() - start)
-        passes = program_passes(self.target)
-        return [first, *run_passes(passes, program, Context(self.target), self._disabled, verify_program, copy)]
+        return [first, *run_passes(self.backend.passes, program, Context(self.target), self._disabled, verify_program, copy)]
 
     @property
     def stages(self) -> list[tuple[str, Any]]:
@@ -160,9 +162,10 @@ class Build:
     @cached_property
     def cuda_source(self) -> str:
         """CUDA C of the same graph, scheduled for a GPU."""
-        from irdl.codegen.cuda.emit import emit_cuda  # few programs ask for it
+        from irdl.codegen.cuda.backend import Cuda  # few programs ask for it
+        from irdl.codegen.cuda.emit import emit_cuda
 
-        return emit_cuda(Build(self.graph, self.donations, self._disabled, None, GPU).program)
+        return emit_cuda(Build(self.graph, Cuda(), self.donations, self._disabled).program)
 
     def code(self) -> Code:
         program = self.program

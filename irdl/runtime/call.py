@@ -24,6 +24,7 @@ class Options:
     donate_argnums: tuple[int, ...] = ()
     donate_argnames: tuple[str, ...] = ()
     disable: tuple[str, ...] = ()
+    backend: str = "cpu"
 
 
 @dataclass

@@ -51,7 +51,7 @@ class Compiled:
         self._roles = roles
         self._signature = call.signature()
         shape = call_shape(traced, call)
-        self._executable = Executable(traced.graph, call.donated, options.disable, shape, traced.known)
+        self._executable = Executable(traced.graph, call.donated, options.disable, shape, traced.known, options.backend)
         self._results = len(traced.kinds)
         self.name = name
         #: builtin functions for calls of this signature (they give `MISS` for others); none where only the way through Python
@@ -89,7 +89,7 @@ class Compiled:
 
     @property
     def memory(self) -> Memory:
-        return Memory(self._executable.code.arena_bytes, self._executable.constant_bytes)
+        return Memory(self._executable.arena_bytes, self._executable.constant_bytes)
 
     def __call__(self, /, *arguments: Any, **options: Any) -> Any:
         """Run.

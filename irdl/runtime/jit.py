@@ -20,6 +20,7 @@ from irdl import config
 from irdl.errors import TraceError
 from irdl.ir.graph import Graph
 from irdl.ops.rules import apply_rules
+from irdl.runtime.backends import find_backend
 from irdl.runtime.call import Options, Roles, explain, roles_of, take_apart
 from irdl.runtime.compiled import Compiled, compile_call
 from irdl.runtime.entry import MISS
@@ -52,9 +53,9 @@ def _options(
     donate_argnames: str | Sequence[str],
     disable_passes: Sequence[str],
 ) -> Options:
-    if backend != "cpu":
-        raise ValueError(f"there is no backend {backend!r}; irdl has 'cpu'")
-    return Options(_tuple(static_argnums), _tuple(static_argnames), _tuple(donate_argnums), _tuple(donate_argnames), _tuple(disable_passes))
+    find_backend(backend)
+    static, donated = (_tuple(static_argnums), _tuple(static_argnames)), (_tuple(donate_argnums), _tuple(donate_argnames))
+    return Options(*static, *donated, _tuple(disable_passes), backend)
 
 
 class Jit:
@@ -193,7 +194,8 @@ def jit(
 
     Args:
         f: NumPy code. Array and number arguments are traced; captured arrays are read at each call.
-        backend: "cpu".
+        backend: "cpu"; or "interpret", which runs the compiler's last form of the program statement by statement, slowly, to tell
+            its mistakes from those of machine code.
         static_argnums, static_argnames: arguments used as they are; one version is compiled per value, and those that compare
             equal are taken to be the same. Arrays in them (alone or in lists, tuples and dicts) have to be read-only: their
             contents are read once, and each array is known by its identity. Of a method, `self` is argument 0.
@@ -228,7 +230,7 @@ def compile(
     """
     options = _options(backend, static_argnums, static_argnames, donate_argnums, donate_argnames, disable_passes)
     if isinstance(f, Graph):
-        return lambda: Executable(f, disable=options.disable)
+        return lambda: Executable(f, disable=options.disable, backend=options.backend)
 
     def compile_for(*arguments: Any, **keywords: Any) -> Compiled:
         function = f._function if isinstance(f, Jit) else f

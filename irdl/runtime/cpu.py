@@ -1,0 +1,106 @@
+"""The CPU as a backend: machine code in memory, called by the interpreter itself or through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from irdl.codegen.backend import Backend, Loaded
+from irdl.codegen.llvm.emit import ENTRY
+from irdl.codegen.llvm.machine import LoadedObject, host_target
+from irdl.codegen.llvm.python_call import PYTHON_ENTRY
+from irdl.codegen.llvm.status import FAILED, POLL, POLLED, STOPPED, WORDS
+from irdl.codegen.pipeline import CPU_PASSES
+from irdl.errors import out_of_bounds
+from irdl.passes.target import Target
+from irdl.runtime.build import ALIGNMENT, Build
+from irdl.runtime.disk_cache import cached_code
+from irdl.runtime.entry import make_entry
+from irdl.runtime.signals import poll_address, raise_polled
+from irdl.runtime.threads import num_threads, team_address
+
+#: Arenas kept for reuse, per program; calls beyond that many at once allocate and free their own.
+_KEPT_ARENAS = 4
+
+
+class Cpu(Backend):
+    """This processor, or the baseline that IRDL_TARGET names, with as many threads as are set."""
+
+    name = "cpu"
+    passes = CPU_PASSES
+    has_entry = True
+
+    def target(self) -> Target:
+        return replace(host_target(), threads=num_threads())
+
+    def load(self, build: Build) -> Loaded:
+        return _Native(build)
+
+
+class _Native(Loaded):
+    """Machine code."""
+
+    def __init__(self, build: Build) -> None:
+        self._python_call = build.python_call
+        self._code = code = cached_code(build)
+        self.in_place = code.in_place
+        self.arena_bytes = code.arena_bytes
+        self.constant_bytes = sum(array.nbytes for array in code.constants)
+        exports = (ENTRY,) if self._python_call is None else (ENTRY, PYTHON_ENTRY)
+        self._loaded = LoadedObject(code.image, exports)
+        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(self._loaded.addresses[ENTRY])
+        #: what long loops ask whether to stop
+        self._poll = poll_address() if code.looks else 0
+        #: what the code takes behind its outputs: the constants, and the team where it works with one
+        self._fixed = [array.ctypes.data for array in code.constants]
+        if code.threads > 1:
+            self._fixed.append(team_address(code.threads))
+        self._arenas: deque[tuple[np.ndarray, int]] = deque()
+
+    def entry(self, prepare: Callable[..., Any], finish: Callable[..., Any]) -> Any:
+        if self._python_call is None:
+            return None
+        memory, address = self._new_arena()
+        functions = (prepare, finish, self._fail)
+        keep = (self._loaded, memory, self._code.constants)
+        return make_entry(self._python_call, keep, self._loaded.addresses[PYTHON_ENTRY], functions, self._poll, self._fixed, address)
+
+    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        addresses = [array.ctypes.data for array in (*inputs, *outputs)] + self._fixed
+        table = (ctypes.c_void_p * len(addresses))(*addresses)
+        status = (ctypes.c_int64 * WORDS)()
+        status[POLL] = self._poll
+        arena = self._take_arena()
+        try:
+            self._run(table, arena[1], status)
+        finally:
+            self._give_arena(arena)
+        if status[STOPPED]:
+            raise_polled(status[POLLED : POLLED + 3])
+        if status[FAILED]:
+            self._fail(status[1], status[2])
+
+    def _fail(self, value: int, code: int) -> None:
+        """Raise what the status word says."""
+        raise out_of_bounds(value, *self._code.checks[code])
+
+    def _take_arena(self) -> tuple[np.ndarray, int]:
+        try:
+            return self._arenas.pop()
+        except IndexError:
+            return self._new_arena()
+
+    def _new_arena(self) -> tuple[np.ndarray, int]:
+        """Memory and the aligned address in it."""
+        memory = np.empty(self.arena_bytes + ALIGNMENT, np.uint8)
+        start = memory.ctypes.data
+        return memory, -(-start // ALIGNMENT) * ALIGNMENT
+
+    def _give_arena(self, arena: tuple[np.ndarray, int]) -> None:
+        if len(self._arenas) < _KEPT_ARENAS:
+            self._arenas.append(arena)

@@ -1,0 +1,40 @@
+"""The interpreter of the loop language as a backend: slow, and every access to memory is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from irdl.codegen.backend import Backend, Loaded
+from irdl.codegen.llvm.machine import host_target
+from irdl.codegen.pipeline import CPU_PASSES
+from irdl.loops.interpret import interpret
+from irdl.passes.target import Target
+from irdl.runtime.build import Build
+
+
+class Interpret(Backend):
+    """Runs what one thread of the CPU would run, statement by statement: to find out whether a wrong result comes from the program
+    or from its machine code."""
+
+    name = "interpret"
+    passes = CPU_PASSES
+
+    def target(self) -> Target:
+        return host_target()
+
+    def load(self, build: Build) -> Loaded:
+        return _Interpreted(build)
+
+
+class _Interpreted(Loaded):
+    def __init__(self, build: Build) -> None:
+        self.in_place = build.in_place
+        self._program = build.program
+        self.arena_bytes = self._program.arena_bytes
+        self.constant_bytes = sum(array.nbytes for _, array in self._program.constants)
+
+    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        for output, result in zip(outputs, interpret(self._program, inputs), strict=True):
+            output.reshape(-1)[...] = result

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from irdl.codegen.layout import Layout, view_layout
 from irdl.errors import DifferentiationError
 from irdl.ir.builder import make_node
 from irdl.ir.evaluate import evaluate
@@ -16,9 +17,13 @@ from irdl.ir.printer import print_graph
 from irdl.ir.types import TensorType
 from irdl.ir.verify import verify
 from irdl.loops.interpret import interpret
+from irdl.loops.language import Buffer
+from irdl.ops.elementwise import Elementwise
+from irdl.ops.fusion import UNPACK
 from irdl.ops.index import Gather, Scatter
 from irdl.runtime.executable import Executable
 from irdl.testing import assert_close
+from irdl.trace.ufuncs import RULES
 from irdl.transforms.batch import batch_graph
 from irdl.transforms.forward import jvp_graph
 from irdl.transforms.reverse import vjp_graph
@@ -168,3 +173,16 @@ def test_batching_is_a_loop(op: Op) -> None:
             ]
             magnitude = [np.abs(e) + 10.0 * size for e in expected] if op.name == "dot" else None
             assert_close(evaluate(new, operands), expected, magnitude=magnitude)
+
+
+def test_every_table_has_every_op() -> None:
+    """What an op is asked for in other rooms; machine code of both kinds is asked for by the samples."""
+    for op in registered_ops():
+        if isinstance(op, Elementwise) and isinstance(op._function, np.ufunc):
+            assert op._function.__name__ in RULES, f"np.{op._function.__name__} does not trace: give trace/ufuncs.py a rule"
+        if op.is_view and op is not UNPACK:  # which is read in place alone
+            (sample, *_) = op.samples()
+            node = graph_of(op, sample).outputs[0].node
+            assert node is not None
+            base = Layout.contiguous(Buffer("x", node.operands[0].dtype, node.operands[0].type.size, "input"), node.operands[0].shape)
+            assert view_layout(node, base) is not None, f"{op.name} is a view: give codegen/layout.py its strides"

@@ -22,7 +22,6 @@ from irdl.loops.rewrite import Names
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.fusion import FUSED
 from irdl.ops.shape import CONCAT, RESHAPE
-from irdl.passes.fuse import VIEWS
 from irdl.passes.target import Target
 
 #: Bytes of a stack that is made for a carry alone, to spare it a copy in each step; and where threads would have to meet at
@@ -103,7 +102,7 @@ class _GraphLowering:
         #: the places of destinations that the kernel computing the value writes too
         self.stored: set[int] = set()
         for value, layout in self.destinations:
-            if value.node is not None and value.node.op not in VIEWS and value.node.op is not CONSTANT:
+            if value.node is not None and not value.node.op.is_view and value.node.op is not CONSTANT:
                 self.planned.setdefault(value, layout)
 
     def run(self) -> list[Statement]:
@@ -141,7 +140,7 @@ class _GraphLowering:
         if node.op is CONSTANT:
             self.environment[node.output] = shared.constant(node.attributes.value)
             return []
-        if node.op in VIEWS:
+        if node.op.is_view:
             return self._view(node, operands[0])
         if node.op is SCAN:
             self._reuse_xs(node, operands)

@@ -7,7 +7,7 @@ from irdl.ops.contract import DOT
 from irdl.ops.fusion import FUSED
 from irdl.ops.index import GATHER
 from irdl.ops.reduce import Reduce
-from irdl.passes.fuse import VIEWS, is_inline_view
+from irdl.passes.fuse import is_inline_view
 
 
 def in_place_carries(body: Graph, consts: int, count: int) -> set[int]:
@@ -26,7 +26,7 @@ def can_overwrite(graph: Graph, old: Value, new: Value) -> bool:
         return False
     for user in graph.users()[old]:
         # A view of the old value may be read later than the view was made.
-        if user is not node and (user.serial > node.serial or user.op in VIEWS):
+        if user is not node and (user.serial > node.serial or user.op.is_view):
             return False
     if old not in node.operands:
         return True

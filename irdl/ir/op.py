@@ -50,6 +50,10 @@ class Op:
     Attributes: ClassVar[type] = NoAttributes
     #: True where every output element depends on one element of each (broadcast) operand.
     is_elementwise: ClassVar[bool] = False
+    #: True where the output is the operand's elements in an order that is affine in their places: it costs nothing.
+    is_view: ClassVar[bool] = False
+    #: of an elementwise op: cycles for a vector, roughly, for decisions; where it is not one
+    cycles: float = 1.0
     #: True where evaluating can raise (an index out of range), which makes it unsafe to run speculatively.
     can_raise: ClassVar[bool] = False
 

@@ -4,23 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from irdl.ir.op import find_op
 from irdl.loops.language import CheckIndex, For, Let, Load, Operation, Statement, Store
 from irdl.loops.walk import subexpressions
-
-#: Cycles per vector, where it is not one.
-_CYCLES = {
-    "div": 8,
-    "sqrt": 10,
-    "exp": 16,
-    "log": 20,
-    "tanh": 26,
-    "sigmoid": 20,
-    "erf": 30,
-    "sin": 30,
-    "cos": 30,
-    "power": 400,
-    "arctan": 300,
-}
 
 
 def cycles(body: Sequence[Statement]) -> float:
@@ -34,7 +20,8 @@ def cycles(body: Sequence[Statement]) -> float:
             total += isinstance(statement, Store) and statement.buffer.space != "register"
             for item in subexpressions(statement.value):
                 if isinstance(item, Operation):
-                    total += _CYCLES.get(item.name, 1)
+                    op = find_op(item.name)  # none is a fused multiply-add
+                    total += op.cycles if op is not None else 1
                 elif isinstance(item, Load) and item.buffer.space != "register":
                     total += 0.5
     return total

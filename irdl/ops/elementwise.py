@@ -34,6 +34,7 @@ class Elementwise(Op):
         boolean: the output is bool whatever the operands are.
         low, high: where the tests draw operands from.
         smooth: False where finite differences are of no use over that range.
+        cycles: what a vector costs, roughly.
     """
 
     is_elementwise = True
@@ -50,8 +51,10 @@ class Elementwise(Op):
         low: float = -2.0,
         high: float = 2.0,
         smooth: bool = True,
+        cycles: float = 1.0,
     ) -> None:
         self.name = name
+        self.cycles = cycles
         self.arity = arity
         self.kinds = kinds
         self._function = function
@@ -174,11 +177,11 @@ def _two(name, function, kinds, vjp=None, **more):
 ADD = _two("add", np.add, NUMBER, lambda ct, out, x, y: (ct, ct))
 SUB = _two("sub", np.subtract, NUMBER, lambda ct, out, x, y: (ct, -ct))
 MUL = _two("mul", np.multiply, NUMBER, lambda ct, out, x, y: (ct * y, ct * x))
-DIV = _two("div", np.divide, FLOAT, _divide_vjp, low=0.5)
-FLOOR_DIVIDE = _two("floor_divide", np.floor_divide, NUMBER)
-REMAINDER = _two("remainder", np.remainder, NUMBER, _remainder_vjp, low=0.7, high=0.95)
-FMOD = _two("fmod", np.fmod, NUMBER, lambda ct, out, x, y: (ct, -ct * np.trunc(x / y)), low=0.7, high=0.95)
-POWER = _two("power", _power, FLOAT, _power_vjp, low=0.5)
+DIV = _two("div", np.divide, FLOAT, _divide_vjp, low=0.5, cycles=8)
+FLOOR_DIVIDE = _two("floor_divide", np.floor_divide, NUMBER, cycles=40)
+REMAINDER = _two("remainder", np.remainder, NUMBER, _remainder_vjp, low=0.7, high=0.95, cycles=35)
+FMOD = _two("fmod", np.fmod, NUMBER, lambda ct, out, x, y: (ct, -ct * np.trunc(x / y)), low=0.7, high=0.95, cycles=25)
+POWER = _two("power", _power, FLOAT, _power_vjp, low=0.5, cycles=150)
 MAXIMUM = _two("maximum", np.maximum, NUMBER, _pick_vjp)
 MINIMUM = _two("minimum", np.minimum, NUMBER, _pick_vjp)
 ARCTAN2 = _two(
@@ -187,6 +190,7 @@ ARCTAN2 = _two(
     FLOAT,
     lambda ct, out, y, x: (ct * x / (x * x + y * y), -ct * y / (x * x + y * y)),
     low=0.5,
+    cycles=70,
 )
 COPYSIGN = _two("copysign", np.copysign, FLOAT, lambda ct, out, x, y: (ct * np.sign(x) * np.sign(out), None), low=0.2)
 
@@ -209,29 +213,29 @@ FLOOR = _one("floor", np.floor, FLOAT)
 CEIL = _one("ceil", np.ceil, FLOAT)
 TRUNC = _one("trunc", np.trunc, FLOAT)
 RINT = _one("rint", np.rint, FLOAT)
-SQRT = _one("sqrt", np.sqrt, FLOAT, lambda ct, out, x: (ct * 0.5 / out,), low=0.3)
-CBRT = _one("cbrt", np.cbrt, FLOAT, lambda ct, out, x: (ct / (3 * out * out),), low=0.3)
-EXP = _one("exp", np.exp, FLOAT, lambda ct, out, x: (ct * out,))
-EXP2 = _one("exp2", np.exp2, FLOAT, lambda ct, out, x: (ct * out * math.log(2.0),))
-EXPM1 = _one("expm1", np.expm1, FLOAT, lambda ct, out, x: (ct * (out + 1),))
-LOG = _one("log", np.log, FLOAT, lambda ct, out, x: (ct / x,), low=0.3)
-LOG2 = _one("log2", np.log2, FLOAT, lambda ct, out, x: (ct / (x * math.log(2.0)),), low=0.3)
-LOG10 = _one("log10", np.log10, FLOAT, lambda ct, out, x: (ct / (x * math.log(10.0)),), low=0.3)
-LOG1P = _one("log1p", np.log1p, FLOAT, lambda ct, out, x: (ct / (1 + x),), low=-0.5)
-SIN = _one("sin", np.sin, FLOAT, lambda ct, out, x: (ct * np.cos(x),))
-COS = _one("cos", np.cos, FLOAT, lambda ct, out, x: (-ct * np.sin(x),))
-TAN = _one("tan", np.tan, FLOAT, lambda ct, out, x: (ct * (1 + out * out),), low=-1.0, high=1.0)
-ARCSIN = _one("arcsin", np.arcsin, FLOAT, lambda ct, out, x: (ct / np.sqrt(1 - x * x),), low=-0.8, high=0.8)
-ARCCOS = _one("arccos", np.arccos, FLOAT, lambda ct, out, x: (-ct / np.sqrt(1 - x * x),), low=-0.8, high=0.8)
-ARCTAN = _one("arctan", np.arctan, FLOAT, lambda ct, out, x: (ct / (1 + x * x),))
-SINH = _one("sinh", np.sinh, FLOAT, lambda ct, out, x: (ct * np.cosh(x),))
-COSH = _one("cosh", np.cosh, FLOAT, lambda ct, out, x: (ct * np.sinh(x),))
-ARCSINH = _one("arcsinh", np.arcsinh, FLOAT, lambda ct, out, x: (ct / np.sqrt(x * x + 1),))
-ARCCOSH = _one("arccosh", np.arccosh, FLOAT, lambda ct, out, x: (ct / np.sqrt(x * x - 1),), low=1.2, high=3.0)
-ARCTANH = _one("arctanh", np.arctanh, FLOAT, lambda ct, out, x: (ct / (1 - x * x),), low=-0.8, high=0.8)
-TANH = _one("tanh", np.tanh, FLOAT, lambda ct, out, x: (ct * (1 - out * out),))
-SIGMOID = _one("sigmoid", _sigmoid, FLOAT, lambda ct, out, x: (ct * out * (1 - out),))
-ERF = _one("erf", _erf, FLOAT, lambda ct, out, x: (ct * (2 / math.sqrt(math.pi)) * np.exp(-x * x),))
+SQRT = _one("sqrt", np.sqrt, FLOAT, lambda ct, out, x: (ct * 0.5 / out,), low=0.3, cycles=10)
+CBRT = _one("cbrt", np.cbrt, FLOAT, lambda ct, out, x: (ct / (3 * out * out),), low=0.3, cycles=30)
+EXP = _one("exp", np.exp, FLOAT, lambda ct, out, x: (ct * out,), cycles=16)
+EXP2 = _one("exp2", np.exp2, FLOAT, lambda ct, out, x: (ct * out * math.log(2.0),), cycles=16)
+EXPM1 = _one("expm1", np.expm1, FLOAT, lambda ct, out, x: (ct * (out + 1),), cycles=20)
+LOG = _one("log", np.log, FLOAT, lambda ct, out, x: (ct / x,), low=0.3, cycles=20)
+LOG2 = _one("log2", np.log2, FLOAT, lambda ct, out, x: (ct / (x * math.log(2.0)),), low=0.3, cycles=25)
+LOG10 = _one("log10", np.log10, FLOAT, lambda ct, out, x: (ct / (x * math.log(10.0)),), low=0.3, cycles=25)
+LOG1P = _one("log1p", np.log1p, FLOAT, lambda ct, out, x: (ct / (1 + x),), low=-0.5, cycles=25)
+SIN = _one("sin", np.sin, FLOAT, lambda ct, out, x: (ct * np.cos(x),), cycles=30)
+COS = _one("cos", np.cos, FLOAT, lambda ct, out, x: (-ct * np.sin(x),), cycles=30)
+TAN = _one("tan", np.tan, FLOAT, lambda ct, out, x: (ct * (1 + out * out),), low=-1.0, high=1.0, cycles=35)
+ARCSIN = _one("arcsin", np.arcsin, FLOAT, lambda ct, out, x: (ct / np.sqrt(1 - x * x),), low=-0.8, high=0.8, cycles=30)
+ARCCOS = _one("arccos", np.arccos, FLOAT, lambda ct, out, x: (-ct / np.sqrt(1 - x * x),), low=-0.8, high=0.8, cycles=30)
+ARCTAN = _one("arctan", np.arctan, FLOAT, lambda ct, out, x: (ct / (1 + x * x),), cycles=30)
+SINH = _one("sinh", np.sinh, FLOAT, lambda ct, out, x: (ct * np.cosh(x),), cycles=30)
+COSH = _one("cosh", np.cosh, FLOAT, lambda ct, out, x: (ct * np.sinh(x),), cycles=25)
+ARCSINH = _one("arcsinh", np.arcsinh, FLOAT, lambda ct, out, x: (ct / np.sqrt(x * x + 1),), cycles=110)
+ARCCOSH = _one("arccosh", np.arccosh, FLOAT, lambda ct, out, x: (ct / np.sqrt(x * x - 1),), low=1.2, high=3.0, cycles=110)
+ARCTANH = _one("arctanh", np.arctanh, FLOAT, lambda ct, out, x: (ct / (1 - x * x),), low=-0.8, high=0.8, cycles=60)
+TANH = _one("tanh", np.tanh, FLOAT, lambda ct, out, x: (ct * (1 - out * out),), cycles=26)
+SIGMOID = _one("sigmoid", _sigmoid, FLOAT, lambda ct, out, x: (ct * out * (1 - out),), cycles=20)
+ERF = _one("erf", _erf, FLOAT, lambda ct, out, x: (ct * (2 / math.sqrt(math.pi)) * np.exp(-x * x),), cycles=30)
 STOP_GRADIENT = _one("stop_gradient", lambda x: x, ANY)
 
 

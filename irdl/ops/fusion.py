@@ -72,6 +72,7 @@ class Unpack(Op):
     """The view that undoes `pack`; inside a fused group it is only an index map."""
 
     name = "unpack"
+    is_view = True
     Attributes = PackAttributes
 
     def infer(self, types, attributes, regions):

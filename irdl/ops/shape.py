@@ -25,6 +25,7 @@ class Reshape(Op):
     """The same elements in row-major order under another shape."""
 
     name = "reshape"
+    is_view = True
     Attributes = ReshapeAttributes
 
     def infer(self, types, attributes, regions):
@@ -60,6 +61,7 @@ class Transpose(Op):
     """Axis i of the output is axis `permutation[i]` of the operand."""
 
     name = "transpose"
+    is_view = True
     Attributes = TransposeAttributes
 
     def infer(self, types, attributes, regions):
@@ -95,6 +97,7 @@ class Broadcast(Op):
     """NumPy's `broadcast_to`."""
 
     name = "broadcast"
+    is_view = True
     Attributes = BroadcastAttributes
 
     def infer(self, types, attributes, regions):
@@ -139,6 +142,7 @@ class Slice(Op):
     """`x[start:limit:stride]` on every axis, with positive steps and all bounds inside."""
 
     name = "slice"
+    is_view = True
     Attributes = SliceAttributes
 
     def infer(self, types, attributes, regions):
@@ -247,6 +251,7 @@ class Reverse(Op):
     """NumPy's `flip`."""
 
     name = "reverse"
+    is_view = True
     Attributes = ReverseAttributes
 
     def infer(self, types, attributes, regions):

@@ -22,10 +22,8 @@ from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN, ScanAttributes
 from irdl.ops.elementwise import ADD
 from irdl.ops.reduce import SUM, ReduceAttributes
-from irdl.ops.shape import BROADCAST, RESHAPE, REVERSE, SLICE, TRANSPOSE, with_batch
+from irdl.ops.shape import with_batch
 from irdl.transforms.batch import batch_nodes
-
-_VIEWS = (RESHAPE, TRANSPOSE, SLICE, REVERSE, BROADCAST)
 
 
 def distribute(graph: Graph) -> Graph:
@@ -121,7 +119,7 @@ class _Parts:
                 continue
             term = node.operands[1] if node.operands[0] is old else node.operands[0]
             source = term
-            while source.node is not None and source.node.op in _VIEWS and len(self.users[source]) == 1:
+            while source.node is not None and source.node.op.is_view and len(self.users[source]) == 1:
                 source = source.node.operands[0]
             if term.type == old.type and source.node is not None and source.node.op is DOT:
                 found[place] = term

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from irdl.ir.builder import CONSTANT, Builder, constant_of, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops.contract import DOT
-from irdl.ops.fusion import FUSED, UNPACK
+from irdl.ops.fusion import FUSED
 from irdl.ops.index import GATHER
 from irdl.ops.reduce import Reduce
-from irdl.ops.shape import BROADCAST, IOTA, RESHAPE, REVERSE, SLICE, TRANSPOSE
+from irdl.ops.shape import IOTA, RESHAPE
 
-VIEWS = (RESHAPE, TRANSPOSE, SLICE, REVERSE, BROADCAST, UNPACK)
 #: A group holds at most this many nodes, so that one kernel's code stays small.
 GROUP_LIMIT = 200
 #: How many groups of a shape a node tries to join, the latest ones: it keeps fusion linear.
@@ -32,7 +31,7 @@ def is_inline_view(node: Node) -> bool:
     """Views that are affine index maps. A reshape is one if it only adds or drops axes of 1."""
     if node.op is RESHAPE:
         return _squeezed(node.operands[0].shape) == _squeezed(node.output.shape) and node.output.type.size > 0
-    return node.op in VIEWS
+    return node.op.is_view
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:

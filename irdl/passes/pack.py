@@ -13,7 +13,6 @@ from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN
 from irdl.ops.fusion import FUSED, PACK, UNPACK, PackAttributes
 from irdl.ops.shape import SLICE, TRANSPOSE
-from irdl.passes.fuse import VIEWS
 from irdl.passes.target import Target
 from irdl.passes.tile import column_vectors
 
@@ -168,6 +167,6 @@ def _line_bytes(value: Value, axis: int, outside: dict[Value, Value]) -> int | N
         if node is not None and node.op is TRANSPOSE:
             axis = node.attributes.permutation[axis]
         elif node is None or node.op is not SLICE or node.attributes.stride[axis] != 1:
-            in_lines = (node is None or node.op not in VIEWS) and axis == len(value.shape) - 1
+            in_lines = (node is None or not node.op.is_view) and axis == len(value.shape) - 1
             return value.shape[-1] * value.dtype.itemsize if in_lines else None
         value = node.operands[0]

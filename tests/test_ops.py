@@ -179,7 +179,7 @@ def test_every_table_has_every_op() -> None:
     """What an op is asked for in other rooms; machine code of both kinds is asked for by the samples."""
     for op in registered_ops():
         if isinstance(op, Elementwise) and isinstance(op._function, np.ufunc):
-            assert op._function.__name__ in RULES, f"np.{op._function.__name__} does not trace: give trace/ufuncs.py a rule"
+            assert op._function.__name__ in RULES, f"np.{op._function.__name__} does not trace"
         if op.is_view and op is not UNPACK:  # which is read in place alone
             (sample, *_) = op.samples()
             node = graph_of(op, sample).outputs[0].node

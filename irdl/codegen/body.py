@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Scope:
     """Statements being collected at one set of indices, and what is bound already."""
 
     statements: list[Statement] = field(default_factory=list)
-    memo: dict[tuple, Expression] = field(default_factory=dict)
+    memo: dict[tuple[Any, ...], Expression] = field(default_factory=dict)
 
 
 class GroupBody:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class _Lowering:
         self.checks: list[tuple[int, int, str]] = []
         #: how many loops (scan and while) are around the graph that is being lowered
         self.depth = 0
-        self._constant_of: dict[tuple, Buffer] = {}
+        self._constant_of: dict[tuple[Any, ...], Buffer] = {}
 
     def arena(self, type: TensorType, name: str = "a") -> Layout:
         buffer = Buffer(self.names(name), type.dtype, type.size, "arena", depth=self.depth)

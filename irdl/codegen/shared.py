@@ -94,7 +94,7 @@ class Form:
     def _name(self, name: str) -> int:
         return self._names.setdefault(name, len(self._names))
 
-    def _terms(self, index: Index) -> tuple:
+    def _terms(self, index: Index) -> tuple[Any, ...]:
         return tuple(sorted((self._name(name), coefficient) for name, coefficient in index.terms))
 
     def _place(self, buffer: Buffer, index: Index) -> Hashable:

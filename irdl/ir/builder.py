@@ -40,16 +40,16 @@ class Constant(Op):
     name = "constant"
     Attributes = ConstantAttributes
 
-    def infer(self, types: Sequence[TensorType], attributes: ConstantAttributes, regions: Sequence[Graph]):
+    def infer(self, types: Sequence[TensorType], attributes: ConstantAttributes, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         return (TensorType.of(attributes.value),)
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         return (attributes.value,)
 
-    def vjp(self, operands, outputs, cotangents, attributes):
+    def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         return ()
 
-    def batch(self, builder, operands, batched, size, attributes):
+    def batch(self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any) -> Sequence[Value]:
         raise GraphError("a constant has no operand and is never batched")
 
 
@@ -90,7 +90,7 @@ class Builder:
 
     def __init__(self, fold: bool = True) -> None:
         # The operands are kept with the node: the key holds their ids, which must not be reused.
-        self._table: dict[tuple, tuple[Node, tuple[Value, ...]]] = {}
+        self._table: dict[tuple[Any, ...], tuple[Node, tuple[Value, ...]]] = {}
         self._fold = fold
 
     def node(

@@ -116,7 +116,7 @@ class Graph:
         self.outputs = tuple(outputs)
         self.name = name
         self._nodes: tuple[Node, ...] | None = None
-        self._key: tuple | None = None
+        self._key: tuple[Any, ...] | None = None
         self._hash: int | None = None
         self._users: dict[Value, list[Node]] | None = None
 
@@ -159,7 +159,7 @@ class Graph:
                 yield node
                 stack.extend(node.regions)
 
-    def structure(self) -> tuple:
+    def structure(self) -> tuple[Any, ...]:
         """A key that two graphs share exactly when they are the same up to names, lines and order of creation."""
         if self._key is None:
             self._key = _structure(self)
@@ -238,7 +238,7 @@ def _canonical_order(graph: Graph) -> list[Node]:
     return order
 
 
-def freeze_attributes(attributes: Any) -> tuple:
+def freeze_attributes(attributes: Any) -> tuple[Any, ...]:
     """Attributes as a hashable key; arrays by dtype, shape and bytes, so that nan and -0.0 count."""
     return () if attributes is NO_ATTRIBUTES else tuple(_freeze(value) for _, value in attribute_items(attributes))
 
@@ -251,9 +251,9 @@ def _freeze(value: Any) -> Any:
     return value
 
 
-def _structure(graph: Graph) -> tuple:
+def _structure(graph: Graph) -> tuple[Any, ...]:
     number: dict[Value, int] = {value: position for position, value in enumerate(graph.inputs)}
-    rows: list[tuple] = [tuple(value.type for value in graph.inputs)]
+    rows: list[tuple[Any, ...]] = [tuple(value.type for value in graph.inputs)]
     for node in _canonical_order(graph):
         try:
             operands = tuple(number[value] for value in node.operands)

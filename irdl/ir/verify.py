@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from irdl.errors import GraphError
 from irdl.ir.graph import Graph, Value
 from irdl.ir.op import find_op
+from irdl.ir.types import TensorType
 
 
 def verify(graph: Graph) -> None:
@@ -43,5 +46,5 @@ def verify(graph: Graph) -> None:
             raise GraphError(f"output {value} is neither an input of {graph!r} nor computed in it")
 
 
-def _types(types) -> str:
+def _types(types: Iterable[TensorType]) -> str:
     return "(" + ", ".join(map(str, types)) + ")"

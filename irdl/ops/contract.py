@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from irdl.errors import GraphError
 from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from irdl.ir.builder import Builder
+    from irdl.ir.graph import Graph, Value
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Dot(Op):
     name = "dot"
     Attributes = DotAttributes
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         if len(types) != 2:
             raise GraphError(f"dot takes two operands, not {len(types)}")
         left, right, output = attributes.labels
@@ -56,24 +62,24 @@ class Dot(Op):
             raise GraphError(f'"{attributes.spec}" sums over an axis of one operand alone: sum it first')
         return (TensorType(x.dtype, tuple(extents[label] for label in output)),)
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         left, right = operands
         return (np.asarray(np.einsum(attributes.spec, left, right, optimize=left.dtype.kind == "f"), left.dtype),)
 
-    def vjp(self, operands, outputs, cotangents, attributes):
+    def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         x, y = operands
         left, right, output = attributes.labels
         (ct,) = cotangents
         return [np.einsum(f"{output},{right}->{left}", ct, y), np.einsum(f"{output},{left}->{right}", ct, x)]
 
-    def batch(self, builder, operands, batched, size, attributes):
+    def batch(self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any) -> Sequence[Value]:
         left, right, output = attributes.labels
         new = next(letter for letter in LETTERS if letter not in attributes.spec)
         left = new + left if batched[0] else left
         right = new + right if batched[1] else right
         return builder.node(self, operands, DotAttributes(f"{left},{right}->{new}{output}")).outputs
 
-    def samples(self):
+    def samples(self) -> Iterable[Sample]:
         cases = [
             ("ij,jk->ik", (5, 7), (7, 33)),
             ("ij,kj->ik", (5, 7), (33, 7)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +13,10 @@ from irdl.ir.evaluate import evaluate
 from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
+
+if TYPE_CHECKING:
+    from irdl.ir.builder import Builder
+    from irdl.ir.graph import Graph, Value
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Scan(Op):
     name = "scan"
     Attributes = ScanAttributes
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         (body,) = regions
         consts, carry, length = attributes.consts, attributes.carry, attributes.length
         inputs, outputs = body.input_types, body.output_types
@@ -57,7 +63,7 @@ class Scan(Op):
             )
         return (*outputs[:carry], *(TensorType(type.dtype, (length, *type.shape)) for type in outputs[carry:]))
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         (body,) = regions
         consts = list(operands[: attributes.consts])
         carry = list(operands[attributes.consts : attributes.consts + attributes.carry])
@@ -80,7 +86,7 @@ class Cond(Op):
 
     name = "cond"
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         on_true, on_false = regions
         if not types or types[0] != TensorType(np.dtype(bool), ()):
             raise GraphError("the predicate of a cond is a bool scalar")
@@ -91,7 +97,7 @@ class Cond(Op):
             raise GraphError(f"the branches give {list(map(str, on_true.output_types))} and {list(map(str, on_false.output_types))}")
         return on_true.output_types
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         return evaluate(regions[0 if operands[0] else 1], operands[1:])
 
 
@@ -112,7 +118,7 @@ class While(Op):
     name = "while"
     Attributes = WhileAttributes
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         condition, body = regions
         first, second = attributes.cond_consts, attributes.body_consts
         carry = tuple(types[first + second :])
@@ -124,7 +130,7 @@ class While(Op):
             raise GraphError("the body of a while takes its constants and the carry, and returns the carry")
         return carry
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         condition, body = regions
         first, second = attributes.cond_consts, attributes.body_consts
         carry = list(operands[first + second :])
@@ -144,24 +150,24 @@ class After(Op):
 
     name = "after"
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         if len(types) != 2:
             raise GraphError(f"after takes two operands, not {len(types)}")
         return (types[0],)
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         return (operands[0],)
 
-    def vjp(self, operands, outputs, cotangents, attributes):
+    def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         return [cotangents[0], None]
 
-    def batch(self, builder, operands, batched, size, attributes):
+    def batch(self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any) -> Sequence[Value]:
         x, token = operands
         if batched[0]:
             return [builder.value(self, [x, token])]
         return [builder.value(self, [builder.value(BROADCAST, [x], BroadcastAttributes((size, *x.shape))), token])]
 
-    def samples(self):
+    def samples(self) -> Iterable[Sample]:
         for dtype in ("float64", "float32", "int32", "bool"):
             yield Sample((TensorType(np.dtype(dtype), (3, 4)), TensorType(np.dtype(dtype), (2,))))
 

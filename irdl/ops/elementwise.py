@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from irdl.errors import GraphError
 from irdl.ir.op import NoAttributes, Op, Sample, register
 from irdl.ir.types import TensorType, short_name
+
+if TYPE_CHECKING:
+    from irdl.ir.builder import Builder
+    from irdl.ir.graph import Graph, Value
 
 Vjp = Callable[..., Sequence[Any]]
 
@@ -35,6 +39,7 @@ class Elementwise(Op):
         low, high: where the tests draw operands from.
         smooth: False where finite differences are of no use over that range.
         cycles: what a vector costs, roughly.
+        ufunc: NumPy's or SciPy's name for it, by which it is traced; by default that of `function` if it is a ufunc, else `name`.
     """
 
     is_elementwise = True
@@ -52,9 +57,11 @@ class Elementwise(Op):
         high: float = 2.0,
         smooth: bool = True,
         cycles: float = 1.0,
+        ufunc: str | None = None,
     ) -> None:
         self.name = name
         self.cycles = cycles
+        self.ufunc = ufunc if ufunc is not None else function.__name__ if isinstance(function, np.ufunc) else name
         self.arity = arity
         self.kinds = kinds
         self._function = function
@@ -62,7 +69,7 @@ class Elementwise(Op):
         self._boolean = boolean
         self._range = (low, high, smooth)
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         if len(types) != self.arity:
             raise GraphError(f"{self.name} takes {self.arity} operands, not {len(types)}")
         dtype = types[0].dtype
@@ -72,18 +79,18 @@ class Elementwise(Op):
             raise GraphError(f"{self.name} is not defined for {short_name(dtype)}")
         return (TensorType(np.dtype(bool) if self._boolean else dtype, broadcast_shapes(types)),)
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         result = self._function(*operands)
         dtype = np.dtype(bool) if self._boolean else operands[0].dtype
         return (np.asarray(result).astype(dtype, copy=False),)
 
-    def vjp(self, operands, outputs, cotangents, attributes):
+    def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         if self._vjp is None:
             return [None] * len(operands)
         raw = self._vjp(cotangents[0], outputs[0], *operands)
         return [sum_to_shape(ct, operand.shape) for ct, operand in zip(raw, operands, strict=True)]
 
-    def batch(self, builder, operands, batched, size, attributes):
+    def batch(self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any) -> Sequence[Value]:
         rank = max((len(v.shape) - mark for v, mark in zip(operands, batched, strict=True)), default=0)
         aligned = [_align(builder, value, rank) if mark else value for value, mark in zip(operands, batched, strict=True)]
         return builder.node(self, aligned, attributes).outputs
@@ -118,7 +125,7 @@ def sum_to_shape(array: Any, shape: tuple[int, ...]) -> Any:
     return np.reshape(np.sum(array, axis=axes), shape)
 
 
-def _align(builder, value, rank):
+def _align(builder: Builder, value: Value, rank: int) -> Value:
     """Insert axes of 1 behind the leading batch axis, so that the others broadcast as they did without it."""
     missing = rank - (len(value.shape) - 1)
     if missing == 0:
@@ -129,15 +136,15 @@ def _align(builder, value, rank):
     return builder.value(RESHAPE, [value], ReshapeAttributes(shape))
 
 
-def _divide_vjp(ct, out, x, y):
+def _divide_vjp(ct: Any, out: Any, x: Any, y: Any) -> Sequence[Any]:
     return ct / y, -ct * out / y
 
 
-def _power(x, y):
+def _power(x: Any, y: Any) -> Any:
     return np.power(x, y)
 
 
-def _power_vjp(ct, out, x, y):
+def _power_vjp(ct: Any, out: Any, x: Any, y: Any) -> Sequence[Any]:
     # 0 ** 0 and 0 ** y have derivatives that the plain formulas turn into nan.
     safe = np.where(y == 0, np.ones_like(y), y)
     to_x = np.where(y == 0, np.zeros_like(out), y * np.power(x, safe - 1))
@@ -145,7 +152,7 @@ def _power_vjp(ct, out, x, y):
     return ct * to_x, ct * np.where(x == 0, np.zeros_like(out), out * log)
 
 
-def _pick_vjp(ct, out, x, y):
+def _pick_vjp(ct: Any, out: Any, x: Any, y: Any) -> Sequence[Any]:
     # Where both are the result, each gets one half, as the limit from both sides.
     left, right = x == out, y == out
     share = ct / np.where(left & right, 2.0, 1.0).astype(ct.dtype)
@@ -153,24 +160,24 @@ def _pick_vjp(ct, out, x, y):
     return np.where(left, share, zero), np.where(right, share, zero)
 
 
-def _remainder_vjp(ct, out, x, y):
+def _remainder_vjp(ct: Any, out: Any, x: Any, y: Any) -> Sequence[Any]:
     return ct, -ct * np.floor_divide(x, y)
 
 
-def _sigmoid(x):
+def _sigmoid(x: Any) -> Any:
     z = np.exp(-np.abs(x))
     return np.where(x >= 0, 1 / (1 + z), z / (1 + z)).astype(x.dtype)
 
 
-def _erf(x):
+def _erf(x: Any) -> Any:
     return np.vectorize(math.erf, otypes=[np.float64])(x.astype(np.float64)).astype(x.dtype)
 
 
-def _one(name, function, kinds, vjp=None, **more):
+def _one(name: str, function: Callable[..., Any], kinds: str, vjp: Vjp | None = None, **more: Any) -> Op:
     return register(Elementwise(name, function, 1, kinds, vjp, **more))
 
 
-def _two(name, function, kinds, vjp=None, **more):
+def _two(name: str, function: Callable[..., Any], kinds: str, vjp: Vjp | None = None, **more: Any) -> Op:
     return register(Elementwise(name, function, 2, kinds, vjp, **more))
 
 
@@ -234,9 +241,9 @@ ARCSINH = _one("arcsinh", np.arcsinh, FLOAT, lambda ct, out, x: (ct / np.sqrt(x 
 ARCCOSH = _one("arccosh", np.arccosh, FLOAT, lambda ct, out, x: (ct / np.sqrt(x * x - 1),), low=1.2, high=3.0, cycles=110)
 ARCTANH = _one("arctanh", np.arctanh, FLOAT, lambda ct, out, x: (ct / (1 - x * x),), low=-0.8, high=0.8, cycles=60)
 TANH = _one("tanh", np.tanh, FLOAT, lambda ct, out, x: (ct * (1 - out * out),), cycles=26)
-SIGMOID = _one("sigmoid", _sigmoid, FLOAT, lambda ct, out, x: (ct * out * (1 - out),), cycles=20)
+SIGMOID = _one("sigmoid", _sigmoid, FLOAT, lambda ct, out, x: (ct * out * (1 - out),), cycles=20, ufunc="expit")
 ERF = _one("erf", _erf, FLOAT, lambda ct, out, x: (ct * (2 / math.sqrt(math.pi)) * np.exp(-x * x),), cycles=30)
-STOP_GRADIENT = _one("stop_gradient", lambda x: x, ANY)
+STOP_GRADIENT = _one("stop_gradient", lambda x: x, ANY, ufunc="")
 
 
 class Select(Op):
@@ -245,15 +252,15 @@ class Select(Op):
     name = "select"
     is_elementwise = True
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         if len(types) != 3 or types[0].dtype != np.bool_ or types[1].dtype != types[2].dtype:
             raise GraphError(f"select takes a bool and two arrays of one dtype, not {', '.join(map(str, types))}")
         return (TensorType(types[1].dtype, broadcast_shapes(types)),)
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         return (np.where(*operands),)
 
-    def vjp(self, operands, outputs, cotangents, attributes):
+    def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         condition, x, y = operands
         (ct,) = cotangents
         zero = np.zeros_like(ct)
@@ -265,7 +272,7 @@ class Select(Op):
 
     batch = Elementwise.batch
 
-    def samples(self):
+    def samples(self) -> Iterable[Sample]:
         for dtype in ("float32", "float64", "int32", "bool"):
             for shapes in (((3, 4),) * 3, ((4,), (3, 1), ()), ((0,),) * 3, ((), (35,), (35,))):
                 kinds = ("bool", dtype, dtype)
@@ -287,14 +294,14 @@ class Cast(Op):
     Attributes = CastAttributes
     is_elementwise = True
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         (type,) = types
         return (TensorType(attributes.dtype, type.shape),)
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         return (operands[0].astype(attributes.dtype),)
 
-    def vjp(self, operands, outputs, cotangents, attributes):
+    def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         (x,) = operands
         if attributes.dtype.kind != "f" or x.dtype.kind != "f":
             return [None]
@@ -302,7 +309,7 @@ class Cast(Op):
 
     batch = Elementwise.batch
 
-    def samples(self):
+    def samples(self) -> Iterable[Sample]:
         names = ("bool", "int8", "uint8", "int32", "int64", "uint32", "float32", "float64")
         for source in names:
             for target in names:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,13 +13,16 @@ from irdl.ir.evaluate import evaluate
 from irdl.ir.op import Op, register
 from irdl.ir.types import TensorType
 
+if TYPE_CHECKING:
+    from irdl.ir.graph import Graph
+
 
 class Fused(Op):
     """A group of ops that become one kernel: one loop nest over the shape its outputs share."""
 
     name = "fused"
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         (region,) = regions
         if region.input_types != tuple(types):
             raise GraphError("the operands of a fused group are its region's inputs")
@@ -25,7 +30,7 @@ class Fused(Op):
             raise GraphError(f"the outputs of a fused group share one shape, not {list(map(str, region.output_types))}")
         return region.output_types
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         return evaluate(regions[0], operands)
 
 
@@ -47,7 +52,7 @@ class Pack(Op):
     name = "pack"
     Attributes = PackAttributes
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         (type,) = types
         axis, width = attributes.axis, attributes.width
         if not 0 <= axis < type.rank or type.shape[axis] != attributes.extent or width < 1:
@@ -55,7 +60,7 @@ class Pack(Op):
         rest = type.shape[:axis] + type.shape[axis + 1 :]
         return (TensorType(type.dtype, (-(-attributes.extent // width), *rest, width)),)
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         (x,) = operands
         axis, width, extent = attributes.axis, attributes.width, attributes.extent
         moved = np.moveaxis(x, axis, -1)
@@ -75,7 +80,7 @@ class Unpack(Op):
     is_view = True
     Attributes = PackAttributes
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         (type,) = types
         if type.rank < 2 or type.shape[-1] != attributes.width or type.shape[0] != -(-attributes.extent // attributes.width):
             raise GraphError(f"{type} is not packed by {attributes}")
@@ -83,7 +88,7 @@ class Unpack(Op):
         rest.insert(attributes.axis, attributes.extent)
         return (TensorType(type.dtype, tuple(rest)),)
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         moved = np.moveaxis(operands[0], 0, -2)
         flat = moved.reshape(*moved.shape[:-2], -1)[..., : attributes.extent]
         return (np.ascontiguousarray(np.moveaxis(flat, -1, attributes.axis)),)

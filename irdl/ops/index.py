@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +12,10 @@ from irdl.errors import GraphError
 from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType
 from irdl.ops.shape import CONCAT, IOTA, ConcatAttributes, IotaAttributes, with_batch
+
+if TYPE_CHECKING:
+    from irdl.ir.builder import Builder
+    from irdl.ir.graph import Graph, Value
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ def _check(x: TensorType, indices: TensorType, axes: tuple[int, ...]) -> tuple[i
     return indices.shape[:-1] + tuple(extent for axis, extent in enumerate(x.shape) if axis not in axes)
 
 
-def _key(x: np.ndarray, indices: np.ndarray, axes: tuple[int, ...]):
+def _key(x: np.ndarray, indices: np.ndarray, axes: tuple[int, ...]) -> Any:
     """`x` with the indexed axes in front, and the index arrays; raises IndexError with the place."""
     front = np.moveaxis(x, axes, range(len(axes)))
     for column, axis in enumerate(axes):
@@ -46,20 +52,20 @@ class Gather(Op):
     Attributes = IndexAttributes
     can_raise = True
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         x, indices = types
         return (TensorType(x.dtype, _check(x, indices, attributes.axes)),)
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         x, indices = operands
         front, key = _key(x, indices, attributes.axes)
         return (front[key] if key else np.broadcast_to(front, indices.shape[:-1] + front.shape),)
 
-    def vjp(self, operands, outputs, cotangents, attributes):
+    def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         x, indices = operands
         return [scatter(np.zeros_like(x), indices, cotangents[0], attributes.axes), None]
 
-    def batch(self, builder, operands, batched, size, attributes):
+    def batch(self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any) -> Sequence[Value]:
         x, indices = operands
         if not batched[0]:
             return builder.node(self, operands, attributes).outputs
@@ -74,7 +80,7 @@ class Gather(Op):
             return (builder.value(TRANSPOSE, [out], TransposeAttributes(order)),)
         return builder.node(self, [x, _numbered(builder, indices)], _with_batch_axis(attributes)).outputs
 
-    def samples(self):
+    def samples(self) -> Iterable[Sample]:
         # Indices are drawn in the range that the axes have: see the tests.
         for shape, indices, axes in (
             ((5,), (3, 1), (0,)),
@@ -102,14 +108,14 @@ class Scatter(Op):
         self.name = name
         self.adds = adds
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         x, indices, updates = types
         shape = _check(x, indices, attributes.axes)
         if updates != TensorType(x.dtype, shape) or (self.adds and x.dtype.kind == "b"):
             raise GraphError(f"{self.name} into {x} by {indices} takes {TensorType(x.dtype, shape)}, not {updates}")
         return (x,)
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         x, indices, updates = operands
         result = x.copy()
         front, key = _key(result, indices, attributes.axes)
@@ -122,7 +128,7 @@ class Scatter(Op):
                 front[tuple(place)] = flat[row]
         return (result,)
 
-    def vjp(self, operands, outputs, cotangents, attributes):
+    def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         _, indices, updates = operands
         (ct,) = cotangents
         taken = gather(ct, indices, attributes.axes)
@@ -139,11 +145,11 @@ class Scatter(Op):
         zero = np.zeros_like(ct)
         return [np.where(owner == 0, ct, zero), None, np.where(won, taken, np.zeros_like(taken))]
 
-    def batch(self, builder, operands, batched, size, attributes):
+    def batch(self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any) -> Sequence[Value]:
         x, indices, updates = (with_batch(builder, v, mark, size) for v, mark in zip(operands, batched, strict=True))
         return builder.node(self, [x, _numbered(builder, indices), updates], _with_batch_axis(attributes)).outputs
 
-    def samples(self):
+    def samples(self) -> Iterable[Sample]:
         f, i = np.dtype("float64"), np.dtype("int64")
         for shape, indices, axes in (
             ((5,), (7, 1), (0,)),
@@ -164,14 +170,14 @@ def _with_batch_axis(attributes: IndexAttributes) -> IndexAttributes:
     return IndexAttributes((0, *(axis + 1 for axis in attributes.axes)))
 
 
-def _numbered(builder, indices):
+def _numbered(builder: Builder, indices: Value) -> Value:
     """Batched indices with the number of the batch element as their first column."""
     shape = (*indices.shape[:-1], 1)
     number = builder.value(IOTA, [], IotaAttributes(np.dtype(np.int64), shape, 0))
     return builder.value(CONCAT, [number, indices], ConcatAttributes(len(shape) - 1))
 
 
-def gather(x, indices, axes):
+def gather(x: Any, indices: Any, axes: tuple[int, ...]) -> Any:
     """The op as a NumPy-level call for gradient rules: traced arrays record it, arrays evaluate it."""
     traced = getattr(x, "__irdl_apply__", None) or getattr(indices, "__irdl_apply__", None)
     if traced is None:
@@ -179,7 +185,7 @@ def gather(x, indices, axes):
     return traced(GATHER, [x, indices], IndexAttributes(axes))[0]
 
 
-def scatter(x, indices, updates, axes, adds=True):
+def scatter(x: Any, indices: Any, updates: Any, axes: tuple[int, ...], adds: bool = True) -> Any:
     """As `gather`, for scatter_add and scatter_set."""
     op = SCATTER_ADD if adds else SCATTER_SET
     traced = next((f for f in (getattr(a, "__irdl_apply__", None) for a in (x, indices, updates)) if f), None)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from irdl.errors import GraphError
 from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType, short_name
+
+if TYPE_CHECKING:
+    from irdl.ir.builder import Builder
+    from irdl.ir.graph import Graph, Value
 
 
 @dataclass(frozen=True)
@@ -27,13 +32,13 @@ class Reduce(Op):
 
     Attributes = ReduceAttributes
 
-    def __init__(self, name: str, function: Callable, kinds: str, identity: bool) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], kinds: str, identity: bool) -> None:
         self.name = name
         self.kinds = kinds
         self._function = function
         self._identity = identity
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         (type,) = types
         axes = attributes.axes
         if list(axes) != sorted(set(axes)) or any(not 0 <= axis < type.rank for axis in axes):
@@ -45,17 +50,17 @@ class Reduce(Op):
             raise GraphError(f"{self.name} of an empty axis: {type} has no elements to choose from")
         return (TensorType(type.dtype, shape),)
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         (x,) = operands
         if not self._identity and x.size == 0:
             (type,) = self.infer([TensorType.of(x)], attributes, regions)
             return (np.empty(type.shape, x.dtype),)
         return (np.asarray(self._function(x, axis=attributes.axes)).astype(x.dtype, copy=False),)
 
-    def batch(self, builder, operands, batched, size, attributes):
+    def batch(self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any) -> Sequence[Value]:
         return builder.node(self, operands, ReduceAttributes(tuple(axis + 1 for axis in attributes.axes))).outputs
 
-    def samples(self):
+    def samples(self) -> Iterable[Sample]:
         shapes = [((3, 4), (0,)), ((3, 4), (1,)), ((3, 4), (0, 1)), ((2, 3, 70), (0, 2)), ((5,), ()), ((33,), (0,)), ((3, 0), (0,))]
         if self._identity:
             shapes += [((0, 4), (0,)), ((3, 0), (1,))]
@@ -65,19 +70,19 @@ class Reduce(Op):
                     yield Sample((TensorType(np.dtype(name), shape),), ReduceAttributes(axes))
 
 
-def expand(array, axes, shape):
+def expand(array: Any, axes: Sequence[int], shape: Sequence[int]) -> Any:
     """Put reduced axes back as axes of 1 and stretch them to `shape`."""
     kept = tuple(1 if axis in axes else extent for axis, extent in enumerate(shape))
     return np.broadcast_to(np.reshape(array, kept), shape)
 
 
 class Sum(Reduce):
-    def vjp(self, operands, outputs, cotangents, attributes):
+    def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         return [expand(cotangents[0], attributes.axes, operands[0].shape)]
 
 
 class Prod(Reduce):
-    def vjp(self, operands, outputs, cotangents, attributes):
+    def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         # The product of all the others, right at zeros too: what is before times what is behind.
         (x,) = operands
         axes = attributes.axes
@@ -94,7 +99,7 @@ class Prod(Reduce):
 
 
 class Extremum(Reduce):
-    def vjp(self, operands, outputs, cotangents, attributes):
+    def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         (x,) = operands
         hit = (x == expand(outputs[0], attributes.axes, x.shape)).astype(x.dtype)
         count = expand(np.sum(hit, axis=attributes.axes), attributes.axes, x.shape)
@@ -102,7 +107,7 @@ class Extremum(Reduce):
 
 
 class Logical(Reduce):
-    def vjp(self, operands, outputs, cotangents, attributes):
+    def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         return [None]
 
 
@@ -124,11 +129,11 @@ class ArgReduce(Op):
 
     Attributes = ArgReduceAttributes
 
-    def __init__(self, name: str, function: Callable) -> None:
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
         self._function = function
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         (type,) = types
         if not 0 <= attributes.axis < type.rank:
             raise GraphError(f"axis {attributes.axis} does not fit {type}")
@@ -137,19 +142,19 @@ class ArgReduce(Op):
             raise GraphError(f"{self.name} of an empty axis: {type} has no elements to choose from")
         return (TensorType(np.dtype(np.int64), shape),)
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         (x,) = operands
         if x.size == 0:
             return (np.empty(self.infer([TensorType.of(x)], attributes, regions)[0].shape, np.int64),)
         return (np.asarray(self._function(x, axis=attributes.axis), np.int64),)
 
-    def vjp(self, operands, outputs, cotangents, attributes):
+    def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         return [None]
 
-    def batch(self, builder, operands, batched, size, attributes):
+    def batch(self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any) -> Sequence[Value]:
         return builder.node(self, operands, ArgReduceAttributes(attributes.axis + 1)).outputs
 
-    def samples(self):
+    def samples(self) -> Iterable[Sample]:
         for dtype in ("float32", "float64", "int32", "bool", "uint8"):
             for shape, axis in (((5,), 0), ((3, 40), 1), ((3, 4), 0), ((37, 5), 0), ((2, 33, 4), 1), ((0, 3), 1)):
                 yield Sample((TensorType(np.dtype(dtype), shape),), ArgReduceAttributes(axis))
@@ -177,7 +182,7 @@ class Cumulative(Op):
         self.kinds = kinds
         self._ufunc = ufunc
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         (type,) = types
         if not 0 <= attributes.axis < type.rank:
             raise GraphError(f"axis {attributes.axis} does not fit {type}")
@@ -185,13 +190,13 @@ class Cumulative(Op):
             raise GraphError(f"{self.name} is not defined for {short_name(type.dtype)}")
         return (type,)
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         (x,) = operands
         x = np.flip(x, attributes.axis) if attributes.reverse else x
         y = self._ufunc.accumulate(x, axis=attributes.axis, dtype=x.dtype)
         return (np.flip(y, attributes.axis) if attributes.reverse else y,)
 
-    def vjp(self, operands, outputs, cotangents, attributes):
+    def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         (x,), (y,), (ct,) = operands, outputs, cotangents
         if attributes.reverse:
             x, y, ct = (np.flip(a, attributes.axis) for a in (x, y, ct))
@@ -199,14 +204,14 @@ class Cumulative(Op):
             return [np.flip(flipped, attributes.axis)]
         return [self._vjp(x, y, ct, attributes.axis)]
 
-    def _vjp(self, x, y, ct, axis):
+    def _vjp(self, x: Any, y: Any, ct: Any, axis: int) -> Any:
         """The operand's cotangent, running from the start."""
         raise NotImplementedError
 
-    def batch(self, builder, operands, batched, size, attributes):
+    def batch(self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any) -> Sequence[Value]:
         return builder.node(self, operands, CumulativeAttributes(attributes.axis + 1, attributes.reverse)).outputs
 
-    def samples(self):
+    def samples(self) -> Iterable[Sample]:
         for kind in self.kinds:
             for name in {"f": ["float32", "float64"], "i": ["int32", "int64"], "u": ["uint8"]}[kind]:
                 for shape, axis in (((7,), 0), ((3, 4), 0), ((3, 4), 1), ((2, 0), 1), ((2, 5, 33), 1)):
@@ -215,12 +220,12 @@ class Cumulative(Op):
 
 
 class CumulativeSum(Cumulative):
-    def _vjp(self, x, y, ct, axis):
+    def _vjp(self, x: Any, y: Any, ct: Any, axis: int) -> Any:
         return np.flip(np.cumsum(np.flip(ct, axis), axis=axis), axis)
 
 
 class CumulativeProduct(Cumulative):
-    def _vjp(self, x, y, ct, axis):
+    def _vjp(self, x: Any, y: Any, ct: Any, axis: int) -> Any:
         # d y[j] / d x[i] is the product up to j without x[i], for i <= j: right at zeros, quadratic in the axis.
         n = x.shape[axis]
         rows = np.moveaxis(x, axis, -1)
@@ -231,7 +236,7 @@ class CumulativeProduct(Cumulative):
 
 
 class CumulativeExtremum(Cumulative):
-    def _vjp(self, x, y, ct, axis):
+    def _vjp(self, x: Any, y: Any, ct: Any, axis: int) -> Any:
         # Element j of the output is the first x[i], i <= j, that equals it.
         rows, out = np.moveaxis(x, axis, -1), np.moveaxis(y, axis, -1)
         n = x.shape[axis]

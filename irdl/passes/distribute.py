@@ -13,8 +13,9 @@ read go behind it, and sums that a carry only accumulates become one sum over th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value
@@ -36,7 +37,7 @@ def hoist_invariants(graph: Graph) -> Graph:
     return _each_scan(graph, _hoist)
 
 
-def _each_scan(graph: Graph, change) -> Graph:
+def _each_scan(graph: Graph, change: Callable[..., Any]) -> Graph:
     builder = Builder(fold=False)
     inputs = fresh_inputs(graph.inputs)
     mapping: dict[Value, Value] = dict(zip(graph.inputs, inputs, strict=True))

@@ -7,6 +7,7 @@ element, from itself), so the result has no cycle. That one rule decides every m
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from irdl.ir.builder import CONSTANT, Builder, constant_of, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value
@@ -48,7 +49,7 @@ class _Group:
     index: int
     shape: tuple[int, ...]
     #: what the accumulators of this group run over; () for none
-    reduced: tuple = ()
+    reduced: tuple[Any, ...] = ()
     members: list[Node] = field(default_factory=list)
 
 
@@ -87,7 +88,7 @@ class _Fusion:
             self.ready.update((value, self.count) for value in node.outputs)
             self.count += 1
 
-    def _join(self, node: Node, reduced: tuple | None, strict: bool) -> None:
+    def _join(self, node: Node, reduced: tuple[Any, ...] | None, strict: bool) -> None:
         shape = node.output.shape
         needs = -1
         for value in node.operands:
@@ -105,7 +106,7 @@ class _Fusion:
         self.group_of[node] = group
         self.ready[node.output] = group.index
 
-    def _choose(self, node: Node, shape: tuple[int, ...], needs: int, reduced: tuple | None) -> _Group | None:
+    def _choose(self, node: Node, shape: tuple[int, ...], needs: int, reduced: tuple[Any, ...] | None) -> _Group | None:
         for group in reversed(self.by_shape.get(shape, [])[-_LOOK_BACK:]):
             if group.index < needs:
                 return None
@@ -192,7 +193,7 @@ class _Fusion:
                         found.add((self.ready[user.outputs[0]], None))
         return found
 
-    def _reduction_key(self, node: Node) -> tuple:
+    def _reduction_key(self, node: Node) -> tuple[Any, ...]:
         if node.op is DOT:
             left, right, output = node.attributes.labels
             # Contractions of one array with several (the gates of a cell) share their loop.

@@ -71,7 +71,7 @@ def run_passes(
         yield Step(item.name, code if copy is None else copy(code), seconds)
 
 
-def disabled_passes(chosen: Collection[str], passes: Sequence[Pass]) -> frozenset[str]:
+def disabled_passes(chosen: Collection[str], passes: Sequence[Pass[Any]]) -> frozenset[str]:
     """The names chosen, and those of IRDL_DISABLE_PASSES.
 
     Raises:

@@ -36,11 +36,11 @@ class Call:
     static: tuple[tuple[Any, Any], ...]
     donated: tuple[int, ...]
     #: the keys of its dicts in their order, which the structure leaves open and a function may depend on
-    orders: tuple
+    orders: tuple[Any, ...]
     #: the names of its keyword arguments, static ones among them, in order
     names: tuple[str, ...]
 
-    def signature(self) -> tuple:
+    def signature(self) -> tuple[Any, ...]:
         """What a compiled version is chosen by."""
         static = tuple((place, _exact(item)) for place, item in self.static)
         return ((self.structure, self.orders), static, tuple(_leaf_signature(leaf) for leaf in self.leaves))
@@ -62,7 +62,7 @@ class _Identity:
         return f"the {self.array.dtype} array at {id(self.array):#x}"
 
 
-def _exact(item: Any) -> tuple:
+def _exact(item: Any) -> tuple[Any, ...]:
     """A static argument so that only the same compare equal: 1, 1.0 and True differ, and so do zeros of different signs.
 
     Raises:
@@ -97,7 +97,7 @@ def _check_read_only(array: np.ndarray) -> None:
         base = base.base
 
 
-def _leaf_signature(leaf: Any) -> tuple:
+def _leaf_signature(leaf: Any) -> tuple[Any, ...]:
     if isinstance(leaf, np.ndarray):
         layout = None if leaf.flags.c_contiguous else leaf.strides
         subclass = None if type(leaf) is np.ndarray else type(leaf)
@@ -221,7 +221,7 @@ def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], roles: Role
     return Call(leaves, structure, tuple(static), tuple(donated), orders, tuple(options))
 
 
-def explain(old: tuple, new: tuple) -> str:
+def explain(old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
     """In what two signatures differ."""
     if old[0] != new[0]:
         return f"the structure was {old[0]} and is {new[0]}"
@@ -235,5 +235,5 @@ def explain(old: tuple, new: tuple) -> str:
     return "nothing"
 
 
-def _show(signature: tuple) -> str:
+def _show(signature: tuple[Any, ...]) -> str:
     return " ".join(str(part) for part in signature if part is not None)

@@ -124,7 +124,7 @@ class Compiled:
             self.entries.append(entry)
         return entry
 
-    def captured(self) -> tuple | None:
+    def captured(self) -> tuple[Any, ...] | None:
         """The captured arrays as they are now; None where what the trace took for granted does not hold any more."""
         for read, item in self._traced.guards:
             try:
@@ -146,7 +146,7 @@ class Compiled:
             found.append(array)
         return tuple(found)
 
-    def _prepare(self) -> tuple | None:
+    def _prepare(self) -> tuple[Any, ...] | None:
         """The captured arrays for the native entry; None where the trace does not hold or an array needs work first."""
         captured = self.captured()
         return captured if captured is not None and all(_is_ready(array) for array in captured) else None
@@ -155,7 +155,7 @@ class Compiled:
         kinds = self._traced.kinds
         return tree.unflatten(self._traced.structure, [leaf.item() if k == PYTHON else leaf for leaf, k in zip(leaves, kinds, strict=True)])
 
-    def run(self, call: Call, captured: tuple) -> Any:
+    def run(self, call: Call, captured: tuple[Any, ...]) -> Any:
         """Run a call that is known to fit, on captured arrays that were verified."""
         traced = self._traced
         inputs = [*(np.asarray(leaf) for leaf in call.leaves), *captured]

@@ -34,11 +34,11 @@ _definitions: list[_MethodDefinition] = []
 class _Table(np.ndarray):
     """The addresses an entry works with. It is the entry's `self`, so what it keeps lives as long as the entry."""
 
-    keep: tuple
+    keep: tuple[Any, ...]
 
 
 def make_entry(
-    call: PythonCall, code: Any, address: int, functions: Sequence[Callable], poll: int, fixed: Sequence[int], arena: int
+    call: PythonCall, code: Any, address: int, functions: Sequence[Callable[..., Any]], poll: int, fixed: Sequence[int], arena: int
 ) -> Any:
     """A builtin function that runs the code, or gives `MISS` back.
 

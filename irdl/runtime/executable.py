@@ -76,7 +76,7 @@ class Executable:
         """The machine code as assembly text."""
         return self.build.asm
 
-    def entry(self, prepare: Callable, finish: Callable) -> Any:
+    def entry(self, prepare: Callable[..., Any], finish: Callable[..., Any]) -> Any:
         """The builtin function for the signature that was asked for, or None, as where a donated
         array is not what the code itself works in; for the arguments see `PythonCall`."""
         return self.loaded.entry(prepare, finish) if self.loaded.in_place == self.donations else None

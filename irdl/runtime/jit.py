@@ -41,7 +41,7 @@ def _cache_size() -> int:
     return max(1, int(value))
 
 
-def _tuple(item: Any) -> tuple:
+def _tuple(item: Any) -> tuple[Any, ...]:
     return (item,) if isinstance(item, (int, str)) else tuple(item)
 
 
@@ -67,11 +67,11 @@ class Jit:
         self._options = options
         self._roles = roles_of(function, options) if roles is None else roles
         self._name = getattr(function, "__name__", type(function).__name__)
-        self._cache: OrderedDict[tuple, list[Compiled]] = OrderedDict()
+        self._cache: OrderedDict[tuple[Any, ...], list[Compiled]] = OrderedDict()
         self._lock = threading.RLock()
-        self._last: tuple | None = None
+        self._last: tuple[Any, ...] | None = None
         #: native entries of the signatures called last, tried before anything else
-        self._entries: tuple = ()
+        self._entries: tuple[Any, ...] = ()
         #: by the id of an instance: a weak reference to it, and the jitted bound method
         self._bound: dict[int, tuple[Any, Jit]] = {}
         on_change(self)
@@ -109,7 +109,7 @@ class Jit:
         """Whoever was compiling is not in this process."""
         self._lock = threading.RLock()
 
-    def _dispatch(self, arguments: tuple, options: dict[str, Any]) -> Any:
+    def _dispatch(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """The way through Python: finds the compiled version by signature, or makes it."""
         leaves, _ = tree.flatten((arguments, options))
         if any(is_box(leaf) for leaf in leaves):
@@ -134,7 +134,7 @@ class Jit:
                 return result
         return compiled.run(call, captured)
 
-    def _find(self, signature: tuple) -> tuple[Compiled, tuple] | None:
+    def _find(self, signature: tuple[Any, ...]) -> tuple[Compiled, tuple[Any, ...]] | None:
         """The version whose captured state is as it was, and the captured arrays."""
         for compiled in self._cache.get(signature, ()):
             captured = compiled.captured()
@@ -157,7 +157,7 @@ class Jit:
             found = getattr(found, part, None)
         return str(vars(self)["__qualname__"]) if found is self else (Jit, (self._function, self._options, self._roles))
 
-    def _compile(self, call: Any, signature: tuple) -> Compiled:
+    def _compile(self, call: Any, signature: tuple[Any, ...]) -> Compiled:
         start = time.perf_counter()
         compiled = compile_call(self._function, call, self._options, self._roles, self._name)
         if "compile" in config.LOG.value:

@@ -116,7 +116,7 @@ class Box:
     # What NumPy code asks of it.
 
     @property  # type: ignore[misc]
-    def __class__(self) -> Any:  # type: ignore[override]
+    def __class__(self) -> Any:
         if self.kind == ARRAY:
             return np.ndarray
         if self.kind == SCALAR:

@@ -422,7 +422,7 @@ def generator_state(generator: Any) -> Any:
     return generator.getstate()
 
 
-class _Globals(dict):
+class _Globals(dict[str, Any]):
     """A function's globals as the trace sees them. Python looks names up through `__getitem__` in a subclass of dict;
     what the code binds itself goes into the dict proper."""
 

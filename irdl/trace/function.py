@@ -162,4 +162,4 @@ def _argument(trace: Trace, leaf: Any, name: str) -> Any:
 
 def _random_state() -> tuple[Any, ...]:
     numpy_state = np.random.get_state(legacy=True)
-    return (numpy_state[1].tobytes(), numpy_state[2:], random.getstate())  # type: ignore[index,union-attr]
+    return (numpy_state[1].tobytes(), numpy_state[2:], random.getstate())  # type: ignore[index]

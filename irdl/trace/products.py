@@ -217,7 +217,7 @@ def _diagonal(labels: str, value: Value) -> tuple[str, Value]:
     while len(set(labels)) != len(labels):
         label = next(c for c in labels if labels.count(c) > 1)
         first, second = [axis for axis, c in enumerate(labels) if c == label][:2]
-        box = np.diagonal(wrap_result(value), axis1=first, axis2=second)  # type: ignore[arg-type]
+        box = np.diagonal(wrap_result(value), axis1=first, axis2=second)
         value = to_value(box)
         labels = "".join(c for axis, c in enumerate(labels) if axis not in (first, second)) + label
     return labels, value

@@ -86,9 +86,9 @@ def _overrides(other: Any) -> bool:
 
 def _power(self: Box, other: Any) -> Any:
     if self.dtype == np.bool_ and self.kind == ARRAY and type(other) is int and other == 2:
-        return np.square(self)  # type: ignore[call-overload]
+        return np.square(self)
     if self.dtype.kind == "f" and self.kind == ARRAY and type(other) is float and other == 0.5:
-        return np.sqrt(self)  # type: ignore[call-overload]
+        return np.sqrt(self)
     return binary(np.power, self, other)
 
 

@@ -107,11 +107,11 @@ class Outline:
 
     owner: Read
 
-    def __call__(self) -> tuple:
+    def __call__(self) -> tuple[Any, ...]:
         return outline(self.owner())
 
 
-def outline(container: Any) -> tuple:
+def outline(container: Any) -> tuple[Any, ...]:
     return (type(container), tuple(container) if isinstance(container, dict) else len(container))
 
 
@@ -121,7 +121,7 @@ class Attributes:
 
     owner: Read
 
-    def __call__(self) -> tuple:
+    def __call__(self) -> tuple[Any, ...]:
         item = self.owner()
         return (type(item), tuple(vars(item)))
 
@@ -132,11 +132,11 @@ class ArrayLayout:
 
     read: Read
 
-    def __call__(self) -> tuple:
+    def __call__(self) -> tuple[Any, ...]:
         return layout_of(self.read())
 
 
-def layout_of(array: Any) -> tuple:
+def layout_of(array: Any) -> tuple[Any, ...]:
     if type(array) is not np.ndarray:
         return (type(array),)
     return (array.dtype.str, array.shape, array.flags.writeable, None if array.flags.c_contiguous else array.strides)

@@ -18,7 +18,7 @@ from irdl.trace.box import apply, cast, to_value, wrap_result
 from irdl.trace.recorder import user_line
 from irdl.trace.ufuncs import as_bool, scalar_like, store_out
 
-_UNSET = np._NoValue  # type: ignore[attr-defined]
+_UNSET = np._NoValue
 
 
 def normalise_axes(axis: Any, rank: int) -> tuple[int, ...]:

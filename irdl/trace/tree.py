@@ -95,9 +95,9 @@ def paths(tree: Any) -> list[str]:
     return ["".join(f"[{part!r}]" for part in path) for path in found]
 
 
-def key_orders(tree: Any) -> tuple:
+def key_orders(tree: Any) -> tuple[Any, ...]:
     """The keys of every dict of more than one item, in their order."""
-    found: list[tuple] = []
+    found: list[tuple[Any, ...]] = []
 
     def visit(item: Any) -> None:
         if isinstance(item, dict):

@@ -10,8 +10,9 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.ir.graph import Value
+from irdl.ir.op import registered_ops
 from irdl.ir.types import is_supported
-from irdl.ops.elementwise import SELECT
+from irdl.ops.elementwise import SELECT, Elementwise
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.trace.box import ARRAY, PYTHON, Box, apply, cast, is_box, open_trace, to_value, wrap, wrap_result
 from irdl.trace.recorder import current_trace, user_line
@@ -170,10 +171,6 @@ def _scaled(factor: float) -> Rule:
     return lambda x: apply("mul", [x, scalar_like(x, factor)])
 
 
-def _erfc(x: Value) -> Value:
-    raise TraceError(f"scipy.special.erfc has no rule: 1 - erf(x) loses its small values{user_line()}")
-
-
 def _logit(x: Value) -> Value:
     return apply("log", [apply("div", [x, apply("sub", [scalar_like(x, 1), x])])])
 
@@ -185,16 +182,13 @@ def _log_expit(x: Value) -> Value:
     return apply("sub", [apply("minimum", [x, zero]), tail])
 
 
+#: What takes more than one op, or another one of bools and integers.
 RULES: dict[str, Rule] = {
     "add": _op("add", "bitwise_or"),
-    "subtract": _op("sub"),
     "multiply": _op("mul", "bitwise_and"),
-    "divide": _op("div"),
     "true_divide": _op("div"),
     "floor_divide": _divide_floor,
-    "remainder": _op("remainder"),
     "mod": _op("remainder"),
-    "fmod": _op("fmod"),
     "divmod": _divmod,
     "power": _integer_power,
     "float_power": _op("power"),
@@ -202,28 +196,15 @@ RULES: dict[str, Rule] = {
     "minimum": _op("minimum", "bitwise_and"),
     "fmax": _extremum_ignoring_nan("maximum"),
     "fmin": _extremum_ignoring_nan("minimum"),
-    "arctan2": _op("arctan2"),
-    "copysign": _op("copysign"),
     "hypot": _hypot,
     "logaddexp": _logaddexp,
     "heaviside": _heaviside,
-    "equal": _op("equal"),
-    "not_equal": _op("not_equal"),
-    "less": _op("less"),
-    "less_equal": _op("less_equal"),
     "greater": _swapped("less"),
     "greater_equal": _swapped("less_equal"),
     "logical_and": _logical("bitwise_and"),
     "logical_or": _logical("bitwise_or"),
     "logical_xor": _logical("bitwise_xor"),
     "logical_not": lambda x: apply("invert", [as_bool(x)]),
-    "bitwise_and": _op("bitwise_and"),
-    "bitwise_or": _op("bitwise_or"),
-    "bitwise_xor": _op("bitwise_xor"),
-    "left_shift": _op("left_shift"),
-    "right_shift": _op("right_shift"),
-    "invert": _op("invert"),
-    "negative": _op("neg"),
     "positive": _same,
     "absolute": _absolute,
     "fabs": _op("abs"),
@@ -239,39 +220,15 @@ RULES: dict[str, Rule] = {
     "radians": _scaled(math.pi / 180),
     "rad2deg": _scaled(180 / math.pi),
     "degrees": _scaled(180 / math.pi),
-    "expit": _op("sigmoid"),
-    "erf": _op("erf"),
-    "erfc": _erfc,
     "logit": _logit,
     "log_expit": _log_expit,
 }
 for _name in ("floor", "ceil", "trunc"):
     RULES[_name] = lambda x, _name=_name: x if x.dtype.kind != "f" else apply(_name, [x])
-for _name in [
-    "rint",
-    "sqrt",
-    "cbrt",
-    "exp",
-    "exp2",
-    "expm1",
-    "log",
-    "log2",
-    "log10",
-    "log1p",
-    "sin",
-    "cos",
-    "tan",
-    "arcsin",
-    "arccos",
-    "arctan",
-    "sinh",
-    "cosh",
-    "arcsinh",
-    "arccosh",
-    "arctanh",
-    "tanh",
-]:
-    RULES[_name] = _op(_name)
+# The others are what an op says that it is.
+for _declared in registered_ops():
+    if isinstance(_declared, Elementwise) and _declared.ufunc:
+        RULES.setdefault(_declared.ufunc, _op(_declared.name))
 
 
 def loop_dtypes(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any = None) -> tuple[np.dtype, ...]:

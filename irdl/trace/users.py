@@ -35,7 +35,7 @@ def is_plain_object(item: Any) -> bool:
     users = is_users(getattr(module, "__file__", None)) or cls.__module__ == "__main__"
     return (
         (users or cls in _HOLDERS)
-        and (cls.__new__ is object.__new__ or cls is types.SimpleNamespace)
+        and (cls.__new__ is object.__new__ or cls is types.SimpleNamespace)  # type: ignore[comparison-overlap]
         and hasattr(item, "__dict__")
         and not isinstance(item, type)
     )

@@ -301,7 +301,7 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     return value, tree.unflatten(call.structure, out_tangents)
 
 
-def _called(f: Callable[..., Any], call: tuple[tuple, dict[str, Any]]) -> Any:
+def _called(f: Callable[..., Any], call: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
     return f(*call[0], **call[1])
 
 

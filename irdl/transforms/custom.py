@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from irdl.errors import DifferentiationError, GraphError
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph, Value
 from irdl.ir.op import Op, register
-from irdl.ir.types import is_float
+from irdl.ir.types import TensorType, is_float
 from irdl.ops.elementwise import STOP_GRADIENT
 from irdl.trace import tree
 from irdl.trace.box import ARRAY, apply, check_source, is_box, to_value, wrap
@@ -41,7 +41,7 @@ class CustomVjp(Op):
     name = "custom_vjp"
     Attributes = CustomVjpAttributes
 
-    def infer(self, types, attributes, regions):
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         function, forward, backward, *more = regions
         if function.input_types != tuple(types) or forward.input_types != tuple(types):
             raise GraphError("the regions of a custom_vjp take its operands")
@@ -57,7 +57,7 @@ class CustomVjp(Op):
                 raise GraphError("the pushforward of a custom_vjp takes the operands and tangents, and gives tangents")
         return function.output_types
 
-    def evaluate(self, operands, attributes, regions):
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         return evaluate(regions[0], operands)
 
 

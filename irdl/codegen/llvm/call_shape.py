@@ -37,7 +37,7 @@ class Same:
 class CallShape:
     """One signature. Trees hold the places of their leaves; `positional` is a tuple and `keywords` a dict of trees."""
 
-    positional: tuple
+    positional: tuple[Any, ...]
     keywords: dict[str, Any]
     arguments: Sequence[Argument]
     #: hidden inputs, which follow the arguments: where each is read, and what it has to be

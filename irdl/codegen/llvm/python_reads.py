@@ -40,7 +40,7 @@ def is_native_read(read: Read) -> bool:
         return (is_tuple or type(container) in (list, dict)) and is_native_read(read.owner)
     if isinstance(read, (Attribute, Attributes)):
         item = read.owner()
-        return not isinstance(item, type) and type(vars(item)) is dict and is_native_read(read.owner)
+        return not isinstance(item, type) and type(vars(item)) is dict and is_native_read(read.owner)  # type: ignore[comparison-overlap]
     if isinstance(read, ArrayLayout):
         array = read.read()
         return type(array) is np.ndarray and array.dtype.isnative and is_native_read(read.read)
@@ -49,7 +49,7 @@ def is_native_read(read: Read) -> bool:
     return isinstance(read, (Always, DictItem, CellContents, HasItem, Defaults))
 
 
-def dict_of(cls: type) -> dict | None:
+def dict_of(cls: type) -> dict[str, Any] | None:
     """The dict behind a class's view of it."""
     found = [item for item in gc.get_referents(vars(cls)) if type(item) is dict]
     return found[0] if len(found) == 1 and found[0].keys() == vars(cls).keys() else None
@@ -131,7 +131,7 @@ class PythonReads(PythonObjects):
         self._adopt(found)
         return found
 
-    def _check_entries(self, names: str, owner: int, keys: tuple) -> None:
+    def _check_entries(self, names: str, owner: int, keys: tuple[Any, ...]) -> None:
         for key, item in zip(keys, self._entries_of(names, keys), strict=True):
             self._entries[owner, key] = item
 

@@ -6,9 +6,9 @@ from irdl.ir.graph import Graph
 from irdl.runtime.compiled import Compiled
 from irdl.runtime.jit import ShapeDtype, compile, eval_shape, jit, trace
 from irdl.runtime.threads import num_threads, set_num_threads
-from irdl.trace import protocol as _protocol
-from irdl.trace.control import cond, scan, while_loop
-from irdl.trace.loops import associative_scan, fori_loop
+from irdl.tracing.control import cond, scan, while_loop
+from irdl.tracing.loops import associative_scan, fori_loop
+from irdl.tracing.numpy import protocol as _protocol
 from irdl.transforms.api import grad, jvp, value_and_grad, vjp, vmap
 from irdl.transforms.checkpoint import checkpoint
 from irdl.transforms.custom import custom_vjp, stop_gradient

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from irdl.ops.shape import IOTA, IotaAttributes
-from irdl.trace.box import is_box
+from irdl.tracing.box import is_box
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)

@@ -9,7 +9,7 @@ import numpy as np
 
 from irdl.ir.types import is_float
 from irdl.runtime.jit import jit
-from irdl.trace import tree
+from irdl.tracing import tree
 from irdl.transforms.api import value_and_grad
 
 #: The compiled result may be this many times as far from a float64 run as eager NumPy is, plus `ULPS`.

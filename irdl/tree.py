@@ -10,7 +10,7 @@ from typing import Any
 
 import optree
 
-from irdl.trace.tree import NAMESPACE, flatten, unflatten
+from irdl.tracing.tree import NAMESPACE, flatten, unflatten
 
 __all__ = ["flatten", "leaves", "map", "reduce", "register_class", "structure", "unflatten"]
 

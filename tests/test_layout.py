@@ -11,7 +11,7 @@ import pytest
 
 import irdl
 from irdl.ir.evaluate import evaluate
-from irdl.trace.function import trace_function
+from irdl.tracing.function import trace_function
 
 #: (what it is, what is asked of it), for an array of shape (3, 4)
 CALLS: dict[str, Callable[[Any], Any]] = {

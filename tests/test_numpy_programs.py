@@ -8,7 +8,7 @@ import pytest
 import irdl
 from irdl.errors import TraceError
 from irdl.ir.evaluate import evaluate
-from irdl.trace.function import trace_function
+from irdl.tracing.function import trace_function
 from tests.numpy_programs import copied, draw, function_of, run
 
 PARTS = 4

@@ -23,7 +23,7 @@ from irdl.ops.fusion import UNPACK
 from irdl.ops.index import Gather, Scatter
 from irdl.runtime.executable import Executable
 from irdl.testing import assert_close
-from irdl.trace.ufuncs import RULES
+from irdl.tracing.numpy.ufuncs import RULES
 from irdl.transforms.batch import batch_graph
 from irdl.transforms.forward import jvp_graph
 from irdl.transforms.reverse import vjp_graph

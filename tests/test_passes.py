@@ -27,7 +27,7 @@ from irdl.ops.control import SCAN
 from irdl.ops.fusion import FUSED, PACK
 from irdl.passes.pipeline import GRAPH_PASSES
 from irdl.testing import assert_close, check, widened
-from irdl.trace import tree
+from irdl.tracing import tree
 from tests.models import lstm, lstm_data, lstm_loss, random_cell_loss
 from tests.teams import team_of
 

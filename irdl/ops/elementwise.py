@@ -12,6 +12,8 @@ import numpy as np
 from irdl.errors import GraphError
 from irdl.ir.op import NoAttributes, Op, Sample, register
 from irdl.ir.types import TensorType, short_name
+from irdl.ops.broadcasting import broadcast_shapes, sum_to_shape
+from irdl.ops.shape import RESHAPE, ReshapeAttributes
 
 if TYPE_CHECKING:
     from irdl.ir.builder import Builder
@@ -109,30 +111,12 @@ class Elementwise(Op):
                     yield Sample(types, NoAttributes(), low, high, smooth and kind == "f" and self._vjp is not None)
 
 
-def broadcast_shapes(types: Sequence[TensorType]) -> tuple[int, ...]:
-    try:
-        return np.broadcast_shapes(*(type.shape for type in types))
-    except ValueError:
-        raise GraphError(f"shapes {', '.join(str(type.shape) for type in types)} do not broadcast") from None
-
-
-def sum_to_shape(array: Any, shape: tuple[int, ...]) -> Any:
-    """Undo a broadcast: sum `array` over the axes along which `shape` was stretched to `array.shape`."""
-    if array is None or array.shape == tuple(shape):
-        return array
-    lead = array.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(lead + axis for axis, extent in enumerate(shape) if extent == 1 and array.shape[lead + axis] != 1)
-    return np.reshape(np.sum(array, axis=axes), shape)
-
-
 def _align(builder: Builder, value: Value, rank: int) -> Value:
     """Insert axes of 1 behind the leading batch axis, so that the others broadcast as they did without it."""
     missing = rank - (len(value.shape) - 1)
     if missing == 0:
         return value
     shape = (value.shape[0], *([1] * missing), *value.shape[1:])
-    from irdl.ops.shape import RESHAPE, ReshapeAttributes  # shape ops are declared after these
-
     return builder.value(RESHAPE, [value], ReshapeAttributes(shape))
 
 

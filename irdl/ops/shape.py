@@ -12,6 +12,7 @@ import numpy as np
 from irdl.errors import GraphError
 from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType
+from irdl.ops.broadcasting import sum_to_shape
 
 if TYPE_CHECKING:
     from irdl.ir.builder import Builder
@@ -117,8 +118,6 @@ class Broadcast(Op):
         return (np.broadcast_to(operands[0], attributes.shape),)
 
     def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
-        from irdl.ops.elementwise import sum_to_shape
-
         return [sum_to_shape(cotangents[0], operands[0].shape)]
 
     def batch(self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any) -> Sequence[Value]:

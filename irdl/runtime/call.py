@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.trace import tree
-from irdl.trace.box import ARRAY, PYTHON, SCALAR
+from irdl.tracing import tree
+from irdl.tracing.box import ARRAY, PYTHON, SCALAR
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from irdl.loops.language import Program
 from irdl.runtime.call import Call, Options, Roles, explain, take_apart
 from irdl.runtime.entry import MISS, is_busy, layouts_hold
 from irdl.runtime.executable import Executable, match_donations
-from irdl.trace import tree
-from irdl.trace.box import ARRAY, PYTHON
-from irdl.trace.control import as_kind
-from irdl.trace.function import TracedFunction, trace_function
-from irdl.trace.reads import ArrayLayout, Read
-from irdl.trace.users import is_hashable
+from irdl.tracing import tree
+from irdl.tracing.box import ARRAY, PYTHON
+from irdl.tracing.capture.reads import ArrayLayout, Read
+from irdl.tracing.control import as_kind
+from irdl.tracing.function import TracedFunction, trace_function
+from irdl.tracing.users import is_hashable
 
 #: Native entries of one signature, each with scratch memory of its own.
 _MOST_ENTRIES = 4

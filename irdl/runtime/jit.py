@@ -26,9 +26,9 @@ from irdl.runtime.compiled import Compiled, compile_call
 from irdl.runtime.entry import MISS
 from irdl.runtime.executable import Executable
 from irdl.runtime.threads import num_threads, on_change
-from irdl.trace import tree
-from irdl.trace.box import is_box
-from irdl.trace.function import trace_function
+from irdl.tracing import tree
+from irdl.tracing.box import is_box
+from irdl.tracing.function import trace_function
 
 #: Native entries that a call tries; each that misses costs some 50 ns. A layer's function may be called with many static weights.
 _ENTRIES = 16
@@ -77,7 +77,7 @@ class Jit:
         on_change(self)
 
     def __irdl_replace__(self, replace: Callable[[Any, Callable[[Any], Any] | None], Any]) -> Any:
-        """Inside a trace, the function itself, which stays (see `irdl.trace.capture`)."""
+        """Inside a trace, the function itself, which stays (see `irdl.tracing.capture.capture`)."""
         return replace(self._function, None)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:

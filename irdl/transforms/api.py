@@ -19,12 +19,12 @@ from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType, is_float
 from irdl.ops.rules import apply_rules
-from irdl.trace import tree
-from irdl.trace.box import ARRAY, PYTHON, SCALAR, Box, check_source, is_box, result_kind, to_value, wrap
-from irdl.trace.capture import Capture
-from irdl.trace.reads import Write
-from irdl.trace.recorder import Cell, Trace, current_trace, trace_stack, user_line
-from irdl.trace.region import read_outputs, splice
+from irdl.tracing import tree
+from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, check_source, is_box, result_kind, to_value, wrap
+from irdl.tracing.capture.capture import Capture
+from irdl.tracing.capture.reads import Write
+from irdl.tracing.recorder import Cell, Trace, current_trace, trace_stack, user_line
+from irdl.tracing.region import read_outputs, splice
 from irdl.transforms.batch import batch_graph
 from irdl.transforms.checkpoint import within
 from irdl.transforms.forward import jvp_graph

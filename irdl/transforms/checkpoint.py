@@ -19,10 +19,10 @@ from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.types import TensorType, is_float
 from irdl.ops.control import SCAN, ScanAttributes
 from irdl.ops.shape import CONCAT, RESHAPE, SLICE, ConcatAttributes, ReshapeAttributes, SliceAttributes
-from irdl.trace import tree
-from irdl.trace.box import ARRAY, is_box, to_value, wrap
-from irdl.trace.recorder import current_trace
-from irdl.trace.region import trace_region
+from irdl.tracing import tree
+from irdl.tracing.box import ARRAY, is_box, to_value, wrap
+from irdl.tracing.recorder import current_trace
+from irdl.tracing.region import trace_region
 from irdl.transforms.custom import CUSTOM_VJP, CustomVjpAttributes
 from irdl.transforms.reverse import vjp_graph
 

@@ -16,10 +16,10 @@ from irdl.ir.graph import Graph, Value
 from irdl.ir.op import Op, register
 from irdl.ir.types import TensorType, is_float
 from irdl.ops.elementwise import STOP_GRADIENT
-from irdl.trace import tree
-from irdl.trace.box import ARRAY, apply, check_source, is_box, to_value, wrap
-from irdl.trace.recorder import current_trace
-from irdl.trace.region import Region, trace_region
+from irdl.tracing import tree
+from irdl.tracing.box import ARRAY, apply, check_source, is_box, to_value, wrap
+from irdl.tracing.recorder import current_trace
+from irdl.tracing.region import Region, trace_region
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class custom_vjp:
         self._pushforward: Callable[..., Any] | None = None
 
     def __irdl_replace__(self, replace: Callable[[Any, Callable[[Any], Any] | None], Any]) -> custom_vjp:
-        """A copy around replaced functions (see `irdl.trace.capture`)."""
+        """A copy around replaced functions (see `irdl.tracing.capture.capture`)."""
         made = custom_vjp(replace(self._function, lambda owner: owner._function))
         made._forward = replace(self._forward, lambda owner: owner._forward)
         made._backward = replace(self._backward, lambda owner: owner._backward)

@@ -11,9 +11,9 @@ import numpy as np
 from irdl.errors import DifferentiationError
 from irdl.ir.types import is_float
 from irdl.ops.shape import IOTA, IotaAttributes
-from irdl.trace import tree
-from irdl.trace.box import apply, is_box, to_value, wrap
-from irdl.trace.recorder import current_trace
+from irdl.tracing import tree
+from irdl.tracing.box import apply, is_box, to_value, wrap
+from irdl.tracing.recorder import current_trace
 from irdl.transforms.api import ArgNums, chosen_places, jvp, vjp, vmap
 from irdl.transforms.custom import checked_rule, custom_vjp
 

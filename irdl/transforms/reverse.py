@@ -19,7 +19,7 @@ from irdl.ir.printer import at_location
 from irdl.ir.types import TensorType, is_float
 from irdl.ops.control import AFTER, COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
-from irdl.trace.region import trace_rule
+from irdl.tracing.region import trace_rule
 from irdl.transforms.custom import CUSTOM_VJP
 
 #: From the cotangents of a node's outputs (None: zero) to those of its operands.

@@ -10,7 +10,7 @@ import numpy as np
 
 from irdl.codegen.llvm.python_reads import is_native_read
 from irdl.ir.types import TensorType
-from irdl.trace.reads import Read
+from irdl.tracing.capture.reads import Read
 
 
 @dataclass(frozen=True)

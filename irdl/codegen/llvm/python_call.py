@@ -23,8 +23,8 @@ from irdl.codegen.llvm.python_results import PythonResults
 from irdl.codegen.llvm.python_trees import CHECK_ARRAY, table_text, tree_functions, walked
 from irdl.codegen.llvm.status import FAILED, POLL, STOPPED, WORDS
 from irdl.ir.types import TensorType
-from irdl.trace.box import ARRAY
-from irdl.trace.reads import ArrayLayout, Attributes
+from irdl.tracing.box import ARRAY
+from irdl.tracing.capture.reads import ArrayLayout, Attributes
 
 PYTHON_ENTRY = "irdl_python_call"
 _CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400

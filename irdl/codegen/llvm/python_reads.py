@@ -1,4 +1,4 @@
-"""How the native entry finds captured state again: the reads of `irdl.trace.reads`, and what has to be as it was.
+"""How the native entry finds captured state again: the reads of `irdl.tracing.capture.reads`, and what has to be as it was.
 
 Each object is reached once: what hangs on it is read from there. A container's outline, or an object's attributes, are checked before
 anything in it is read.
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from irdl.codegen.llvm.python_objects import PythonObjects
-from irdl.trace.reads import (
+from irdl.tracing.capture.reads import (
     Always,
     AreSame,
     ArrayLayout,

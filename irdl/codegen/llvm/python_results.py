@@ -11,7 +11,7 @@ from irdl.codegen.llvm.call_shape import CallShape, is_named_tuple, is_plain
 from irdl.codegen.llvm.python_reads import PythonReads
 from irdl.codegen.llvm.python_trees import built, results
 from irdl.codegen.llvm.status import POLLED, STOPPED
-from irdl.trace.box import PYTHON, SCALAR
+from irdl.tracing.box import PYTHON, SCALAR
 
 #: so many arguments, captured arrays and results are checked and made where they are met; more of them by tables
 _LONG = 16

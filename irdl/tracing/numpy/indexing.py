@@ -21,11 +21,11 @@ from irdl.ops.shape import (
     ReshapeAttributes,
     TransposeAttributes,
 )
-from irdl.trace.box import ARRAY, COPIED, PYTHON, SCALAR, Box, apply, cast, check_source, is_box, open_trace, to_value, wrap, wrap_result
-from irdl.trace.layout import laid_out_like
-from irdl.trace.recorder import user_line
-from irdl.trace.ufuncs import store
-from irdl.trace.views import basic_index_steps, expand_index, tiny
+from irdl.tracing.box import ARRAY, COPIED, PYTHON, SCALAR, Box, apply, cast, check_source, is_box, open_trace, to_value, wrap, wrap_result
+from irdl.tracing.numpy.layout import laid_out_like
+from irdl.tracing.numpy.ufuncs import store
+from irdl.tracing.recorder import user_line
+from irdl.tracing.views import basic_index_steps, expand_index, tiny
 
 
 def get_item(box: Box, index: Any) -> Any:

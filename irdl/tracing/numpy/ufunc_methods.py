@@ -10,12 +10,12 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ops import reduce as ops
 from irdl.ops.index import SCATTER_ADD, IndexAttributes
-from irdl.trace.box import apply, is_box, to_value
-from irdl.trace.indexing import _advanced, _normalise
-from irdl.trace.recorder import user_line
-from irdl.trace.reductions import cumulate, reduce
-from irdl.trace.shaping import broadcast_to, reshape
-from irdl.trace.table import as_box
+from irdl.tracing.box import apply, is_box, to_value
+from irdl.tracing.numpy.indexing import _advanced, _normalise
+from irdl.tracing.numpy.reductions import cumulate, reduce
+from irdl.tracing.numpy.shaping import broadcast_to, reshape
+from irdl.tracing.numpy.table import as_box
+from irdl.tracing.recorder import user_line
 
 _REDUCE = {
     "add": ops.SUM,

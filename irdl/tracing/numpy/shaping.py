@@ -16,11 +16,20 @@ from irdl.ops.shape import (
     SliceAttributes,
     TransposeAttributes,
 )
-from irdl.trace import reductions
-from irdl.trace.box import ARRAY, SCALAR, apply, literal, wrap
-from irdl.trace.recorder import user_line
-from irdl.trace.table import TABLE, as_box, traced
-from irdl.trace.views import BroadcastStep, ReshapeStep, ReverseStep, SliceStep, TransposeStep, check_reshape, reshape_is_view, shadow_array
+from irdl.tracing.box import ARRAY, SCALAR, apply, literal, wrap
+from irdl.tracing.numpy import reductions
+from irdl.tracing.numpy.table import TABLE, as_box, traced
+from irdl.tracing.recorder import user_line
+from irdl.tracing.views import (
+    BroadcastStep,
+    ReshapeStep,
+    ReverseStep,
+    SliceStep,
+    TransposeStep,
+    check_reshape,
+    reshape_is_view,
+    shadow_array,
+)
 
 
 def _array_view(box: Any) -> Any:

@@ -18,8 +18,8 @@ from irdl.ir.graph import Value
 from irdl.ir.op import NO_ATTRIBUTES, Op, find_op
 from irdl.ir.types import TensorType, is_supported
 from irdl.ops.elementwise import CAST, CastAttributes
-from irdl.trace import views
-from irdl.trace.recorder import NUMPY, PACKAGE, TRACING, Cell, Trace, current_trace, trace_stack, user_line
+from irdl.tracing import views
+from irdl.tracing.recorder import NUMPY, PACKAGE, TRACING, Cell, Trace, current_trace, trace_stack, user_line
 
 ARRAY, SCALAR, PYTHON = "array", "scalar", "python"
 #: how `Box.read_only` starts where NumPy has a view and irdl a copy

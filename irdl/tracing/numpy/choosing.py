@@ -8,12 +8,12 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.ops.elementwise import SELECT
-from irdl.trace.box import apply, is_box, literal, to_value, wrap, wrap_result
-from irdl.trace.products import common_dtype
-from irdl.trace.recorder import user_line
-from irdl.trace.shaping import reshape
-from irdl.trace.table import as_box, traced
-from irdl.trace.ufuncs import as_bool, scalar_like, store_out
+from irdl.tracing.box import apply, is_box, literal, to_value, wrap, wrap_result
+from irdl.tracing.numpy.products import common_dtype
+from irdl.tracing.numpy.shaping import reshape
+from irdl.tracing.numpy.table import as_box, traced
+from irdl.tracing.numpy.ufuncs import as_bool, scalar_like, store_out
+from irdl.tracing.recorder import user_line
 
 
 @traced(np.where)

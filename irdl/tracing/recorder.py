@@ -19,7 +19,7 @@ from irdl.ir.builder import CONSTANT, ConstantAttributes, constant_of, make_node
 from irdl.ir.graph import NOWHERE, Graph, Line, Location, Value
 from irdl.ir.op import NO_ATTRIBUTES, Op
 from irdl.ir.types import TensorType
-from irdl.trace.users import is_users
+from irdl.tracing.users import is_users
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 TRACING = os.path.dirname(os.path.abspath(__file__)) + os.sep

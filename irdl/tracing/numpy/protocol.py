@@ -10,13 +10,13 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
-from irdl.trace import choosing, functions, indexing, joining, products, shaping
-from irdl.trace.box import ARRAY, PYTHON, Box, apply, cast, to_value, wrap, wrap_result
-from irdl.trace.layout import ask, copied, has_order, lay_out
-from irdl.trace.recorder import user_line
-from irdl.trace.table import array_function
-from irdl.trace.ufunc_methods import call_method
-from irdl.trace.ufuncs import as_bool, binary, in_place, is_operand, record_ufunc, store, store_out, tuple_or_one
+from irdl.tracing.box import ARRAY, PYTHON, Box, apply, cast, to_value, wrap, wrap_result
+from irdl.tracing.numpy import choosing, functions, indexing, joining, products, shaping
+from irdl.tracing.numpy.layout import ask, copied, has_order, lay_out
+from irdl.tracing.numpy.table import array_function
+from irdl.tracing.numpy.ufunc_methods import call_method
+from irdl.tracing.numpy.ufuncs import as_bool, binary, in_place, is_operand, record_ufunc, store, store_out, tuple_or_one
+from irdl.tracing.recorder import user_line
 
 
 def array_ufunc(self: Box, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:

@@ -14,14 +14,14 @@ from irdl.ops.shape import (
     BROADCAST,
     BroadcastAttributes,
 )
-from irdl.trace import products, reductions
-from irdl.trace.box import PYTHON, apply, is_box, to_value, wrap, wrap_result
-from irdl.trace.layout import copied
-from irdl.trace.products import common_dtype
-from irdl.trace.recorder import user_line
-from irdl.trace.shaping import broadcast_arrays, ravel, reshape
-from irdl.trace.table import TABLE, as_box, traced
-from irdl.trace.ufuncs import as_bool, store, store_out
+from irdl.tracing.box import PYTHON, apply, is_box, to_value, wrap, wrap_result
+from irdl.tracing.numpy import products, reductions
+from irdl.tracing.numpy.layout import copied
+from irdl.tracing.numpy.products import common_dtype
+from irdl.tracing.numpy.shaping import broadcast_arrays, ravel, reshape
+from irdl.tracing.numpy.table import TABLE, as_box, traced
+from irdl.tracing.numpy.ufuncs import as_bool, store, store_out
+from irdl.tracing.recorder import user_line
 
 # Making arrays.
 

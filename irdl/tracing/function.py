@@ -12,13 +12,13 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.ir.graph import Graph, reachable_nodes
-from irdl.trace import tree
-from irdl.trace.box import ARRAY, Box, is_box
-from irdl.trace.capture import Capture, Captured, Rebound
-from irdl.trace.reads import Always, Read
-from irdl.trace.recorder import Cell, Trace
-from irdl.trace.region import read_outputs
-from irdl.trace.views import shadow_array
+from irdl.tracing import tree
+from irdl.tracing.box import ARRAY, Box, is_box
+from irdl.tracing.capture.capture import Capture, Captured, Rebound
+from irdl.tracing.capture.reads import Always, Read
+from irdl.tracing.recorder import Cell, Trace
+from irdl.tracing.region import read_outputs
+from irdl.tracing.views import shadow_array
 
 
 @dataclass

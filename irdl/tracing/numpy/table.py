@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from irdl.trace.box import is_box, to_value, wrap
-from irdl.trace.layout import are_known, ask, boxes_in, computed, lay_out, without_rule
+from irdl.tracing.box import is_box, to_value, wrap
+from irdl.tracing.numpy.layout import are_known, ask, boxes_in, computed, lay_out, without_rule
 
 TABLE: dict[Callable[..., Any], Callable[..., Any]] = {}
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from irdl.trace import tree
-from irdl.trace.box import is_box
-from irdl.trace.control import scan, while_loop
+from irdl.tracing import tree
+from irdl.tracing.box import is_box
+from irdl.tracing.control import scan, while_loop
 
 
 def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:

@@ -13,9 +13,9 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.graph import Value
 from irdl.ir.types import is_supported
-from irdl.trace.box import ARRAY, PYTHON, Box, is_box, open_trace, wrap, wrap_result
-from irdl.trace.recorder import current_trace, user_line
-from irdl.trace.views import fresh_strides, shadow_array, tiny
+from irdl.tracing.box import ARRAY, PYTHON, Box, is_box, open_trace, wrap, wrap_result
+from irdl.tracing.recorder import current_trace, user_line
+from irdl.tracing.views import fresh_strides, shadow_array, tiny
 
 
 def lay_out(result: Any, function: Callable[..., Any], arguments: Sequence[Any], options: dict[str, Any]) -> Any:

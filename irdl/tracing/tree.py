@@ -14,7 +14,7 @@ import optree
 
 from irdl.errors import TraceError
 from irdl.ir.types import TensorType, is_supported
-from irdl.trace.box import ARRAY, PYTHON, SCALAR, is_box
+from irdl.tracing.box import ARRAY, PYTHON, SCALAR, is_box
 
 NAMESPACE = "irdl"
 _seen_dataclasses: set[type] = set()

@@ -12,9 +12,9 @@ from irdl.ir.graph import Value
 from irdl.ops.contract import DOT, LETTERS, DotAttributes
 from irdl.ops.reduce import SUM, ReduceAttributes
 from irdl.ops.shape import RESHAPE, TRANSPOSE, ReshapeAttributes, TransposeAttributes
-from irdl.trace.box import apply, cast, is_box, to_value, wrap_result
-from irdl.trace.recorder import user_line
-from irdl.trace.shaping import diagonal_view
+from irdl.tracing.box import apply, cast, is_box, to_value, wrap_result
+from irdl.tracing.numpy.shaping import diagonal_view
+from irdl.tracing.recorder import user_line
 
 
 def common_dtype(*items: Any) -> np.dtype:

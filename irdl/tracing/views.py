@@ -25,7 +25,7 @@ from irdl.ops.shape import (
     TransposeAttributes,
     UpdateSliceAttributes,
 )
-from irdl.trace.recorder import Trace, user_line
+from irdl.tracing.recorder import Trace, user_line
 
 
 @dataclass(frozen=True)

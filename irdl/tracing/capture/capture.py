@@ -8,7 +8,6 @@ and so do the user's functions, modules and objects that it reaches. The origina
 from __future__ import annotations
 
 import functools
-import os
 import random
 import sys
 import types
@@ -21,10 +20,9 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.graph import Value
 from irdl.ir.types import TensorType, is_supported
-from irdl.trace.box import Box, is_box
-from irdl.trace.creation import TracedModule, as_traced, is_numeric
-from irdl.trace.layout import own
-from irdl.trace.reads import (
+from irdl.tracing.box import Box, is_box
+from irdl.tracing.capture.namespaces import Globals, Module
+from irdl.tracing.capture.reads import (
     Always,
     AreSame,
     ArrayLayout,
@@ -33,8 +31,6 @@ from irdl.trace.reads import (
     CellContents,
     ClassMembers,
     Defaults,
-    DictItem,
-    HasItem,
     Item,
     Outline,
     Read,
@@ -44,12 +40,13 @@ from irdl.trace.reads import (
     set_attribute,
     set_item,
 )
-from irdl.trace.recorder import Cell, Trace
-from irdl.trace.users import contents_of, has_arrays, holds_arrays, is_code, is_hashable, is_plain_object, is_users
-from irdl.trace.views import shadow_array
+from irdl.tracing.numpy.creation import TracedModule, as_traced, is_numeric
+from irdl.tracing.numpy.layout import own
+from irdl.tracing.recorder import PACKAGE, Cell, Trace
+from irdl.tracing.users import contents_of, has_arrays, holds_arrays, is_code, is_hashable, is_plain_object, is_users
+from irdl.tracing.views import shadow_array
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
-_IRDL = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 #: Longer containers without arrays are taken as they are.
 _LONGEST = 1000
 
@@ -93,7 +90,7 @@ class Capture:
         self._generators: list[tuple[Any, Any, str]] = []
         self._classes: dict[type, type] = {}
         self._guarded: set[type] = set()
-        self._globals: list[tuple[_Globals, dict[str, Any]]] = []
+        self._globals: list[tuple[Globals, dict[str, Any]]] = []
         self._objects: list[tuple[Any, Any, dict[str, Any], str]] = []
         self._containers: list[tuple[Any, Any, str]] = []
         self._cells: list[tuple[types.CellType, types.CellType, Any, str]] = []
@@ -157,7 +154,7 @@ class Capture:
             if is_numeric(item.__name__):
                 return TracedModule(item)
             made_by_hand = getattr(item, "__spec__", None) is None and sys.modules.get(item.__name__) is not item
-            return _Module(self, item) if made_by_hand or is_users(getattr(item, "__file__", None)) else item
+            return Module(self, item) if made_by_hand or is_users(getattr(item, "__file__", None)) else item
         if isinstance(item, (np.random.Generator, np.random.RandomState, random.Random)):
             self._generators.append((item, generator_state(item), name))
             self.guards.append((read, item))
@@ -247,14 +244,14 @@ class Capture:
             return known[1]
         file = function.__code__.co_filename
         users = is_users(file)
-        if not users and not (function.__closure__ and file.startswith(_IRDL)):
+        if not users and not (function.__closure__ and file.startswith(PACKAGE)):
             return function
         cells = None
         if function.__closure__ is not None:
             cells = tuple(types.CellType() for _ in function.__closure__)
         made = types.FunctionType(
             function.__code__,
-            self._globals_of(function.__globals__) if users else function.__globals__,
+            self.globals_of(function.__globals__) if users else function.__globals__,
             function.__name__,
             function.__defaults__,
             cells,
@@ -280,11 +277,11 @@ class Capture:
             self._cells.append((old, new, new.cell_contents, name))
         return made
 
-    def _globals_of(self, names: dict[str, Any]) -> _Globals:
+    def globals_of(self, names: dict[str, Any]) -> Globals:
         for made, original in self._globals:
             if original is names:
                 return made
-        made = _Globals(self, names)
+        made = Globals(self, names)
         self._globals.append((made, names))
         return made
 
@@ -420,57 +417,3 @@ def generator_state(generator: Any) -> Any:
     if isinstance(generator, np.random.RandomState):
         return repr(generator.get_state(legacy=False))
     return generator.getstate()
-
-
-class _Globals(dict[str, Any]):
-    """A function's globals as the trace sees them. Python looks names up through `__getitem__` in a subclass of dict;
-    what the code binds itself goes into the dict proper."""
-
-    def __init__(self, capture: Capture, original: dict[str, Any]) -> None:
-        given = original.get("__builtins__", __builtins__)
-        names = {**(given if isinstance(given, dict) else vars(given)), "__import__": self._import}
-        super().__init__(__builtins__=names, __name__=original.get("__name__", ""))
-        self._capture = capture
-        self._original = original
-        self._seen: dict[str, tuple[Any, Any]] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        if dict.__contains__(self, name):
-            return dict.__getitem__(self, name)
-        try:
-            item = self._original[name]
-        except KeyError:
-            self._capture.guards.append((HasItem(self._original, name), False))
-            raise
-        seen = self._seen.get(name)
-        if seen is None or seen[0] is not item:
-            made = self._capture.replace(item, DictItem(self._original, name), name)
-            seen = self._seen[name] = (item, made)
-        return seen[1]
-
-    def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
-        """What an import within the function finds: modules as the trace sees them."""
-        module = __import__(name, self._original, locals, fromlist, level)
-        return self._capture.replace(module, Always(module), module.__name__)
-
-    def __contains__(self, name: object) -> bool:
-        return dict.__contains__(self, name) or name in self._original
-
-    def written(self) -> list[tuple[str, Any]]:
-        """The names bound by the trace, where they differ from what was there."""
-        names = [n for n in self.keys() if n not in ("__builtins__", "__name__", "__warningregistry__")]
-        return [(n, dict.__getitem__(self, n)) for n in names if self._seen.get(n, (None, _MISSING))[1] is not dict.__getitem__(self, n)]
-
-
-class _Module(types.ModuleType):
-    """A user's module as the trace sees it."""
-
-    def __init__(self, capture: Capture, original: types.ModuleType) -> None:
-        super().__init__(original.__name__)
-        self.__dict__["_names"] = capture._globals_of(vars(original))
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["_names"][name]
-        except KeyError:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}") from None

@@ -14,8 +14,8 @@ from irdl.ir.op import registered_ops
 from irdl.ir.types import is_supported
 from irdl.ops.elementwise import SELECT, Elementwise
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
-from irdl.trace.box import ARRAY, PYTHON, Box, apply, cast, is_box, open_trace, to_value, wrap, wrap_result
-from irdl.trace.recorder import current_trace, user_line
+from irdl.tracing.box import ARRAY, PYTHON, Box, apply, cast, is_box, open_trace, to_value, wrap, wrap_result
+from irdl.tracing.recorder import current_trace, user_line
 
 Rule = Callable[..., Any]
 

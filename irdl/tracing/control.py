@@ -11,11 +11,11 @@ from irdl.errors import TraceError
 from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
-from irdl.trace import tree
-from irdl.trace.box import ARRAY, PYTHON, SCALAR, cast, is_box, result_kind, to_value, wrap
-from irdl.trace.capture import Capture
-from irdl.trace.recorder import Trace, current_trace, user_line
-from irdl.trace.region import Region, trace_region
+from irdl.tracing import tree
+from irdl.tracing.box import ARRAY, PYTHON, SCALAR, cast, is_box, result_kind, to_value, wrap
+from irdl.tracing.capture.capture import Capture
+from irdl.tracing.recorder import Trace, current_trace, user_line
+from irdl.tracing.region import Region, trace_region
 
 
 def scan(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any, length: int | None = None, reverse: bool = False) -> tuple[Any, Any]:

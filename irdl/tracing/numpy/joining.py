@@ -16,14 +16,14 @@ from irdl.ops.shape import (
     PadAttributes,
     ReshapeAttributes,
 )
-from irdl.trace import reductions
-from irdl.trace.box import apply, check_source, is_box, literal, to_value, wrap
-from irdl.trace.choosing import take
-from irdl.trace.products import common_dtype
-from irdl.trace.recorder import user_line
-from irdl.trace.shaping import broadcast_to, expand_dims, moveaxis, reshape
-from irdl.trace.table import TABLE, as_box, traced
-from irdl.trace.ufuncs import store_out
+from irdl.tracing.box import apply, check_source, is_box, literal, to_value, wrap
+from irdl.tracing.numpy import reductions
+from irdl.tracing.numpy.choosing import take
+from irdl.tracing.numpy.products import common_dtype
+from irdl.tracing.numpy.shaping import broadcast_to, expand_dims, moveaxis, reshape
+from irdl.tracing.numpy.table import TABLE, as_box, traced
+from irdl.tracing.numpy.ufuncs import store_out
+from irdl.tracing.recorder import user_line
 
 
 @traced(np.concatenate)

@@ -13,10 +13,10 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.types import is_supported
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
-from irdl.trace.box import apply, check_source, is_box, open_trace, to_value, wrap
-from irdl.trace.layout import all_known, are_known, boxes_in, computed, copied, has_order
-from irdl.trace.recorder import current_trace, user_line
-from irdl.trace.views import shadow_array
+from irdl.tracing.box import apply, check_source, is_box, open_trace, to_value, wrap
+from irdl.tracing.numpy.layout import all_known, are_known, boxes_in, computed, copied, has_order
+from irdl.tracing.recorder import current_trace, user_line
+from irdl.tracing.views import shadow_array
 
 _MAKERS = (np.zeros, np.ones, np.empty, np.full, np.arange, np.eye, np.identity, np.linspace, np.tri)
 _CONVERTERS = (np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray)

@@ -14,9 +14,9 @@ from irdl.ops import reduce as ops
 from irdl.ops.elementwise import SELECT
 from irdl.ops.reduce import ArgReduceAttributes, CumulativeAttributes, ReduceAttributes
 from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
-from irdl.trace.box import apply, cast, to_value, wrap_result
-from irdl.trace.recorder import user_line
-from irdl.trace.ufuncs import as_bool, scalar_like, store_out
+from irdl.tracing.box import apply, cast, to_value, wrap_result
+from irdl.tracing.numpy.ufuncs import as_bool, scalar_like, store_out
+from irdl.tracing.recorder import user_line
 
 _UNSET = np._NoValue
 

@@ -9,9 +9,9 @@ from typing import Any
 from irdl.errors import TraceError
 from irdl.ir.graph import Graph, Location, Value
 from irdl.ir.types import TensorType
-from irdl.trace import tree
-from irdl.trace.box import ARRAY, Box, check_source, to_value
-from irdl.trace.recorder import Cell, Trace, current_trace
+from irdl.tracing import tree
+from irdl.tracing.box import ARRAY, Box, check_source, to_value
+from irdl.tracing.recorder import Cell, Trace, current_trace
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,67 @@
+"""Globals and modules as the trace sees them."""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any
+
+from irdl.tracing.capture.reads import Always, DictItem, HasItem
+
+if TYPE_CHECKING:
+    from irdl.tracing.capture.capture import Capture
+
+_MISSING = object()
+
+
+class Globals(dict[str, Any]):
+    """A function's globals as the trace sees them. Python looks names up through `__getitem__` in a subclass of dict;
+    what the code binds itself goes into the dict proper."""
+
+    def __init__(self, capture: Capture, original: dict[str, Any]) -> None:
+        given = original.get("__builtins__", __builtins__)
+        names = {**(given if isinstance(given, dict) else vars(given)), "__import__": self._import}
+        super().__init__(__builtins__=names, __name__=original.get("__name__", ""))
+        self._capture = capture
+        self._original = original
+        self._seen: dict[str, tuple[Any, Any]] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if dict.__contains__(self, name):
+            return dict.__getitem__(self, name)
+        try:
+            item = self._original[name]
+        except KeyError:
+            self._capture.guards.append((HasItem(self._original, name), False))
+            raise
+        seen = self._seen.get(name)
+        if seen is None or seen[0] is not item:
+            made = self._capture.replace(item, DictItem(self._original, name), name)
+            seen = self._seen[name] = (item, made)
+        return seen[1]
+
+    def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        """What an import within the function finds: modules as the trace sees them."""
+        module = __import__(name, self._original, locals, fromlist, level)
+        return self._capture.replace(module, Always(module), module.__name__)
+
+    def __contains__(self, name: object) -> bool:
+        return dict.__contains__(self, name) or name in self._original
+
+    def written(self) -> list[tuple[str, Any]]:
+        """The names bound by the trace, where they differ from what was there."""
+        names = [n for n in self.keys() if n not in ("__builtins__", "__name__", "__warningregistry__")]
+        return [(n, dict.__getitem__(self, n)) for n in names if self._seen.get(n, (None, _MISSING))[1] is not dict.__getitem__(self, n)]
+
+
+class Module(types.ModuleType):
+    """A user's module as the trace sees it."""
+
+    def __init__(self, capture: Capture, original: types.ModuleType) -> None:
+        super().__init__(original.__name__)
+        self.__dict__["_names"] = capture.globals_of(vars(original))
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["_names"][name]
+        except KeyError:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}") from None

@@ -249,7 +249,8 @@ class _GraphLowering:
         # A carry lives in its stack, or in the scan's output.
         stacks = self.stacks.pop(node)
         start = length if attributes.reverse else 0
-        for place, source in enumerate(operands[consts : consts + count]):
+        given, inputs = attributes.inputs(operands), attributes.inputs(body.inputs)
+        for place, source in enumerate(given.carry):
             target = stacks[place].element(Index(start)) if place in stacks else outputs[place]
             steps += shared.kernel("init", moves.copy(source, target, shared.names, shared.target))
         if length == 0:
@@ -257,11 +258,11 @@ class _GraphLowering:
         t = shared.names("t")
         loop = For(t, 0, length, 1, "serial", [])
         position = Index.variable(t, -1) + (length - 1) if attributes.reverse else Index.variable(t)
-        environment = dict(zip(body.inputs[:consts], operands[:consts], strict=True))
+        environment = dict(zip(inputs.consts, given.consts, strict=True))
         before, after = (position + 1, position) if attributes.reverse else (position, position + 1)
-        for place, value in enumerate(body.inputs[consts : consts + count]):
+        for place, value in enumerate(inputs.carry):
             environment[value] = stacks[place].element(before) if place in stacks else outputs[place]
-        for value, layout in zip(body.inputs[consts + count :], operands[consts + count :], strict=True):
+        for value, layout in zip(inputs.xs, given.xs, strict=True):
             environment[value] = layout.element(position)
         in_place = in_place_carries(body, consts, count)
         shared.depth += 1

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from irdl.errors import GraphError
 from irdl.ir.evaluate import evaluate
+from irdl.ir.graph import Graph
 from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType
+from irdl.ops.loop_parts import Item, LoopInputs, LoopOutputs
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 
 if TYPE_CHECKING:
     from irdl.ir.builder import Builder
-    from irdl.ir.graph import Graph, Value
+    from irdl.ir.graph import Node, Value
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,15 @@ class ScanAttributes:
     length: int
     reverse: bool = False
     segments: bool = False
+
+    def inputs(self, items: Sequence[Item]) -> LoopInputs[Item]:
+        """What belongs to the operands, or to the inputs of the body, by its part."""
+        first_x = self.consts + self.carry
+        return LoopInputs(items[: self.consts], items[self.consts : first_x], items[first_x:])
+
+    def outputs(self, items: Sequence[Item]) -> LoopOutputs[Item]:
+        """What belongs to the outputs of the scan, or of the body, by its part."""
+        return LoopOutputs(items[: self.carry], items[self.carry :])
 
 
 class Scan(Op):
@@ -65,20 +76,37 @@ class Scan(Op):
 
     def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         (body,) = regions
-        consts = list(operands[: attributes.consts])
-        carry = list(operands[attributes.consts : attributes.consts + attributes.carry])
-        xs = operands[attributes.consts + attributes.carry :]
-        ys = [np.empty((attributes.length, *type.shape), type.dtype) for type in body.output_types[attributes.carry :]]
+        given = attributes.inputs(operands)
+        carry = given.carry
+        ys = [np.empty((attributes.length, *type.shape), type.dtype) for type in attributes.outputs(body.output_types).ys]
         steps = range(attributes.length)
         for step in reversed(steps) if attributes.reverse else steps:
-            results = evaluate(body, [*consts, *carry, *(x[step] for x in xs)])
-            carry = results[: attributes.carry]
-            for y, result in zip(ys, results[attributes.carry :], strict=True):
+            results = attributes.outputs(evaluate(body, [*given.consts, *carry, *(x[step] for x in given.xs)]))
+            carry = results.carry
+            for y, result in zip(ys, results.ys, strict=True):
                 y[step] = result
         return [*carry, *ys]
 
 
 SCAN = register(Scan())
+
+
+def scan_of(
+    builder: Builder,
+    operands: LoopInputs[Value],
+    inputs: LoopInputs[Value],
+    outputs: LoopOutputs[Value],
+    like: Node,
+    name: str | None = None,
+    **changes: Any,
+) -> LoopOutputs[Value]:
+    """A scan made of its parts, otherwise like another (but for `changes` of its attributes); its outputs by their parts.
+
+    `inputs` and `outputs` are the body's.
+    """
+    body = Graph(list(inputs), list(outputs), like.regions[0].name if name is None else name)
+    attributes = replace(like.attributes, consts=len(operands.consts), carry=len(operands.carry), **changes)
+    return attributes.outputs(builder.node(SCAN, list(operands), attributes, [body], like.location).outputs)
 
 
 class Cond(Op):

@@ -20,8 +20,9 @@ from typing import Any
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops.contract import DOT
-from irdl.ops.control import SCAN, ScanAttributes
+from irdl.ops.control import SCAN, ScanAttributes, scan_of
 from irdl.ops.elementwise import ADD
+from irdl.ops.loop_parts import LoopInputs, LoopOutputs
 from irdl.ops.reduce import SUM, ReduceAttributes
 from irdl.ops.shape import with_batch
 from irdl.transforms.batch import batch_nodes
@@ -98,12 +99,9 @@ class _Parts:
 
     def __init__(self, node: Node, body: Graph) -> None:
         attributes: ScanAttributes = node.attributes
-        self.consts, self.count = attributes.consts, attributes.carry
+        self.inputs, self.outputs = attributes.inputs(body.inputs), attributes.outputs(body.outputs)
         self.body = body
         self.users = body.users()
-        first_x = self.consts + self.count
-        self.carry_inputs = body.inputs[self.consts : first_x]
-        self.x_inputs = body.inputs[first_x:]
         self.sums = self._accumulated()
         self.dropped = {n for n in (body.outputs[place].node for place in self.sums) if n is not None}
         self.before = self._before()
@@ -112,7 +110,7 @@ class _Parts:
     def _accumulated(self) -> dict[int, Value]:
         """Carries that only add up a contraction: place -> what is added. (A plain sum is cheaper where its operand is in cache.)"""
         found: dict[int, Value] = {}
-        for place, (old, new) in enumerate(zip(self.carry_inputs, self.body.outputs[: self.count], strict=True)):
+        for place, (old, new) in enumerate(zip(self.inputs.carry, self.outputs.carry, strict=True)):
             node = new.node
             if node is None or node.op is not ADD or self.body.outputs.count(new) != 1 or self.users[new]:
                 continue
@@ -128,7 +126,7 @@ class _Parts:
 
     def _before(self) -> set[Node]:
         """Contractions that do not depend on the carry, what they need, and the cheap steps that only follow them."""
-        depends: set[Value] = set(self.carry_inputs)
+        depends: set[Value] = set(self.inputs.carry)
         free: list[Node] = []
         for node in self.body.nodes:
             if any(value in depends for value in node.operands) or node.regions or node.op.can_raise:
@@ -144,7 +142,7 @@ class _Parts:
                 continue
             inner = [value for value in node.operands if value.node in chosen]
             others = [value for value in node.operands if value.node not in chosen]
-            invariant = set(self.body.inputs[: self.consts])
+            invariant = set(self.inputs.consts)
             if inner and all(len(self.users[value]) == 1 for value in inner) and all(v in invariant or _literal(v) for v in others):
                 chosen.add(node)
         return chosen
@@ -152,7 +150,7 @@ class _Parts:
     def _after(self) -> set[Node]:
         """Contractions that no carry needs, and everything that follows from them."""
         needed: set[Node] = set()
-        stack = [v.node for place, v in enumerate(self.body.outputs[: self.count]) if place not in self.sums and v.node is not None]
+        stack = [v.node for place, v in enumerate(self.outputs.carry) if place not in self.sums and v.node is not None]
         stack += [node for node in self.body.nodes if node.regions]  # inner loops and branches stay, with what they read
         while stack:
             node = stack.pop()
@@ -169,10 +167,10 @@ class _Parts:
         return chosen
 
 
-def _invariants_first(body: Graph, consts: int, count: int) -> Graph:
+def _invariants_first(body: Graph, attributes: ScanAttributes) -> Graph:
     """(x + h) + b = (x + b) + h, where h depends on the carry, x does not and b is one of the loop's constants."""
-    fixed = set(body.inputs[:consts])
-    depends = set(body.inputs[consts : consts + count])
+    parts = attributes.inputs(body.inputs)
+    fixed, depends = set(parts.consts), set(parts.carry)
     users = body.users()
     builder = Builder(fold=False)
     inputs = fresh_inputs(body.inputs)
@@ -209,21 +207,21 @@ def _sum_of_three(
 
 def _split(builder: Builder, node: Node, body: Graph, operands: list[Value]) -> Sequence[Value]:
     attributes: ScanAttributes = node.attributes
-    consts, count, length = attributes.consts, attributes.carry, attributes.length
-    body = _invariants_first(body, consts, count)
+    length, given = attributes.length, attributes.inputs(operands)
+    body = _invariants_first(body, attributes)
     parts = _Parts(node, body)
     if length < 2 or attributes.segments or not (parts.before or parts.after):
         return builder.node(SCAN, operands, attributes, [body], node.location).outputs
     # Over all steps: the loop's constants as they are, xs and what follows from them with the steps as leading axis.
-    whole: dict[Value, Value] = dict(zip(body.inputs[:consts], operands[:consts], strict=True))
-    whole.update(zip(parts.x_inputs, operands[consts + count :], strict=True))
-    stepped = set(parts.x_inputs)
+    whole: dict[Value, Value] = dict(zip(parts.inputs.consts, given.consts, strict=True))
+    whole.update(zip(parts.inputs.xs, given.xs, strict=True))
+    stepped = set(parts.inputs.xs)
     outside = [n for n in body.nodes if n in parts.before or not n.operands]
     batch_nodes(builder, outside, whole, stepped, length)
     # The loop itself.
     gone = parts.before | parts.after | parts.dropped
     stay = [n for n in body.nodes if n not in gone]
-    kept_carry = [place for place in range(count) if place not in parts.sums]
+    kept_carry = [place for place in range(attributes.carry) if place not in parts.sums]
     results = [body.outputs[place] for place in kept_carry]
     wanted: dict[Value, None] = {}
     for inner in body.nodes:
@@ -231,43 +229,34 @@ def _split(builder: Builder, node: Node, body: Graph, operands: list[Value]) -> 
             for value in inner.operands:
                 if value.node not in parts.after and value not in whole:
                     wanted.setdefault(value)
-    for value in [*body.outputs[count:], *parts.sums.values()]:
+    for value in [*parts.outputs.ys, *parts.sums.values()]:
         if value.node not in parts.after and value not in whole:
             wanted.setdefault(value)
     needed = set(results) | set(wanted) | {value for inner in stay for value in inner.operands}
     new_xs = [value for value in whole if value in needed and value in stepped and not _literal(value)]
     new_consts = [value for value in whole if value in needed and value not in stepped and not _literal(value)]
-    fresh: dict[Value, Value] = {
-        value: Value(value.type, name=value.name) for value in [*new_consts, *(parts.carry_inputs[place] for place in kept_carry), *new_xs]
-    }
-    inner_builder = Builder(fold=False)
-    table = dict(fresh)
-    copy_nodes(inner_builder, stay, table)
-    new_body = Graph(list(fresh.values()), [table[value] for value in [*results, *wanted]], body.name)
-    given = [
-        *(whole[value] for value in new_consts),
-        *(operands[consts + place] for place in kept_carry),
-        *(whole[value] for value in new_xs),
-    ]
-    new = replace(attributes, consts=len(new_consts), carry=len(kept_carry))
-    loop: Sequence[Value] = []
-    if results or wanted:
-        loop = builder.node(SCAN, given, new, [new_body], node.location).outputs
-    for value, stacked in zip(wanted, loop[len(kept_carry) :], strict=True):
+    parts_left = LoopInputs(new_consts, [parts.inputs.carry[place] for place in kept_carry], new_xs)
+    table = {value: Value(value.type, name=value.name) for value in parts_left}
+    inputs = LoopInputs(*([table[value] for value in part] for part in (parts_left.consts, parts_left.carry, parts_left.xs)))
+    copy_nodes(Builder(fold=False), stay, table)
+    outputs = LoopOutputs([table[value] for value in results], [table[value] for value in wanted])
+    left = LoopInputs([whole[v] for v in new_consts], [given.carry[place] for place in kept_carry], [whole[v] for v in new_xs])
+    loop: LoopOutputs[Value] = scan_of(builder, left, inputs, outputs, node, body.name) if results or wanted else LoopOutputs((), ())
+    for value, stacked in zip(wanted, loop.ys, strict=True):
         whole[value] = stacked
         stepped.add(value)
     # Behind the loop.
     batch_nodes(builder, [n for n in body.nodes if n in parts.after], whole, stepped, length)
     final: list[Value] = []
-    carries = dict(zip(kept_carry, loop, strict=False))
-    for place in range(count):
+    carries = dict(zip(kept_carry, loop.carry, strict=True))
+    for place in range(attributes.carry):
         if place in parts.sums:
             term = parts.sums[place]
             total = builder.value(SUM, [_stack(builder, term, whole, stepped, length)], ReduceAttributes((0,)))
-            final.append(builder.value(ADD, [operands[consts + place], total], location=node.location))
+            final.append(builder.value(ADD, [given.carry[place], total], location=node.location))
         else:
             final.append(carries[place])
-    ys = [_stack(builder, value, whole, stepped, length) for value in body.outputs[count:]]
+    ys = [_stack(builder, value, whole, stepped, length) for value in parts.outputs.ys]
     return [*final, *ys]
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from irdl.ir.builder import Builder, constant_of, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ops.control import COND, SCAN, ScanAttributes
+from irdl.ops.loop_parts import LoopInputs
 from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
 
 
@@ -40,31 +41,35 @@ def _reads(outputs: list[Value]) -> set[Value]:
 
 def _scan(builder: Builder, node: Node, operands: list[Value], used: set[Value]) -> dict[Value, Value]:
     attributes: ScanAttributes = node.attributes
-    consts, count = attributes.consts, attributes.carry
     body = _with_known_inputs(node, operands)
-    inputs = body.inputs
+    count = attributes.carry
+    given, inputs = attributes.inputs(operands), attributes.inputs(body.inputs)
     ys = [place for place in range(count, len(body.outputs)) if node.outputs[place] in used]
     live = {place for place in range(count) if node.outputs[place] in used}
     while True:
         reads = _reads([body.outputs[place] for place in (*sorted(live), *ys)])
-        grown = live | {place for place in range(count) if inputs[consts + place] in reads}
+        grown = live | {place for place in range(count) if inputs.carry[place] in reads}
         if grown == live:
             break
         live = grown
     # A carry that comes back as it went in is a constant of the loop.
-    fixed = [place for place in sorted(live) if body.outputs[place] is inputs[consts + place]]
+    fixed = [place for place in sorted(live) if body.outputs[place] is inputs.carry[place]]
     carries = [place for place in sorted(live) if place not in fixed]
     outputs = [body.outputs[place] for place in (*carries, *ys)]
     reads = _reads(outputs)
-    kept_consts = [place for place in range(consts) if inputs[place] in reads]
-    kept_consts += [consts + place for place in fixed if inputs[consts + place] in reads]
-    kept_xs = [place for place in range(consts + count, len(inputs)) if inputs[place] in reads]
-    order = [*kept_consts, *(consts + place for place in carries), *kept_xs]
-    new_body = prune(Graph([inputs[place] for place in order], outputs, body.name))
-    found: dict[Value, Value] = {node.outputs[place]: operands[consts + place] for place in fixed}
+
+    def kept(parts: LoopInputs[Value]) -> LoopInputs[Value]:
+        consts = [value for value, inner in zip(parts.consts, inputs.consts, strict=True) if inner in reads]
+        consts += [parts.carry[place] for place in fixed if inputs.carry[place] in reads]
+        xs = [value for value, inner in zip(parts.xs, inputs.xs, strict=True) if inner in reads]
+        return LoopInputs(consts, [parts.carry[place] for place in carries], xs)
+
+    found: dict[Value, Value] = {node.outputs[place]: given.carry[place] for place in fixed}
     if outputs:
-        new = replace(attributes, consts=len(kept_consts), carry=len(carries))
-        made = builder.node(SCAN, [operands[place] for place in order], new, [new_body], node.location)
+        left = kept(given)
+        new_body = prune(Graph(list(kept(inputs)), outputs, body.name))
+        new = replace(attributes, consts=len(left.consts), carry=len(left.carry))
+        made = builder.node(SCAN, list(left), new, [new_body], node.location)
         found.update(zip([node.outputs[place] for place in (*carries, *ys)], made.outputs, strict=True))
     return found
 

@@ -12,6 +12,7 @@ from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.types import TensorType, is_float
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.elementwise import INVERT, SELECT
+from irdl.ops.loop_parts import settle
 from irdl.ops.reduce import ANY, SUM, ReduceAttributes
 from irdl.ops.shape import RESHAPE, TRANSPOSE, ReshapeAttributes, TransposeAttributes, with_batch
 from irdl.transforms.custom import CUSTOM_VJP
@@ -66,37 +67,22 @@ def _swap(builder: Builder, value: Value) -> Value:
     return builder.value(TRANSPOSE, [value], TransposeAttributes(order))
 
 
-def _settle(body: Graph, marks: list[bool], first: int, count: int, size: int) -> list[bool]:
-    """Marks of the inputs once the carry (`count` from `first`) is batched wherever the body makes it so."""
-    while True:
-        _, outputs = batch_graph(body, marks, size)
-        grown = [mark or (first <= place < first + count and outputs[place - first]) for place, mark in enumerate(marks)]
-        if grown == marks:
-            return marks
-        marks = grown
-
-
 def _scan(builder: Builder, node: Node, operands: list[Value], marks: list[bool], size: int) -> tuple[list[Value], list[bool]]:
     attributes: ScanAttributes = node.attributes
-    consts, count = attributes.consts, attributes.carry
     (body,) = node.regions
-    marks = _settle(body, marks, consts, count, size)
-    carry = marks[consts : consts + count]
-    new_body, out_marks = batch_graph(body, marks, size, [*carry, *([False] * (len(body.outputs) - count))])
-    given = []
-    for place, (value, mark, was) in enumerate(zip(operands, marks, node.operands, strict=True)):
-        has = value.type != was.type
-        if consts <= place < consts + count:
-            value = with_batch(builder, value, has or not mark, size)
-        elif place >= consts + count and mark:
-            value = _swap(builder, value)  # the loop's axis in front of the batch
-        given.append(value)
-    results = builder.node(SCAN, given, attributes, [new_body], node.location).outputs
-    outputs = [
-        _swap(builder, value) if place >= count and mark else value
-        for place, (value, mark) in enumerate(zip(results, out_marks, strict=True))
+    marks = settle(marks, attributes.consts, attributes.carry, lambda marks: batch_graph(body, marks, size)[1])
+    marked = attributes.inputs(marks)
+    new_body, out_marks = batch_graph(body, marks, size, [*marked.carry, *([False] * (len(body.outputs) - attributes.carry))])
+    given, was = attributes.inputs(operands), attributes.inputs(node.operands)
+    carry = [
+        with_batch(builder, value, value.type != old.type or not mark, size)
+        for value, old, mark in zip(given.carry, was.carry, marked.carry, strict=True)
     ]
-    return outputs, out_marks
+    # The loop's axis goes in front of the batch.
+    xs = [_swap(builder, value) if mark else value for value, mark in zip(given.xs, marked.xs, strict=True)]
+    results = attributes.outputs(builder.node(SCAN, [*given.consts, *carry, *xs], attributes, [new_body], node.location).outputs)
+    ys = [_swap(builder, y) if mark else y for y, mark in zip(results.ys, attributes.outputs(out_marks).ys, strict=True)]
+    return [*results.carry, *ys], out_marks
 
 
 def _cond(builder: Builder, node: Node, operands: list[Value], marks: list[bool], size: int) -> tuple[list[Value], list[bool]]:
@@ -127,7 +113,7 @@ def _while(builder: Builder, node: Node, operands: list[Value], marks: list[bool
     count = len(operands) - first - second
     cond_marks, body_marks = marks[:first], marks[first : first + second]
     carry = marks[first + second :]
-    settled = _settle(body, [*body_marks, *carry], second, count, size)
+    settled = settle([*body_marks, *carry], second, count, lambda marks: batch_graph(body, marks, size)[1])
     carry = settled[second:]
     (_, (varies,)) = batch_graph(condition, [*cond_marks, *carry], size)
     if varies:

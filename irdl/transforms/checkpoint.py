@@ -154,30 +154,32 @@ def _cost(node: Node) -> _Cost:
 def _in_segments(builder: Builder, node: Node, operands: list[Value], segment: int) -> list[Value]:
     """The scan as a loop over segments, each a checkpointed scan, with the steps left over done plainly at the end."""
     attributes: ScanAttributes = node.attributes
-    consts, count, length = attributes.consts, attributes.carry, attributes.length
+    length = attributes.length
     number, rest = divmod(length, segment)
     steps = number * segment
     # The first steps in the order of the loop make the segments.
     first, left = (rest, 0) if attributes.reverse else (0, steps)
-    constants, carry, xs = operands[:consts], operands[consts : consts + count], operands[consts + count :]
+    given = attributes.inputs(operands)
     (body,) = node.regions
-    inner_inputs = [Value(v.type, name=v.name) for v in body.inputs[: consts + count]]
-    inner_inputs += [Value(TensorType(v.dtype, (segment, *v.shape)), name=v.name) for v in body.inputs[consts + count :]]
+    inputs = attributes.inputs(body.inputs)
+    inner_inputs = [Value(v.type, name=v.name) for v in (*inputs.consts, *inputs.carry)]
+    inner_inputs += [Value(TensorType(v.dtype, (segment, *v.shape)), name=v.name) for v in inputs.xs]
     inner = Builder(fold=False).node(SCAN, inner_inputs, replace(attributes, length=segment), [body], node.location)
     regions = _with_derivative(Graph(inner_inputs, inner.outputs, body.name))
     outer_inputs = [Value(v.type, name=v.name) for v in inner_inputs]
     kept = CustomVjpAttributes(len(outer_inputs), derived=True)
     step = Builder(fold=False).node(CUSTOM_VJP, outer_inputs, kept, regions, node.location)
     outer_body = Graph(outer_inputs, step.outputs, body.name)
-    cut = [_reshape(builder, _steps(builder, x, first, steps), (number, segment, *x.shape[1:])) for x in xs]
+    cut = [_reshape(builder, _steps(builder, x, first, steps), (number, segment, *x.shape[1:])) for x in given.xs]
     outer = replace(attributes, length=number, segments=True)
-    made = builder.node(SCAN, [*constants, *carry, *cut], outer, [outer_body], node.location).outputs
-    last, ys = list(made[:count]), [_reshape(builder, y, (steps, *y.shape[2:])) for y in made[count:]]
+    made = outer.outputs(builder.node(SCAN, [*given.consts, *given.carry, *cut], outer, [outer_body], node.location).outputs)
+    last, ys = list(made.carry), [_reshape(builder, y, (steps, *y.shape[2:])) for y in made.ys]
     if rest:
-        few = [_steps(builder, x, left, rest) for x in xs]
-        plain = builder.node(SCAN, [*constants, *last, *few], replace(attributes, length=rest), [body], node.location).outputs
-        last = list(plain[:count])
-        pairs = [(b, a) if attributes.reverse else (a, b) for a, b in zip(ys, plain[count:], strict=True)]
+        few = [_steps(builder, x, left, rest) for x in given.xs]
+        short = replace(attributes, length=rest)
+        plain = short.outputs(builder.node(SCAN, [*given.consts, *last, *few], short, [body], node.location).outputs)
+        last = list(plain.carry)
+        pairs = [(b, a) if attributes.reverse else (a, b) for a, b in zip(ys, plain.ys, strict=True)]
         ys = [builder.value(CONCAT, pair, ConcatAttributes(0)) for pair in pairs]
     return [*last, *ys]
 

@@ -17,7 +17,8 @@ from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
 from irdl.ir.printer import at_location
 from irdl.ir.types import TensorType, is_float
-from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
+from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes, scan_of
+from irdl.ops.loop_parts import LoopInputs, LoopOutputs, settle
 from irdl.transforms.custom import CUSTOM_VJP
 from irdl.transforms.reverse import op_vjp, reverse, zeros
 
@@ -136,49 +137,28 @@ def _depends(region: Graph, marks: Sequence[bool]) -> list[bool]:
     return [value in live for value in region.outputs]
 
 
-def _grow(region: Graph, marks: list[bool], first: int, count: int) -> list[bool]:
-    """Marks of the inputs once those of the carry (`count` from `first`) have settled."""
-    while True:
-        outputs = _depends(region, marks)
-        grown = [mark or (first <= place < first + count and outputs[place - first]) for place, mark in enumerate(marks)]
-        if grown == marks:
-            return marks
-        marks = grown
-
-
 def _tangents_of(builder: Builder, operands: Sequence[Value], marks: Sequence[bool], tangents: dict[Value, Value]) -> list[Value]:
     return [tangents.get(v) or zeros(builder, v.type) for v, mark in zip(operands, marks, strict=True) if mark]
 
 
 def _scan(builder: Builder, node: Node, tangents: dict[Value, Value]) -> list[Value | None]:
     attributes: ScanAttributes = node.attributes
-    consts, count = attributes.consts, attributes.carry
     (body,) = node.regions
-    marks = _grow(body, [v in tangents for v in node.operands], consts, count)
-    out_marks = [*marks[consts : consts + count], *_depends(body, marks)[count:]]
+    marks = settle([v in tangents for v in node.operands], attributes.consts, attributes.carry, lambda marks: _depends(body, marks))
+    marked = attributes.inputs(marks)
+    out_marks = [*marked.carry, *attributes.outputs(_depends(body, marks)).ys]
     inner, outer = _region(body, marks, out_marks)
-    sections = [marks[:consts], marks[consts : consts + count], marks[consts + count :]]
-    sizes = [sum(section) for section in sections]
-    given = _tangents_of(builder, node.operands, marks, tangents)
+    sizes = replace(attributes, consts=sum(marked.consts), carry=sum(marked.carry))
 
-    def weave(plain: Sequence[Value], tangent: Sequence[Value]) -> list[Value]:
-        first, second = sizes[0], sizes[0] + sizes[1]
-        return [
-            *plain[:consts],
-            *tangent[:first],
-            *plain[consts : consts + count],
-            *tangent[first:second],
-            *plain[consts + count :],
-            *tangent[second:],
-        ]
+    def weave(plain: Sequence[Value], tangent: Sequence[Value]) -> LoopInputs[Value]:
+        a, b = attributes.inputs(plain), sizes.inputs(tangent)
+        return LoopInputs([*a.consts, *b.consts], [*a.carry, *b.carry], [*a.xs, *b.xs])
 
-    carries = sizes[1]
-    outputs = [*body.outputs[:count], *outer[:carries], *body.outputs[count:], *outer[carries:]]
-    new_body = Graph(weave(body.inputs, inner), outputs, "scan jvp")
-    new = replace(attributes, consts=consts + sizes[0], carry=count + carries)
-    results = builder.node(SCAN, weave(node.operands, given), new, [new_body], node.location).outputs
-    ys = len(body.outputs) - count
-    found = iter([*results[count : count + carries], *results[count + carries + ys :]])
+    primals, derivatives = attributes.outputs(body.outputs), sizes.outputs(outer)
+    outputs = LoopOutputs([*primals.carry, *derivatives.carry], [*primals.ys, *derivatives.ys])
+    given = weave(node.operands, _tangents_of(builder, node.operands, marks, tangents))
+    results = scan_of(builder, given, weave(body.inputs, inner), outputs, node, "scan jvp")
+    found = iter([*results.carry[attributes.carry :], *results.ys[len(primals.ys) :]])
     return [next(found) if mark else None for mark in out_marks]
 
 
@@ -200,7 +180,7 @@ def _while(builder: Builder, node: Node, tangents: dict[Value, Value]) -> list[V
     condition, body = node.regions
     body_operands = node.operands[first:]
     count = len(body_operands) - second
-    marks = _grow(body, [v in tangents for v in body_operands], second, count)
+    marks = settle([v in tangents for v in body_operands], second, count, lambda marks: _depends(body, marks))
     carry_marks = marks[second:]
     inner, outer = _region(body, marks, carry_marks)
     given = _tangents_of(builder, body_operands, marks, tangents)

@@ -7,7 +7,6 @@ structure. Forward values are saved, not recomputed: that is the business of the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +16,8 @@ from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ir.op import Op
 from irdl.ir.printer import at_location
 from irdl.ir.types import TensorType, is_float
-from irdl.ops.control import AFTER, COND, SCAN, WHILE, ScanAttributes
+from irdl.ops.control import AFTER, COND, SCAN, WHILE, ScanAttributes, scan_of
+from irdl.ops.loop_parts import LoopInputs, LoopOutputs, settle
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.region import trace_rule
 from irdl.transforms.custom import CUSTOM_VJP
@@ -208,20 +208,22 @@ def _scan(builder: Builder, node: Node, mapping: dict[Value, Value], active: set
     attributes: ScanAttributes = node.attributes
     consts, count = attributes.consts, attributes.carry
     (body,) = node.regions
-    inputs = body.inputs
-    # Which parts of the carry have a derivative: a fixed point through the body.
-    active_inputs = [is_float(v.dtype) and operand in active for v, operand in zip(inputs, node.operands, strict=True)]
-    while True:
-        values = _active_values(body, [v for v, mark in zip(inputs, active_inputs, strict=True) if mark])
-        grown = list(active_inputs)
-        for place in range(count):
-            grown[consts + place] |= body.outputs[place] in values
-        if grown == active_inputs:
-            break
-        active_inputs = grown
+    inputs, parts = body.inputs, attributes.outputs(body.outputs)
+
+    def active_in(marks: Sequence[bool]) -> set[Value]:
+        return _active_values(body, [v for v, mark in zip(inputs, marks, strict=True) if mark])
+
+    def through(marks: Sequence[bool]) -> list[bool]:
+        values = active_in(marks)
+        return [value in values for value in body.outputs]
+
+    # Which parts of the carry have a derivative.
+    start_marks = [is_float(v.dtype) and operand in active for v, operand in zip(inputs, node.operands, strict=True)]
+    active_inputs = settle(start_marks, consts, count, through)
+    values = active_in(active_inputs)
     wrt = [place for place, mark in enumerate(active_inputs) if mark]
-    carry_marks = [active_inputs[consts + place] for place in range(count)]
-    y_marks = [v in reached and inner in values for v, inner in zip(node.outputs[count:], body.outputs[count:], strict=True)]
+    carry_marks = attributes.inputs(active_inputs).carry
+    y_marks = [v in reached and inner in values for v, inner in zip(attributes.outputs(node.outputs).ys, parts.ys, strict=True)]
     # The backward body, written against the forward body's own values.
     inner = Builder(fold=False)
     seeds: list[Value | None] = [
@@ -233,15 +235,14 @@ def _scan(builder: Builder, node: Node, mapping: dict[Value, Value], active: set
     seed_values = [seed for seed in seeds if seed is not None]
     residuals, recomputed = _residuals(body, outputs, cts, seed_values, consts)
     # Forward: the same loop, the residuals (but those that are elements of xs) as further ys.
-    x_inputs = {value: place for place, value in enumerate(inputs) if place >= consts + count}
+    x_inputs = dict(zip(attributes.inputs(inputs).xs, attributes.inputs(range(len(inputs))).xs, strict=True))
     saved = [value for value in residuals if value not in x_inputs]
     forward_body = Graph(inputs, [*outputs, *saved], body.name)
     operands = [mapping.get(v, v) for v in node.operands]
     forward = builder.node(SCAN, operands, attributes, [forward_body], node.location)
     stacked = dict(zip(saved, forward.outputs[len(body.outputs) :], strict=True))
-    wrt_consts = [place for place in wrt if place < consts]
-    wrt_carry = [place for place in wrt if consts <= place < consts + count]
-    wrt_xs = [place for place in wrt if place >= consts + count]
+    places = attributes.inputs(range(len(inputs)))
+    wrt_consts, wrt_carry, wrt_xs = ([place for place in part if active_inputs[place]] for part in (places.consts, places.carry, places.xs))
 
     def pullback(given: list[Value | None]) -> list[Value | None]:
         carry_cts, y_cts = given[:count], given[count:]
@@ -258,27 +259,19 @@ def _scan(builder: Builder, node: Node, mapping: dict[Value, Value], active: set
         table.update(zip(seed_values, [*ct_carry, *ct_ys], strict=True))
         copy_nodes(make, recomputed, table)
         new_cts = dict(zip(wrt, (table[ct] for ct in cts), strict=True))
-        results = [
-            *(new_cts[place] for place in wrt_carry),
-            *(make.value("add", [total, new_cts[place]]) for place, total in zip(wrt_consts, ct_consts, strict=True)),
-            *(new_cts[place] for place in wrt_xs),
-        ]
-        backward_body = Graph([*const_values, *ct_carry, *ct_consts, *residual_values, *ct_ys], results, "scan gradient")
+        totals = [make.value("add", [total, new_cts[place]]) for place, total in zip(wrt_consts, ct_consts, strict=True)]
+        results = LoopOutputs([*(new_cts[place] for place in wrt_carry), *totals], [new_cts[place] for place in wrt_xs])
         start = [zeros(builder, inputs[place].type) if (ct := carry_cts[place - consts]) is None else ct for place in wrt_carry]
         start += [zeros(builder, inputs[place].type) for place in wrt_consts]
         xs = [operands[x_inputs[value]] if value in x_inputs else stacked[value] for value in residuals]
         xs += [
             zeros(builder, v.type) if ct is None else ct for v, ct, mark in zip(node.outputs[count:], y_cts, y_marks, strict=True) if mark
         ]
-        backward = builder.node(
-            SCAN,
-            [*operands[:consts], *start, *xs],
-            replace(attributes, carry=len(start), reverse=not attributes.reverse),
-            [backward_body],
-            node.location,
-        )
+        given_inputs = LoopInputs(const_values, [*ct_carry, *ct_consts], [*residual_values, *ct_ys])
+        loop = LoopInputs(operands[:consts], start, xs)
+        backward = scan_of(builder, loop, given_inputs, results, node, "scan gradient", reverse=not attributes.reverse)
         found: list[Value | None] = [None] * len(node.operands)
-        for place, value in zip([*wrt_carry, *wrt_consts, *wrt_xs], backward.outputs, strict=True):
+        for place, value in zip([*wrt_carry, *wrt_consts, *wrt_xs], backward, strict=True):
             found[place] = value
         return found
 

@@ -28,11 +28,11 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ("irdl/ops/index.py", "front[tuple(place)] = flat[row]", "front[tuple(place)] = flat[0]", OPS + " -k scatter_set"),
     (
         "irdl/transforms/reverse.py",
-        "not attributes.reverse),\n            [backward_body]",
-        "attributes.reverse),\n            [backward_body]",
+        "reverse=not attributes.reverse)",
+        "reverse=attributes.reverse)",
         MORE + " -k lstm_gradient",
     ),
-    ("irdl/transforms/batch.py", "value = _swap(builder, value)", "pass", MORE + " -k per_example"),
+    ("irdl/transforms/batch.py", "xs = [_swap(builder, value) if mark else value for", "xs = [value for", MORE + " -k per_example"),
     (
         "irdl/transforms/forward.py",
         "return [next(found) if mark else None for mark in out_marks]\n\n\ndef _cond",
@@ -55,14 +55,14 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ("irdl/ops/pieces.py", "result.append(a if a[2] is not None else b)", "result.append(a)", "tests/test_passes.py -k every_stage"),
     (
         "irdl/passes/prune.py",
-        "new = replace(attributes, consts=len(kept_consts), carry=len(carries))",
-        "new = replace(attributes, consts=len(kept_consts), carry=len(carries), reverse=False)",
+        "new = replace(attributes, consts=len(left.consts), carry=len(left.carry))",
+        "new = replace(attributes, consts=len(left.consts), carry=len(left.carry), reverse=False)",
         FUZZ,
     ),
     (
         "irdl/passes/distribute.py",
-        "final.append(builder.value(ADD, [operands[consts + place], total], location=node.location))",
-        "final.append(operands[consts + place])",
+        "final.append(builder.value(ADD, [given.carry[place], total], location=node.location))",
+        "final.append(given.carry[place])",
         "tests/test_passes.py -k every_stage",
     ),
     (

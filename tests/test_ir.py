@@ -125,3 +125,27 @@ def test_deep_graphs_are_linear() -> None:
     verify(graph)
     print_graph(graph)
     assert time.process_time() - start < 30
+
+
+def test_uniform_constants_of_any_size_are_in_the_text() -> None:
+    for fill in (np.float32(-0.0), np.float64(0.1), np.int8(-3), np.bool_(True), np.float32(np.inf)):
+        table = np.full((40, 50), fill)
+        builder = Builder(fold=False)
+        graph = Graph([], [builder.constant(table)])
+        assert irdl.parse(str(graph)) == graph and "full" in str(graph)
+    mixed = np.zeros((40, 50))
+    mixed[3, 4] = -0.0
+    assert "@0" in str(Graph([], [Builder(fold=False).constant(mixed)]))
+
+
+def test_what_things_say_they_are() -> None:
+    def f(x, *, scale=2):
+        return np.tanh(x) * scale
+
+    jitted, compiled = irdl.jit(f), irdl.compile(f)(np.ones(3))
+    jitted(np.ones(3))
+    assert repr(jitted) == "<jit f(x, *, scale=2), compiled for 1 signatures>"
+    assert repr(compiled) == "<compiled f(f64[3]) -> (f64[3]), an arena of 0 bytes>"
+    assert repr(compiled.graph) == "<graph f(f64[3]) -> (f64[3]), 3 nodes>"
+    assert repr(compiled.program) == "<program f, 1 inputs, 1 outputs, an arena of 0 bytes>"
+    assert repr(irdl.jit(np.tanh)).startswith("<jit tanh(")

@@ -58,7 +58,7 @@ def parse(text: str, constants: Sequence[np.ndarray] = ()) -> Graph:
 
 _MISFITS = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NotImplementedError, TypeError, ValueError)
 #: elements that a constant written as one number may have
-_MOST_ELEMENTS = 2**31
+MOST_ELEMENTS = 2**31
 
 
 class _Parser(Tokens):
@@ -177,7 +177,7 @@ class _Parser(Tokens):
             return np.array(items, dtype=type.dtype).reshape(type.shape)
         if text == "full":
             self.skip()
-        if type.size > _MOST_ELEMENTS:
+        if type.size > MOST_ELEMENTS:
             raise self.error(f"a constant of type {type} is too large")
         return np.full(type.shape, self._number(type.dtype), type.dtype)
 

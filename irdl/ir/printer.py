@@ -117,7 +117,7 @@ class _Printer:
         return text
 
     def _constant(self, array: np.ndarray) -> str:
-        if array.size > INLINE_LIMIT:
+        if not fits_in_text(array):
             self.constants.append(array)
             return f"@{len(self.constants) - 1}"
         return format_array(array)
@@ -135,10 +135,23 @@ def format_attribute(value: Any) -> str:
     return str(value)
 
 
+def fits_in_text(array: np.ndarray) -> bool:
+    """Whether a constant stands in a dump; others are named there (see `sidecar`)."""
+    return array.size <= INLINE_LIMIT or is_uniform(array)
+
+
+def is_uniform(array: np.ndarray) -> bool:
+    """Two elements or more, all the same bits."""
+    if array.size < 2 or array.flat[0].tobytes() != array.flat[-1].tobytes():
+        return False
+    bits = np.ascontiguousarray(array).reshape(-1).view(f"u{array.itemsize}")
+    return bool((bits == bits[0]).all())
+
+
 def format_array(array: np.ndarray) -> str:
     if array.ndim == 0:
         return format_number(array[()])
-    if array.size > 1 and len({item.tobytes() for item in array.reshape(-1)}) == 1:
+    if is_uniform(array):
         return "full " + format_number(array.reshape(-1)[0])
     return "[" + ", ".join(format_number(item) for item in array.reshape(-1)) + "]"
 

@@ -196,7 +196,7 @@ class Prefetch:
 Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | Barrier | Prefetch
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Program:
     """Buffers and statements. `checks` explains the codes that index checks report: (axis, extent, where).
 
@@ -219,6 +219,9 @@ class Program:
         from irdl.loops.text import print_program  # which imports this
 
         return print_program(self)
+
+    def __repr__(self) -> str:
+        return f"<program {self.name}, {len(self.inputs)} inputs, {len(self.outputs)} outputs, an arena of {self.arena_bytes} bytes>"
 
     def __eq__(self, other: object) -> bool:
         """The same text, and the same constants."""

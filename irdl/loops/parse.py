@@ -9,7 +9,7 @@ import numpy as np
 
 from irdl.errors import GraphError, ParseError, ProgramError
 from irdl.ir.op import find_op
-from irdl.ir.printer import INLINE_LIMIT
+from irdl.ir.parser import MOST_ELEMENTS
 from irdl.ir.tokens import Tokens
 from irdl.ir.types import TensorType, dtype_of_short_name, is_short_name
 from irdl.loops.index import Index
@@ -162,9 +162,10 @@ class _Parser(Tokens):
             return np.asarray(self._constants[place])
         if text == "[":
             items = self.list(lambda: self._number(buffer.dtype), "[", "]")
+        elif self.accept("full") and buffer.size <= MOST_ELEMENTS:
+            return np.full(buffer.size, self._number(buffer.dtype), buffer.dtype)
         else:
-            self.accept("full")
-            items = [self._number(buffer.dtype)] * min(buffer.size, INLINE_LIMIT)
+            items = [self._number(buffer.dtype)]
         if len(items) != buffer.size:
             raise self.error(f"{len(items)} numbers for a constant of {buffer.size}")
         return np.array(items, buffer.dtype)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from irdl.ir.printer import INLINE_LIMIT, format_array, format_number
+from irdl.ir.printer import fits_in_text, format_array, format_number
 from irdl.ir.types import short_name
 from irdl.loops.language import (
     Barrier,
@@ -38,11 +38,11 @@ def print_program(program: Program) -> str:
         lines += [f"  {label} {_declared(buffer)}" for buffer in buffers]
     large = 0
     for buffer, array in program.constants:
-        if array.size > INLINE_LIMIT:
+        if fits_in_text(array):
+            lines.append(f"  constant {_declared(buffer)} = {format_array(array)}")
+        else:
             lines.append(f"  constant {_declared(buffer)} = @{large}")
             large += 1
-        else:
-            lines.append(f"  constant {_declared(buffer)} = {format_array(array)}")
     for buffer in _buffers(program.body, "arena"):
         depth = f" depth {buffer.depth}" if buffer.depth else ""
         lines.append(f"  arena {_declared(buffer)} at {buffer.offset}{depth}")
@@ -55,7 +55,7 @@ def print_program(program: Program) -> str:
 
 def large_constants(program: Program) -> list[np.ndarray]:
     """The constants too large for the text."""
-    return [array for _, array in program.constants if array.size > INLINE_LIMIT]
+    return [array for _, array in program.constants if not fits_in_text(array)]
 
 
 def _declared(buffer: Buffer) -> str:

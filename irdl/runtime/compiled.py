@@ -59,6 +59,11 @@ class Compiled:
         self.entries: list[Any] = []
         self.free_entry()
 
+    def __repr__(self) -> str:
+        graph, memory = self.graph, self.memory
+        inputs, outputs = (", ".join(map(str, types)) for types in (graph.input_types, graph.output_types))
+        return f"<compiled {self.name}({inputs}) -> ({outputs}), an arena of {memory.arena} bytes>"
+
     def __reduce__(self) -> Any:
         raise TypeError(f"{self.name} is compiled for this process and can't be pickled: pickle the jitted function, or compile it there")
 

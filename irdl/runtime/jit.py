@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import math
 import mmap
 import sys
@@ -75,6 +76,13 @@ class Jit:
         #: by the id of an instance: a weak reference to it, and the jitted bound method
         self._bound: dict[int, tuple[Any, Jit]] = {}
         on_change(self)
+
+    def __repr__(self) -> str:
+        try:
+            signature = str(inspect.signature(self._function))
+        except (TypeError, ValueError):
+            signature = "(...)"
+        return f"<jit {self._name}{signature}, compiled for {self.cache_size()} signatures>"
 
     def __irdl_replace__(self, replace: Callable[[Any, Callable[[Any], Any] | None], Any]) -> Any:
         """Inside a trace, the function itself, which stays (see `irdl.tracing.capture.capture`)."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.ir.types import is_float
+from irdl.ir.dtypes import is_float
 from irdl.runtime.jit import jit
 from irdl.tracing import tree
 from irdl.transforms.api import value_and_grad
@@ -45,7 +45,7 @@ def _assert_leaf(x: Any, y: Any, z: Any, size: Any, name: str, ulps: float, fact
     a, b, c = np.asarray(x), np.asarray(y), np.asarray(z)
     assert a.dtype == b.dtype, f"{name} has dtype {a.dtype}, not {b.dtype}"
     assert a.shape == b.shape, f"{name} has shape {a.shape}, not {b.shape}"
-    if a.dtype.kind != "f":
+    if not is_float(a.dtype):
         assert np.array_equal(a, b), f"{name} differs: {_worst(a != b, a, b)}"
         return
     if not a.size:
@@ -75,7 +75,7 @@ def widened(arguments: Any) -> Any:
     """The same arguments in the next wider float."""
 
     def widen(leaf: Any) -> Any:
-        if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind == "f":
+        if isinstance(leaf, (np.ndarray, np.generic)) and is_float(leaf.dtype):
             return leaf.astype(np.float64 if leaf.dtype == np.float32 else np.longdouble)
         return leaf
 

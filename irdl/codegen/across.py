@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from irdl.codegen.axis import Axis
 from irdl.codegen.body import COMBINE, Scope, combine, identity_of
 from irdl.codegen.nest import Loop, build_nest, wrap_in_loops
+from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Node
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Expression, For, Literal, Load, Operation, Statement, Store
@@ -104,7 +105,7 @@ class Across:
     ) -> list[Statement]:
         """The last reduced loop; where it is long, sums run in blocks that are added up on the way, so that rounding
         grows with the number of blocks and not of elements."""
-        sums = {node: tile for node, tile in tiles.items() if COMBINE[node.op] == "add" and tile.dtype.kind == "f"}
+        sums = {node: tile for node, tile in tiles.items() if COMBINE[node.op] == "add" and is_float(tile.dtype)}
         if not last or last[0].extent < 4 * _BLOCK or not sums:
             return build_nest([*outer, *last], body)
         (loop,) = last

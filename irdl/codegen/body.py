@@ -10,6 +10,7 @@ import numpy as np
 
 from irdl.codegen.layout import Layout, broadcast_index, view_index
 from irdl.ir.builder import CONSTANT
+from irdl.ir.dtypes import is_bool, is_float
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
 from irdl.ir.printer import format_location
@@ -32,9 +33,9 @@ def identity_of(op: Op, dtype: np.dtype) -> np.generic:
         return dtype.type(0)
     if op in (PROD, ALL):
         return dtype.type(1)
-    if dtype.kind == "f":
+    if is_float(dtype):
         return dtype.type(-np.inf if op is MAX else np.inf)
-    if dtype.kind == "b":
+    if is_bool(dtype):
         return np.bool_(op is MIN)
     limits = np.iinfo(dtype)
     return dtype.type(limits.min if op is MAX else limits.max)
@@ -201,7 +202,7 @@ def _cast(expression: Expression, dtype: np.dtype) -> Expression:
 def combine(node: Node, total: Expression, factors: tuple[Expression, ...]) -> Expression:
     dtype = total.dtype
     if len(factors) == 2:
-        if dtype.kind == "f":
+        if is_float(dtype):
             return Operation("fma", (*factors, total), dtype)
         return Operation("add", (total, Operation("mul", factors, dtype)), dtype)
     return Operation(COMBINE[node.op], (total, factors[0]), dtype)

@@ -10,6 +10,7 @@ import numpy as np
 
 from irdl.codegen.layout import Layout
 from irdl.codegen.nest import Loop, blocks, build_nest, join, narrow_lanes, wrap_in_loops
+from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Node
 from irdl.ir.printer import format_location
 from irdl.loops.index import Index
@@ -290,7 +291,7 @@ def _arg_reduce(node: Node, operands: list[Layout], outputs: list[Layout], names
     old = Load(best, Index())
     bigger = (old, item) if node.op is ARGMAX else (item, old)
     take: Expression = Operation("less", bigger, np.dtype(bool))
-    if dtype.kind == "f":
+    if is_float(dtype):
         new_nan = Operation("not_equal", (item, item), np.dtype(bool))
         old_number = Operation("equal", (old, old), np.dtype(bool))
         take = Operation("bitwise_or", (take, Operation("bitwise_and", (new_nan, old_number), np.dtype(bool))), np.dtype(bool))

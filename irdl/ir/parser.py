@@ -11,10 +11,11 @@ import numpy as np
 
 from irdl.errors import GraphError, ParseError
 from irdl.ir.builder import CONSTANT, ConstantAttributes, make_node
+from irdl.ir.dtypes import dtype_of_short_name, is_bool, is_float, is_short_name
 from irdl.ir.graph import Graph, Value
 from irdl.ir.op import find_op
 from irdl.ir.tokens import Tokens
-from irdl.ir.types import TensorType, dtype_of_short_name, is_short_name
+from irdl.ir.types import TensorType
 from irdl.ir.verify import verify
 
 _TOKEN = re.compile(
@@ -185,9 +186,9 @@ class _Parser(Tokens):
         _, text, _ = self.peek()
         self.skip()
         try:
-            if dtype.kind == "b":
+            if is_bool(dtype):
                 return np.bool_({"True": True, "False": False}[text])
-            return dtype.type(float(text) if dtype.kind == "f" else int(text))
+            return dtype.type(float(text) if is_float(dtype) else int(text))
         except (KeyError, ValueError, OverflowError):
             raise self.error(f"{text!r} is not a number of dtype {dtype}") from None
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from irdl.ir.builder import CONSTANT
+from irdl.ir.dtypes import is_bool, is_float, short_name
 from irdl.ir.graph import Graph, Location, Node, Value
 from irdl.ir.op import attribute_items
-from irdl.ir.types import TensorType, short_name
+from irdl.ir.types import TensorType
 
 #: Constants of more elements go into the sidecar.
 INLINE_LIMIT = 64
@@ -157,8 +158,8 @@ def format_array(array: np.ndarray) -> str:
 
 
 def format_number(number: Any) -> str:
-    if number.dtype.kind == "f":
+    if is_float(number.dtype):
         return repr(float(number)) if number.dtype == np.float64 else str(number)
-    if number.dtype.kind == "b":
+    if is_bool(number.dtype):
         return "True" if number else "False"
     return str(int(number))

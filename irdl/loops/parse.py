@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from irdl.errors import GraphError, ParseError, ProgramError
+from irdl.ir.dtypes import dtype_of_short_name, is_float, is_short_name
 from irdl.ir.op import find_op
 from irdl.ir.parser import MOST_ELEMENTS
 from irdl.ir.tokens import Tokens
-from irdl.ir.types import TensorType, dtype_of_short_name, is_short_name
+from irdl.ir.types import TensorType
 from irdl.loops.index import Index
 from irdl.loops.language import (
     KINDS,
@@ -336,4 +337,4 @@ class _Parser(Tokens):
 def _number(text: str, dtype: np.dtype) -> np.generic:
     if dtype == np.bool_:
         return np.bool_({"True": True, "False": False}[text])
-    return dtype.type(float(text) if dtype.kind == "f" else int(text))
+    return dtype.type(float(text) if is_float(dtype) else int(text))

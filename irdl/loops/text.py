@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from irdl.ir.dtypes import short_name
 from irdl.ir.printer import fits_in_text, format_array, format_number
-from irdl.ir.types import short_name
 from irdl.loops.language import (
     Barrier,
     Buffer,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from irdl.errors import GraphError
+from irdl.ir.dtypes import family, is_float, short_name
 from irdl.ir.op import NoAttributes, Op, Sample, register
-from irdl.ir.types import TensorType, short_name
+from irdl.ir.types import TensorType
 from irdl.ops.broadcasting import broadcast_shapes, sum_to_shape
 from irdl.ops.shape import RESHAPE, ReshapeAttributes
 
@@ -77,7 +78,7 @@ class Elementwise(Op):
         dtype = types[0].dtype
         if any(type.dtype != dtype for type in types):
             raise GraphError(f"{self.name} takes operands of one dtype, not {', '.join(map(str, types))}")
-        if dtype.kind not in self.kinds:
+        if family(dtype) not in self.kinds:
             raise GraphError(f"{self.name} is not defined for {short_name(dtype)}")
         return (TensorType(np.dtype(bool) if self._boolean else dtype, broadcast_shapes(types)),)
 
@@ -287,7 +288,7 @@ class Cast(Op):
 
     def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         (x,) = operands
-        if attributes.dtype.kind != "f" or x.dtype.kind != "f":
+        if not is_float(attributes.dtype) or not is_float(x.dtype):
             return [None]
         return [cotangents[0].astype(x.dtype)]
 

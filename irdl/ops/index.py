@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from irdl.errors import GraphError
+from irdl.ir.dtypes import is_bool
 from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType
 from irdl.ops.shape import CONCAT, IOTA, ConcatAttributes, IotaAttributes, with_batch
@@ -111,7 +112,7 @@ class Scatter(Op):
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         x, indices, updates = types
         shape = _check(x, indices, attributes.axes)
-        if updates != TensorType(x.dtype, shape) or (self.adds and x.dtype.kind == "b"):
+        if updates != TensorType(x.dtype, shape) or (self.adds and is_bool(x.dtype)):
             raise GraphError(f"{self.name} into {x} by {indices} takes {TensorType(x.dtype, shape)}, not {updates}")
         return (x,)
 

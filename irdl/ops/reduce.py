@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from irdl.errors import GraphError
+from irdl.ir.dtypes import family, short_name
 from irdl.ir.op import Op, Sample, register
-from irdl.ir.types import TensorType, short_name
+from irdl.ir.types import TensorType
 
 if TYPE_CHECKING:
     from irdl.ir.builder import Builder
@@ -43,7 +44,7 @@ class Reduce(Op):
         axes = attributes.axes
         if list(axes) != sorted(set(axes)) or any(not 0 <= axis < type.rank for axis in axes):
             raise GraphError(f"axes {axes} do not fit {type}")
-        if type.dtype.kind not in self.kinds:
+        if family(type.dtype) not in self.kinds:
             raise GraphError(f"{self.name} is not defined for {short_name(type.dtype)}")
         shape = tuple(extent for axis, extent in enumerate(type.shape) if axis not in axes)
         if not self._identity and any(type.shape[axis] == 0 for axis in axes) and TensorType(type.dtype, shape).size:
@@ -186,7 +187,7 @@ class Cumulative(Op):
         (type,) = types
         if not 0 <= attributes.axis < type.rank:
             raise GraphError(f"axis {attributes.axis} does not fit {type}")
-        if type.dtype.kind not in self.kinds:
+        if family(type.dtype) not in self.kinds:
             raise GraphError(f"{self.name} is not defined for {short_name(type.dtype)}")
         return (type,)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from irdl.ir.builder import Builder, constant_of, rewrite
+from irdl.ir.dtypes import is_bool, is_float
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
 from irdl.ops.contract import DOT, DotAttributes
@@ -70,7 +71,7 @@ def uniform_number(value: Value) -> Any:
 
 def _is(value: Value, number: float) -> bool:
     found = uniform_number(value)
-    return found is not None and found.dtype.kind != "b" and bool(found == number) and (number != 0 or not np.signbit(found))
+    return found is not None and not is_bool(found.dtype) and bool(found == number) and (number != 0 or not np.signbit(found))
 
 
 def _keeps(node: Node, value: Value) -> bool:
@@ -104,7 +105,7 @@ def add_zero(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Va
     for x, y in (operands, operands[::-1]):
         if _is(y, 0) and _keeps(node, x):
             made = x.node.op if x.node is not None else None
-            if x.dtype.kind != "f" or made in (DOT, SUM, e.MUL, CONCAT):
+            if not is_float(x.dtype) or made in (DOT, SUM, e.MUL, CONCAT):
                 return [x]
     return None
 

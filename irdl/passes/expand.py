@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from irdl.ir.builder import Builder, rewrite
+from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
 from irdl.ops import elementwise as e
@@ -71,7 +72,7 @@ def _search(make: _Maker, x: Value) -> Sequence[Value] | None:
     best = make(MAX if make.node.op is ARGMAX else MIN, x, attributes=reduce)
     kept = tuple(1 if place == axis else n for place, n in enumerate(x.shape))
     hit = make(e.EQUAL, x, make(RESHAPE, best, attributes=ReshapeAttributes(kept)))
-    if x.dtype.kind == "f":
+    if is_float(x.dtype):
         hit = make(e.BITWISE_OR, hit, make(e.NOT_EQUAL, x, x))  # a nan makes the extremum nan, which equals nothing
     along = tuple(extent if place == axis else 1 for place in range(len(x.shape)))
     index = np.dtype(np.int32)

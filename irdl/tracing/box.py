@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import LeakedTracerError, TraceError
+from irdl.ir.dtypes import family, is_float, is_supported
 from irdl.ir.graph import Value
 from irdl.ir.op import NO_ATTRIBUTES, Op, find_op
-from irdl.ir.types import TensorType, is_supported
+from irdl.ir.types import TensorType
 from irdl.ops.elementwise import CAST, CastAttributes
 from irdl.tracing import views
 from irdl.tracing.recorder import NUMPY, PACKAGE, TRACING, Cell, Trace, current_trace, trace_stack, user_line
@@ -121,7 +122,7 @@ class Box:
             return np.ndarray
         if self.kind == SCALAR:
             return self.type.dtype.type
-        return {"b": bool, "i": int, "f": float}[self.type.dtype.kind]
+        return {"b": bool, "i": int, "f": float}[family(self.type.dtype)]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -184,7 +185,7 @@ class Box:
         known = self.known
         if known is None:
             raise views.not_an_array(function, remedy)
-        if self.type.dtype.kind == "f" and not exact and self.value in _innermost(self.cell).followed:
+        if is_float(self.type.dtype) and not exact and self.value in _innermost(self.cell).followed:
             raise TraceError(f"{function} would cut a traced array off from its gradient: {remedy}{user_line()}")
         return known
 

@@ -13,7 +13,8 @@ import numpy as np
 import optree
 
 from irdl.errors import TraceError
-from irdl.ir.types import TensorType, is_supported
+from irdl.ir.dtypes import is_supported
+from irdl.ir.types import TensorType
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, is_box
 
 NAMESPACE = "irdl"

@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from irdl.errors import DifferentiationError, TraceError
+from irdl.ir.dtypes import is_float
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph, Value
-from irdl.ir.types import TensorType, is_float
+from irdl.ir.types import TensorType
 from irdl.ops.rules import apply_rules
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, check_source, is_box, result_kind, to_value, wrap

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from irdl.ir.builder import Builder
+from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value
-from irdl.ir.types import TensorType, is_float
+from irdl.ir.types import TensorType
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.elementwise import INVERT, SELECT
 from irdl.ops.loop_parts import settle

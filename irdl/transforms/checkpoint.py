@@ -15,8 +15,9 @@ from typing import Any
 
 from irdl.errors import DifferentiationError
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
+from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value
-from irdl.ir.types import TensorType, is_float
+from irdl.ir.types import TensorType
 from irdl.ops.control import SCAN, ScanAttributes
 from irdl.ops.shape import CONCAT, RESHAPE, SLICE, ConcatAttributes, ReshapeAttributes, SliceAttributes
 from irdl.tracing import tree

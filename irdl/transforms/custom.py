@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import DifferentiationError, GraphError
+from irdl.ir.dtypes import is_float
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph, Value
 from irdl.ir.op import Op, register
-from irdl.ir.types import TensorType, is_float
+from irdl.ir.types import TensorType
 from irdl.ops.elementwise import STOP_GRADIENT
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, apply, check_source, is_box, to_value, wrap

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import DifferentiationError
-from irdl.ir.types import is_float
+from irdl.ir.dtypes import is_float
 from irdl.ops.shape import IOTA, IotaAttributes
 from irdl.tracing import tree
 from irdl.tracing.box import apply, is_box, to_value, wrap

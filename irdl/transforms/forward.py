@@ -13,10 +13,11 @@ from typing import Any
 
 from irdl.errors import DifferentiationError
 from irdl.ir.builder import Builder
+from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
 from irdl.ir.printer import at_location
-from irdl.ir.types import TensorType, is_float
+from irdl.ir.types import TensorType
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes, scan_of
 from irdl.ops.loop_parts import LoopInputs, LoopOutputs, settle
 from irdl.transforms.custom import CUSTOM_VJP

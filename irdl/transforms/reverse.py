@@ -12,10 +12,11 @@ from typing import Any
 
 from irdl.errors import DifferentiationError
 from irdl.ir.builder import Builder, copy_nodes
+from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ir.op import Op
 from irdl.ir.printer import at_location
-from irdl.ir.types import TensorType, is_float
+from irdl.ir.types import TensorType
 from irdl.ops.control import AFTER, COND, SCAN, WHILE, ScanAttributes, scan_of
 from irdl.ops.loop_parts import LoopInputs, LoopOutputs, settle
 from irdl.ops.shape import BROADCAST, BroadcastAttributes

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from irdl.errors import ProgramError
+from irdl.ir.dtypes import is_bool, is_float, is_unsigned
 from irdl.loops.index import Index
 from irdl.loops.language import (
     Barrier,
@@ -312,9 +313,9 @@ def _type(dtype: np.dtype) -> str:
 
 def _literal(value: np.generic) -> str:
     dtype = value.dtype
-    if dtype.kind == "b":
+    if is_bool(dtype):
         return "true" if value else "false"
-    if dtype.kind == "f":
+    if is_float(dtype):
         number = float(value)
         if math.isnan(number):
             return f"{_type(dtype)}(NAN)"
@@ -323,7 +324,7 @@ def _literal(value: np.generic) -> str:
         return repr(number) + ("" if dtype == np.float64 else "f")
     if dtype.itemsize < 8:
         return f"({_type(dtype)}){value!s}" if int(value) != -(2**31) else "(-2147483647 - 1)"
-    if dtype.kind == "u":
+    if is_unsigned(dtype):
         return f"{value!s}ull"
     return f"{value!s}ll" if int(value) != -(2**63) else "(-9223372036854775807ll - 1)"
 

@@ -12,6 +12,7 @@ from irdl.codegen.llvm.vector_angle import AngleMath
 from irdl.codegen.llvm.vector_math import VectorMath
 from irdl.codegen.llvm.vector_power import PowerMath
 from irdl.errors import GraphError
+from irdl.ir.dtypes import is_float, is_signed, is_unsigned
 
 _VECTOR_MATH = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "sinh", "cosh")
 _MORE_MATH = {
@@ -32,7 +33,7 @@ _BITWISE = {"bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "xor"}
 def emit_operation(builder: Builder, name: str, kind: Kind, result: Kind, operands: Sequence[str]) -> str:
     """The name of `name(operands)`; `kind` is the operands' type (of a select, its branches')."""
     b = builder
-    floating, signed = kind.dtype.kind == "f", kind.dtype.kind == "i"
+    floating, signed = is_float(kind.dtype), is_signed(kind.dtype)
     if name in _PLAIN:
         return b.binary(kind, _PLAIN[name][0 if floating else 1], *operands)
     if name == "fma":
@@ -64,9 +65,9 @@ def emit_operation(builder: Builder, name: str, kind: Kind, result: Kind, operan
 
 
 def _absolute(b: Builder, kind: Kind, x: str) -> str:
-    if kind.dtype.kind == "f":
+    if is_float(kind.dtype):
         return b.intrinsic(kind, "fabs", x)
-    if kind.dtype.kind == "u":
+    if is_unsigned(kind.dtype):
         return x
     negative = b.compare(kind, "slt", x, kind.constant(0))
     return b.select(kind, negative, b.binary(kind, "sub", kind.constant(0), x), x)
@@ -74,9 +75,9 @@ def _absolute(b: Builder, kind: Kind, x: str) -> str:
 
 def _sign(b: Builder, kind: Kind, x: str) -> str:
     zero, one = kind.constant(0), kind.constant(1)
-    if kind.dtype.kind == "u":
+    if is_unsigned(kind.dtype):
         return b.select(kind, b.compare(kind, "ne", x, zero), one, zero)
-    if kind.dtype.kind == "i":
+    if is_signed(kind.dtype):
         up = b.select(kind, b.compare(kind, "sgt", x, zero), one, zero)
         return b.select(kind, b.compare(kind, "slt", x, zero), kind.constant(-1), up)
     up = b.select(kind, b.compare(kind, "ogt", x, zero), one, zero)
@@ -86,8 +87,8 @@ def _sign(b: Builder, kind: Kind, x: str) -> str:
 
 def _extremum(float_predicate: str, signed: str, unsigned: str) -> Callable[..., str]:
     def rule(b: Builder, kind: Kind, x: str, y: str) -> str:
-        if kind.dtype.kind != "f":
-            return b.select(kind, b.compare(kind, signed if kind.dtype.kind == "i" else unsigned, x, y), x, y)
+        if not is_float(kind.dtype):
+            return b.select(kind, b.compare(kind, signed if is_signed(kind.dtype) else unsigned, x, y), x, y)
         # The first operand where it wins or is nan; a nan in the second fails the ordered comparison.
         wins = b.compare(kind, float_predicate, x, y)
         is_nan = b.compare(kind, "uno", x, kind.constant(0.0))
@@ -102,12 +103,12 @@ def _integer_division(b: Builder, kind: Kind, x: str, y: str) -> tuple[str, str,
     flag = kind.with_dtype(np.bool_)
     is_zero = b.compare(kind, "eq", y, kind.constant(0))
     unsafe = is_zero
-    if kind.dtype.kind == "i":
+    if is_signed(kind.dtype):
         lowest = b.compare(kind, "eq", x, kind.constant(int(np.iinfo(kind.dtype).min)))
         overflows = b.binary(flag, "and", lowest, b.compare(kind, "eq", y, kind.constant(-1)))
         unsafe = b.binary(flag, "or", is_zero, overflows)
     safe = b.select(kind, unsafe, kind.constant(1), y)
-    letter = "s" if kind.dtype.kind == "i" else "u"
+    letter = "s" if is_signed(kind.dtype) else "u"
     return b.binary(kind, letter + "div", x, safe), b.binary(kind, letter + "rem", x, safe), is_zero
 
 
@@ -119,27 +120,27 @@ def _wrong_side(b: Builder, kind: Kind, remainder: str, y: str) -> str:
 
 
 def _floor_divide(b: Builder, kind: Kind, x: str, y: str) -> str:
-    if kind.dtype.kind == "f":
+    if is_float(kind.dtype):
         return _float_floor_divide(b, kind, x, y)
     quotient, remainder, is_zero = _integer_division(b, kind, x, y)
-    if kind.dtype.kind == "i":
+    if is_signed(kind.dtype):
         lower = b.binary(kind, "sub", quotient, kind.constant(1))
         quotient = b.select(kind, _wrong_side(b, kind, remainder, y), lower, quotient)
     return b.select(kind, is_zero, kind.constant(0), quotient)
 
 
 def _remainder(b: Builder, kind: Kind, x: str, y: str) -> str:
-    if kind.dtype.kind == "f":
+    if is_float(kind.dtype):
         return _float_remainder(b, kind, x, y)[0]
     _, remainder, is_zero = _integer_division(b, kind, x, y)
-    if kind.dtype.kind == "i":
+    if is_signed(kind.dtype):
         moved = b.binary(kind, "add", remainder, y)
         remainder = b.select(kind, _wrong_side(b, kind, remainder, y), moved, remainder)
     return b.select(kind, is_zero, kind.constant(0), remainder)
 
 
 def _fmod(b: Builder, kind: Kind, x: str, y: str) -> str:
-    if kind.dtype.kind == "f":
+    if is_float(kind.dtype):
         return VectorMath(b, kind).fmod(x, y)
     _, remainder, is_zero = _integer_division(b, kind, x, y)
     return b.select(kind, is_zero, kind.constant(0), remainder)
@@ -179,7 +180,7 @@ def _shift(op: str) -> Callable[..., str]:
         count = b.select(kind, inside, y, kind.constant(0))
         if op == "left":
             return b.select(kind, inside, b.binary(kind, "shl", x, count), kind.constant(0))
-        if kind.dtype.kind == "u":
+        if is_unsigned(kind.dtype):
             return b.select(kind, inside, b.binary(kind, "lshr", x, count), kind.constant(0))
         sign = b.binary(kind, "ashr", x, kind.constant(kind.bits - 1))
         return b.select(kind, inside, b.binary(kind, "ashr", x, count), sign)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from irdl.ir.dtypes import is_bool, is_float
+
 _SCALARS = {
     "bool": "i1",
     "int8": "i8",
@@ -55,7 +57,7 @@ class Kind:
     def suffix(self) -> str:
         """`v16f32`, as intrinsics are named."""
         bits = 1 if self.dtype == np.bool_ else self.dtype.itemsize * 8
-        element = f"f{bits}" if self.dtype.kind == "f" else f"i{bits}"
+        element = f"f{bits}" if is_float(self.dtype) else f"i{bits}"
         return f"v{self.lanes}{element}" if self.lanes else element
 
     @property
@@ -75,10 +77,10 @@ class Kind:
 
 
 def scalar_constant(dtype: np.dtype, number: Any) -> str:
-    if dtype.kind == "f":
+    if is_float(dtype):
         exact = float(dtype.type(number))
         return f"0x{struct.unpack('<Q', struct.pack('<d', exact))[0]:016X}"
-    if dtype.kind == "b":
+    if is_bool(dtype):
         return "true" if number else "false"
     return str(int(number))
 
@@ -214,7 +216,7 @@ class Builder:
         return self.emit(f"{op} {kind.text} {x}, {y}")
 
     def compare(self, kind: Kind, predicate: str, x: str, y: str) -> str:
-        op = "fcmp" if kind.dtype.kind == "f" else "icmp"
+        op = "fcmp" if is_float(kind.dtype) else "icmp"
         return self.emit(f"{op} {predicate} {kind.text} {x}, {y}")
 
     def select(self, kind: Kind, condition: str, x: str, y: str) -> str:

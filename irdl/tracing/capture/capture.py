@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
+from irdl.ir.dtypes import is_supported
 from irdl.ir.graph import Value
-from irdl.ir.types import TensorType, is_supported
+from irdl.ir.types import TensorType
 from irdl.tracing.box import Box, is_box
 from irdl.tracing.capture.namespaces import Globals, Module
 from irdl.tracing.capture.reads import (

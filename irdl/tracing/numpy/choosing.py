@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
+from irdl.ir.dtypes import is_float
 from irdl.ops.elementwise import SELECT
 from irdl.tracing.box import apply, is_box, literal, to_value, wrap, wrap_result
 from irdl.tracing.numpy.products import common_dtype
@@ -125,7 +126,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, 
     box = as_box(x)
     if not copy:
         raise TraceError(f"np.nan_to_num with copy=False cannot be traced: assign its result{user_line()}")
-    if box.dtype.kind != "f":
+    if not is_float(box.dtype):
         return box.copy()
     is_nan = np.isnan(box)
     info = np.finfo(box.dtype)

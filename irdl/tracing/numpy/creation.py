@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.types import is_supported
+from irdl.ir.dtypes import is_supported
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import apply, check_source, is_box, open_trace, to_value, wrap
 from irdl.tracing.numpy.layout import all_known, are_known, boxes_in, computed, copied, has_order

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
+from irdl.ir.dtypes import family, is_float
 from irdl.ir.types import TensorType
 from irdl.ops import reduce as ops
 from irdl.ops.elementwise import SELECT
@@ -82,7 +83,7 @@ def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
     box = as_box(a)
     if box.dtype == np.bool_:
         raise TraceError(f"np.round of bools gives float16, which is not supported: cast first{user_line()}")
-    if box.dtype.kind != "f":
+    if not is_float(box.dtype):
         if decimals < 0:
             raise TraceError(f"np.round of integers to tens cannot be traced: divide and multiply{user_line()}")
         if out is not None:
@@ -141,7 +142,7 @@ TABLE[np.shares_memory] = TABLE[np.may_share_memory] = lambda a, b, **_: is_box(
 
 @traced(np.isclose)
 def isclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Any:
-    a, b = (x if x.dtype.kind == "f" else x.astype(np.float64) for x in (as_box(a), as_box(b)))
+    a, b = (x if is_float(x.dtype) else x.astype(np.float64) for x in (as_box(a), as_box(b)))
     result = np.where(np.isfinite(b), np.abs(a - b) <= atol + rtol * np.abs(b), a == b)
     return np.logical_or(result, np.isnan(a) & np.isnan(b)) if equal_nan else result
 
@@ -201,7 +202,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
     if weights is None or np.shape(weights) != np.shape(a) or returned or keepdims is not False:
         raise TraceError(f"np.average with these arguments cannot be traced: divide two sums{user_line()}")
     a, weights = as_box(a), as_box(weights)
-    dtype = np.result_type(a.dtype, weights.dtype, *(["f8"] if a.dtype.kind in "iub" else []))
+    dtype = np.result_type(a.dtype, weights.dtype, *(["f8"] if family(a.dtype) in "iub" else []))
     return np.divide(np.sum(np.multiply(a, weights, dtype=dtype), axis), np.sum(weights, axis, dtype=dtype))
 
 

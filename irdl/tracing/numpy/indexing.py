@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
+from irdl.ir.dtypes import is_integer
 from irdl.ir.graph import Value
 from irdl.ops.elementwise import SELECT
 from irdl.ops.index import GATHER, SCATTER_SET, IndexAttributes
@@ -104,7 +105,7 @@ def _normalise(box: Box, index: Any) -> tuple[Any, ...]:
                 raise TraceError(
                     f"x[mask] has as many elements as the mask has True, which is not known while tracing: use np.where{user_line()}"
                 )
-            if item.dtype.kind not in "iu":
+            if not is_integer(item.dtype):
                 raise IndexError("only integers, slices, ellipsis, None and integer or boolean arrays are valid indices")
         elif isinstance(item, np.ndarray):
             if item.dtype == np.bool_:
@@ -118,7 +119,7 @@ def _normalise(box: Box, index: Any) -> tuple[Any, ...]:
                 if item.ndim == 0:
                     raise TraceError(f"a zero-dimensional bool index is not supported{user_line()}")
                 continue
-            if item.dtype.kind not in "iu":
+            if not is_integer(item.dtype):
                 raise IndexError("arrays used as indices must be of integer (or boolean) type")
             if item.ndim == 0:
                 item = int(item)

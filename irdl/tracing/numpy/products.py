@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
+from irdl.ir.dtypes import family
 from irdl.ir.graph import Value
 from irdl.ops.contract import DOT, LETTERS, DotAttributes
 from irdl.ops.reduce import SUM, ReduceAttributes
@@ -22,7 +23,7 @@ def common_dtype(*items: Any) -> np.dtype:
     kinds = []
     for item in items:
         if is_box(item):
-            weak = {"f": 0.0, "i": 0, "b": False}[item.dtype.kind] if item.kind == "python" else None
+            weak = {"f": 0.0, "i": 0, "b": False}[family(item.dtype)] if item.kind == "python" else None
             kinds.append(item.dtype if weak is None else weak)
         elif isinstance(item, (list, tuple)):
             kinds.append(to_value(item).dtype)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
+from irdl.ir.dtypes import family, is_float, is_unsigned
 from irdl.ir.graph import Value
 from irdl.ir.op import Op
 from irdl.ops import reduce as ops
@@ -56,9 +57,9 @@ _COMBINE = {
 def _sum_dtype(dtype: np.dtype, wanted: Any) -> np.dtype:
     if wanted is not None:
         return np.dtype(wanted)
-    if dtype.kind in "bi":
+    if family(dtype) in "bi":
         return np.result_type(dtype, np.int_)
-    if dtype.kind == "u":
+    if is_unsigned(dtype):
         return np.result_type(dtype, np.uint)
     return dtype
 
@@ -107,7 +108,7 @@ def mean(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
     if where is not True and where is not _UNSET:
         raise TraceError(f"np.mean with where= cannot be traced: divide two sums{user_line()}")
     value = to_value(x)
-    value = cast(value, np.dtype(dtype) if dtype is not None else value.dtype if value.dtype.kind == "f" else np.dtype(np.float64))
+    value = cast(value, np.dtype(dtype) if dtype is not None else value.dtype if is_float(value.dtype) else np.dtype(np.float64))
     axes = normalise_axes(axis, len(value.shape))
     count = math.prod(value.shape[i] for i in axes)
     total = apply(ops.SUM, [value], ReduceAttributes(axes))
@@ -122,7 +123,7 @@ def var(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any 
     if options:
         raise TraceError(f"np.var: {', '.join(options)} cannot be traced{user_line()}")
     value = to_value(x)
-    value = cast(value, np.dtype(dtype) if dtype is not None else value.dtype if value.dtype.kind == "f" else np.dtype(np.float64))
+    value = cast(value, np.dtype(dtype) if dtype is not None else value.dtype if is_float(value.dtype) else np.dtype(np.float64))
     axes = normalise_axes(axis, len(value.shape))
     count = math.prod(value.shape[i] for i in axes)
     total = keep(apply(ops.SUM, [value], ReduceAttributes(axes)), axes, value.shape, True)
@@ -170,7 +171,7 @@ def count_nonzero(x: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
     """`np.linalg.norm` for vectors and the Frobenius norm."""
     value = to_value(x)
-    value = value if value.dtype.kind == "f" else cast(value, np.dtype(np.float64))
+    value = value if is_float(value.dtype) else cast(value, np.dtype(np.float64))
     box = wrap_result(value)
     if ord is None or (ord == "fro" and isinstance(axis, tuple)) or (ord == 2 and (isinstance(axis, int) or box.ndim == 1)):
         return np.sqrt(np.sum(box * box, axis=axis, keepdims=keepdims))

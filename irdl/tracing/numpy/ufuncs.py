@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
+from irdl.ir.dtypes import family, is_float, is_integer, is_signed, is_supported
 from irdl.ir.graph import Value
 from irdl.ir.op import registered_ops
-from irdl.ir.types import is_supported
 from irdl.ops.elementwise import SELECT, Elementwise
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import ARRAY, PYTHON, Box, apply, cast, is_box, open_trace, to_value, wrap, wrap_result
@@ -52,7 +52,7 @@ def _same(x: Value) -> Value:
 
 
 def _reciprocal(x: Value) -> Value:
-    if x.dtype.kind != "f":
+    if not is_float(x.dtype):
         raise TraceError(f"np.reciprocal of integers is not supported: divide 1 by x{user_line()}")
     return apply("div", [scalar_like(x, 1), x])
 
@@ -62,19 +62,19 @@ def _is_nan(x: Value) -> Value:
 
 
 def _is_inf(x: Value) -> Value:
-    if x.dtype.kind != "f":
+    if not is_float(x.dtype):
         return apply("not_equal", [x, x])
     return apply("equal", [apply("abs", [x]), scalar_like(x, np.inf)])
 
 
 def _is_finite(x: Value) -> Value:
-    if x.dtype.kind != "f":
+    if not is_float(x.dtype):
         return apply("equal", [x, x])
     return apply("less", [apply("abs", [x]), scalar_like(x, np.inf)])
 
 
 def _absolute(x: Value) -> Value:
-    return x if x.dtype.kind in "bu" else apply("abs", [x])
+    return x if family(x.dtype) in "bu" else apply("abs", [x])
 
 
 def _sign(x: Value) -> Value:
@@ -84,7 +84,7 @@ def _sign(x: Value) -> Value:
 def _extremum_ignoring_nan(name: str) -> Rule:
     def rule(x: Value, y: Value) -> Value:
         best = apply(name, [x, y]) if x.dtype != np.bool_ else _BOOLEAN_EXTREMUM[name](x, y)
-        if x.dtype.kind != "f":
+        if not is_float(x.dtype):
             return best
         return apply(SELECT, [_is_nan(x), y, apply(SELECT, [_is_nan(y), x, best])])
 
@@ -112,7 +112,7 @@ def _integer_power(x: Value, y: Value) -> Value:
     trace = current_trace()
     assert trace is not None
     known = trace.known_array(y)
-    if x.dtype.kind == "f":
+    if is_float(x.dtype):
         # NumPy takes the square root for an exponent of 0.5 that is one number: it differs from pow at -0.0 and -inf.
         is_root = POWER_IS_ROOT and known is not None and known.ndim == 0 and known == 0.5
         return apply("sqrt", [x]) if is_root else apply("power", [x, y])
@@ -224,7 +224,7 @@ RULES: dict[str, Rule] = {
     "log_expit": _log_expit,
 }
 for _name in ("floor", "ceil", "trunc"):
-    RULES[_name] = lambda x, _name=_name: x if x.dtype.kind != "f" else apply(_name, [x])
+    RULES[_name] = lambda x, _name=_name: x if not is_float(x.dtype) else apply(_name, [x])
 # The others are what an op says that it is.
 for _declared in registered_ops():
     if isinstance(_declared, Elementwise) and _declared.ufunc:
@@ -241,7 +241,7 @@ def loop_dtypes(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any = None) -> tu
     given: list[Any] = []
     for x in inputs:
         if is_box(x):
-            given.append(_PYTHON_TYPES[x.type.dtype.kind] if x.kind == PYTHON else x.type.dtype)
+            given.append(_PYTHON_TYPES[family(x.type.dtype)] if x.kind == PYTHON else x.type.dtype)
         elif type(x) in (bool, int, float):  # their subclasses are not weak, to NumPy
             given.append(type(x) if type(x) is not bool else np.dtype(bool))
         else:
@@ -291,7 +291,7 @@ def _compare_exactly(name: str, inputs: Sequence[Any]) -> Value | None:
     """Comparisons whose integers no common dtype holds: a Python int out of the array's range, uint64 with int64."""
     x, y = inputs
     for first, second, flipped in ((x, y, False), (y, x, True)):
-        if is_box(first) and first.dtype.kind in "iu" and first.kind != PYTHON and type(second) is int:
+        if is_box(first) and is_integer(first.dtype) and first.kind != PYTHON and type(second) is int:
             limits = np.iinfo(first.dtype)
             if not limits.min <= second <= limits.max:
                 below, above = _EXACT_COMPARISONS[name]
@@ -300,9 +300,9 @@ def _compare_exactly(name: str, inputs: Sequence[Any]) -> Value | None:
     values = [to_value(item) if not isinstance(item, (bool, int, float)) else None for item in inputs]
     kinds = [value.dtype if value is not None else None for value in values]
     left, right = values
-    if left is None or right is None or {"i", "u"} != {left.dtype.kind, right.dtype.kind} or np.dtype(np.uint64) not in kinds:
+    if left is None or right is None or {"i", "u"} != {family(left.dtype), family(right.dtype)} or np.dtype(np.uint64) not in kinds:
         return None
-    left, right = (cast(value, np.dtype(np.int64)) if value.dtype.kind == "i" else value for value in (left, right))
+    left, right = (cast(value, np.dtype(np.int64)) if is_signed(value.dtype) else value for value in (left, right))
     # Negative is less than any unsigned number; the others compare as unsigned.
     signed = left if left.dtype == np.int64 else right
     negative = apply("less", [signed, scalar_like(signed, 0)])
@@ -313,7 +313,7 @@ def _compare_exactly(name: str, inputs: Sequence[Any]) -> Value | None:
 
 
 def _loop_operand(x: Any, dtype: np.dtype) -> Value:
-    if is_box(x) and x.kind == PYTHON and x.dtype.kind == "i" and dtype.kind in "iu" and dtype.itemsize < 8 and x.known is None:
+    if is_box(x) and x.kind == PYTHON and is_signed(x.dtype) and is_integer(dtype) and dtype.itemsize < 8 and x.known is None:
         raise TraceError(
             f"a traced Python int meets an array of dtype {dtype}, where NumPy would check its range: pass it as "
             f"np.{dtype}(...), or make it a static argument{user_line()}"

@@ -1,0 +1,76 @@
+"""The dtypes that values have, their names in dumps, and their families: asked of here, since not all are NumPy's own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_SHORT = {
+    "bool": "bool",
+    "int8": "i8",
+    "int16": "i16",
+    "int32": "i32",
+    "int64": "i64",
+    "uint8": "u8",
+    "uint16": "u16",
+    "uint32": "u32",
+    "uint64": "u64",
+    "float32": "f32",
+    "float64": "f64",
+}
+_LONG = {short: np.dtype(long) for long, short in _SHORT.items()}
+
+#: By NumPy's type number (two numbers may be one type, as long and long long are): names are slow to ask for.
+_CANONICAL = {np.dtype(char).num: np.dtype(np.dtype(char).name) for char in "?bBhHiIlLqQfd"}
+_SHORT_BY_NUMBER = {number: _SHORT[dtype.name] for number, dtype in _CANONICAL.items()}
+
+#: Every dtype a value may have, in NumPy's promotion order within a kind.
+DTYPES: tuple[np.dtype, ...] = tuple(np.dtype(name) for name in _SHORT)
+
+
+def short_name(dtype: np.dtype) -> str:
+    """`float32` -> `f32`, the way a dump writes it."""
+    return _SHORT_BY_NUMBER[np.dtype(dtype).num]
+
+
+def dtype_of_short_name(name: str) -> np.dtype:
+    return _LONG[name]
+
+
+def is_short_name(name: str) -> bool:
+    return name in _LONG
+
+
+def is_supported(dtype: np.dtype) -> bool:
+    return np.dtype(dtype).num in _CANONICAL
+
+
+def canonical(dtype: np.dtype) -> np.dtype | None:
+    """The one of `DTYPES` that it is; None of others, and of those in foreign byte order."""
+    dtype = np.dtype(dtype)
+    return _CANONICAL.get(dtype.num) if dtype.isnative else None
+
+
+def family(dtype: np.dtype) -> str:
+    """`b`, `i`, `u` or `f`: bool, signed, unsigned or floating."""
+    return dtype.kind
+
+
+def is_float(dtype: np.dtype) -> bool:
+    return dtype.kind == "f"
+
+
+def is_bool(dtype: np.dtype) -> bool:
+    return dtype.kind == "b"
+
+
+def is_integer(dtype: np.dtype) -> bool:
+    return dtype.kind in "iu"
+
+
+def is_signed(dtype: np.dtype) -> bool:
+    """A signed integer."""
+    return dtype.kind == "i"
+
+
+def is_unsigned(dtype: np.dtype) -> bool:
+    return dtype.kind == "u"

@@ -15,7 +15,7 @@ from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
 from irdl.ir.printer import format_location
 from irdl.loops.index import Index
-from irdl.loops.language import CheckIndex, Expression, IndexValue, Let, Literal, Load, Operation, Statement, Variable
+from irdl.loops.language import Check, CheckIndex, Expression, IndexValue, Let, Literal, Load, Operation, Statement, Variable
 from irdl.loops.rewrite import Names
 from irdl.ops.contract import DOT
 from irdl.ops.fusion import UNPACK
@@ -52,7 +52,7 @@ class Scope:
 class GroupBody:
     """The meaning of a group's region over the layouts of its inputs."""
 
-    def __init__(self, region: Graph, inputs: Sequence[Layout], names: Names, checks: list[tuple[int, int, str]]) -> None:
+    def __init__(self, region: Graph, inputs: Sequence[Layout], names: Names, checks: list[Check]) -> None:
         self.region = region
         self.layouts = dict(zip(region.inputs, inputs, strict=True))
         self.names = names
@@ -168,7 +168,7 @@ class GroupBody:
         key = ("checked", value, extent, axis)
         if key not in scope.memo:
             variable = Variable(self.names("k"), np.dtype(np.int64))
-            self.checks.append((axis, extent, format_location(node.location)))
+            self.checks.append(Check(axis, extent, format_location(node.location)))
             scope.statements.append(CheckIndex(variable, value, extent, len(self.checks) - 1))
             scope.memo[key] = variable
         bound = scope.memo[key]

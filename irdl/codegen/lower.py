@@ -18,7 +18,7 @@ from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.printer import identifier
 from irdl.ir.types import TensorType
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, For, If, Kernel, Load, Program, Statement, While
+from irdl.loops.language import Buffer, Check, For, If, Kernel, Load, Program, Statement, While
 from irdl.loops.rewrite import Names
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.fusion import FUSED
@@ -62,7 +62,7 @@ class _Lowering:
         self.target = target
         self.names = Names()
         self.constants: list[tuple[Buffer, np.ndarray]] = []
-        self.checks: list[tuple[int, int, str]] = []
+        self.checks: list[Check] = []
         #: how many loops (scan and while) are around the graph that is being lowered
         self.depth = 0
         self._constant_of: dict[tuple[Any, ...], Buffer] = {}

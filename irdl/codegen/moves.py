@@ -14,7 +14,21 @@ from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Node
 from irdl.ir.printer import format_location
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, CheckIndex, Expression, For, IndexValue, Let, Literal, Load, Operation, Statement, Store, Variable
+from irdl.loops.language import (
+    Buffer,
+    Check,
+    CheckIndex,
+    Expression,
+    For,
+    IndexValue,
+    Let,
+    Literal,
+    Load,
+    Operation,
+    Statement,
+    Store,
+    Variable,
+)
 from irdl.loops.rewrite import Names
 from irdl.ops.fusion import PACK
 from irdl.ops.index import SCATTER_ADD, SCATTER_SET
@@ -24,7 +38,7 @@ from irdl.passes.target import Target
 
 #: From an index to the statements for that element.
 Element = Callable[[tuple[Index, ...]], list[Statement]]
-Move = Callable[[Node, list[Layout], list[Layout], Names, Target, list[tuple[int, int, str]]], list[Statement]]
+Move = Callable[[Node, list[Layout], list[Layout], Names, Target, list[Check]], list[Statement]]
 
 #: Bytes of a cache line, and how many neighbours are written one after the other where they are read from far apart.
 _LINE_BYTES, _LINES_TOGETHER = 64, 8
@@ -148,7 +162,9 @@ def _same_place(a: Layout, b: Layout) -> bool:
     return a.buffer is b.buffer and a.offset == b.offset and a.strides == b.strides
 
 
-def _concat(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: Any) -> list[Statement]:
+def _concat(
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]
+) -> list[Statement]:
     result: list[Statement] = []
     for place, source in enumerate(operands):
         piece = concat_piece(node, outputs[0], place)
@@ -157,14 +173,16 @@ def _concat(node: Node, operands: list[Layout], outputs: list[Layout], names: Na
     return result
 
 
-def _pad(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: Any) -> list[Statement]:
+def _pad(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]) -> list[Statement]:
     x, filler = operands
     (whole,) = outputs
     result = fill(whole, Load(filler.buffer, filler.offset), names, target)
     return result + copy(x, sub_layout(whole, node.attributes.low, x.shape), names, target)
 
 
-def _update_slice(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: Any) -> list[Statement]:
+def _update_slice(
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]
+) -> list[Statement]:
     x, update = operands
     (whole,) = outputs
     result = [] if _same_place(x, whole) else copy(x, whole, names, target)
@@ -172,7 +190,7 @@ def _update_slice(node: Node, operands: list[Layout], outputs: list[Layout], nam
     return result + copy(update, where, names, target)
 
 
-def _pack(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: Any) -> list[Statement]:
+def _pack(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]) -> list[Statement]:
     (x,) = operands
     (packed,) = outputs
     axis, width, extent = node.attributes.axis, node.attributes.width, node.attributes.extent
@@ -195,7 +213,7 @@ def _pack(node: Node, operands: list[Layout], outputs: list[Layout], names: Name
 
 
 def _scatter(
-    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[tuple[int, int, str]]
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]
 ) -> list[Statement]:
     x, indices, updates = operands
     (whole,) = outputs
@@ -210,7 +228,7 @@ def _scatter(
     bound: list[Statement] = []
     for column, axis in enumerate(axes):
         variable = Variable(names("k"), np.dtype(np.int64))
-        checks.append((axis, x.shape[axis], format_location(node.location)))
+        checks.append(Check(axis, x.shape[axis], format_location(node.location)))
         value = Load(indices.buffer, indices.at((*row, Index(column))))
         bound.append(CheckIndex(variable, value, x.shape[axis], len(checks) - 1))
         places.append(Index.variable(variable.name))
@@ -240,7 +258,9 @@ def _scatter(
 _CUMULATIVE = {CUMSUM: "add", CUMPROD: "mul", CUMMAX: "maximum", CUMMIN: "minimum"}
 
 
-def _cumulative(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: Any) -> list[Statement]:
+def _cumulative(
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]
+) -> list[Statement]:
     (x,), (y,) = operands, outputs
     axis, extent = node.attributes.axis, x.shape[node.attributes.axis]
     if 0 in x.shape:
@@ -274,7 +294,9 @@ def _at(layout: Layout, axis: int, position: Index) -> Layout:
     )
 
 
-def _arg_reduce(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: Any) -> list[Statement]:
+def _arg_reduce(
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]
+) -> list[Statement]:
     (x,), (out,) = operands, outputs
     axis = node.attributes.axis
     if 0 in out.shape:

@@ -1,17 +1,23 @@
 """The loop language: what a graph becomes once it is scheduled, and what a backend prints.
 
-    program   = buffers, kernels in order, nested in loops
-    statement = for v in start:stop:step (serial | unrolled | abreast | vector | parallel) { statement* }
-              | let x = expression
-              | buffer[index] = expression
-              | if expression { statement* } else { statement* }
-              | while { statement* ; expression } { statement* }
-              | kernel name { statement* }
-              | barrier
-              | prefetch buffer[index] (to read | to write)
-              | check index expression against an axis
-    expression = literal | variable | index | buffer[index] | op(expression, ...)
+    program    = program name arena=bytes [threads=n work=cycles] { declaration* statement* }
+    declaration = (input | output) buffer
+               | constant buffer = numbers
+               | arena buffer at offset [depth n]
+               | alias buffer buffer                                    they share memory
+               | check axis n of extent "where"                         what a failing check says, by its code
+    statement  = for v in start:stop[:step] [unrolled | abreast | vector of lanes | parallel] [turning with v] { statement* }
+               | let x = expression
+               | let x = check expression in extent code n              made non-negative; out of range reports, and binds 0
+               | buffer[index] = expression
+               | if expression { statement* } else { statement* }
+               | while { statement* test expression } { statement* }
+               | kernel name [independent] { (register buffer)* statement* }
+               | barrier
+               | prefetch buffer[index] to (read | write)
+    expression = literal | variable | index(index) | buffer[index] | op(expression, ...)
     index      = integer + integer * variable + ...
+    buffer     = name: dtype[size] where it is declared, else its name
 
 Spaces of buffers: `input`, `output`, `constant` and `status` come with each call, `arena` is scratch memory, and
 `register` is a tile that lives in registers (its indices are constants once unrolled, plus the lane of a vector loop;
@@ -29,7 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -196,9 +202,17 @@ class Prefetch:
 Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | Barrier | Prefetch
 
 
+class Check(NamedTuple):
+    """What a failing index check says: the axis, its extent, and the user's line."""
+
+    axis: int
+    extent: int
+    where: str
+
+
 @dataclass(eq=False, repr=False)
 class Program:
-    """Buffers and statements. `checks` explains the codes that index checks report: (axis, extent, where).
+    """Buffers and statements. `checks` explains the codes that index checks report.
 
     `threads`: how many it was divided for; 1 means that no loop is parallel; `work`: the cycles, roughly, that are divided.
     `aliased` pairs buffers that share memory (a donated input and its output).
@@ -209,7 +223,7 @@ class Program:
     outputs: list[Buffer]
     constants: list[tuple[Buffer, np.ndarray]]
     body: list[Statement]
-    checks: list[tuple[int, int, str]] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
     arena_bytes: int = 0
     threads: int = 1
     work: float = 0

@@ -18,6 +18,7 @@ from irdl.loops.language import (
     KINDS,
     Barrier,
     Buffer,
+    Check,
     CheckIndex,
     Expression,
     For,
@@ -115,7 +116,7 @@ class _Parser(Tokens):
             self.skip(2)
             axis = self._integer()
             self.expect("of")
-            program.checks.append((axis, self._integer(), self.take("string")[1:-1]))
+            program.checks.append(Check(axis, self._integer(), self.take("string")[1:-1]))
         elif self.peek(1)[0] != "word":
             return False
         elif what == "alias":

@@ -94,8 +94,6 @@ class _Fusion:
         for value in node.operands:
             same_element = not strict and value.shape == shape and value.node in self.group_of and node.op is not GATHER
             needs = max(needs, self.ready[value] if same_element else self.ready[value] + 1)
-            if not same_element:
-                continue
         group = self._choose(node, shape, needs, reduced)
         if group is None:
             group = _Group(self.count, shape, reduced or ())

@@ -28,7 +28,7 @@ from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
 from irdl.ir.printer import print_graph
 from irdl.ir.verify import verify
-from irdl.loops.language import Program
+from irdl.loops.language import Check, Program
 from irdl.loops.rewrite import copy_program
 from irdl.loops.verify import verify_program
 from irdl.passes.manager import Context, Step, disabled_passes, run_passes
@@ -50,7 +50,7 @@ class Code:
         threads: how many it was divided for.
         looks: whether it has loops that look whether to stop.
         in_place: output -> the donated input it is computed in.
-        checks: (axis, extent, where) of each index check.
+        checks: what each index check says.
         constants: arrays that the code takes behind its outputs.
     """
 
@@ -59,7 +59,7 @@ class Code:
     threads: int
     looks: bool
     in_place: dict[int, int]
-    checks: list[tuple[int, int, str]]
+    checks: list[Check]
     constants: list[np.ndarray]
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from irdl import config
+from irdl.loops.language import Check
 from irdl.runtime.build import Build, Code
 
 _FORMAT = b"irdl-code-1"
@@ -133,7 +134,7 @@ def _decode(data: bytes) -> Code:
         array = np.frombuffer(rest, np.dtype(dtype), int(np.prod(shape, dtype=np.int64)), place).reshape(shape).copy()
         constants.append(array)
         place += array.nbytes
-    checks = [(int(axis), int(extent), str(where)) for axis, extent, where in header["checks"]]
+    checks = [Check(int(axis), int(extent), str(where)) for axis, extent, where in header["checks"]]
     in_place = {int(out): int(place) for out, place in header["in_place"]}
     return Code(
         rest[: header["image"]], int(header["arena_bytes"]), int(header["threads"]), bool(header["looks"]), in_place, checks, constants

@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from irdl import config, dumps
+from irdl import config, opt
 
 _EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "char_lstm.py"
 
@@ -19,8 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("demo", help="train a character LSTM on English (examples/char_lstm.py)", add_help=False)
     commands.add_parser("config", help="show the environment variables that irdl reads")
     commands.add_parser("version", help="show the versions of irdl and of what it stands on")
-    opt = commands.add_parser("opt", help="take the text of a graph or a program through passes, and print it")
-    dumps.add_arguments(opt)
+    command = commands.add_parser("opt", help="take the text of a graph or a program through passes, and print it")
+    opt.add_arguments(command)
     known, rest = parser.parse_known_args(arguments)
     if known.command is None:
         parser.print_help()
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     if known.command != "demo" and rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if known.command == "opt":
-        return dumps.run(known)
+        return opt.run(known)
     if known.command == "version":
         import llvmlite
         import numpy as np

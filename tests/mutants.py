@@ -132,7 +132,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "tests/test_passes.py -k stacked",
     ),
     (
-        "irdl/codegen/llvm/team.py",
+        "irdl/codegen/llvm/team_call.py",
         "br i1 %stopped, label %reset, label %finish",
         "br i1 %stopped, label %finish, label %finish",
         "tests/test_signals.py -k team_works_on",

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from irdl.codegen.cuda.backend import Cuda
 from irdl.codegen.cuda.emit import ENTRY, emit_cuda, prelude
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
 from irdl.runtime.build import Build
+from irdl.runtime.cuda import Cuda
 
 HERE = Path(__file__).parent / "cuda"
 FLAGS = ("-std=c++17", "-fno-strict-aliasing", "-fno-extern-tls-init", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-pthread")

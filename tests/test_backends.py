@@ -87,8 +87,8 @@ def test_backends_that_there_are_not() -> None:
 
 
 def test_cuda_is_not_launched() -> None:
-    from irdl.codegen.cuda.backend import Cuda
     from irdl.runtime.build import Build
+    from irdl.runtime.cuda import Cuda
 
     with pytest.raises(IrdlError, match="cuda_source"):
         Cuda().load(Build(irdl.trace(np.tanh)(np.ones(3)), Cuda()))

@@ -10,7 +10,7 @@ import pytest
 
 import irdl
 from irdl.ir.printer import print_graph
-from irdl.passes.target import Target
+from irdl.loops.target import Target
 from irdl.runtime.build import Build
 from irdl.runtime.cpu import Cpu
 from tests.models import lstm, lstm_data, lstm_loss

@@ -68,12 +68,12 @@ program all arena=128 threads=2 work=690.0 {
   } else {
     kernel else_4 {
       for b in 0:2 abreast {
-        out0[b] = select(go[0], a0[b], infinity_or(a0[b]))
+        out0[b] = select(go[0], a0[b], neg(a0[b]))
       }
     }
   }
 }
-""".replace("infinity_or", "neg")
+"""
 
 
 def test_every_statement_reads_back() -> None:

@@ -14,7 +14,7 @@ import irdl
 from irdl.codegen.llvm import machine
 from irdl.codegen.llvm.machine import host_target
 from irdl.ir.evaluate import evaluate
-from irdl.passes.target import Target
+from irdl.loops.target import Target
 from irdl.runtime import cpu
 from irdl.runtime.executable import Executable
 from tests import test_vector_math as functions

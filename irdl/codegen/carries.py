@@ -31,8 +31,8 @@ from irdl.loops.language import (
     Variable,
 )
 from irdl.loops.rewrite import Names, rebuild
+from irdl.loops.target import Target
 from irdl.loops.walk import expressions, nested, subexpressions
-from irdl.passes.target import Target
 
 #: Cycles of a step for which a call of each kernel would count, and statements of one once its loops are unrolled.
 _SHORT, _MOST = 300, 128

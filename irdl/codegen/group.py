@@ -15,10 +15,10 @@ from irdl.codegen.tiled import Tile
 from irdl.ir.graph import Node, Value
 from irdl.loops.index import Index
 from irdl.loops.language import CheckIndex, Expression, IndexValue, Let, Load, Statement, Store, Variable
+from irdl.loops.target import Target
 from irdl.loops.walk import subexpressions
 from irdl.ops.fusion import UNPACK
 from irdl.ops.index import GATHER
-from irdl.passes.target import Target
 from irdl.passes.tile import column_vectors, row_count
 
 #: Half of a small second-level cache.

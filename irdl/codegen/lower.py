@@ -20,10 +20,10 @@ from irdl.ir.types import TensorType
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Check, For, If, Kernel, Load, Program, Statement, While
 from irdl.loops.rewrite import Names
+from irdl.loops.target import Target
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.fusion import FUSED
 from irdl.ops.shape import CONCAT, RESHAPE
-from irdl.passes.target import Target
 
 #: Bytes of a stack that is made for a carry alone, to spare it a copy in each step; and where threads would have to meet at
 #: that copy.

@@ -13,8 +13,8 @@ from irdl.loops.dependence import Extents, is_divisible, loop_extents
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Expression, For, Kernel, Load, Prefetch, Program, Statement, Store, While
 from irdl.loops.rewrite import Names, rewrite, substitute
+from irdl.loops.target import Target
 from irdl.loops.walk import buffers_of, expressions, nested, subexpressions, walk
-from irdl.passes.target import Target
 
 #: Statements of a merged kernel, so that one function stays small.
 _LIMIT = 400

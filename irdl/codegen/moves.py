@@ -30,11 +30,11 @@ from irdl.loops.language import (
     Variable,
 )
 from irdl.loops.rewrite import Names
+from irdl.loops.target import Target
 from irdl.ops.fusion import PACK
 from irdl.ops.index import SCATTER_ADD, SCATTER_SET
 from irdl.ops.reduce import ARGMAX, ARGMIN, CUMMAX, CUMMIN, CUMPROD, CUMSUM
 from irdl.ops.shape import CONCAT, PAD, UPDATE_SLICE
-from irdl.passes.target import Target
 
 #: From an index to the statements for that element.
 Element = Callable[[tuple[Index, ...]], list[Statement]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.errors import GraphError, ParseError
+from irdl.errors import GraphError
 from irdl.ir.builder import CONSTANT, ConstantAttributes, make_node
 from irdl.ir.dtypes import dtype_of_short_name, is_bool, is_float, is_short_name
 from irdl.ir.graph import Graph, Value
@@ -45,19 +45,15 @@ def parse(text: str, constants: Sequence[np.ndarray] = ()) -> Graph:
         ParseError: the text is not a dump; the message names the line.
     """
     parser = _Parser(text, constants)
-    try:
+
+    def read() -> Graph:
         graph = parser.graph()
         verify(graph)
-    except ParseError:
-        raise
-    except RecursionError:
-        raise parser.error("the regions are nested too deeply") from None
-    except _MISFITS as error:  # an op was given operands, attributes or regions of a kind that it never has
-        raise parser.error(f"{type(error).__name__}: {error}") from error
-    return graph
+        return graph
+
+    return parser.whole(read)
 
 
-_MISFITS = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NotImplementedError, TypeError, ValueError)
 #: elements that a constant written as one number may have
 MOST_ELEMENTS = 2**31
 

@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from irdl.errors import ParseError
+from irdl.errors import IrdlError, ParseError
 
 Item = TypeVar("Item")
+
+_MISFITS = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NotImplementedError, TypeError, ValueError)
 
 
 class Tokens:
@@ -71,6 +73,19 @@ class Tokens:
                 self.expect(",")
         self.expect(close)
         return items
+
+    def whole(self, read: Callable[[], Item]) -> Item:
+        """What `read` makes of the tokens; whatever else than a ParseError it raises is one, at the line where it came to."""
+        try:
+            return read()
+        except ParseError:
+            raise
+        except IrdlError as error:
+            raise self.error(str(error)) from error
+        except RecursionError:
+            raise self.error("the text is nested too deeply") from None
+        except _MISFITS as error:  # an op was given operands, attributes or regions of a kind that it never has
+            raise self.error(f"{type(error).__name__}: {error}") from error
 
     def error(self, message: str) -> ParseError:
         return ParseError(f"line {self.peek()[2]}: {message}")

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from irdl.errors import GraphError, ParseError, ProgramError
 from irdl.ir.dtypes import dtype_of_short_name, is_float, is_short_name
 from irdl.ir.op import find_op
 from irdl.ir.parser import MOST_ELEMENTS
@@ -66,18 +65,13 @@ def parse_program(text: str, constants: Sequence[np.ndarray] = ()) -> Program:
         ParseError: the text is not a program; the message names the line.
     """
     parser = _Parser(text, constants)
-    try:
+
+    def read() -> Program:
         program = parser.program()
         verify_program(program)
-    except ParseError:
-        raise
-    except (ProgramError, GraphError) as error:
-        raise parser.error(str(error)) from error
-    except RecursionError:
-        raise parser.error("the statements are nested too deeply") from None
-    except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
-        raise parser.error(f"{type(error).__name__}: {error}") from error
-    return program
+        return program
+
+    return parser.whole(read)
 
 
 class _Parser(Tokens):

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from irdl import config
 from irdl.errors import GraphError
-from irdl.passes.target import Target
+from irdl.loops.target import Target
 
 Code = TypeVar("Code")
 

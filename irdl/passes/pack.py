@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
+from irdl.loops.target import Target
 from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN
 from irdl.ops.fusion import FUSED, PACK, UNPACK, PackAttributes
 from irdl.ops.shape import SLICE, TRANSPOSE
-from irdl.passes.target import Target
 from irdl.passes.tile import column_vectors
 
 #: Fewer rows than this do not pay for packing an operand that changes with every call of the kernel: where the kernel reads

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from irdl.codegen.backend import Backend
+from irdl.runtime.backend import Backend
 from irdl.runtime.cpu import Cpu
 from irdl.runtime.interpreted import Interpret
 

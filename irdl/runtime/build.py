@@ -14,7 +14,6 @@ from typing import Any
 import llvmlite
 import numpy as np
 
-from irdl.codegen.backend import Backend
 from irdl.codegen.llvm.call_shape import CallShape
 from irdl.codegen.llvm.emit import ENTRY, emit_program
 from irdl.codegen.llvm.machine import assembly, compile_object, host_description
@@ -30,11 +29,12 @@ from irdl.ir.printer import print_graph
 from irdl.ir.verify import verify
 from irdl.loops.language import Check, Program
 from irdl.loops.rewrite import copy_program
+from irdl.loops.target import Target
 from irdl.loops.verify import verify_program
 from irdl.passes.manager import Context, Step, disabled_passes, run_passes
 from irdl.passes.pipeline import GRAPH_PASSES
 from irdl.passes.precompute import precompute
-from irdl.passes.target import Target
+from irdl.runtime.backend import Backend
 
 #: bytes of a line of the cache
 ALIGNMENT = 64
@@ -162,8 +162,8 @@ class Build:
     @cached_property
     def cuda_source(self) -> str:
         """CUDA C of the same graph, scheduled for a GPU."""
-        from irdl.codegen.cuda.backend import Cuda  # few programs ask for it
         from irdl.codegen.cuda.emit import emit_cuda
+        from irdl.runtime.cuda import Cuda  # few programs ask for it
 
         return emit_cuda(Build(self.graph, Cuda(), self.donations, self._disabled).program)
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.backend import Backend, Loaded
 from irdl.codegen.llvm.emit import ENTRY
 from irdl.codegen.llvm.machine import LoadedObject, host_target
 from irdl.codegen.llvm.python_call import PYTHON_ENTRY
 from irdl.codegen.llvm.status import FAILED, POLL, POLLED, STOPPED, WORDS
 from irdl.codegen.pipeline import CPU_PASSES
 from irdl.errors import out_of_bounds
-from irdl.passes.target import Target
+from irdl.loops.target import Target
+from irdl.runtime.backend import Backend, Loaded
 from irdl.runtime.build import ALIGNMENT, Build
 from irdl.runtime.disk_cache import cached_code
 from irdl.runtime.entry import make_entry

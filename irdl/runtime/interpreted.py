@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from irdl.codegen.backend import Backend, Loaded
 from irdl.codegen.llvm.machine import host_target
 from irdl.codegen.pipeline import CPU_PASSES
 from irdl.loops.interpret import interpret
-from irdl.passes.target import Target
+from irdl.loops.target import Target
+from irdl.runtime.backend import Backend, Loaded
 from irdl.runtime.build import Build
 
 

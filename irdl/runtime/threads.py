@@ -20,7 +20,8 @@ import numpy as np
 
 from irdl import config
 from irdl.codegen.llvm.machine import LoadedObject, compile_object
-from irdl.codegen.llvm.team import (
+from irdl.codegen.llvm.team import team_text
+from irdl.codegen.llvm.team_layout import (
     BARRIER,
     BARRIER_PLACE,
     BASE,
@@ -33,7 +34,6 @@ from irdl.codegen.llvm.team import (
     RUN,
     WORKER,
     WORKERS,
-    team_text,
 )
 from irdl.codegen.llvm.trust import ACCOUNT
 

@@ -210,18 +210,7 @@ def _scan(builder: Builder, node: Node, mapping: dict[Value, Value], active: set
     consts, count = attributes.consts, attributes.carry
     (body,) = node.regions
     inputs, parts = body.inputs, attributes.outputs(body.outputs)
-
-    def active_in(marks: Sequence[bool]) -> set[Value]:
-        return _active_values(body, [v for v, mark in zip(inputs, marks, strict=True) if mark])
-
-    def through(marks: Sequence[bool]) -> list[bool]:
-        values = active_in(marks)
-        return [value in values for value in body.outputs]
-
-    # Which parts of the carry have a derivative.
-    start_marks = [is_float(v.dtype) and operand in active for v, operand in zip(inputs, node.operands, strict=True)]
-    active_inputs = settle(start_marks, consts, count, through)
-    values = active_in(active_inputs)
+    active_inputs, values = _active_inputs(node, active)
     wrt = [place for place, mark in enumerate(active_inputs) if mark]
     carry_marks = attributes.inputs(active_inputs).carry
     y_marks = [v in reached and inner in values for v, inner in zip(attributes.outputs(node.outputs).ys, parts.ys, strict=True)]
@@ -277,6 +266,23 @@ def _scan(builder: Builder, node: Node, mapping: dict[Value, Value], active: set
         return found
 
     return forward, pullback
+
+
+def _active_inputs(node: Node, active: set[Value]) -> tuple[list[bool], set[Value]]:
+    """Which inputs of a scan's body have a derivative, and all of the body's values that do."""
+    attributes: ScanAttributes = node.attributes
+    (body,) = node.regions
+
+    def values_of(marks: Sequence[bool]) -> set[Value]:
+        return _active_values(body, [v for v, mark in zip(body.inputs, marks, strict=True) if mark])
+
+    def through(marks: Sequence[bool]) -> list[bool]:
+        values = values_of(marks)
+        return [value in values for value in body.outputs]
+
+    marks = [is_float(v.dtype) and operand in active for v, operand in zip(body.inputs, node.operands, strict=True)]
+    marks = settle(marks, attributes.consts, attributes.carry, through)
+    return marks, values_of(marks)
 
 
 def _residuals(

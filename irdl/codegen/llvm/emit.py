@@ -13,8 +13,8 @@ from irdl.codegen.llvm.trust import account_of
 from irdl.codegen.llvm.values import INDEX, Operand
 from irdl.codegen.shared import Form
 from irdl.loops.language import Buffer, Kernel, Program
+from irdl.loops.target import Target
 from irdl.loops.walk import is_parallel
-from irdl.passes.target import Target
 
 ENTRY = "irdl_main"
 

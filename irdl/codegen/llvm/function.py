@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from irdl.codegen.llvm.status import STOPPED
-from irdl.codegen.llvm.team import BARRIER_PLACE, BASE, COUNT, HEADER, PER_THREAD
+from irdl.codegen.llvm.team_layout import BARRIER_PLACE, BASE, COUNT, HEADER, PER_THREAD
 from irdl.codegen.llvm.trust import NEVER
 from irdl.codegen.llvm.values import INDEX, Operand, Values
 from irdl.codegen.nest import blocks

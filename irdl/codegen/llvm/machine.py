@@ -12,7 +12,7 @@ from functools import lru_cache
 import llvmlite.binding as llvm
 
 from irdl import config
-from irdl.passes.target import Target
+from irdl.loops.target import Target
 
 _lock = threading.RLock()
 _count = itertools.count()

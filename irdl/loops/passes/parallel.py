@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from irdl.loops.cost import cycles
 from irdl.loops.dependence import is_divisible, loop_extents, path
 from irdl.loops.language import Buffer, CheckIndex, For, Kernel, Let, Load, Program, Statement, Store
+from irdl.loops.target import Target
 from irdl.loops.walk import buffers_of, expressions, is_parallel, kernels, subexpressions, walk
-from irdl.passes.target import Target
 
 #: Cycles of work below which a kernel is not worth a barrier, and a program not worth waking the team.
 SMALLEST_KERNEL = 1_500

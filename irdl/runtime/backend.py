@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from irdl.loops.language import Program
+from irdl.loops.target import Target
 from irdl.passes.manager import Pass
-from irdl.passes.target import Target
 
 if TYPE_CHECKING:
     from irdl.runtime.build import Build

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from irdl.codegen.backend import Backend, Loaded
 from irdl.codegen.pipeline import CUDA_PASSES
 from irdl.errors import IrdlError
-from irdl.passes.target import GPU, Target
+from irdl.loops.target import GPU, Target
+from irdl.runtime.backend import Backend, Loaded
 
 if TYPE_CHECKING:
     from irdl.runtime.build import Build

@@ -31,11 +31,13 @@ class Flag:
 LOG = Flag(
     "IRDL_LOG",
     "",
-    "`compile` prints every compilation and its reason, `cache` the disk cache's files as they are used",
-    ("compile", "cache"),
+    "`compile` prints every compilation and its reason, `cache` the disk cache's files as they are used, `roll` which loops became "
+    "scans and why others did not",
+    ("compile", "cache", "roll"),
 )
 DISABLE_PASSES = Flag("IRDL_DISABLE_PASSES", "", "names of optional passes to leave out, comma-separated")
 CACHE_SIZE = Flag("IRDL_CACHE_SIZE", "128", "compiled signatures that each jitted function keeps")
+ROLL = Flag("IRDL_ROLL", "1", "0 leaves Python's loops unrolled, as they were traced", ("0", "1"))
 VERIFY = Flag("IRDL_VERIFY", "0", "1 verifies the graph after every pass", ("0", "1"))
 NUM_THREADS = Flag("IRDL_NUM_THREADS", "", "threads that compiled code uses; one for each core where it is not set")
 TARGET = Flag(
@@ -47,4 +49,4 @@ TARGET = Flag(
 CACHE = Flag("IRDL_CACHE", "1", "0 keeps no machine code on disk", ("0", "1"))
 CACHE_DIR = Flag("IRDL_CACHE_DIR", "", "where machine code is kept; `irdl` in the user's cache folder where it is not set")
 
-FLAGS = (LOG, DISABLE_PASSES, CACHE_SIZE, VERIFY, NUM_THREADS, TARGET, CACHE, CACHE_DIR)
+FLAGS = (LOG, DISABLE_PASSES, CACHE_SIZE, ROLL, VERIFY, NUM_THREADS, TARGET, CACHE, CACHE_DIR)

@@ -31,6 +31,7 @@ from irdl.loops.language import (
 )
 from irdl.loops.rewrite import Names
 from irdl.loops.target import Target
+from irdl.ops.dynamic import DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE
 from irdl.ops.fusion import PACK
 from irdl.ops.index import SCATTER_ADD, SCATTER_SET
 from irdl.ops.reduce import ARGMAX, ARGMIN, CUMMAX, CUMMIN, CUMPROD, CUMSUM
@@ -190,6 +191,46 @@ def _update_slice(
     return result + copy(update, where, names, target)
 
 
+def _dynamic_slice(
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]
+) -> list[Statement]:
+    x, starts = operands
+    (piece,) = outputs
+    if 0 in piece.shape:
+        return []
+    bound, window = _window(x, starts, node.attributes.axes, piece.shape, names)
+    return [*bound, *copy(window, piece, names, target)]
+
+
+def _dynamic_update_slice(
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]
+) -> list[Statement]:
+    x, update, starts = operands
+    (whole,) = outputs
+    result = [] if _same_place(x, whole) else copy(x, whole, names, target)
+    if 0 in update.shape:
+        return result
+    bound, window = _window(whole, starts, node.attributes.axes, update.shape, names)
+    return [*result, *bound, *copy(update, window, names, target)]
+
+
+def _window(x: Layout, starts: Layout, axes: Sequence[int], shape: tuple[int, ...], names: Names) -> tuple[list[Statement], Layout]:
+    """The layout of a part of x that begins where `starts` say, moved to where it fits, and the statements that find that place."""
+    bound: list[Statement] = []
+    first: list[int | Index] = [0] * len(shape)
+    for column, axis in enumerate(axes):
+        last = x.shape[axis] - shape[axis]
+        if not last:
+            continue
+        dtype = np.dtype(np.int64)
+        start: Expression = Load(starts.buffer, starts.at((Index(column),)))
+        start = Operation("minimum", (Operation("maximum", (start, Literal(np.int64(0))), dtype), Literal(np.int64(last))), dtype)
+        variable = Variable(names("k"), dtype)
+        bound.append(Let(variable, start))
+        first[axis] = Index.variable(variable.name)
+    return bound, sub_layout(x, first, shape)
+
+
 def _pack(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]) -> list[Statement]:
     (x,) = operands
     (packed,) = outputs
@@ -339,6 +380,8 @@ MOVES: dict[Any, Move] = {
     CONCAT: _concat,
     PAD: _pad,
     UPDATE_SLICE: _update_slice,
+    DYNAMIC_SLICE: _dynamic_slice,
+    DYNAMIC_UPDATE_SLICE: _dynamic_update_slice,
     PACK: _pack,
     SCATTER_ADD: _scatter,
     SCATTER_SET: _scatter,

@@ -249,8 +249,12 @@ def compile(
     return compile_for
 
 
-def trace(f: Callable[..., Any]) -> Callable[..., Graph]:
+def trace(f: Callable[..., Any], *, roll: bool = True) -> Callable[..., Graph]:
     """`trace(f)(*args, **kwargs)` is the graph of that call, simplified; `print` shows it.
+
+    Args:
+        f: NumPy code.
+        roll: make scans of Python's loops, as a compilation does; without it the graph holds every step.
 
     Raises:
         TraceError: the code cannot be traced.
@@ -261,7 +265,7 @@ def trace(f: Callable[..., Any]) -> Callable[..., Graph]:
         for leaf in tree.flatten((arguments, options))[0]:
             if is_box(leaf):
                 raise TraceError("irdl.trace takes arrays, not traced ones")
-        return apply_rules(apply_rules(trace_function(function, arguments, options).graph))
+        return apply_rules(apply_rules(trace_function(function, arguments, options, roll=roll).graph))
 
     return traced
 

@@ -20,6 +20,7 @@ from irdl.ir.op import NO_ATTRIBUTES, Op, find_op
 from irdl.ir.types import TensorType
 from irdl.ops.elementwise import CAST, CastAttributes
 from irdl.tracing import views
+from irdl.tracing.marks import marked
 from irdl.tracing.recorder import NUMPY, PACKAGE, TRACING, Cell, Trace, current_trace, trace_stack, user_line
 
 ARRAY, SCALAR, PYTHON = "array", "scalar", "python"
@@ -57,14 +58,15 @@ class Box:
         trace = _innermost(self.cell)
         if not self._steps:
             return trace.read(self.cell)
-        base = self.cell.value
+        # An outer array is lifted whole and viewed here: a loop's x[t] are slices of one input.
+        base = trace.read(self.cell)
         if self._cache is None or self._cache[0] is not base:
-            self._cache = (base, self._chain(self.cell.trace)[-1])
-        return trace.lift(self.cell.trace, self._cache[1])
+            self._cache = (base, self._chain(trace)[-1])
+        return self._cache[1]
 
     def _chain(self, trace: Trace) -> list[Value]:
         """The base's value and the value behind each step."""
-        chain = [self.cell.value]
+        chain = [trace.read(self.cell)]
         for step in self._steps:
             chain.append(step.read(trace, chain[-1]))
         return chain
@@ -171,7 +173,10 @@ class Box:
     def __iter__(self) -> Iterator[Any]:
         if self.type.rank == 0:
             raise TypeError("iteration over a 0-d array")
-        return (self[position] for position in range(self.type.shape[0]))  # type: ignore[index]
+        return (self[position] for position in marked(range(self.type.shape[0])))  # type: ignore[index]
+
+    def __reversed__(self) -> Iterator[Any]:
+        return (self[position] for position in marked(reversed(range(len(self)))))  # type: ignore[index]
 
     def __hash__(self) -> int:
         if self.kind == ARRAY:

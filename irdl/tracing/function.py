@@ -62,17 +62,19 @@ def trace_function(
     options: Mapping[str, Any],
     name: str = "",
     static: Mapping[int | str, Any] | None = None,
+    roll: bool = True,
 ) -> TracedFunction:
     """Trace `function(*arguments, **options)`.
 
     `static` arguments are used as they are, in the places of `arguments` (which hold None there) and beside the `options`;
-    arrays in them are inputs of the graph all the same, so that code does not depend on their contents.
+    arrays in them are inputs of the graph all the same, so that code does not depend on their contents. Without `roll`, Python's
+    loops stay as they ran, step after step.
 
     Raises:
         TraceError: the code does something that cannot be traced; nothing outside is changed.
     """
     name = name or getattr(function, "__name__", type(function).__name__)
-    trace = Trace(name)
+    trace = Trace(name, roll)
     before = _random_state()
     leaves, structure = tree.flatten((tuple(arguments), dict(options)))
     static = static or {}
@@ -108,6 +110,7 @@ def trace_function(
                 f"`{name}` drew from NumPy's or Python's random generator while it was traced: the same numbers would come "
                 "back at every call; use irdl.random with a key"
             )
+    outputs = trace.rolled(outputs)
     # A captured array that no output needs is no input.
     used = _used([*inputs, *(value for value, _ in capture.known)], outputs) | {inputs[place] for place in stored}
     known = [item for item in capture.known if item[0] in used]

@@ -14,11 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from irdl import config
 from irdl.errors import GraphError, LeakedTracerError, TraceError
 from irdl.ir.builder import CONSTANT, ConstantAttributes, constant_of, make_node
-from irdl.ir.graph import NOWHERE, Graph, Line, Location, Value
+from irdl.ir.graph import NOWHERE, Graph, Line, Location, Node, Value
 from irdl.ir.op import NO_ATTRIBUTES, Op
 from irdl.ir.types import TensorType
+from irdl.tracing.rolling.record import Mark
+from irdl.tracing.rolling.roll import roll
 from irdl.tracing.users import is_users
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -107,8 +110,9 @@ class Cell:
 class Trace:
     """One graph being recorded. A context manager: values used after it has ended are leaks."""
 
-    def __init__(self, name: str = "") -> None:
+    def __init__(self, name: str = "", roll: bool = True) -> None:
         self.name = name
+        self._rolls = roll
         self.inputs: list[Value] = []
         self.known: dict[Value, np.ndarray] = {}
         #: of the known values those that depend on inputs: their numbers are there, but a derivative may pass through them
@@ -119,6 +123,10 @@ class Trace:
         self.parent: Trace | None = None
         self.location: Location | None = None
         self.ended = False
+        #: everything recorded, in order, and where the steps of loops begin
+        self.nodes: list[Node] = []
+        self.marks: list[Mark] = []
+        self._loops = 0
         #: the first error made during this trace; code that caught it took a way that NumPy would not have taken
         self.failure: TraceError | None = None
         #: what the function's code reads from outside (a `Capture`), where this is the trace of a whole function
@@ -127,6 +135,7 @@ class Trace:
     def __enter__(self) -> Trace:
         stack = trace_stack()
         self.parent = stack[-1] if stack else None
+        self._rolls = self._rolls and (self.parent is None or self.parent._rolls)
         stack.append(self)
         return self
 
@@ -163,6 +172,7 @@ class Trace:
             node = make_node(op, operands, attributes, regions, location)
         except GraphError as error:
             raise TraceError(f"{error}{user_line()}") from None
+        self.nodes.append(node)
         if op is not CONSTANT and operands:
             arrays = []
             for operand in operands:
@@ -177,6 +187,36 @@ class Trace:
             if any(operand in self.followed for operand in operands):
                 self.followed.update(node.outputs)
         return node.outputs
+
+    def begin_loop(self) -> int:
+        """A number for a loop whose steps are going to be marked."""
+        self._loops += 1
+        return self._loops
+
+    def mark(self, loop: int, step: int) -> None:
+        """A step of a loop begins here; -1 is its end."""
+        self.marks.append(Mark(len(self.nodes), loop, step))
+
+    def rolled(self, outputs: Sequence[Value]) -> list[Value]:
+        """The outputs of a finished trace, its loops rolled into scans where they can be.
+
+        A gradient of known numbers is left as it is: its graph runs once. So is a record that rolling fails on, which is a bug of
+        irdl's that the log tells of.
+        """
+        if not self._rolls or config.ROLL.value == "0" or self.followed:
+            return list(outputs)
+        shown = "roll" in config.LOG.value
+        try:
+            found, lines = roll(self.nodes, self.marks, outputs)
+        except Exception as error:
+            if config.VERIFY.value == "1":
+                raise
+            found, lines = list(outputs), [f"rolling failed: {type(error).__name__}: {error}"]
+            shown = shown or bool(config.LOG.value)
+        if shown:
+            for line in lines:
+                print(f"irdl: {self.name}: {line}", file=sys.stderr)
+        return found
 
     def read(self, cell: Cell) -> Value:
         """`cell`'s value as a value of this trace; one of an enclosing trace becomes an input.

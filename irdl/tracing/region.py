@@ -54,7 +54,7 @@ def trace_region(
                     "values, so copy first (x = x.copy()) and return the copy"
                 )
     lifted = [trace.lifted[key] for key in trace.lifted]
-    graph = Graph([*explicit, *lifted], outputs, name)
+    graph = Graph([*explicit, *lifted], trace.rolled(outputs), name)
     return Region(graph, tuple(trace.lifted_operands()), out_structure, tuple(out_kinds))
 
 

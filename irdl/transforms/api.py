@@ -103,7 +103,7 @@ def _trace_call(
                 raise DifferentiationError(f"{name} stores into its argument: copy it first (x = x.copy()) and return the copy")
         kept_values = [box.value for _, box in kept]
     lifted = list(trace.lifted.values())
-    graph = Graph([*explicit, *lifted], [*outputs, *aux_values, *kept_values], name)
+    graph = Graph([*explicit, *lifted], trace.rolled([*outputs, *aux_values, *kept_values]), name)
     if not trace.followed:
         graph = apply_rules(apply_rules(graph))  # what is simpler now has a simpler gradient
     outer = [wrap(value) for value in trace.lifted_operands()] if lifted else []

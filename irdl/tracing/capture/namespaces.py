@@ -6,6 +6,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from irdl.tracing.capture.reads import Always, DictItem, HasItem
+from irdl.tracing.marks import MarkedRange
 
 if TYPE_CHECKING:
     from irdl.tracing.capture.capture import Capture
@@ -19,7 +20,7 @@ class Globals(dict[str, Any]):
 
     def __init__(self, capture: Capture, original: dict[str, Any]) -> None:
         given = original.get("__builtins__", __builtins__)
-        names = {**(given if isinstance(given, dict) else vars(given)), "__import__": self._import}
+        names = {**(given if isinstance(given, dict) else vars(given)), "__import__": self._import, "range": MarkedRange}
         super().__init__(__builtins__=names, __name__=original.get("__name__", ""))
         self._capture = capture
         self._original = original

@@ -98,7 +98,7 @@ def _normalise(box: Box, index: Any) -> tuple[Any, ...]:
         check_source(item)
         if is_box(item) and (known := item.known) is not None:
             item = known[()] if item.kind in (SCALAR, PYTHON) else known
-        if isinstance(item, (list, tuple)):
+        if isinstance(item, (list, tuple, range)):
             item = wrap(to_value(item)) if any(is_box(part) for part in item) else np.asarray(item, None if item else np.int64)
         if is_box(item):
             if item.dtype == np.bool_:

@@ -1,0 +1,131 @@
+"""Steps side by side: those that record the same become a scan, what only some of them hold stays outside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from irdl.ir.graph import Node
+from irdl.tracing.rolling import cost
+from irdl.tracing.rolling.build import build
+from irdl.tracing.rolling.cost import MIN_STEPS, Unfit
+from irdl.tracing.rolling.family import Family
+from irdl.tracing.rolling.record import Record
+from irdl.tracing.rolling.stacks import Stacks
+
+#: so many neighbouring steps are tried as one (`if t % 2`, layers inside time recorded flat)
+_MAX_TOGETHER = 4
+#: so many steps may be left out at either end until the rest fits
+_MAX_PEELED = 3
+
+Nodes: TypeAlias = list[Node]
+
+
+def roll_steps(steps: Sequence[Nodes], record: Record, stacks: Stacks) -> Nodes | None:
+    """The nodes that the steps of a loop come to; None if no scan can be made of any of them."""
+    for together in range(1, _MAX_TOGETHER + 1):
+        count = len(steps) // together
+        if count < MIN_STEPS:
+            break
+        groups = [_joined(steps[place : place + together]) for place in range(0, count * together, together)]
+        aligned = _Aligned(groups, record, stacks)
+        result = aligned.rolled()
+        if result is not None:
+            return result + _joined(steps[count * together :])
+        if aligned.is_hopeless:
+            break
+    return None
+
+
+class _Aligned:
+    """Steps of which the most frequent one is the template. `matches` holds, of steps that have all of it, those nodes."""
+
+    def __init__(self, steps: list[Nodes], record: Record, stacks: Stacks) -> None:
+        self.steps, self.record, self.stacks = steps, record, stacks
+        self.is_hopeless = False
+        keys = [tuple([record.key(node) for node in step]) for step in steps]
+        template, count = max(Counter(keys).items(), key=lambda item: (item[1], -len(item[0])))
+        self.matches: list[Nodes | None] = []
+        if count >= MIN_STEPS and len(template) * len(steps) >= cost.LIMITS.nodes:
+            self.matches = [step if key == template else _subsequence(step, key, template) for step, key in zip(steps, keys, strict=True)]
+
+    def rolled(self) -> Nodes | None:
+        if not self.matches:
+            return None
+        result: Nodes = []
+        success = False
+        place = 0
+        while place < len(self.steps):
+            end = place
+            while end < len(self.steps) and self.matches[end] is not None:
+                end += 1
+            made = self._run(place, end)
+            if made is None:
+                made = self._between_longer(place, end)
+            success |= made is not None
+            end = max(end, place + 1)
+            result += _joined(self.steps[place:end]) if made is None else made
+            place = end
+        return result if success else None
+
+    def _between_longer(self, first: int, end: int) -> Nodes | None:
+        """Without the steps that hold more than the template."""
+        longer = [place for place in range(first, end) if len(self.steps[place]) != len(self.matches[place] or ())]
+        if not longer:
+            return None
+        result: Nodes = []
+        success = False
+        for last in [*longer, end]:
+            made = self._run(first, last)
+            success |= made is not None
+            result += _joined(self.steps[first:last]) if made is None else made
+            result += self.steps[last] if last < end else []
+            first = last + 1
+        return result if success else None
+
+    def _run(self, first: int, end: int) -> Nodes | None:
+        """Steps that all match as a scan, with as few as possible left out at the ends."""
+        if end - first < MIN_STEPS:
+            return None
+        reasons = []
+        for left_out in range(_MAX_PEELED + 1):
+            for late in range(min(left_out, 1) + 1):
+                a, b = first + left_out - late, end - late
+                if b - a < MIN_STEPS:
+                    continue
+                table = [match for match in self.matches[a:b] if match is not None]
+                try:
+                    made = build(Family(self.record, table, _joined(self.steps[a:b])), self.stacks)
+                except Unfit as reason:
+                    self.record.drop()
+                    reasons.append(str(reason))
+                    self.is_hopeless = reason.hopeless
+                    if reason.hopeless:
+                        self._log(first, end, reasons)
+                        return None
+                    continue
+                return _joined(self.steps[first:a]) + made + _joined(self.steps[b:end])
+        self._log(first, end, reasons)
+        return None
+
+    def _log(self, first: int, end: int, reasons: list[str]) -> None:
+        nodes = len(self.matches[first] or ())
+        self.record.log.append(f"not rolled: {end - first} steps of {nodes} nodes: {'; '.join(dict.fromkeys(reasons))}")
+
+
+def _joined(steps: Sequence[Nodes]) -> Nodes:
+    return [node for step in steps for node in step]
+
+
+def _subsequence(step: Nodes, keys: tuple[int, ...], template: tuple[int, ...]) -> Nodes | None:
+    """The nodes of a step that match the template in order, leaving out the others; None if they do not."""
+    found, place = [], 0
+    for key in template:
+        try:
+            place = keys.index(key, place)
+        except ValueError:
+            return None
+        found.append(step[place])
+        place += 1
+    return found

@@ -1,0 +1,148 @@
+"""What is stored or joined piece by piece, of stacks, is stored or joined at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from irdl.ir.graph import Node, Value
+from irdl.ops.shape import CONCAT, UPDATE_SLICE
+from irdl.tracing.rolling.cost import MIN_STEPS, Unfit
+from irdl.tracing.rolling.record import Record
+from irdl.tracing.rolling.stacks import MAX_PIECES, Stacks
+
+
+class _Store(NamedTuple):
+    start: tuple[int, ...]
+    piece: Value
+
+
+#: pieces by the array that they are slices of (None: of none) and their shape
+_Groups = dict[tuple[Value | None, tuple[int, ...]], list[_Store]]
+
+
+class _Block(NamedTuple):
+    """Pieces that lie beside each other as one piece: its first place along the axis, and the stride."""
+
+    value: Value
+    first: int
+    stride: int
+
+
+def collapse(nodes: list[Node], record: Record, stacks: Stacks) -> list[Node]:
+    """The nodes with chains of stores, and concatenations, of elements of stacks made one store or concatenation of each stack."""
+    if not record.rolled:
+        return nodes
+    instead: dict[Node, list[Node]] = {}
+    inside = set(nodes)
+    seen: set[Node] = set()
+    for node in reversed(nodes):
+        if node in record.dead or node in seen:
+            continue
+        if node.op is UPDATE_SLICE:
+            chain = _chain_to(node, inside, record)
+            seen.update(chain)
+            if len(chain) >= MIN_STEPS and _as_one_store(chain, record, stacks):
+                instead[node] = record.taken()
+        elif node.op is CONCAT and len(node.operands) >= MIN_STEPS and _as_one_concat(node, record, stacks):
+            instead[node] = record.taken()
+    if not instead:
+        return nodes
+    return record.living([made for node in nodes for made in instead.get(node, [node])])
+
+
+def _chain_to(node: Node, inside: set[Node], record: Record) -> list[Node]:
+    """The stores that lead to this one, of buffers that nothing else reads in between; the first one first."""
+    chain = [node]
+    while True:
+        before = record.now(chain[-1].operands[0]).node
+        if before is None or before.op is not UPDATE_SLICE or before not in inside or len(record.readers(before.output)) != 1:
+            return chain[::-1]
+        chain.append(before)
+
+
+def _as_one_store(chain: list[Node], record: Record, stacks: Stacks) -> bool:
+    """Stores of elements of stacks, at places that do not overlap: one store for each stack."""
+    groups: _Groups = {}
+    taken: set[tuple[int, ...]] = set()
+    for node in chain:
+        piece, start = record.now(node.operands[1]), node.attributes.start
+        if start in taken or any(step != 1 for step in node.attributes.stride):
+            return False
+        taken.add(start)
+        element = stacks.element_of(piece)
+        groups.setdefault((None if element is None else element.x, piece.shape), []).append(_Store(start, piece))
+    if len(groups) > 2 * MAX_PIECES or not _are_apart(groups):
+        return False
+    value = record.now(chain[0].operands[0])
+    location = chain[-1].location
+    for stores in groups.values():
+        starts = np.array([store.start for store in stores])
+        axes = np.flatnonzero((starts != starts[0]).any(axis=0))
+        axis = int(axes[0]) if len(axes) == 1 else None
+        block = _block(stores, axis, stacks) if axis is not None else None
+        if block is None:
+            if len(stores) > MAX_PIECES:
+                record.drop()
+                return False
+            for start, piece in stores:
+                value = record.update(value, piece, start, (1,) * len(start), location)
+        elif block.value.shape == value.shape:
+            value = block.value
+        else:
+            start = [block.first if place == axis else int(first) for place, first in enumerate(starts[0])]
+            stride = [block.stride if place == axis else 1 for place in range(len(start))]
+            value = record.update(value, block.value, start, stride, location)
+    record.replace(chain[-1].output, value)
+    record.dead.update(chain)
+    return True
+
+
+def _block(stores: Sequence[_Store], axis: int, stacks: Stacks) -> _Block | None:
+    """Pieces that lie side by side, or at equal distances, along an axis as one."""
+    ordered = sorted(stores, key=lambda store: store.start[axis])
+    steps = {b.start[axis] - a.start[axis] for a, b in itertools.pairwise(ordered)}
+    width = ordered[0].piece.shape[axis]
+    if len(steps) != 1 or not (width == 1 or steps == {width}):
+        return None
+    try:
+        stack = stacks.stack([store.piece for store in ordered])
+    except Unfit:
+        return None
+    return _Block(stacks.along(stack, axis), ordered[0].start[axis], steps.pop() if width == 1 else 1)
+
+
+def _are_apart(groups: Mapping[tuple[Value | None, tuple[int, ...]], Sequence[_Store]]) -> bool:
+    """Stores of one shape lie on one grid; those of different shapes have boxes that do not meet."""
+    by_shape: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    for (_, shape), stores in groups.items():
+        by_shape.setdefault(shape, []).extend(store.start for store in stores)
+    boxes: list[tuple[np.ndarray, np.ndarray]] = []
+    for shape, starts in by_shape.items():
+        table = np.array(starts)
+        if 0 in shape or ((table - table[0]) % np.array(shape)).any():
+            return False
+        low, high = table.min(axis=0), table.max(axis=0) + np.array(shape)
+        if any((np.maximum(low, other_low) < np.minimum(high, other_high)).all() for other_low, other_high in boxes):
+            return False
+        boxes.append((low, high))
+    return True
+
+
+def _as_one_concat(node: Node, record: Record, stacks: Stacks) -> bool:
+    """A concatenation with runs of elements of a stack."""
+    axis = node.attributes.axis
+    operands = record.operands(node)
+    parts = []
+    for first, end in stacks.runs(operands):
+        run = operands[first:end]
+        parts.append(run[0] if len(run) == 1 else stacks.along(stacks.stack(run), axis))
+    if len(parts) > len(operands) // 2:
+        record.drop()
+        return False
+    record.replace(node.output, record.concat(parts, axis, node.location))
+    record.dead.add(node)
+    return True

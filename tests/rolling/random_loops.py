@@ -1,0 +1,157 @@
+"""Random functions with loops as people write them: nested, reversed, with stores, lists, dicts, break and conditions on t."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_VARIABLES = "abc"
+
+#: {v}, {u}, {w} are arrays [2, 2], {t} a step's number, {k} a small number
+_STATEMENTS = """
+{v} = np.tanh({u} @ W + {w})
+{v} = {u} * {w} + 0.5
+{v} = {u} + x[{t}]
+{v} = np.maximum({u}, x[T - 1 - {t}] @ W)
+{v} = {u} - x[{t} - 1]
+{v} = {u} * ({t} + 1)
+{v} = {u} * K[{t}]
+{v} = np.where({u} > K[{t}], {w}, {u})
+B[{t}] = {u}
+B[{t}] += {u}
+B[{t}] = B[{t}] * 0.5 + {u}
+{v} = {u} + B[{t} - 1]
+{v} = {u} @ B[{t}]
+L.append({u})
+{v} = L[-1] + {u}
+{v} = L[-{k}] * {u}
+M.append([{u}, {w}])
+{v} = M[-1][0] - M[{t}][1]
+{v} = M[-1][{t} % 2] + {u}
+d[{t}] = {u}
+d[{t}, 'x'] = {u}
+{v} = d.get({t} - 1, {u}) + {w}
+{v} = d.get(({t}, 'x'), {u}) * {w}
+{v} = {u}.T
+C[:, {t}, :] = {u}
+{v} = C[:, {t} - 1, :] + {u}
+C[:, {t}, 1:] += {u}[:, 1:]
+G += {u}
+G += {u}.T @ {w}
+{v} = {u} + {u}[:, {t} % 2][:, None]
+{v}, {u} = {u}, {v}
+B[P[{t}]] = {u}
+{v} = x[P[{t}]] + {u}
+{v} = {u} + C[0, {t} // 2]
+{v} = {u} * x[{t}, 0]
+B[{t}, 0] = {u}[1]
+B[{t} // 2 : {t} // 2 + 2] += {u}
+B[::2][{t} // 2] = {u}
+{v} = {u} + R[{t} : {t} + 2]
+{v} = {u} + R[2 * {t} : 2 * {t} + 3 : 2]
+R[{t} : {t} + 2] += {u}
+R[{t} : {t} + 2, 0] = {u}[0]
+E = B.copy()
+{v} = E[{t}] + {u}
+{v} = E[{t} - 1] * {u}
+E[{t}] = {u}
+{v} = {u} + I[{t}]
+{v} = {u} + x[I[{t}]]
+B[I[{t}]] += {u}
+{v} = irdl.cond({u}[0, 0] > K[{t}], lambda p, q: p + q, lambda p, q: p * q, {u}, {w})
+{v} = irdl.scan(lambda h, r: (np.tanh(h @ W + r), None), {u}, x[: 2 + {k}])[0]
+{v} = step({u}, {w})
+""".strip().splitlines()
+_CONDITIONS = ("== 0", "> 0", "> 1", "== T - 1", "< T - 1", "% 2", "% 3 == 1", "== 3")
+_HEADS = (
+    "for {i} in range(T):",
+    "for {i} in reversed(range(T)):",
+    "for {i} in range(T - 1, -1, -1):",
+    "for {i} in range(0, T, 2):",
+    "for {i} in range(1, T):",
+    "for {i} in list(range(T)):",
+    "for {i}, row in enumerate(x):",
+    "for {i}, row in zip(range(T), x):",
+    "for {i}, row in enumerate(reversed(x)):",
+)
+_SMALL_HEADS = ("for {i} in range(2):", "for {i} in range(3):", "for {i} in (0, 1):")
+_RETURNS = (
+    "return a, b, c, B, C, G, np.stack(L)",
+    "return a, B, C",
+    "return a + b + G, R",
+    "return np.concatenate(L, 1), G",
+    "return c, sum(L), E",
+    "return L, d, M",
+    "return [m[0] for m in M], R, G",
+)
+
+
+class _Writer:
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.steps = self.random.choice([4, 5, 6, 7, 9])
+
+    def statement(self, index: str) -> str:
+        r = self.random
+        v, u, w = (r.choice(_VARIABLES) for _ in range(3))
+        line = r.choice(_STATEMENTS).format(v=v, u=u, w=w, t=index, k=r.choice([1, 2, 3]))
+        chance = r.random()
+        if chance < 0.08:
+            return f"if {index} {r.choice(_CONDITIONS)}:\n    {line}"
+        if chance < 0.09 and index in "tsq":
+            return f"if {index} == T - 2:\n    {r.choice(['break', 'continue'])}"
+        return line
+
+    def block(self, depth: int) -> str:
+        r = self.random
+        lines = [self.loop(depth + 1) if depth < 2 and r.random() < 0.12 else self.statement("tsq"[depth]) for _ in range(r.randint(1, 6))]
+        return "\n".join(lines)
+
+    def loop(self, depth: int) -> str:
+        r = self.random
+        i = "tsq"[depth]
+        heads = _SMALL_HEADS if depth and r.random() < 0.4 else _HEADS
+        body = self.block(depth)
+        if r.random() < 0.1 and "continue" not in body:
+            return f"{i} = 0\nwhile {i} < T:\n" + _indented(body) + f"\n    {i} += 1"
+        return r.choice(heads).format(i=i) + "\n" + _indented(body)
+
+    def text(self) -> str:
+        r, steps = self.random, self.steps
+        parts = [
+            f"T = {steps}",
+            "B, C, G, R = np.zeros((T, 2, 2)), np.zeros((2, T, 2)), np.zeros((2, 2)), np.zeros((2 * T + 3, 2))",
+            "L, M, d = [a, b, c], [[a, b] for _ in range(T)], {}",
+            "E = B + 1",
+            f"K = {[round(r.random(), 2) for _ in range(steps)]}",
+            f"P = {r.sample(range(steps), steps)}",
+        ]
+        for _ in range(r.randint(1, 3)):
+            parts.append(self.loop(0))
+            if r.random() < 0.3:
+                parts.append(self.statement(str(r.randint(0, steps - 1))))
+        parts.append(r.choice(_RETURNS))
+        helper = "def step(h, z):\n    s = h @ h.T\n    return np.tanh(s + z)\n\n"
+        return f"import irdl\nimport numpy as np\n\n{helper}def f(x, W, a, b, c, I):\n" + _indented("\n".join(parts)) + "\n"
+
+
+def _indented(text: str) -> str:
+    return "\n".join("    " + line for line in text.split("\n"))
+
+
+def random_loop(seed: int, folder: Path) -> tuple[Callable[..., Any], tuple[np.ndarray, ...], str]:
+    """A function of a random program, arguments for it, and its text (which stands in a file of `folder` too, for lines)."""
+    writer = _Writer(seed)
+    text, steps = writer.text(), writer.steps
+    file = folder / f"loops_{seed}.py"
+    file.write_text(text)
+    names: dict[str, Any] = {"__name__": file.stem}
+    exec(compile(text, str(file), "exec"), names)
+    numbers = np.random.default_rng(seed)
+    arrays = [0.5 * numbers.standard_normal((2, 2)) for _ in range(4)]
+    arguments = (0.5 * numbers.standard_normal((steps, 2, 2)), *arrays, numbers.integers(0, steps, steps))
+    return names["f"], arguments, text

@@ -44,6 +44,10 @@ class Layout:
         return Layout(self.buffer, self.offset + position * self.strides[0], self.strides[1:], self.shape[1:])
 
 
+def is_same_place(a: Layout, b: Layout) -> bool:
+    return a.buffer is b.buffer and a.offset == b.offset and a.strides == b.strides
+
+
 def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 

@@ -10,8 +10,8 @@ import numpy as np
 from irdl.codegen import moves
 from irdl.codegen.body import GroupBody
 from irdl.codegen.group import lower_group
-from irdl.codegen.layout import Layout, view_layout
-from irdl.codegen.place import can_overwrite, in_place_carries
+from irdl.codegen.layout import Layout, is_same_place, view_layout
+from irdl.codegen.place import STORES, base_of, can_overwrite, in_place_carries, last_reads
 from irdl.errors import GraphError
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Graph, Node, Value
@@ -40,6 +40,7 @@ def lower(graph: Graph, target: Target, in_place: Mapping[int, int] | None = Non
     _make_unique(inputs)
     environment = {v: Layout.contiguous(b, v.shape) for v, b in zip(graph.inputs, inputs, strict=True)}
     destinations = [Layout.contiguous(b, v.shape) for v, b in zip(graph.outputs, outputs, strict=True)]
+    lowering.shared = {outputs[out] for out in in_place or {}}
     body = lowering.graph(graph, environment, destinations)
     program = Program(identifier(graph.name, "main"), inputs, outputs, lowering.constants, body, lowering.checks)
     program.aliased = [(inputs[place], outputs[out]) for out, place in (in_place or {}).items()]
@@ -63,6 +64,8 @@ class _Lowering:
         self.names = Names()
         self.constants: list[tuple[Buffer, np.ndarray]] = []
         self.checks: list[Check] = []
+        #: outputs whose memory holds an input
+        self.shared: set[Buffer] = set()
         #: how many loops (scan and while) are around the graph that is being lowered
         self.depth = 0
         self._constant_of: dict[tuple[Any, ...], Buffer] = {}
@@ -102,9 +105,13 @@ class _GraphLowering:
         self.destinations = list(zip(graph.outputs, destinations, strict=True))
         #: the places of destinations that the kernel computing the value writes too
         self.stored: set[int] = set()
+        self.reads = last_reads(graph)
+        #: memory that holds values from outside: nothing but what takes their place may be written there
+        self.taken = {layout.buffer for layout in environment.values()} | shared.shared
         for value, layout in self.destinations:
             if value.node is not None and not value.node.op.is_view and value.node.op is not CONSTANT:
                 self.planned.setdefault(value, layout)
+                self._plan_stores(value, layout)
 
     def run(self) -> list[Statement]:
         result: list[Statement] = []
@@ -112,11 +119,7 @@ class _GraphLowering:
             result += self.node(node)
         for number, (value, layout) in enumerate(self.destinations):
             source = self.environment[value]
-            if number not in self.stored and (source.buffer, source.offset, source.strides) != (
-                layout.buffer,
-                layout.offset,
-                layout.strides,
-            ):
+            if number not in self.stored and not is_same_place(source, layout):
                 result += self.shared.kernel("copy", moves.copy(source, layout, self.shared.names, self.shared.target))
         return result
 
@@ -131,8 +134,34 @@ class _GraphLowering:
             self.planned[concat.output] = whole
             layout = moves.concat_piece(concat, whole, concat.operands.index(value))
         else:
-            layout = self.shared.arena(value.type)
+            layout = self._stored_into(value) or self.shared.arena(value.type)
         self.planned[value] = layout
+        return layout
+
+    def _plan_stores(self, value: Value, layout: Layout) -> None:
+        """What is made of a value from outside by stores into it is made where that lies, if it is wanted there."""
+        chain = []
+        base = base_of(value, self.reads)
+        while base is not None and base not in self.environment:
+            chain.append(base)
+            base = base_of(base, self.reads)
+        if base is not None and is_same_place(self.environment[base], layout):
+            self.planned.update(dict.fromkeys(chain, layout))
+
+    def _stored_into(self, value: Value) -> Layout | None:
+        """Where what becomes of a value by stores into it is to be: all of it is one place. None where nothing is stored into it."""
+        chain = [value]
+        while chain[-1] not in self.planned:
+            following = [user for user in self.users[chain[-1]] if user.op in STORES and base_of(user.output, self.reads) is chain[-1]]
+            if len(following) != 1:
+                break
+            chain.append(following[0].output)
+        if len(chain) == 1:
+            return None
+        layout = self.destination(chain[-1])
+        if layout.buffer in self.taken:
+            layout = self.shared.arena(value.type)
+        self.planned.update(dict.fromkeys(chain[:-1], layout))
         return layout
 
     def node(self, node: Node) -> list[Statement]:
@@ -252,7 +281,8 @@ class _GraphLowering:
         given, inputs = attributes.inputs(operands), attributes.inputs(body.inputs)
         for place, source in enumerate(given.carry):
             target = stacks[place].element(Index(start)) if place in stacks else outputs[place]
-            steps += shared.kernel("init", moves.copy(source, target, shared.names, shared.target))
+            if not is_same_place(source, target):
+                steps += shared.kernel("init", moves.copy(source, target, shared.names, shared.target))
         if length == 0:
             return steps
         t = shared.names("t")
@@ -298,6 +328,8 @@ class _GraphLowering:
         condition, body = node.regions
         steps: list[Statement] = []
         for source, target in zip(operands[first + second :], outputs, strict=True):
+            if is_same_place(source, target):
+                continue
             steps += shared.kernel("init", moves.copy(source, target, shared.names, shared.target))
         loop = While([], Load(Buffer("", np.dtype(bool), 1, "arena"), Index()), [])
         shared.depth += 1

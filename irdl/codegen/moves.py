@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.layout import Layout
+from irdl.codegen.layout import Layout, is_same_place
 from irdl.codegen.nest import Loop, blocks, build_nest, join, narrow_lanes, wrap_in_loops
 from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Node
@@ -159,17 +159,13 @@ def concat_piece(node: Node, whole: Layout, place: int) -> Layout:
     return sub_layout(whole, start, node.operands[place].shape)
 
 
-def _same_place(a: Layout, b: Layout) -> bool:
-    return a.buffer is b.buffer and a.offset == b.offset and a.strides == b.strides
-
-
 def _concat(
     node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]
 ) -> list[Statement]:
     result: list[Statement] = []
     for place, source in enumerate(operands):
         piece = concat_piece(node, outputs[0], place)
-        if not _same_place(source, piece):
+        if not is_same_place(source, piece):
             result += copy(source, piece, names, target)
     return result
 
@@ -186,7 +182,7 @@ def _update_slice(
 ) -> list[Statement]:
     x, update = operands
     (whole,) = outputs
-    result = [] if _same_place(x, whole) else copy(x, whole, names, target)
+    result = [] if is_same_place(x, whole) else copy(x, whole, names, target)
     where = sub_layout(whole, node.attributes.start, update.shape, node.attributes.stride)
     return result + copy(update, where, names, target)
 
@@ -207,7 +203,7 @@ def _dynamic_update_slice(
 ) -> list[Statement]:
     x, update, starts = operands
     (whole,) = outputs
-    result = [] if _same_place(x, whole) else copy(x, whole, names, target)
+    result = [] if is_same_place(x, whole) else copy(x, whole, names, target)
     if 0 in update.shape:
         return result
     bound, window = _window(whole, starts, node.attributes.axes, update.shape, names)
@@ -259,7 +255,7 @@ def _scatter(
     x, indices, updates = operands
     (whole,) = outputs
     axes = node.attributes.axes
-    result = [] if _same_place(x, whole) else copy(x, whole, names, target)
+    result = [] if is_same_place(x, whole) else copy(x, whole, names, target)
     lead = len(indices.shape) - 1
     if 0 in updates.shape:
         return result

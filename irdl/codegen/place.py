@@ -1,13 +1,56 @@
-"""Which loop carries (and donated arguments) can be updated where they lie."""
+"""Which values can take the place of others: loop carries and donated arguments updated where they lie, buffers stored into."""
 
 from __future__ import annotations
 
+import math
+
 from irdl.ir.graph import Graph, Value
 from irdl.ops.contract import DOT
+from irdl.ops.control import SCAN, WHILE
+from irdl.ops.dynamic import DYNAMIC_UPDATE_SLICE
 from irdl.ops.fusion import FUSED
-from irdl.ops.index import GATHER
+from irdl.ops.index import GATHER, SCATTER_ADD, SCATTER_SET
 from irdl.ops.reduce import Reduce
+from irdl.ops.shape import UPDATE_SLICE
 from irdl.passes.fuse import is_inline_view
+
+#: ops that are their first operand but for what they store into it
+STORES = (UPDATE_SLICE, DYNAMIC_UPDATE_SLICE, SCATTER_ADD, SCATTER_SET)
+
+
+def last_reads(graph: Graph) -> dict[Value, float]:
+    """For each value the serial number of the last node that reads it, itself or a view of it; infinity of outputs."""
+    found: dict[Value, float] = dict.fromkeys(graph.outputs, math.inf)
+    for node in reversed(graph.nodes):
+        end = max(node.serial, found.get(node.output, 0)) if node.op.is_view else node.serial
+        for value in node.operands:
+            found[value] = max(found.get(value, 0), end)
+    return found
+
+
+def base_of(value: Value, reads: dict[Value, float]) -> Value | None:
+    """The value whose place `value` may take: what it is but for some elements, and which nothing else reads from then on."""
+    node = value.node
+    if node is None:
+        return None
+    if node.op in STORES:
+        base = node.operands[0]
+    elif node.op is SCAN and value.index < node.attributes.carry:
+        base = node.operands[node.attributes.consts + value.index]
+    elif node.op is WHILE:
+        base = node.operands[node.attributes.cond_consts + node.attributes.body_consts + value.index]
+    else:
+        return None
+    # A view of it among the operands would be read while it changes.
+    is_viewed = any(v.node is not None and v.node.op.is_view and _origin(v) is base for v in node.operands)
+    return base if node.operands.count(base) == 1 and reads[base] <= node.serial and not is_viewed else None
+
+
+def _origin(value: Value) -> Value:
+    """What a value is a view of."""
+    while value.node is not None and value.node.op.is_view:
+        value = value.node.operands[0]
+    return value
 
 
 def in_place_carries(body: Graph, consts: int, count: int) -> set[int]:
@@ -16,14 +59,15 @@ def in_place_carries(body: Graph, consts: int, count: int) -> set[int]:
 
 
 def can_overwrite(graph: Graph, old: Value, new: Value) -> bool:
-    """True if `new` is computed element for element from `old` by one group that is the last to read `old`."""
+    """True if `new` may be computed where `old` lies: element for element by one group that is the last to read it, or by stores
+    into it."""
     if old is new:
         return True
+    if old.type != new.type or new.node is None or graph.outputs.count(new) != 1 or old in graph.outputs:
+        return False
+    if new.node.op is not FUSED:
+        return _is_stored_into(graph, old, new)
     node = new.node
-    if old.type != new.type or node is None or node.op is not FUSED or graph.outputs.count(new) != 1:
-        return False
-    if old in graph.outputs:
-        return False
     for user in graph.users()[old]:
         # A view of the old value may be read later than the view was made.
         if user is not node and (user.serial > node.serial or user.op.is_view):
@@ -33,6 +77,14 @@ def can_overwrite(graph: Graph, old: Value, new: Value) -> bool:
     region = node.regions[0]
     inner = region.inputs[node.operands.index(old)]
     return node.operands.count(old) == 1 and _read_in_step(region, inner)
+
+
+def _is_stored_into(graph: Graph, old: Value, new: Value) -> bool:
+    reads = last_reads(graph)
+    value: Value | None = new
+    while value is not None and value is not old:
+        value = base_of(value, reads)
+    return value is old
 
 
 def _read_in_step(region: Graph, value: Value) -> bool:

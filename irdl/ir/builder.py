@@ -27,11 +27,23 @@ class ConstantAttributes:
         value.flags.writeable = False
         object.__setattr__(self, "value", value)
 
+    @staticmethod
+    def of(array: np.ndarray) -> ConstantAttributes:
+        """As `ConstantAttributes(array)`; the same numbers are met over and over and share one."""
+        if array.ndim:
+            return ConstantAttributes(array)
+        return _number(array.dtype, array.tobytes())
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ConstantAttributes) and freeze_attributes(self) == freeze_attributes(other)
 
     def __hash__(self) -> int:
         return hash(freeze_attributes(self))
+
+
+@lru_cache(maxsize=4096)
+def _number(dtype: np.dtype, text: bytes) -> ConstantAttributes:
+    return ConstantAttributes(np.frombuffer(text, dtype)[0])
 
 
 class Constant(Op):
@@ -71,7 +83,7 @@ def make_node(
     location: Location = NOWHERE,
 ) -> Node:
     """A node as asked, its types inferred, nothing folded and nothing shared."""
-    operand_types = tuple(value.type for value in operands)
+    operand_types = tuple([value.type for value in operands])
     if attributes is NO_ATTRIBUTES and not regions:
         types = _infer_plain(op, operand_types)
     else:

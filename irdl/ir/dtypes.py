@@ -46,7 +46,8 @@ def is_supported(dtype: np.dtype) -> bool:
 
 def canonical(dtype: np.dtype) -> np.dtype | None:
     """The one of `DTYPES` that it is; None of others, and of those in foreign byte order."""
-    dtype = np.dtype(dtype)
+    if not isinstance(dtype, np.dtype):
+        dtype = np.dtype(dtype)
     return _CANONICAL.get(dtype.num) if dtype.isnative else None
 
 

@@ -83,7 +83,7 @@ class Node:
         self.regions = tuple(regions)
         self.location = location
         self.serial = next(_serial)
-        self.outputs = tuple(Value(type, self, index) for index, type in enumerate(types))
+        self.outputs = tuple([Value(type, self, index) for index, type in enumerate(types)])
 
     @property
     def output(self) -> Value:

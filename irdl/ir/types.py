@@ -24,9 +24,9 @@ class TensorType:
         if dtype is None:
             known = ", ".join(known.name for known in DTYPES)
             raise GraphError(f"dtype {self.dtype} is not supported; irdl knows {known} in native byte order: convert with .astype")
-        object.__setattr__(self, "dtype", dtype)
-        object.__setattr__(self, "shape", tuple(int(extent) for extent in self.shape))
-        object.__setattr__(self, "_hash", hash((dtype.char, self.shape)))
+        shape = tuple([int(extent) for extent in self.shape])
+        # Types are made for every node: past the slow way that a frozen class has for its fields.
+        self.__dict__.update(dtype=dtype, shape=shape, _hash=hash((dtype.char, shape)))
 
     def __hash__(self) -> int:
         return self._hash  # type: ignore[attr-defined]

@@ -277,8 +277,9 @@ def result_kind(type: TensorType) -> str:
 
 def wrap_result(value: Value, inputs: Sequence[Any] = ()) -> Any:
     """A result box, of kind scalar if zero-dimensional. With `inputs`, laid out as NumPy lays out a ufunc's result."""
-    made = wrap(value, result_kind(value.type))
-    if value.type.rank > 1 and any(is_box(x) and x._shadow is not None and not x._shadow.flags.c_contiguous for x in inputs):
+    type = value.type
+    made = Box(Cell(open_trace(), value), type, ARRAY if type.shape else SCALAR)
+    if len(type.shape) > 1 and any(is_box(x) and x._shadow is not None and not x._shadow.flags.c_contiguous for x in inputs):
         made._shadow = views.result_shadow([x.shadow if is_box(x) else np.asarray(x) for x in inputs], value.shape, value.dtype)
     return made
 
@@ -303,10 +304,10 @@ def to_value(x: Any, dtype: Any = None) -> Value:
     Raises:
         TraceError: x is of a dtype irdl does not know.
     """
-    trace = open_trace()
-    if is_box(x):
+    if type(x) is Box:
         value = x.value
     else:
+        trace = open_trace()
         if isinstance(x, (list, tuple)) and any(is_box(item) for item in _leaves(x)):
             value = _stack_nested(x)
         else:

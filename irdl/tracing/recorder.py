@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,19 +29,29 @@ PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 TRACING = os.path.dirname(os.path.abspath(__file__)) + os.sep
 NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 _OPTREE = os.sep + "optree" + os.sep
-_state = threading.local()
+#: places whose line is remembered
+_MOST_LINES = 1 << 16
+
+
+class _State(threading.local):
+    """The traces that a thread is recording, the innermost last."""
+
+    def __init__(self) -> None:
+        self.stack: list[Trace] = []
+
+
+_state = _State()
 
 
 def user_frame() -> Any:
     """The innermost frame that is neither irdl's nor NumPy's."""
     frame: Any = sys._getframe(1)
-    while frame is not None:
-        if not _is_internal(frame.f_code.co_filename):
-            return frame
+    while frame is not None and _is_internal(frame.f_code.co_filename):
         frame = frame.f_back
-    return None
+    return frame
 
 
+@lru_cache(maxsize=4096)
 def _is_internal(file: str) -> bool:
     return file.startswith((PACKAGE, NUMPY)) or _OPTREE in file
 
@@ -59,9 +70,20 @@ def user_location() -> Location:
     if frame is None:
         return NOWHERE
     caller = frame.f_back if is_users(frame.f_code.co_filename) else _own_frame(frame)
-    known = caller is not None and is_users(caller.f_code.co_filename)
-    above = (caller.f_code.co_filename, caller.f_lineno) if known else None
-    return frozenset({Line(frame.f_code.co_filename, frame.f_lineno, above)})
+    key = (id(frame.f_code), frame.f_lasti, *((id(caller.f_code), caller.f_lasti) if caller is not None else ()))
+    found = _lines.get(key)
+    if found is None:
+        known = caller is not None and is_users(caller.f_code.co_filename)
+        above = (caller.f_code.co_filename, caller.f_lineno) if known else None
+        location = frozenset({Line(frame.f_code.co_filename, frame.f_lineno, above)})
+        if len(_lines) >= _MOST_LINES:
+            _lines.clear()
+        # The code is kept with its line, so that no other code gets its id.
+        found = _lines[key] = (location, frame.f_code, caller and caller.f_code)
+    return found[0]
+
+
+_lines: dict[tuple[int, ...], tuple[Location, Any, Any]] = {}
 
 
 def user_line() -> str:
@@ -78,13 +100,11 @@ def user_line() -> str:
 
 
 def trace_stack() -> list[Trace]:
-    if not hasattr(_state, "stack"):
-        _state.stack = []
     return _state.stack
 
 
 def current_trace() -> Trace | None:
-    stack = trace_stack()
+    stack = _state.stack
     return stack[-1] if stack else None
 
 
@@ -156,7 +176,7 @@ class Trace:
         return value
 
     def constant(self, array: Any, dtype: Any = None) -> Value:
-        return self.apply(CONSTANT, (), ConstantAttributes(np.asarray(array, dtype)))[0]
+        return self.apply(CONSTANT, (), ConstantAttributes.of(np.asarray(array, dtype)))[0]
 
     def known_array(self, value: Value) -> np.ndarray | None:
         """The array that `value` is known to hold during this trace, or None."""

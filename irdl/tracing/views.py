@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -158,8 +159,9 @@ def contiguous_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]
     return tuple(math.prod(shape[axis + 1 :]) * itemsize for axis in range(len(shape)))
 
 
+@lru_cache(maxsize=1024)
 def shadow_array(shape: tuple[int, ...], dtype: np.dtype, strides: tuple[int, ...] | None = None) -> np.ndarray:
-    """An array with the layout asked for and no memory behind it: views of it tell how NumPy would lay them out."""
+    """An array with the layout asked for and no memory behind it: views of it tell how NumPy would lay them out. Not to be changed."""
     if strides is None:
         strides = contiguous_strides(shape, dtype.itemsize)
     return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, strides)
@@ -193,10 +195,16 @@ def fresh_strides(made: np.ndarray, shape: Sequence[int], itemsize: int) -> tupl
 
 def result_shadow(operands: Sequence[np.ndarray], shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """The layout of a ufunc's result over these operands."""
-    given = [tiny(operand) for operand in operands]
+    layouts = tuple([(operand.shape, operand.strides, operand.dtype) for operand in operands])
+    return shadow_array(shape, dtype, _result_strides(layouts, shape, dtype.itemsize))
+
+
+@lru_cache(maxsize=4096)
+def _result_strides(layouts: tuple[tuple[Any, Any, np.dtype], ...], shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    given = [tiny(shadow_array(extents, dtype, strides)) for extents, strides, dtype in layouts]
     flags: Any = [["readonly"]] * len(given) + [["writeonly", "allocate"]]
     made = np.nditer([*given, None], ["zerosize_ok"], flags, op_dtypes=[None] * len(given) + [np.dtype(np.int8)]).operands[-1]
-    return shadow_array(shape, dtype, fresh_strides(made, shape, dtype.itemsize))
+    return fresh_strides(made, shape, itemsize)
 
 
 def reshape_is_view(shadow: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:

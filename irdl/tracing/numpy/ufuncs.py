@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -246,16 +247,21 @@ def loop_dtypes(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any = None) -> tu
             given.append(type(x) if type(x) is not bool else np.dtype(bool))
         else:
             given.append(np.asarray(x).dtype)
-    options: dict[str, Any] = {}
-    if dtype is not None:
-        options["signature"] = (None,) * ufunc.nin + (np.dtype(dtype),) * ufunc.nout
-    if all(isinstance(g, type) for g in given):
-        given = [np.dtype(g) for g in given]
-    resolved = ufunc.resolve_dtypes((*given, *([None] * ufunc.nout)), **options)
+    resolved = _resolved(ufunc, tuple(given), None if dtype is None else np.dtype(dtype))
     for found in resolved:
         if not is_supported(found):
             raise TraceError(f"np.{ufunc.__name__} would work in {found} here, which is not supported{user_line()}")
     return resolved
+
+
+@lru_cache(maxsize=4096)
+def _resolved(ufunc: np.ufunc, given: tuple[Any, ...], dtype: np.dtype | None) -> tuple[np.dtype, ...]:
+    options: dict[str, Any] = {}
+    if dtype is not None:
+        options["signature"] = (None,) * ufunc.nin + (dtype,) * ufunc.nout
+    if all(isinstance(g, type) for g in given):
+        given = tuple(np.dtype(g) for g in given)
+    return ufunc.resolve_dtypes((*given, *([None] * ufunc.nout)), **options)
 
 
 _PYTHON_TYPES: dict[str, Any] = {"b": np.dtype(bool), "i": int, "f": float}
@@ -313,14 +319,19 @@ def _compare_exactly(name: str, inputs: Sequence[Any]) -> Value | None:
 
 
 def _loop_operand(x: Any, dtype: np.dtype) -> Value:
-    if is_box(x) and x.kind == PYTHON and is_signed(x.dtype) and is_integer(dtype) and dtype.itemsize < 8 and x.known is None:
+    if type(x) is Box:
+        if x.kind != PYTHON:
+            return cast(x.value, dtype)
+    elif isinstance(x, (bool, int, float)) and not isinstance(x, np.generic):
+        return open_trace().constant(x, dtype)  # raises OverflowError as NumPy does
+    else:
+        return to_value(x, dtype)
+    if is_signed(x.dtype) and is_integer(dtype) and dtype.itemsize < 8 and x.known is None:
         raise TraceError(
             f"a traced Python int meets an array of dtype {dtype}, where NumPy would check its range: pass it as "
             f"np.{dtype}(...), or make it a static argument{user_line()}"
         )
-    if isinstance(x, (bool, int, float)) and not isinstance(x, np.generic) and not is_box(x):
-        return open_trace().constant(x, dtype)  # raises OverflowError as NumPy does
-    return to_value(x, dtype)
+    return cast(x.value, dtype)
 
 
 def _full_name(ufunc: np.ufunc) -> str:

@@ -132,7 +132,8 @@ class Record:
         return [user for user in self._readers.get(value, ()) if user is None or user not in self.dead]
 
     def is_read(self, value: Value) -> bool:
-        return any(user is None or user not in self.dead for user in self._readers.get(value, ()))
+        dead = self.dead
+        return any([user is None or user not in dead for user in self._readers.get(value, ())])
 
     def _read(self, node: Node) -> None:
         for value in node.operands:
@@ -140,14 +141,14 @@ class Record:
 
     def living(self, nodes: Sequence[Node]) -> list[Node]:
         """The nodes that something reads, in their order; ghosts stay."""
-        kept = []
+        kept, dead, ghosts = [], self.dead, self.ghosts
         for node in reversed(nodes):
-            if node in self.dead:
+            if node in dead:
                 continue
-            if node not in self.ghosts and not any(self.is_read(value) for value in node.outputs):
-                self.dead.add(node)
-                continue
-            kept.append(node)
+            if node in ghosts or any([self.is_read(value) for value in node.outputs]):
+                kept.append(node)
+            else:
+                dead.add(node)
         return kept[::-1]
 
     def key(self, node: Node) -> int:

@@ -92,6 +92,10 @@ class Box:
             return Box(wrap(self.value).cell, type, kind, tuple(steps), shadow)
         return Box(self.cell, type, kind, (*self._steps, *steps), shadow, self.read_only)
 
+    def is_same_view(self, other: Box) -> bool:
+        """Both show the same elements of one array."""
+        return self.cell is other.cell and self._steps == other._steps and self.kind == other.kind == ARRAY
+
     def store(self, new: Value) -> None:
         """Replace everything this box shows.
 

@@ -62,6 +62,8 @@ def set_item(box: Box, index: Any, item: Any) -> None:
     if not any(_is_advanced(part) for part in items):
         steps = basic_index_steps(box.shape, items)
         target = box.through(steps, np.asarray(box.shadow[items]))
+        if is_box(item) and item.is_same_view(target):
+            return None  # Python's `x[i] += y` stores the view that was stored into already
         value = _fit(to_value(item, box.dtype), target.shape)
         store(target, value)
         return None

@@ -70,8 +70,6 @@ def read_back(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     return out
 
 
-
-
 @pytest.mark.parametrize("roll", ["0", "1"])
 @pytest.mark.parametrize("f", [batched_lstm, overlap_add, read_back])
 def test_work_grows_with_the_steps(f: Callable[..., Any], roll: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -351,7 +351,7 @@ GENERATOR = np.random.default_rng(0)
         (lambda x: np.where(x > 0), "three arguments"),
         (lambda x: np.add(x, 1, where=x > 0), "np.where"),
         (lambda x: np.reciprocal(x.astype(int)), "integers"),
-        (lambda x: "text", "str"),
+        (lambda x: iter([x]), "cannot make anew"),
     ],
 )
 def test_what_cannot_be_traced_says_so(f: Any, message: str) -> None:

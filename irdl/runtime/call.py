@@ -39,6 +39,8 @@ class Call:
     orders: tuple[Any, ...]
     #: the names of its keyword arguments, static ones among them, in order
     names: tuple[str, ...]
+    #: the arguments as they were passed, by place and by name
+    arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
     def signature(self) -> tuple[Any, ...]:
         """What a compiled version is chosen by."""
@@ -218,7 +220,7 @@ def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], roles: Role
     except TypeError as error:
         raise TraceError(f"a static argument must be hashable: {error}") from None
     orders = tree.key_orders((tuple(traced_arguments), traced_options))
-    return Call(leaves, structure, tuple(static), tuple(donated), orders, tuple(options))
+    return Call(leaves, structure, tuple(static), tuple(donated), orders, tuple(options), (tuple(arguments), dict(options)))
 
 
 def explain(old: tuple[Any, ...], new: tuple[Any, ...]) -> str:

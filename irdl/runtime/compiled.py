@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from irdl.runtime.entry import MISS, is_busy, layouts_hold
 from irdl.runtime.executable import Executable, match_donations
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON
+from irdl.tracing.capture.outcome import Outcome, perform
 from irdl.tracing.capture.reads import ArrayLayout, Read
 from irdl.tracing.control import as_kind
 from irdl.tracing.function import TracedFunction, trace_function
@@ -58,6 +59,8 @@ class Compiled:
         #: will do. Each serves one thread at a time: the others are made when it is needed.
         self.entries: list[Any] = []
         self.free_entry()
+        #: what it takes as changing from call to call
+        self.changing: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         graph, memory = self.graph, self.memory
@@ -146,10 +149,27 @@ class Compiled:
             except (LookupError, AttributeError, ValueError, TypeError):
                 return None
             type_ = captured.value.type
+            if captured.box.kind != ARRAY:  # a number
+                if tree.leaf_kind(array) != captured.box.kind or np.asarray(array).dtype != type_.dtype:
+                    return None
+                found.append(np.asarray(array))
+                continue
             if type(array) is not np.ndarray or array.dtype.newbyteorder("=") != type_.dtype or array.shape != type_.shape:
                 return None
             found.append(array)
         return tuple(found)
+
+    def changed(self) -> set[str]:
+        """The captured numbers and lists that are not as they were when it was compiled, and those that were known to change."""
+        found = set(self.changing)
+        for read, item, name in self._traced.taken:
+            try:
+                now = read()
+            except (LookupError, AttributeError, ValueError, TypeError):
+                continue
+            if type(now) is type(item) and repr(now) != repr(item):
+                found.add(name)
+        return found
 
     def _prepare(self) -> tuple[Any, ...] | None:
         """The captured arrays for the native entry; None where the trace does not hold or an array needs work first."""
@@ -171,8 +191,11 @@ class Compiled:
         results = self._executable(inputs)
         for place, result in zip(traced.stored, results[self._results :], strict=False):
             np.copyto(inputs[place], result)
-        for item, result in zip(traced.rebound, results[self._results + len(traced.stored) :], strict=True):
-            item.write(result if item.item.kind == ARRAY else result[()])
+        if traced.effects or traced.result is not None:
+            outcome = Outcome(call.arguments, call.leaves, results[self._results + len(traced.stored) :])
+            made = None if traced.result is None else outcome.make(traced.result)
+            perform(traced.effects, outcome)
+            return made
         leaves = [as_kind(result, kind) for result, kind in zip(results, traced.kinds, strict=False)]
         return tree.unflatten(traced.structure, leaves)
 
@@ -192,7 +215,7 @@ def _array_argument(array: np.ndarray, type_: TensorType) -> Argument | None:
 
 def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
     """What the native entry expects of a call; None where only the way through Python will do."""
-    if traced.rebound or not layouts_hold():
+    if traced.effects or traced.result is not None or not layouts_hold():
         return None
     arguments: list[Argument] = []
     captured: list[tuple[Read, Argument]] = []
@@ -208,7 +231,11 @@ def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
             return None
     for item in traced.captured:
         array = item.read()
-        argument = _array_argument(array, item.value.type) if type(array) is np.ndarray else None
+        argument = None
+        if type(array) is np.ndarray:
+            argument = _array_argument(array, item.value.type)
+        elif item.box.kind != ARRAY:
+            argument = Argument(item.value.type, item.box.kind, type(array))
         if argument is None:
             return None
         captured.append((item.read, argument))
@@ -304,11 +331,23 @@ def _overlaps_itself(array: np.ndarray) -> bool:
     return False
 
 
-def compile_call(function: Callable[..., Any], call: Call, options: Options, roles: Roles, name: str) -> Compiled:
-    """Trace and compile one call."""
+def compile_call(
+    function: Callable[..., Any], call: Call, options: Options, roles: Roles, name: str, changing: Collection[str] = ()
+) -> Compiled:
+    """Trace and compile one call. `changing`: captured numbers and lists that earlier calls have found changed; where the code asks
+    for what they hold now, it is compiled for that all the same."""
     arguments, keywords = tree.unflatten(call.structure, call.leaves)
     with _collector_paused:
-        return Compiled(trace_function(function, arguments, keywords, name, dict(call.static)), call, options, roles, name)
+        try:
+            traced = trace_function(function, arguments, keywords, name, dict(call.static), changing=changing)
+        except TraceError:
+            if not changing:
+                raise
+            traced = trace_function(function, arguments, keywords, name, dict(call.static))
+            changing = ()
+        compiled = Compiled(traced, call, options, roles, name)
+        compiled.changing = frozenset(changing)
+        return compiled
 
 
 class _CollectorPaused:

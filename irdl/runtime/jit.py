@@ -167,7 +167,8 @@ class Jit:
 
     def _compile(self, call: Any, signature: tuple[Any, ...]) -> Compiled:
         start = time.perf_counter()
-        compiled = compile_call(self._function, call, self._options, self._roles, self._name)
+        changing = {name for earlier in self._cache.get(signature, ()) for name in earlier.changed()}
+        compiled = compile_call(self._function, call, self._options, self._roles, self._name, changing)
         if "compile" in config.LOG.value:
             reason = "first call"
             if signature in self._cache:

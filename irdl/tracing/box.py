@@ -92,6 +92,11 @@ class Box:
             return Box(wrap(self.value).cell, type, kind, tuple(steps), shadow)
         return Box(self.cell, type, kind, (*self._steps, *steps), shadow, self.read_only)
 
+    @property
+    def steps(self) -> tuple[Any, ...]:
+        """The views that lead from its cell's array to what it shows."""
+        return self._steps
+
     def is_same_view(self, other: Box) -> bool:
         """Both show the same elements of one array."""
         return self.cell is other.cell and self._steps == other._steps and self.kind == other.kind == ARRAY

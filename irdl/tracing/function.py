@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,9 @@ from irdl.errors import TraceError
 from irdl.ir.graph import Graph, reachable_nodes
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, Box, is_box
-from irdl.tracing.capture.capture import Capture, Captured, Rebound
+from irdl.tracing.capture.arguments import argument_effects, containers_of
+from irdl.tracing.capture.capture import Capture, Captured
+from irdl.tracing.capture.outcome import Effect, Recipe, Recipes
 from irdl.tracing.capture.reads import Always, Read
 from irdl.tracing.recorder import Cell, Trace
 from irdl.tracing.region import read_outputs
@@ -26,7 +28,15 @@ class TracedFunction:
     """A traced call.
 
     The graph's inputs are the argument leaves, then the captured arrays, then the `known` arrays of static arguments; its outputs
-    are the result's leaves, then the new contents of the inputs listed in `stored`, then what the names in `rebound` are bound to.
+    are the result's leaves, then the new contents of the inputs listed in `stored`, then what the recipes need.
+
+    Attributes:
+        structure, kinds: of the result's leaves; there are none where the result is a recipe.
+        guards: what has to be as it was, how to read it and what it was.
+        taken: of these what may well change from call to call, with its name.
+        effects: what the call leaves behind.
+        result: how to make the result, where it takes more than a tree of new arrays: it holds texts or objects, or what it holds is
+            left behind elsewhere too.
     """
 
     graph: Graph
@@ -34,8 +44,10 @@ class TracedFunction:
     kinds: list[str]
     captured: list[Captured]
     guards: list[tuple[Read, Any]]
+    taken: list[tuple[Read, Any, str]]
     stored: list[int]
-    rebound: list[Rebound]
+    effects: list[Effect]
+    result: Recipe | None
     known: list[np.ndarray]
 
 
@@ -63,12 +75,13 @@ def trace_function(
     name: str = "",
     static: Mapping[int | str, Any] | None = None,
     roll: bool = True,
+    changing: Collection[str] = (),
 ) -> TracedFunction:
     """Trace `function(*arguments, **options)`.
 
     `static` arguments are used as they are, in the places of `arguments` (which hold None there) and beside the `options`;
     arrays in them are inputs of the graph all the same, so that code does not depend on their contents. Without `roll`, Python's
-    loops stay as they ran, step after step.
+    loops stay as they ran, step after step. `changing`: names of captured numbers and lists that are known to change between calls.
 
     Raises:
         TraceError: the code does something that cannot be traced; nothing outside is changed.
@@ -86,8 +99,9 @@ def trace_function(
         for leaf, leaf_name in zip(leaves, names, strict=True):
             boxes.append(_argument(trace, leaf, leaf_name))
         explicit = list(trace.inputs)
-        capture = trace.capture = Capture(trace)
+        capture = trace.capture = Capture(trace, changing=frozenset(changing))
         traced_arguments, traced_options = tree.unflatten(structure, boxes)
+        containers = list(containers_of((traced_arguments, traced_options)))
         for key, item in static.items():
             capture.know(item, _static_name(function, key))
         copy = capture.replace(function, Always(function), name)
@@ -96,15 +110,21 @@ def trace_function(
         fixed = {key: capture.static(item, _static_name(function, key)) for key, item in static.items()}
         given = [fixed.get(place, argument) for place, argument in enumerate(traced_arguments)]
         result = copy(*given, **traced_options, **{key: item for key, item in fixed.items() if isinstance(key, str)})
-        _check_containers((traced_arguments, traced_options), boxes, structure, name)
-        outputs, out_structure, kinds = read_outputs(result, name)
-        rebound = capture.rebound()
+        result = capture.classes.plain(result)
+        recipes = Recipes(capture)
+        for place, box in enumerate(boxes):
+            recipes.argument(box, place)
+        effects = [*argument_effects(containers, recipes), *capture.effects(recipes)]
+        if not effects:
+            _check_containers((traced_arguments, traced_options), boxes, structure, name)
+        made = recipes.of(result, f"the result of {name}") if effects or not is_tree_of_arrays(result) else None
+        outputs, out_structure, kinds = read_outputs(result if made is None else (), name)
         sources = [box for box in boxes if is_box(box)]
         inputs = [*explicit, *(item.value for item in capture.captured)]
         cells = [*sources, *(item.box for item in capture.captured)]
         stored = [place for place, (box, value) in enumerate(zip(cells, inputs, strict=True)) if box.cell.value is not value]
         outputs += [cells[place].cell.value for place in stored]
-        outputs += [item.item.value for item in rebound]
+        outputs += recipes.values
         if _random_state() != before:
             raise TraceError(
                 f"`{name}` drew from NumPy's or Python's random generator while it was traced: the same numbers would come "
@@ -119,7 +139,8 @@ def trace_function(
     graph = Graph([*(inputs[place] for place in keep), *(value for value, _ in known)], outputs, name)
     captured = [item for item in capture.captured if item.value in used]
     known_arrays = [np.asarray(array, value.dtype) for value, array in known]
-    return TracedFunction(graph, out_structure, kinds, captured, capture.guards, [position[p] for p in stored], rebound, known_arrays)
+    stored = [position[place] for place in stored]
+    return TracedFunction(graph, out_structure, kinds, captured, capture.guards, capture.taken, stored, effects, made, known_arrays)
 
 
 def _static_name(function: Callable[..., Any], key: int | str) -> str:
@@ -140,6 +161,10 @@ def _check_containers(arguments: Any, boxes: Sequence[Any], structure: Any, name
             f"`{name}` changed a dict, list or object among its arguments, which would happen once and not at each call: "
             "copy it, change the copy and return it"
         )
+
+
+def is_tree_of_arrays(result: Any) -> bool:
+    return all(tree.leaf_kind(leaf) is not None for leaf in tree.flatten(result)[0])
 
 
 def _used(inputs: Sequence[Any], outputs: Sequence[Any]) -> set[Any]:

@@ -28,10 +28,16 @@ from irdl.ops.shape import (
 )
 from irdl.tracing.recorder import Trace, user_line
 
+# Each step has three sides: `read` and `write` record, `view` does to an array what the step stands for.
+
 
 @dataclass(frozen=True)
 class SliceStep:
     attributes: SliceAttributes
+
+    def view(self, array: np.ndarray) -> np.ndarray:
+        a = self.attributes
+        return array[tuple(slice(*part) for part in zip(a.start, a.limit, a.stride, strict=True))]
 
     def read(self, trace: Trace, base: Value) -> Value:
         return trace.apply(SLICE, [base], self.attributes)[0]
@@ -47,6 +53,9 @@ class SliceStep:
 class ReverseStep:
     attributes: ReverseAttributes
 
+    def view(self, array: np.ndarray) -> np.ndarray:
+        return np.flip(array, self.attributes.axes)
+
     def read(self, trace: Trace, base: Value) -> Value:
         return trace.apply(REVERSE, [base], self.attributes)[0]
 
@@ -57,6 +66,9 @@ class ReverseStep:
 @dataclass(frozen=True)
 class ReshapeStep:
     attributes: ReshapeAttributes
+
+    def view(self, array: np.ndarray) -> np.ndarray:
+        return array.reshape(self.attributes.shape)
 
     def read(self, trace: Trace, base: Value) -> Value:
         return trace.apply(RESHAPE, [base], self.attributes)[0]
@@ -69,6 +81,9 @@ class ReshapeStep:
 class TransposeStep:
     attributes: TransposeAttributes
 
+    def view(self, array: np.ndarray) -> np.ndarray:
+        return array.transpose(self.attributes.permutation)
+
     def read(self, trace: Trace, base: Value) -> Value:
         return trace.apply(TRANSPOSE, [base], self.attributes)[0]
 
@@ -80,6 +95,9 @@ class TransposeStep:
 @dataclass(frozen=True)
 class BroadcastStep:
     attributes: BroadcastAttributes
+
+    def view(self, array: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(array, self.attributes.shape)
 
     def read(self, trace: Trace, base: Value) -> Value:
         return trace.apply(BROADCAST, [base], self.attributes)[0]

@@ -78,7 +78,7 @@ class PythonReads(PythonObjects):
         elif isinstance(read, Outline):
             self._check_outline(read, *item)
         elif isinstance(read, Attributes):
-            self._check_attributes(read, *item)
+            self._check_attributes(read)
         elif not isinstance(read, Always):
             self._check_is(self.read(read), item)
 
@@ -119,10 +119,18 @@ class PythonReads(PythonObjects):
         else:
             self._check_number("i64", self._load("i64", item, "size"), form)
 
-    def _check_attributes(self, read: Attributes, cls: type, names: tuple[str, ...]) -> None:
-        item = self.read(read.owner)
-        self._check_type(item, cls)
-        self._check_entries(self._attributes_of(item), id(read.owner), names)
+    def _check_attributes(self, read: Attributes) -> None:
+        b, item = self.b, self.read(read.owner)
+        self._check_type(item, read.cls)
+        names = self._attributes_of(item)
+        if read.names is not None:
+            self._check_entries(names, id(read.owner), read.names)
+            return
+        for name in read.present:
+            self._entries[id(read.owner), name] = self._lookup(names, name)
+        for name in sorted(read.absent):
+            found = b.fresh(f"call i32 {self._function('PyDict_Contains')}(ptr {names}, ptr {self._object(name)})")
+            self._check_number("i32", found, 0)
 
     def _attributes_of(self, item: str) -> str:
         """An object's dict."""

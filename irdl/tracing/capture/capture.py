@@ -12,6 +12,7 @@ import random
 import sys
 import types
 from collections import OrderedDict, defaultdict, deque
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,16 +22,18 @@ from irdl.errors import TraceError
 from irdl.ir.dtypes import is_supported
 from irdl.ir.graph import Value
 from irdl.ir.types import TensorType
-from irdl.tracing.box import Box, is_box
+from irdl.tracing import tree
+from irdl.tracing.box import PYTHON, Box, is_box
+from irdl.tracing.capture.classes import Classes, can_be_subclassed
+from irdl.tracing.capture.containers import Container, GrowingList, container_effects, delete_attribute, set_attribute, write_into
 from irdl.tracing.capture.namespaces import Globals, Module
+from irdl.tracing.capture.objects import MISSING, Objects, own_dict
+from irdl.tracing.capture.outcome import Effect, Existing, Recipes
 from irdl.tracing.capture.reads import (
     Always,
     AreSame,
     ArrayLayout,
-    Attribute,
-    Attributes,
     CellContents,
-    ClassMembers,
     Defaults,
     Item,
     Outline,
@@ -38,8 +41,6 @@ from irdl.tracing.capture.reads import (
     Write,
     layout_of,
     outline,
-    set_attribute,
-    set_item,
 )
 from irdl.tracing.numpy.creation import TracedModule, as_traced, is_numeric
 from irdl.tracing.numpy.layout import own
@@ -62,20 +63,13 @@ class Captured:
     name: str
 
 
-@dataclass
-class Rebound:
-    """A hidden output: a captured name or attribute that the trace bound to a new array."""
-
-    item: Any
-    write: Write
-    name: str
-
-
 class Capture:
     """What one trace has captured."""
 
-    def __init__(self, trace: Trace, functions_only: bool = False, arrays: bool = False) -> None:
+    def __init__(self, trace: Trace, functions_only: bool = False, arrays: bool = False, changing: Collection[str] = frozenset()) -> None:
         self.trace = trace
+        #: what has been found to change between calls: numbers that are inputs then, and lists that grow
+        self.changing = changing
         #: copy functions, so that `np.zeros` in them makes traced arrays, and leave everything else as it is
         self.functions_only = functions_only
         #: with them, the arrays they reach by name, whose numbers the trace takes as they are
@@ -88,12 +82,13 @@ class Capture:
         self._memo: dict[int, tuple[Any, Any, Read]] = {}
         #: the objects met, where they are left as they are
         self._seen: list[Any] = []
+        #: what may change from call to call and was taken as it is: how to read it, what it was, and its name
+        self.taken: list[tuple[Read, Any, str]] = []
+        self.classes = Classes(self)
+        self.objects = Objects(self)
         self._generators: list[tuple[Any, Any, str]] = []
-        self._classes: dict[type, type] = {}
-        self._guarded: set[type] = set()
         self._globals: list[tuple[Globals, dict[str, Any]]] = []
-        self._objects: list[tuple[Any, Any, dict[str, Any], str]] = []
-        self._containers: list[tuple[Any, Any, str]] = []
+        self._containers: list[Container] = []
         self._cells: list[tuple[types.CellType, types.CellType, Any, str]] = []
 
     def replace(self, item: Any, read: Read, name: str) -> Any:
@@ -109,8 +104,7 @@ class Capture:
                 self._seen.append(item)
             return item
         if isinstance(item, _PLAIN):
-            self.guards.append((read, item))
-            return item
+            return self._plain(item, read, name)
         known = self._memo.get(id(item))
         if known is not None:
             # Two names of one object: the trace holds while they name one object.
@@ -118,8 +112,28 @@ class Capture:
             self.guards.append((AreSame(read, first), True))
             return known[1]
         made = self._make(item, read, name)
-        self._memo[id(item)] = (item, made, read)
+        self.remember(item, made, read)
         return made
+
+    def remember(self, item: Any, made: Any, read: Read) -> None:
+        """`made` is what the trace sees in place of `item`."""
+        self._memo[id(item)] = (item, made, read)
+
+    def reached(self) -> dict[int, tuple[Any, Read]]:
+        """Everything from outside as the trace sees it, by identity, and how it is found again."""
+        return {id(made): (made, read) for item, made, read in self._memo.values() if made is not None}
+
+    def _plain(self, item: Any, read: Read, name: str) -> Any:
+        is_number = type(item) in (int, float) or (isinstance(item, np.generic) and is_supported(item.dtype))
+        if name in self.changing and is_number:
+            value = self.trace.input(tree.leaf_type(item, f"`{name}`"), name)
+            box = Box(Cell(self.trace, value), value.type, tree.leaf_kind(item) or PYTHON)
+            self.captured.append(Captured(value, box, read, name))
+            return box
+        self.guards.append((read, item))
+        if is_number:
+            self.taken.append((read, item, name))
+        return item
 
     def _make(self, item: Any, read: Read, name: str) -> Any:
         if type(item) is np.ndarray:
@@ -135,7 +149,7 @@ class Capture:
             return self._cached(item, name)
         if isinstance(item, types.FunctionType):
             self.guards.append((read, item))
-            return self._function(item, read)
+            return self.function(item, read)
         if hasattr(item, "__irdl_replace__"):
             self.guards.append((read, item))
             return item.__irdl_replace__(
@@ -144,7 +158,7 @@ class Capture:
         if isinstance(item, types.MethodType) and isinstance(item.__func__, types.FunctionType):
             self.guards.append((read, item))
             owner = self.replace(item.__self__, Always(item.__self__), name)
-            return types.MethodType(self._function(item.__func__, Always(item.__func__)), owner)
+            return types.MethodType(self.function(item.__func__, Always(item.__func__)), owner)
         if isinstance(item, functools.partial):
             self.guards.append((read, item))
             parts = [self.replace(a, Always(a), f"{name}.args[{i}]") for i, a in enumerate(item.args)]
@@ -164,10 +178,12 @@ class Capture:
             return self._container(item, read, name)
         if isinstance(item, type):
             self.guards.append((read, item))
-            self._guard_classes(item)
-            return self._class(item) if has_arrays(item) else item
+            if has_arrays(item) or can_be_subclassed(item):
+                return self.classes.of(item)
+            self.classes.guard(item)
+            return item
         if is_plain_object(item):
-            return self._object(item, read, name)
+            return self.objects.copy(item, self.classes.of(type(item)), read, name)
         self.guards.append((read, item))
         if (contents := contents_of(item)) is not None:
             self.guards.append((lambda: contents_of(read()), contents))
@@ -180,14 +196,6 @@ class Capture:
             return self.replace(item(*arguments, **options), lambda: item(*arguments, **options), f"{name}(...)")
 
         return functools.update_wrapper(cached, item)
-
-    def _guard_classes(self, cls: type) -> None:
-        """The trace holds while the user's classes among the bases hold what they hold now."""
-        for base in cls.__mro__[:-1]:
-            module = sys.modules.get(base.__module__)
-            if base not in self._guarded and (is_users(getattr(module, "__file__", None)) or base.__module__ == "__main__"):
-                self._guarded.add(base)
-                self.guards.append((ClassMembers(base), True))
 
     def know(self, item: Any, name: str) -> None:
         """Make inputs of a static argument's arrays, before anything else that may be the same arrays is captured."""
@@ -217,7 +225,7 @@ class Capture:
             made.update({key: self.static(part, f"{name}.{key}") for key, part in item.items()})
         else:
             made += [self.static(part, f"{name}.{place}") for place, part in enumerate(item)]
-        self._containers.append((made, made.copy(), name))
+        self._containers.append(Container(made, made.copy(), name, is_static=True))
         return made
 
     def _array(self, item: np.ndarray, read: Read, name: str) -> Any:
@@ -238,7 +246,7 @@ class Capture:
             box.read_only = who
         return box
 
-    def _function(self, function: types.FunctionType, read: Read) -> types.FunctionType:
+    def function(self, function: types.FunctionType, read: Read) -> types.FunctionType:
         """A copy of a user's function that sees traced arrays; of irdl's own wrappers, one around such copies."""
         known = self._memo.get(id(function))
         if known is not None:
@@ -290,71 +298,47 @@ class Capture:
         if len(item) > _LONGEST and not holds_arrays(item):
             self.guards.append((read, item))
             return item
+        if type(item) is list and name in self.changing:
+            return self._contained(GrowingList(lambda made: self._fill(made, item, read, name)), name)
         self.guards.append((Outline(read), outline(item)))
+        if type(item) is list:
+            self.taken.append((Outline(read), outline(item), name))
         if isinstance(item, dict):
             made: Any = defaultdict(item.default_factory) if isinstance(item, defaultdict) else type(item)()
             self._memo[id(item)] = (item, made, read)
             made.update({k: self.replace(v, Item(read, k), f"{name}[{k!r}]") for k, v in item.items()})
         else:
-            parts = [self.replace(v, Item(read, i), f"{name}[{i}]") for i, v in enumerate(item)]
+            parts = self._parts(item, read, name)
             if isinstance(item, deque):
                 made = deque(parts, item.maxlen)
             else:
                 made = type(item)(*parts) if hasattr(item, "_fields") else type(item)(parts)
-        if not isinstance(item, tuple):
-            self._containers.append((made, made.copy(), name))
+        return made if isinstance(item, tuple) else self._contained(made, name)
+
+    def _parts(self, item: Any, read: Read, name: str) -> list[Any]:
+        return [self.replace(part, Item(read, place), f"{name}[{place}]") for place, part in enumerate(item)]
+
+    def _fill(self, made: GrowingList, item: list[Any], read: Read, name: str) -> list[Any]:
+        """What a list that grows holds, now that the trace asks."""
+        self.guards.append((Outline(read), outline(item)))
+        parts = self._parts(item, read, name)
+        place = next(place for place, container in enumerate(self._containers) if container.made is made)
+        self._containers[place] = Container(made, list(parts), name)
+        return parts
+
+    def _contained(self, made: Any, name: str) -> Any:
+        before: Any = [] if isinstance(made, GrowingList) else made.copy()
+        self._containers.append(Container(made, before, name))
         return made
-
-    def _object(self, item: Any, read: Read, name: str) -> Any:
-        cls = type(item)
-        copy = types.SimpleNamespace() if cls is types.SimpleNamespace else object.__new__(self._class(cls))
-        self._memo[id(item)] = (item, copy, read)
-        self.guards.append((Attributes(read), (cls, tuple(vars(item)))))
-        for key, attribute in vars(item).items():
-            copy.__dict__[key] = self.replace(attribute, Attribute(read, key), f"{name}.{key}")
-        self._objects.append((read, copy, dict(copy.__dict__), name))
-        return copy
-
-    def _class(self, cls: type) -> type:
-        """A subclass whose functions and array attributes are the traced ones."""
-        if cls in self._classes:
-            return self._classes[cls]
-        self._guard_classes(cls)
-        members: dict[str, Any] = {"__module__": cls.__module__}
-        for base in reversed(cls.__mro__[:-1]):
-            for key, member in vars(base).items():
-                if key in ("__new__", "__dict__", "__weakref__"):
-                    continue
-                read = Always(member) if base in self._guarded else Attribute(Always(base), key)
-                made = self._member(member, read, f"{cls.__name__}.{key}")
-                if made is not member:
-                    members[key] = made
-        made_class = self._classes[cls] = type(cls)(cls.__name__, (cls,), members)
-        return made_class
-
-    def _member(self, member: Any, read: Read, name: str) -> Any:
-        if isinstance(member, types.FunctionType):
-            return self._function(member, read)
-        if isinstance(member, (staticmethod, classmethod)) and isinstance(member.__func__, types.FunctionType):
-            return type(member)(self._function(member.__func__, lambda: read().__func__))
-        if isinstance(member, property):
-            accessors: list[tuple[Any, Read]] = [
-                (member.fget, lambda: read().fget),
-                (member.fset, lambda: read().fset),
-                (member.fdel, lambda: read().fdel),
-            ]
-            return property(*(accessor and self._member(accessor, path, name) for accessor, path in accessors))
-        if type(member) is np.ndarray or hasattr(member, "__irdl_replace__"):
-            return self.replace(member, read, name)
-        return member
 
     # After the trace.
 
-    def rebound(self) -> list[Rebound]:
-        """The captured names and attributes that were bound to new arrays.
+    def effects(self, recipes: Recipes) -> list[Effect]:
+        """The names, attributes, lists and dicts that the trace has bound or changed.
 
         Raises:
-            TraceError: something else was changed, which would happen once and not at each call.
+            TraceError: something else was changed, or was bound to what cannot be made anew, which would happen once and not at each
+                call.
         """
         for item, state, name in self._generators:
             if generator_state(item) != state:
@@ -362,53 +346,55 @@ class Capture:
                     f"the captured generator `{name}` was drawn from while tracing: the same numbers would come back at every "
                     "call; use irdl.random with a key"
                 )
-        found: list[Rebound] = []
-        write: Write
-        for made, original in self._globals:
-            for name, item in made.written():
-                found.append(_new_binding(item, set_item(original, name), name))
-        for read, copy, before, name in self._objects:
-            for key, item in vars(copy).items():
-                if before.get(key, _MISSING) is not item:
-                    write = set_attribute(read, key)
-                    found.append(_new_binding(item, write, f"{name}.{key}"))
-            for key in before.keys() - vars(copy).keys():
-                raise TraceError(f"{name}.{key} was deleted during the trace: that would happen once, not at each call")
+        changed = self.classes.changed()
+        if changed is not None:
+            raise TraceError(f"{changed} was set during the trace: that would happen once, not at each call; keep it on an object")
+        found: list[Effect] = []
+        for names, original in self._globals:
+            for name, item in names.written():
+                found.append(Effect(None, recipes.of(item, name), write_into(original.__setitem__, name)))
+        for copied in self.objects:
+            owner = Existing(copied.read)
+            for key, item in copied.own.items():
+                if copied.before.get(key, MISSING) is not item:
+                    found.append(Effect(owner, recipes.of(item, f"{copied.name}.{key}"), set_attribute(key)))
+            for key in copied.before.keys() - copied.own.keys():
+                found.append(Effect(owner, None, delete_attribute(key)))
         for old, new, before, name in self._cells:
             if new.cell_contents is not before:
-                write = set_attribute(Always(old), "cell_contents")
-                found.append(_new_binding(new.cell_contents, write, name))
-        for made, before, name in self._containers:
-            pairs = zip(made.values(), before.values(), strict=False) if isinstance(made, dict) else zip(made, before, strict=False)
-            if len(made) != len(before) or any(a is not b for a, b in pairs):
-                raise TraceError(
-                    f"the captured {type(made).__name__} `{name}` was changed during the trace: that would happen once, not at "
-                    "each call; return the new arrays, or store into the arrays it holds"
+                found.append(
+                    Effect(None, recipes.of(new.cell_contents, name), write_into(functools.partial(setattr, old), "cell_contents"))
                 )
-        return found
+        return found + [effect for container in self._containers for effect in container_effects(container, recipes)]
 
     def held(self, trace: Trace) -> list[tuple[Write, Box]]:
         """Arrays of an inner trace that objects, globals and closures hold now, and how to put others in their place."""
         found: list[tuple[Write, Any]] = []
-        for item in (*self._seen, *(copy for _, copy, _, _ in self._objects)):
-            found += [(functools.partial(setattr, item, key), part) for key, part in vars(item).items()]
+        for item in (*self._seen, *(copied.copy for copied in self.objects)):
+            found += [(functools.partial(setattr, item, key), part) for key, part in own_dict(item).items()]
         for names, _ in self._globals:
             found += [(functools.partial(dict.__setitem__, names, name), part) for name, part in names.written()]
         for _, cell, _, _ in self._cells:
             found.append((functools.partial(setattr, cell, "cell_contents"), cell.cell_contents))
-        return [(write, part) for write, part in found if is_box(part) and part.cell.trace is trace]
+        return [pair for write, part in found for pair in _boxes_within(part, write) if pair[1].cell.trace is trace]
 
 
-_MISSING = object()
+def _boxes_within(item: Any, write: Write) -> Iterator[tuple[Write, Any]]:
+    """The boxes in a tree that was bound by `write`, and how to put something else in their places."""
+    if is_box(item):
+        yield write, item
+    elif type(item) in (list, dict):
+        for key, part in list(item.items() if isinstance(item, dict) else enumerate(item)):
+            yield from _boxes_within(part, functools.partial(item.__setitem__, key))
+    elif type(item) is tuple:
+        parts = list(item)
 
+        def replace(place: int, part: Any) -> None:
+            parts[place] = part
+            write(tuple(parts))
 
-def _new_binding(item: Any, write: Write, name: str) -> Rebound:
-    if not is_box(item):
-        raise TraceError(
-            f"`{name}` was set to {item!r:.60} during the trace: that would happen once, not at each call; keep it in an array, "
-            "or pass it in and return it"
-        )
-    return Rebound(item, write, name)
+        for place, part in enumerate(item):
+            yield from _boxes_within(part, functools.partial(replace, place))
 
 
 def generator_state(generator: Any) -> Any:

@@ -115,15 +115,29 @@ def outline(container: Any) -> tuple[Any, ...]:
     return (type(container), tuple(container) if isinstance(container, dict) else len(container))
 
 
-@dataclass(frozen=True, eq=False)
 class Attributes:
-    """An object's type, and the names in its dict."""
+    """Whether an object is of its type, and has the attributes that were read and none of those that were looked for in vain.
 
-    owner: Read
+    Attributes:
+        present, absent: those; filled as the trace goes on.
+        names: all its attributes, in order, where the trace has asked for them.
+    """
 
-    def __call__(self) -> tuple[Any, ...]:
+    def __init__(self, owner: Read, cls: type) -> None:
+        self.owner = owner
+        self.cls = cls
+        self.present: dict[str, None] = {}
+        self.absent: set[str] = set()
+        self.names: tuple[str, ...] | None = None
+
+    def __call__(self) -> bool:
         item = self.owner()
-        return (type(item), tuple(vars(item)))
+        if type(item) is not self.cls:
+            return False
+        names = vars(item)
+        if self.names is not None and self.names != tuple(names):
+            return False
+        return all(name in names for name in self.present) and not any(name in names for name in self.absent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,11 +166,3 @@ class ClassMembers:
     def __call__(self) -> bool:
         now = vars(self.cls)
         return len(now) == len(self.members) and all(now.get(key, self) is item for key, item in self.members.items())
-
-
-def set_item(container: Any, key: Any) -> Write:
-    return lambda array: container.__setitem__(key, array)
-
-
-def set_attribute(read: Read, name: str) -> Write:
-    return lambda array: setattr(read(), name, array)

@@ -1,0 +1,101 @@
+"""Lists, dicts and deques from outside, and what has become of them in the trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from irdl.errors import TraceError
+from irdl.tracing.capture.objects import MISSING
+from irdl.tracing.capture.outcome import Effect, Recipes
+
+
+@dataclass(frozen=True)
+class Container:
+    """A list, dict or deque that was reached: as the trace sees it, and what it held. A static argument may not change: equal ones
+    share what was compiled."""
+
+    made: Any
+    before: Any
+    name: str
+    is_static: bool = False
+
+
+def container_effects(container: Container, recipes: Recipes) -> list[Effect]:
+    """What has become of a list, dict or deque."""
+    found = _container_effects(container.made, container.before, container.name, recipes)
+    if found and container.is_static:
+        raise TraceError(
+            f"the static {type(container.made).__name__} `{container.name}` was changed during the trace: that would happen once, not at "
+            "each call; do not make it static, or return what is new"
+        )
+    return found
+
+
+def _container_effects(made: Any, before: Any, name: str, recipes: Recipes) -> list[Effect]:
+    if isinstance(made, dict):
+        if list(made) == list(before) and all(made[key] is before[key] for key in before):
+            return []
+        if list(made)[: len(before)] == list(before):  # in their order: only what is new has to be set
+            parts = {key: item for key, item in made.items() if before.get(key, MISSING) is not item}
+            return [Effect(recipes.of(made, name), recipes.contents(parts, name), lambda owner, contents: owner.update(contents))]
+        return [Effect(recipes.of(made, name), recipes.contents(dict(made), name), _replace_dict)]
+    items = list(list.__iter__(made)) if isinstance(made, list) else list(made)
+    kept = len(before)
+    if len(items) == kept and all(a is b for a, b in zip(items, before, strict=True)):
+        return []
+    if isinstance(made, list) and len(items) > kept and all(a is b for a, b in zip(items, before, strict=False)):
+        return [Effect(recipes.of(made, name), recipes.contents(items[kept:], name), lambda owner, contents: owner.extend(contents))]
+    return [Effect(recipes.of(made, name), recipes.contents(items, name), _replace_items)]
+
+
+def _replace_dict(owner: Any, contents: Any) -> None:
+    owner.clear()
+    owner.update(contents)
+
+
+def _replace_items(owner: Any, contents: Any) -> None:
+    owner.clear()
+    owner.extend(contents)
+
+
+def set_attribute(key: str) -> Callable[[Any, Any], None]:
+    return lambda owner, contents: setattr(owner, key, contents)
+
+
+def delete_attribute(key: str) -> Callable[[Any, Any], None]:
+    return lambda owner, contents: delattr(owner, key)
+
+
+def write_into(write: Callable[[str, Any], None], name: str) -> Callable[[Any, Any], None]:
+    return lambda owner, contents: write(name, contents)
+
+
+class GrowingList(list[Any]):
+    """A list that the trace appends to, and does not depend on as long as it does no more than that.
+
+    Until it is read it holds what was appended; then, before that, what `fill` gives."""
+
+    def __init__(self, fill: Callable[[GrowingList], list[Any]]) -> None:
+        super().__init__()
+        self._fill: Callable[[GrowingList], list[Any]] | None = fill
+
+    def filled(self) -> GrowingList:
+        if self._fill is not None:
+            fill, self._fill = self._fill, None
+            super().__setitem__(slice(0, 0), fill(self))
+        return self
+
+
+def _reading(name: str) -> Any:
+    method = getattr(list, name)
+    return lambda self, *arguments, **options: method(self.filled(), *arguments, **options)
+
+
+for _name in (
+    *("__getitem__", "__setitem__", "__delitem__", "__len__", "__iter__", "__reversed__", "__contains__", "__eq__", "__ne__", "__lt__"),
+    *("__le__", "__gt__", "__ge__", "__add__", "__mul__", "__rmul__", "__imul__", "__repr__", "clear", "copy", "count", "index"),
+    *("insert", "pop", "remove", "reverse", "sort"),
+):
+    setattr(GrowingList, _name, _reading(_name))

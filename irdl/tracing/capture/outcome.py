@@ -1,0 +1,294 @@
+"""What a call leaves behind beside its results: names, attributes, lists and dicts that it bound or changed.
+
+Each new content is a recipe, which makes it from the arrays that the compiled code gives, as plain Python would have left it: one
+array under two names stays one, a view of an array that is kept is a view of it, and what was there before is that very object.
+"""
+
+from __future__ import annotations
+
+import types
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from irdl.errors import TraceError
+from irdl.ir.graph import Value
+from irdl.tracing.box import ARRAY, PYTHON, Box, is_box, open_trace
+from irdl.tracing.capture.reads import Read
+from irdl.tracing.marks import MarkedRange
+from irdl.tracing.recorder import Cell
+from irdl.tracing.users import is_plain_object
+
+if TYPE_CHECKING:
+    from irdl.tracing.capture.capture import Capture
+
+_LITERALS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice, np.generic, np.dtype)
+_CONTAINERS = (list, tuple, set, frozenset, deque)
+_DICTS = (dict, OrderedDict, defaultdict)
+
+
+class Outcome:
+    """One call's: its arguments, and the arrays that it gave. Each recipe makes one object."""
+
+    def __init__(self, arguments: tuple[Any, Any], leaves: Sequence[Any], results: Sequence[np.ndarray]) -> None:
+        self.arguments = arguments
+        self.leaves = leaves
+        self.results = results
+        self._made: dict[int, Any] = {}
+
+    def make(self, recipe: Recipe) -> Any:
+        if id(recipe) not in self._made:
+            recipe.make(self)
+        return self._made[id(recipe)]
+
+    def keep(self, recipe: Recipe, item: Any) -> None:
+        self._made[id(recipe)] = item
+
+
+class Recipe(Protocol):
+    def make(self, outcome: Outcome) -> None:
+        """Make the object, and `keep` it before its parts, which may hold it."""
+
+
+@dataclass(eq=False)
+class Known:
+    """An object that is there at every call: a number, a text, a class."""
+
+    item: Any
+
+    def make(self, outcome: Outcome) -> None:
+        outcome.keep(self, self.item)
+
+
+@dataclass(eq=False)
+class Existing:
+    """What the function reached from outside."""
+
+    read: Read
+
+    def make(self, outcome: Outcome) -> None:
+        outcome.keep(self, self.read())
+
+
+@dataclass(eq=False)
+class Leaf:
+    """An array or number among the arguments, by its place."""
+
+    place: int
+
+    def make(self, outcome: Outcome) -> None:
+        outcome.keep(self, outcome.leaves[self.place])
+
+
+@dataclass(eq=False)
+class Part:
+    """A container among the arguments."""
+
+    path: tuple[Callable[[Any], Any], ...]
+
+    def make(self, outcome: Outcome) -> None:
+        item: Any = outcome.arguments
+        for step in self.path:
+            item = step(item)
+        outcome.keep(self, item)
+
+
+@dataclass(eq=False)
+class Result:
+    """An output of the compiled code, as an array or a number."""
+
+    place: int
+    kind: str
+
+    def make(self, outcome: Outcome) -> None:
+        array = outcome.results[self.place]
+        outcome.keep(self, array if self.kind == ARRAY else array.item() if self.kind == PYTHON else array[()])
+
+
+@dataclass(eq=False)
+class ViewOf:
+    """A view of an array."""
+
+    base: Recipe
+    steps: tuple[Any, ...]
+
+    def make(self, outcome: Outcome) -> None:
+        array = outcome.make(self.base)
+        for step in self.steps:
+            array = step.view(array)
+        outcome.keep(self, array)
+
+
+@dataclass(eq=False)
+class Container:
+    """A new list, tuple, set or deque."""
+
+    like: Any
+    parts: list[Recipe] = field(default_factory=list)
+
+    def make(self, outcome: Outcome) -> None:
+        cls = type(self.like)
+        if cls is list:
+            made: list[Any] = []
+            outcome.keep(self, made)
+            made.extend(map(outcome.make, self.parts))
+            return
+        parts = list(map(outcome.make, self.parts))
+        if cls is deque:
+            outcome.keep(self, deque(parts, self.like.maxlen))
+        else:
+            outcome.keep(self, cls(*parts) if hasattr(cls, "_fields") else cls(parts))
+
+
+@dataclass(eq=False)
+class Dict:
+    """A new dict."""
+
+    like: Any
+    parts: list[tuple[Recipe, Recipe]] = field(default_factory=list)
+
+    def make(self, outcome: Outcome) -> None:
+        made: Any = defaultdict(self.like.default_factory) if isinstance(self.like, defaultdict) else type(self.like)()
+        outcome.keep(self, made)
+        made.update((outcome.make(key), outcome.make(item)) for key, item in self.parts)
+
+
+@dataclass(eq=False)
+class Instance:
+    """A new object of a user's class."""
+
+    cls: type
+    attributes: dict[str, Recipe] = field(default_factory=dict)
+
+    def make(self, outcome: Outcome) -> None:
+        made = types.SimpleNamespace() if self.cls is types.SimpleNamespace else object.__new__(self.cls)
+        outcome.keep(self, made)
+        vars(made).update({name: outcome.make(recipe) for name, recipe in self.attributes.items()})
+
+
+@dataclass(eq=False)
+class Method:
+    """A bound method."""
+
+    function: Recipe
+    owner: Recipe
+
+    def make(self, outcome: Outcome) -> None:
+        outcome.keep(self, types.MethodType(outcome.make(self.function), outcome.make(self.owner)))
+
+
+@dataclass
+class Effect:
+    """A change: of what (None: of what `apply` knows itself), how, and with what new contents."""
+
+    owner: Recipe | None
+    contents: Recipe | None
+    apply: Callable[[Any, Any], None]
+
+
+def perform(effects: Sequence[Effect], outcome: Outcome) -> None:
+    """Make the changes: all contents first, which may be read where others are written."""
+    made = [
+        (
+            effect,
+            None if effect.owner is None else outcome.make(effect.owner),
+            None if effect.contents is None else outcome.make(effect.contents),
+        )
+        for effect in effects
+    ]
+    for effect, owner, contents in made:
+        effect.apply(owner, contents)
+
+
+class Recipes:
+    """Makes recipes of what the trace holds at its end. `values`: what the graph has to give for them."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._capture = capture
+        self._known: dict[int, Recipe] = {}
+        self._keep: list[Any] = []
+        self.values: list[Value] = []
+        self._cells: dict[Cell, Recipe] = {}
+        for number, (item, read) in capture.reached().items():
+            self._known[number] = Existing(read)
+            if is_box(item):
+                self._cells[item.cell] = self._known[number]
+
+    def of(self, item: Any, name: str) -> Recipe:
+        """The recipe of an object; of one object always the same.
+
+        Raises:
+            TraceError: there is none: it is neither made of arrays, numbers, texts, lists, dicts and the user's objects, nor was it
+                there before.
+        """
+        found = self._known.get(id(item))
+        if found is None:
+            self._keep.append(item)
+            found = self._new(item, name)
+        return found
+
+    def argument(self, box: Box, place: int) -> None:
+        """A leaf of the arguments."""
+        self._known[id(box)] = Leaf(place)
+        self._keep.append(box)
+        if box.kind == ARRAY:
+            self._cells[box.cell] = self._known[id(box)]
+
+    def part(self, item: Any, path: tuple[Callable[[Any], Any], ...]) -> None:
+        """A container among the arguments."""
+        self._known[id(item)] = Part(path)
+        self._keep.append(item)
+
+    def contents(self, item: Any, name: str) -> Recipe:
+        """The recipe of a list or dict of what something else is to hold."""
+        self._keep.append(item)
+        return self._new(item, name)
+
+    def _remember(self, item: Any, recipe: Any) -> Any:
+        self._known[id(item)] = recipe
+        return recipe
+
+    def _new(self, item: Any, name: str) -> Recipe:
+        cls = type(item)
+        if is_box(item):
+            return self._box(item)
+        if isinstance(item, _LITERALS):
+            return self._remember(item, Known(item))
+        if cls is MarkedRange:
+            return self._remember(item, Known(range(item.start, item.stop, item.step)))
+        if cls in _CONTAINERS or (isinstance(item, tuple) and hasattr(item, "_fields")):
+            container = self._remember(item, Container(item))
+            container.parts = [self.of(part, f"{name}[{place}]") for place, part in enumerate(item)]
+            return container
+        if cls in _DICTS:
+            made = self._remember(item, Dict(item))
+            made.parts = [(self.of(key, name), self.of(part, f"{name}[{key!r}]")) for key, part in item.items()]
+            return made
+        if isinstance(item, types.MethodType):
+            return self._remember(item, Method(self.of(item.__func__, name), self.of(item.__self__, name)))
+        if isinstance(item, type):
+            return self._remember(item, Known(self._capture.classes.original(item) or item))
+        original = self._capture.classes.original(cls)
+        if original is not None or is_plain_object(item):
+            instance = self._remember(item, Instance(original or cls))
+            instance.attributes = {key: self.of(part, f"{name}.{key}") for key, part in self._capture.objects.attributes(item).items()}
+            return instance
+        raise TraceError(
+            f"`{name}` was set to {item!r:.60} during the trace, which irdl cannot make anew at each call: it knows arrays, numbers, "
+            "texts, lists, dicts and objects of your own classes; pass it in and return it"
+        )
+
+    def _box(self, box: Any) -> Recipe:
+        if box.kind != ARRAY:
+            return self._remember(box, self._output(box.value, box.kind))
+        if box.cell not in self._cells:
+            self._cells[box.cell] = self._output(open_trace().read(box.cell), ARRAY)
+        base = self._cells[box.cell]
+        return self._remember(box, ViewOf(base, box.steps) if box.steps else base)
+
+    def _output(self, value: Value, kind: str) -> Result:
+        self.values.append(value)
+        return Result(len(self.values) - 1, kind)

@@ -1,0 +1,418 @@
+"""What a call leaves behind on objects, in names, lists and dicts: as plain Python leaves it, at every call."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+from collections import OrderedDict, defaultdict, deque
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import irdl
+from irdl.errors import TraceError
+
+_random = np.random.default_rng(0)
+
+
+def same(a: Any, b: Any, seen: set[int] | None = None) -> bool:
+    """Equal in types, numbers and form."""
+    seen = set() if seen is None else seen
+    if id(a) in seen:
+        return True
+    seen.add(id(a))
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and np.allclose(a, b, equal_nan=True)
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key], seen) for key in a)
+    if isinstance(a, (list, tuple, deque)):
+        return len(a) == len(b) and all(same(p, q, seen) for p, q in zip(a, b, strict=True))
+    if hasattr(a, "__dict__") and not callable(a):
+        return same(vars(a), vars(b), seen)
+    return bool(a == b) or (callable(a) and a.__qualname__ == b.__qualname__) or bool(np.isclose(a, b))
+
+
+def calls(made: Any, method: str, *arguments: Any, times: int = 4) -> tuple[Any, Any, irdl.Compiled]:
+    """A method of an object and of a copy of it, compiled and not: results, arguments and objects are alike after each call."""
+    eager = copy.deepcopy(made)
+    compiled = irdl.jit(getattr(made, method))
+    for _ in range(times):
+        given, others = copy.deepcopy(arguments), copy.deepcopy(arguments)
+        expected, got = getattr(eager, method)(*given), compiled(*others)
+        assert same(got, expected)
+        assert same(others, given)
+        assert same(made, eager), f"{vars(made)} {vars(eager)}"
+    return made, got, compiled
+
+
+X = _random.standard_normal((5, 3))
+
+
+class Linear:
+    def __init__(self, inputs: int, outputs: int) -> None:
+        self.W, self.b = _random.standard_normal((inputs, outputs)), np.zeros(outputs)
+        self.cache: Any = None
+        self.grads: dict[str, Any] = {}
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        self.cache = (x, self.W)
+        return np.tanh(x @ self.W + self.b)
+
+    def backward(self, d: np.ndarray) -> np.ndarray:
+        x, w = self.cache
+        self.grads["W"], self.grads["b"] = x.T @ d, d.sum(axis=0)
+        return d @ w.T
+
+
+class Net:
+    def __init__(self) -> None:
+        self.layers = [Linear(3, 4), Linear(4, 3)]
+        self.t, self.rate = 0, 0.1
+        self.losses: list[Any] = []
+        self.context: dict[str, Any] = {}
+        self.history: deque[Any] = deque(maxlen=2)
+
+    def step(self, x: np.ndarray) -> np.ndarray:
+        h = x
+        for layer in self.layers:
+            h = layer.forward(h)
+        self.t += 1
+        self.losses.append((h * h).sum())
+        self.history.append(h.sum())
+        self.context = {"h": h, "name": "last", "steps": [self.t, None]}
+        self.last, self.previous = h[0], h
+        d = h
+        for layer in reversed(self.layers):
+            d = layer.backward(d)
+            layer.W -= self.rate / self.t * layer.grads["W"]
+            layer.b = layer.b - self.rate * layer.grads["b"]
+        self.rate *= 0.9
+        return h
+
+
+def test_a_training_step() -> None:
+    net, result, compiled = calls(Net(), "step", X, times=6)
+    assert type(net.t) is int and type(net.rate) is float and len(net.losses) == 6
+    assert net.previous is result and net.context["h"] is result
+    assert np.shares_memory(net.last, result)
+    # Counters, rates and lists that grow are inputs by now, and not numbers of the code.
+    (versions,) = compiled._cache.values()
+    latest = versions[0]
+    compiled(X)
+    compiled(X)
+    assert next(iter(compiled._cache.values()))[0] is latest
+
+
+def test_shapes_that_change_between_calls() -> None:
+    """The caches of the last call, which nothing reads, do not count."""
+    layer, eager = Linear(3, 4), Linear(3, 4)
+    eager.W = layer.W
+    compiled = irdl.jit(layer.forward)
+    for rows in (5, 2, 5, 2, 5):
+        x = _random.standard_normal((rows, 3))
+        assert same(compiled(x), eager.forward(x)) and layer.cache[0] is x and layer.cache[1] is layer.W
+    assert compiled.cache_size() == 2 and all(len(versions) == 1 for versions in compiled._cache.values())
+
+
+class Swaps:
+    def __init__(self) -> None:
+        self.a, self.b = np.zeros(3), np.ones(3)
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        old = self.a
+        self.a, self.b = self.b, self.a
+        self.c = x
+        self.b += 1
+        return old
+
+
+def test_arrays_that_were_there_stay_themselves() -> None:
+    made = Swaps()
+    a, b = made.a, made.b
+    x = np.ones(3)
+    result = irdl.jit(made.run)(x)
+    assert made.a is b and made.b is a and made.c is x and result is a
+    np.testing.assert_array_equal(a, np.ones(3))
+    calls(Swaps(), "run", x)
+
+
+class Containers:
+    def __init__(self) -> None:
+        self.items: list[Any] = [np.zeros(2), 1.0, "text"]
+        self.table = OrderedDict(b=np.ones(2), a=np.zeros(2))
+        self.counts: Any = defaultdict(list)
+        self.nested = {"list": [1, 2], "deep": {"x": np.ones(2)}}
+
+    def run(self, x: np.ndarray) -> Any:
+        self.items[0] = x
+        self.items.insert(1, x * 2)
+        self.items.pop()
+        self.table["a"] = x
+        self.table["c"] = self.items
+        self.counts["seen"].append(x + 1)
+        self.nested["list"].extend([3, x])
+        self.nested["deep"]["y"] = self.nested["deep"]
+        del self.nested["list"][0]
+        self.alias = self.nested["deep"]
+        self.pair = (x, [x, x])
+        return self.items, {"sum": x.sum(), "kind": "ok"}
+
+
+def test_containers() -> None:
+    made, result, _ = calls(Containers(), "run", np.arange(2.0), times=1)
+    assert made.table["c"] is made.items and result[0] is made.items
+    assert made.alias is made.nested["deep"] and made.nested["deep"]["y"] is made.nested["deep"]
+    assert made.pair[0] is made.pair[1][0] is made.items[0]
+
+
+class Deletes:
+    def __init__(self) -> None:
+        self.a, self.b, self.table = np.ones(2), 3, {"x": 1, "y": 2}
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        if hasattr(self, "a"):
+            del self.a
+        self.table.pop("x", None)
+        return x * self.b
+
+
+def test_deletions() -> None:
+    calls(Deletes(), "run", np.ones(2))
+
+
+class State(NamedTuple):
+    h: Any
+    c: Any
+
+
+@dataclasses.dataclass
+class Record:
+    x: Any
+    name: str = "record"
+
+    def doubled(self) -> Any:
+        return self.x * 2 + np.zeros(2)
+
+
+class MakesObjects:
+    def run(self, x: np.ndarray) -> Any:
+        cell = Linear.__new__(Linear)
+        cell.W, cell.b, cell.cache, cell.grads = np.ones((2, 2)), np.zeros(2), None, {}
+        self.cell = cell
+        self.out = cell.forward(x)
+        self.state = State(x, self.out)
+        self.record = Record(self.out)
+        self.kind, self.types, self.shape = Record, [np.float32, int], x.shape
+        self.steps, self.method = range(3), cell.forward
+        return self.record.doubled(), cell, Record(x, "other")
+
+
+def test_objects_made_inside() -> None:
+    made, (_, cell, record), _ = calls(MakesObjects(), "run", np.ones((2, 2)))
+    assert type(made.cell) is Linear and cell is made.cell and type(record) is Record and type(made.record) is Record
+    assert made.kind is Record and type(made.steps) is range and made.method.__self__ is cell
+    assert made.cell.cache[0] is made.state.h
+    np.testing.assert_allclose(made.method(np.ones((2, 2))), made.out)
+
+
+class Base:
+    scale = 2.0
+    table = np.array([1.0, 2.0, 3.0])
+
+    def __init__(self, size: int = 3) -> None:
+        self.size = size
+
+    def f(self, x: np.ndarray) -> Any:
+        return np.zeros(self.size) + x * self.scale
+
+    @property
+    def ones(self) -> Any:
+        return np.ones(self.size)
+
+    @functools.cached_property
+    def cached(self) -> Any:
+        return np.full(self.size, 5.0)
+
+    @staticmethod
+    def static(x: np.ndarray) -> Any:
+        return x + np.zeros(3)
+
+    @classmethod
+    def make(cls, size: int) -> Any:
+        return cls(size)
+
+
+class Middle(Base):
+    def f(self, x: np.ndarray) -> Any:
+        return super().f(x) + self.ones
+
+
+class Sub(Middle):
+    scale = 3.0
+
+    def __init__(self, size: int = 3, more: float = 1.0) -> None:
+        super().__init__(size)
+        self.more = more
+
+    def f(self, x: np.ndarray) -> Any:
+        return super().f(x) + self.more + self.cached
+
+    def __call__(self, x: np.ndarray) -> Any:
+        return self.f(x)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("unknown"):
+            return np.full(3, float(len(name)))
+        raise AttributeError(name)
+
+
+def test_code_reached_through_classes() -> None:
+    outside = Sub(more=4.0)
+
+    def use(x: np.ndarray) -> Any:
+        inside, made = Sub(3), Sub.make(3)
+        found = [inside.f(x), made(x), Base.static(x), Sub.f(inside, x), Base().f(x), outside(x), Middle.f(outside, x), inside.unknown_name]
+        found += [Base.table * x, inside.table + x, outside.unknown]
+        return found, [isinstance(inside, Base), type(inside) is Sub, issubclass(Sub, Middle), outside.__class__ is Sub, Sub.__name__]
+
+    x = np.arange(3.0)
+    assert same(irdl.jit(use)(x), use(x))
+
+
+class Whole:
+    def __init__(self) -> None:
+        self.b, self.a = np.ones(2), np.zeros(2)
+
+    def run(self, x: np.ndarray) -> Any:
+        total = sum(value.sum() for value in vars(self).values() if isinstance(value, np.ndarray))
+        self.__dict__.update(total=total, names=list(self.__dict__))
+        return total + x
+
+
+def test_all_attributes_at_once() -> None:
+    calls(Whole(), "run", np.ones(2), times=3)
+
+
+def test_arguments_that_are_changed() -> None:
+    def change(d: dict[str, Any], items: list[Any], record: Record, x: np.ndarray) -> Any:
+        d["a"] = d["a"] * 2
+        d["new"], d["self"] = x, d
+        items.append(x + 1)
+        items[0] = "text"
+        record.x = items
+        return d, x
+
+    def given() -> Any:
+        return {"a": np.ones(3)}, [np.zeros(2), 1.0], Record(np.ones(1)), np.arange(3.0)
+
+    compiled = irdl.jit(change)
+    for _ in range(2):
+        ours, theirs = given(), given()
+        del_name = [record.__dict__.pop("name") for record in (ours[2], theirs[2])]
+        for record, name in zip((ours[2], theirs[2]), del_name, strict=True):
+            record.name = 1.0 if name else 0.0  # type: ignore[assignment]
+        result = compiled(*ours)
+        change(*theirs)
+        assert ours[0]["new"] is ours[3] and ours[0]["self"] is ours[0] and ours[2].x is ours[1]
+        assert result[0] is ours[0] and result[1] is ours[3]
+        assert same(ours[1], theirs[1]) and same(ours[0]["a"], theirs[0]["a"])
+
+
+counter, trail = 0, [0]
+
+
+def test_globals_and_closures() -> None:
+    seen: list[Any] = []
+    total = 0.0
+
+    def step(x: np.ndarray) -> Any:
+        global counter
+        nonlocal total
+        counter += 1
+        total = total + x.sum()
+        seen.append(x)
+        trail[0] += 2
+        return x * counter
+
+    compiled = irdl.jit(step)
+    x = np.ones(2)
+    for number in range(1, 5):
+        np.testing.assert_array_equal(compiled(x), x * number)
+        assert counter == number and type(counter) is int and total == 2.0 * number and trail == [2 * number]
+        assert len(seen) == number and all(item is x for item in seen)
+    assert len(next(iter(compiled._cache.values()))) <= 3
+
+
+def test_a_counter_that_decides_is_compiled_for_each_value() -> None:
+    class Alternates:
+        def __init__(self) -> None:
+            self.t = 0
+
+        def run(self, x: np.ndarray) -> Any:
+            self.t += 1
+            return x * 2 if self.t % 2 else x + 1
+
+    calls(Alternates(), "run", np.ones(3), times=5)
+
+
+def test_what_cannot_be_left_behind() -> None:
+    class Keeps:
+        def run(self, x: np.ndarray) -> Any:
+            self.kept = iter([x])
+            return x
+
+    with pytest.raises(TraceError, match=r"`run.kept` was set to .* cannot make anew"):
+        irdl.jit(Keeps().run)(np.ones(2))
+
+    class Counts:
+        count = 0
+
+        def run(self, x: np.ndarray) -> Any:
+            Counts.count = 5
+            return x
+
+    with pytest.raises(TraceError, match="Counts.count was set during the trace"):
+        irdl.jit(Counts().run)(np.ones(2))
+
+
+def test_state_left_by_loops() -> None:
+    class Cell:
+        def __init__(self) -> None:
+            self.W, self.h = 0.3 * _random.standard_normal((3, 3)), np.zeros((2, 3))
+            self.states: list[Any] = []
+
+        def step(self, x: np.ndarray) -> np.ndarray:
+            self.h = np.tanh(x @ self.W + self.h)
+            return self.h
+
+        def run(self, x: np.ndarray) -> np.ndarray:
+            self.states = []
+            for t in range(len(x)):
+                self.states.append((x[t], self.step(x[t])))
+            return np.stack([h for _, h in self.states])
+
+    calls(Cell(), "run", _random.standard_normal((9, 2, 3)))
+
+
+class Scored:
+    def __init__(self) -> None:
+        self.W = np.ones((3, 3))
+
+    def loss(self, w: np.ndarray) -> Any:
+        h = np.tanh(X @ w)
+        self.cache = (h, [h, {"w": w}])
+        self.losses = [(h * h).sum()]
+        return self.losses[0]
+
+
+@pytest.mark.parametrize("way", ["eager", "compiled"])
+def test_state_left_by_a_differentiated_function(way: str) -> None:
+    made = Scored()
+    gradient = irdl.grad(made.loss)
+    (irdl.jit(lambda w: gradient(w)) if way == "compiled" else gradient)(made.W)
+    h = np.tanh(X @ made.W)
+    assert same(made.cache, (h, [h, {"w": made.W}])) and np.isclose(made.losses[0], (h * h).sum())

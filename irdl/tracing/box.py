@@ -24,8 +24,6 @@ from irdl.tracing.marks import marked
 from irdl.tracing.recorder import NUMPY, PACKAGE, TRACING, Cell, Trace, current_trace, trace_stack, user_line
 
 ARRAY, SCALAR, PYTHON = "array", "scalar", "python"
-#: how `Box.read_only` starts where NumPy has a view and irdl a copy
-COPIED = "it is a copy of"
 
 
 class Box:
@@ -111,8 +109,6 @@ class Box:
         if self.kind != ARRAY:
             raise TypeError(f"'{self.type.dtype}' object does not support item assignment{user_line()}")
         if self.read_only:
-            if self.read_only.startswith(COPIED):  # NumPy would not raise here
-                raise TraceError(f"a store would be lost: {self.read_only}{user_line()}")
             raise ValueError(f"assignment destination is read-only: {self.read_only}{user_line()}")
         trace = self.cell.trace
         if trace is not current_trace():

@@ -12,21 +12,25 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.ir.graph import Value
+from irdl.ops.elementwise import CAST, CastAttributes
+from irdl.ops.index import GATHER, SCATTER_SET, IndexAttributes
 from irdl.ops.shape import (
     BROADCAST,
+    CONCAT,
     RESHAPE,
     REVERSE,
     SLICE,
     TRANSPOSE,
     UPDATE_SLICE,
     BroadcastAttributes,
+    ConcatAttributes,
     ReshapeAttributes,
     ReverseAttributes,
     SliceAttributes,
     TransposeAttributes,
     UpdateSliceAttributes,
 )
-from irdl.tracing.recorder import Trace, user_line
+from irdl.tracing.recorder import Cell, Trace, user_line
 
 # Each step has three sides: `read` and `write` record, `view` does to an array what the step stands for.
 
@@ -104,6 +108,37 @@ class BroadcastStep:
 
     def write(self, trace: Trace, base: Value, new: Value) -> Value:
         raise ValueError("assignment destination is read-only: it is a broadcast view")
+
+
+@dataclass(frozen=True)
+class RowStep:
+    """`x[i]`, with numbers that the trace does not know, on the axes given: those axes are gone."""
+
+    numbers: tuple[Cell, ...]
+    axes: tuple[int, ...]
+
+    def read(self, trace: Trace, base: Value) -> Value:
+        return trace.apply(GATHER, [base, self._indices(trace)], IndexAttributes(self.axes))[0]
+
+    def write(self, trace: Trace, base: Value, new: Value) -> Value:
+        return trace.apply(SCATTER_SET, [base, self._indices(trace), new], IndexAttributes(self.axes))[0]
+
+    def _indices(self, trace: Trace) -> Value:
+        parts = []
+        for cell in self.numbers:
+            value = trace.read(cell)
+            if value.dtype != np.int64:
+                value = trace.apply(CAST, [value], CastAttributes(np.dtype(np.int64)))[0]
+            parts.append(trace.apply(RESHAPE, [value], ReshapeAttributes((1,)))[0])
+        return parts[0] if len(parts) == 1 else trace.apply(CONCAT, parts, ConcatAttributes(0))[0]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RowStep) or self.axes != other.axes:
+            return False
+        return all(a.value is b.value for a, b in zip(self.numbers, other.numbers, strict=True))
+
+    def __hash__(self) -> int:
+        return hash(self.axes)
 
 
 def basic_index_steps(shape: tuple[int, ...], index: tuple[Any, ...]) -> list[Any]:

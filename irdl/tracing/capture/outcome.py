@@ -19,8 +19,10 @@ from irdl.ir.graph import Value
 from irdl.tracing.box import ARRAY, PYTHON, Box, is_box, open_trace
 from irdl.tracing.capture.reads import Read
 from irdl.tracing.marks import MarkedRange
+from irdl.tracing.numpy.masks import Masked
 from irdl.tracing.recorder import Cell
 from irdl.tracing.users import is_plain_object
+from irdl.tracing.views import RowStep
 
 if TYPE_CHECKING:
     from irdl.tracing.capture.capture import Capture
@@ -276,14 +278,18 @@ class Recipes:
             instance = self._remember(item, Instance(original or cls))
             instance.attributes = {key: self.of(part, f"{name}.{key}") for key, part in self._capture.objects.attributes(item).items()}
             return instance
+        if isinstance(item, Masked):
+            raise item.refused(f"{name}, x[mask],")
         raise TraceError(
-            f"`{name}` was set to {item!r:.60} during the trace, which irdl cannot make anew at each call: it knows arrays, numbers, "
-            "texts, lists, dicts and objects of your own classes; pass it in and return it"
+            f"{name} is {item!r:.60} at the end of the trace, which irdl cannot make anew at each call: it knows arrays, numbers, texts, "
+            "lists, dicts and objects of your own classes; pass it in, or leave it as it is"
         )
 
     def _box(self, box: Any) -> Recipe:
         if box.kind != ARRAY:
             return self._remember(box, self._output(box.value, box.kind))
+        if any(isinstance(step, RowStep) for step in box.steps):  # which row is known to the compiled code alone
+            return self._remember(box, self._output(box.value, ARRAY))
         if box.cell not in self._cells:
             self._cells[box.cell] = self._output(open_trace().read(box.cell), ARRAY)
         base = self._cells[box.cell]

@@ -10,7 +10,6 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_integer
 from irdl.ir.graph import Value
-from irdl.ops.elementwise import SELECT
 from irdl.ops.index import GATHER, SCATTER_SET, IndexAttributes
 from irdl.ops.shape import (
     BROADCAST,
@@ -22,27 +21,28 @@ from irdl.ops.shape import (
     ReshapeAttributes,
     TransposeAttributes,
 )
-from irdl.tracing.box import ARRAY, COPIED, PYTHON, SCALAR, Box, apply, cast, check_source, is_box, open_trace, to_value, wrap, wrap_result
+from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, apply, cast, check_source, is_box, open_trace, to_value, wrap, wrap_result
+from irdl.tracing.numpy import masks
 from irdl.tracing.numpy.layout import laid_out_like
 from irdl.tracing.numpy.ufuncs import store
-from irdl.tracing.recorder import user_line
-from irdl.tracing.views import basic_index_steps, expand_index, tiny
+from irdl.tracing.recorder import Cell, user_line
+from irdl.tracing.views import RowStep, basic_index_steps, expand_index, tiny
 
 
 def get_item(box: Box, index: Any) -> Any:
+    place = masks.place_of_mask(index)
+    if place is not None:
+        return masks.take(box, index, place)
     items = _normalise(box, index)
-    if not any(_is_advanced(item) for item in items):
-        steps = basic_index_steps(box.shape, items)
-        shadow = box.shadow[(*items, Ellipsis)]
+    if not any(_is_array(item) for item in items):
+        steps, shadow = _view(box, items)
         ellipsis = index is Ellipsis or (isinstance(index, tuple) and any(part is Ellipsis for part in index))
         if shadow.ndim == 0 and not ellipsis:  # every axis got an int: NumPy gives a scalar
             return box.through(steps, np.empty(()), SCALAR)
-        return box.through(steps, shadow)
+        return box.through(steps, np.asarray(shadow))
     places, view, indices, axes = _advanced(box, items)
     value = apply(GATHER, [view.value, indices], IndexAttributes(axes))
     value = _move_index_axes(value, places, len(indices.shape) - 1, axes, items)
-    if len(indices.shape) == 1 and value.shape:
-        return wrap(value, ARRAY, f"{COPIED} x[i] with a traced i: write x[i] = x[i] + ... or x[i, j] = ...")
     result = wrap_result(value)
     if result.ndim > 1:
         numbers = np.zeros(tuple(min(extent, 2) for extent in indices.shape[:-1]), np.intp)
@@ -56,12 +56,16 @@ def get_item(box: Box, index: Any) -> Any:
 def set_item(box: Box, index: Any, item: Any) -> None:
     if box.kind != ARRAY:
         raise TypeError(f"'{box.dtype}' object does not support item assignment")
-    if _is_mask(index) and ((is_box(index) and index.known is None) or np.ndim(item) == 0):
-        return _set_masked(box, index, item)
+    place = masks.place_of_mask(index)
+    if place is None and isinstance(index, np.ndarray) and masks.is_mask(index) and np.ndim(item) == 0:
+        index = wrap(to_value(index)) if not is_box(index) else index
+        place = 0
+    if place is not None:
+        return masks.put(box, index, place, item)
     items = _normalise(box, index)
-    if not any(_is_advanced(part) for part in items):
-        steps = basic_index_steps(box.shape, items)
-        target = box.through(steps, np.asarray(box.shadow[items]))
+    if not any(_is_array(part) for part in items):
+        steps, shadow = _view(box, items)
+        target = box.through(steps, np.asarray(shadow))
         if is_box(item) and item.is_same_view(target):
             return None  # Python's `x[i] += y` stores the view that was stored into already
         value = _fit(to_value(item, box.dtype), target.shape)
@@ -77,6 +81,22 @@ def set_item(box: Box, index: Any, item: Any) -> None:
     updates = apply(TRANSPOSE, [updates], TransposeAttributes(tuple(int(i) for i in np.argsort(order))))
     view.store(apply(SCATTER_SET, [view.value, indices, updates], IndexAttributes(axes)))
     return None
+
+
+def _view(box: Box, items: tuple[Any, ...]) -> tuple[list[Any], Any]:
+    """The steps to `x[items]`, of numbers (traced ones too) and slices, and what its layout is."""
+    steps = basic_index_steps(box.shape, tuple(slice(None) if is_box(item) else item for item in items))
+    kept = [item for item in items if item is None or isinstance(item, slice) or is_box(item)]
+    numbers = [item for item in kept if is_box(item)]
+    if numbers:
+        axes = tuple(axis for axis, item in enumerate(kept) if is_box(item))
+        steps.append(RowStep(tuple(Cell(open_trace(), item.value) for item in numbers), axes))
+    return steps, box.shadow[(*(0 if is_box(item) else item for item in items), Ellipsis)]
+
+
+def _is_array(item: Any) -> bool:
+    """An array of indices, and no traced number."""
+    return _is_advanced(item) and not _is_traced_scalar(item)
 
 
 def _fit(value: Value, shape: tuple[int, ...]) -> Value:
@@ -200,20 +220,3 @@ def _move_index_axes(value: Value, places: list[int], lead: int, axes: tuple[int
     if order == tuple(range(len(order))):
         return value
     return apply(TRANSPOSE, [value], TransposeAttributes(order))
-
-
-def _is_mask(index: Any) -> bool:
-    return (is_box(index) or isinstance(index, np.ndarray)) and index.dtype == np.bool_ and index.ndim > 0
-
-
-def _set_masked(box: Box, mask: Any, item: Any) -> None:
-    """`x[mask] = v` where v does not depend on how many elements the mask has."""
-    mask_value = to_value(mask)
-    if mask_value.shape != box.shape[: len(mask_value.shape)]:
-        raise IndexError(f"boolean index of shape {mask_value.shape} does not match an array of shape {box.shape}{user_line()}")
-    value = to_value(item, box.dtype)
-    inner = box.shape[len(mask_value.shape) :]
-    if len(value.shape) > len(inner) or np.broadcast_shapes(value.shape, inner) != inner:
-        raise TraceError(f"x[mask] = v with one v per True is not known while tracing: use np.where(mask, ..., x){user_line()}")
-    column = apply(RESHAPE, [mask_value], ReshapeAttributes((*mask_value.shape, *([1] * len(inner)))))
-    box.store(apply(SELECT, [column, cast(value, box.dtype), box.value]))

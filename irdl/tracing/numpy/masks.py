@@ -1,0 +1,303 @@
+"""`x[mask]` and `x[mask] = v` for masks whose numbers the trace does not know: how many elements a mask has is open, so what was
+taken under it stays an array of full shape until it is stored or reduced under the same mask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from irdl.errors import TraceError
+from irdl.ir.dtypes import is_bool, is_float
+from irdl.ir.graph import Value, freeze_attributes
+from irdl.ops import reduce as ops
+from irdl.ops.elementwise import SELECT
+from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
+from irdl.tracing.box import Box, apply, cast, is_box, to_value, wrap
+from irdl.tracing.numpy import reductions
+from irdl.tracing.numpy.ufuncs import scalar_like, store_out
+from irdl.tracing.recorder import user_line
+
+#: how far two masks are compared op by op
+_MOST_OPS = 32
+
+
+def is_mask(index: Any) -> bool:
+    return (is_box(index) or isinstance(index, np.ndarray)) and index.dtype == np.bool_ and index.ndim > 0
+
+
+def is_open(index: Any) -> bool:
+    """A mask whose numbers the trace does not know."""
+    return is_box(index) and is_mask(index) and index.known is None
+
+
+def place_of_mask(index: Any) -> int | None:
+    """Where in an index an open mask stands; None where there is none."""
+    items = index if isinstance(index, tuple) else (index,)
+    places = [place for place, item in enumerate(items) if is_open(item)]
+    if len(places) > 1:
+        raise TraceError(f"an index with two masks cannot be traced: combine them with & or use np.where{user_line()}")
+    return places[0] if places else None
+
+
+def split(box: Box, index: Any, place: int) -> tuple[Any, Box, int]:
+    """What `x[index]` is without the mask, the mask, and the axis of that on which it lies.
+
+    Raises:
+        TraceError: the mask stands beside arrays of indices.
+        IndexError: its shape does not fit.
+    """
+    items = index if isinstance(index, tuple) else (index,)
+    mask = items[place]
+    before, behind = items[:place], items[place + 1 :]
+    for item in (*before, *behind):
+        if not (item is None or item is Ellipsis or isinstance(item, (int, slice, np.integer))) or isinstance(item, bool):
+            raise TraceError(f"a mask beside other arrays of indices cannot be traced: use np.where{user_line()}")
+    numbers = [where for where, item in enumerate(items) if isinstance(item, (int, np.integer))]
+    if numbers and max(*numbers, place) - min(*numbers, place) != len(numbers):
+        raise TraceError(f"a mask and numbers with a slice between them cannot be traced: index twice{user_line()}")
+    named = sum(1 for item in (*before, *behind) if item is not None and item is not Ellipsis)
+    axis = 0
+    for item in before:
+        if item is Ellipsis:
+            axis += box.ndim - named - mask.ndim
+        elif not isinstance(item, (int, np.integer)):
+            axis += 1
+    rest = (*before, *([slice(None)] * mask.ndim), *behind)
+    view = box if all(isinstance(item, slice) and item == slice(None) for item in rest) else box[rest]  # type: ignore[index]
+    if mask.shape != view.shape[axis : axis + mask.ndim]:
+        raise IndexError(f"boolean index of shape {mask.shape} does not match {view.shape[axis : axis + mask.ndim]}{user_line()}")
+    return view, mask, axis
+
+
+def take(box: Box, index: Any, place: int) -> Masked:
+    """`x[index]` with an open mask: a copy, as it is now."""
+    view, mask, axis = split(box, index, place)
+    value, column = view.value, _column(mask.value, view.ndim, axis)
+    # Where the mask does not hold there stands a number that is harmless to what follows, and to its derivative.
+    harmless = 0.5 if is_float(value.dtype) else value.dtype.type(1)
+    return Masked(wrap(apply(SELECT, [column, value, scalar_like(value, harmless)])), mask.value, axis)
+
+
+def put(box: Box, index: Any, place: int, item: Any) -> None:
+    """`x[index] = item` with an open mask."""
+    view, mask, axis = split(box, index, place)
+    column = _column(mask.value, view.ndim, axis)
+    if isinstance(item, Masked):
+        if not item.fits(mask.value, axis) or item.values.ndim != view.ndim:
+            raise TraceError(f"x[mask] = y[other mask] needs to know how many elements the masks have: use np.where{user_line()}")
+        value = to_value(item.values, view.dtype)
+    else:
+        value = to_value(item, view.dtype)
+        inner = view.shape[axis + mask.ndim :]
+        if len(value.shape) > len(inner) or np.broadcast_shapes(value.shape, inner) != inner:
+            raise TraceError(f"x[mask] = v with one v per True is not known while tracing: use np.where(mask, ..., x){user_line()}")
+    shape = np.broadcast_shapes(value.shape, view.shape)
+    if shape != view.shape:
+        raise ValueError(f"could not broadcast input array from shape {value.shape} into shape {view.shape}{user_line()}")
+    if value.shape != view.shape:
+        value = apply(BROADCAST, [value], BroadcastAttributes(view.shape))
+    view.store(apply(SELECT, [column, cast(value, view.dtype), view.value]))
+
+
+def _column(mask: Value, rank: int, axis: int) -> Value:
+    """A mask as it broadcasts with an array of `rank` axes, of which it lies on those from `axis` on."""
+    shape = (*mask.shape, *[1] * (rank - axis - len(mask.shape)))
+    return apply(RESHAPE, [mask], ReshapeAttributes(shape)) if shape != mask.shape else mask
+
+
+class Masked(NDArrayOperatorsMixin):
+    """What `x[mask]` stands for: `values` of full shape, of which those under the mask count."""
+
+    __array_priority__ = 2000.0
+
+    def __init__(self, values: Box, mask: Value, axis: int) -> None:
+        self.values = values
+        self.mask = mask
+        self.axis = axis
+
+    def fits(self, mask: Value, axis: int) -> bool:
+        return self.axis == axis and _is_same(self.mask, mask)
+
+    def refused(self, what: str) -> TraceError:
+        return _open(what)
+
+    def like(self, values: Box) -> Masked:
+        return Masked(values, self.mask, self.axis)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
+        if method != "__call__" or ufunc.signature is not None:
+            raise _open(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method}")
+        result = ufunc(*[self._full(item) for item in inputs], **options)
+        if out is not None:
+            (target,) = out
+            if not isinstance(target, Masked):
+                raise _open(f"np.{ufunc.__name__} with out=")
+            fresh = wrap(target.values.value)
+            store_out(ufunc.__name__, fresh, to_value(result))
+            target.values = fresh
+            return target
+        return self._wrapped(result)
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: dict[str, Any]) -> Any:
+        if function in _REDUCTIONS:
+            return _REDUCTIONS[function](*arguments, **options)
+        if function in _ELEMENT_BY_ELEMENT:
+            given = {key: self._full(item) for key, item in options.items()}
+            return self._wrapped(function(*[self._full(item) for item in arguments], **given))
+        raise _open(f"np.{function.__name__}")
+
+    def _wrapped(self, result: Any) -> Any:
+        if isinstance(result, tuple):
+            return tuple(self._wrapped(part) for part in result)
+        return self.like(result)
+
+    def _full(self, item: Any) -> Any:
+        """An operand in full shape.
+
+        Raises:
+            TraceError: it has one element for each True of a mask, and not of this one.
+        """
+        if isinstance(item, Masked):
+            if not item.fits(self.mask, self.axis):
+                raise TraceError(f"x[mask] meets y[other mask]: use np.where{user_line()}")
+            return item.values
+        rest = self.values.ndim - self.axis - len(self.mask.shape)
+        if np.ndim(item) > rest:
+            raise _open("an array beside x[mask]")
+        return item
+
+    # What NumPy code asks of it.
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.values.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.values.ndim - len(self.mask.shape) + 1
+
+    @property
+    def size(self) -> Any:
+        """The number of elements, as a traced number."""
+        rest = self.values.size // max(self.mask.type.size, 1)
+        return np.sum(wrap(self.mask)) * rest
+
+    def _reduced(self, op: Any, axis: Any, dtype: Any, out: Any, keepdims: Any, initial: Any) -> Any:
+        axes = self._axes(axis)
+        column = wrap(_column(self.mask, self.values.ndim, self.axis))
+        if op in (ops.MAX, ops.MIN) and initial is np._NoValue:
+            initial = _least(self.dtype) if op is ops.MAX else _most(self.dtype)
+        return reductions.reduce(op, self.values, axes, dtype, out, keepdims, initial, column)
+
+    def _axes(self, axis: Any) -> Any:
+        """The axes of `values` that an axis of `x[mask]` stands for."""
+        if axis is None:
+            return None
+        axes = [item % self.ndim for item in (axis if isinstance(axis, tuple) else (axis,))]
+        if self.axis not in axes:
+            raise _open("a reduction that leaves the masked axis")
+        width = len(self.mask.shape)
+        found = [place if place < self.axis else place + width - 1 for place in axes if place != self.axis]
+        return tuple(sorted([*found, *range(self.axis, self.axis + width)]))
+
+    def sum(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = np._NoValue) -> Any:
+        return self._reduced(ops.SUM, axis, dtype, out, keepdims, initial)
+
+    def prod(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = np._NoValue) -> Any:
+        return self._reduced(ops.PROD, axis, dtype, out, keepdims, initial)
+
+    def max(self, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = np._NoValue) -> Any:
+        """Of no elements at all, where NumPy raises, the least number of the dtype."""
+        return self._reduced(ops.MAX, axis, None, out, keepdims, initial)
+
+    def min(self, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = np._NoValue) -> Any:
+        return self._reduced(ops.MIN, axis, None, out, keepdims, initial)
+
+    def any(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+        return self._reduced(ops.ANY, axis, None, out, keepdims, np._NoValue)
+
+    def all(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+        return self._reduced(ops.ALL, axis, None, out, keepdims, np._NoValue)
+
+    def mean(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+        dtype = np.dtype(dtype) if dtype is not None else self.dtype if is_float(self.dtype) else np.dtype(np.float64)
+        ones = self.like(wrap(apply(BROADCAST, [scalar_like(to_value(0, dtype), 1)], BroadcastAttributes(self.values.shape))))
+        result = self.sum(axis, dtype, None, keepdims) / ones.sum(axis, dtype, None, keepdims)
+        return store_out("mean", out, to_value(result)) if out is not None else result
+
+    def copy(self, order: str = "C") -> Masked:
+        return self.like(wrap(self.values.value))
+
+    def astype(self, dtype: Any, **options: Any) -> Masked:
+        return self.like(self.values.astype(dtype, **options))  # type: ignore[attr-defined]
+
+    def clip(self, *arguments: Any, **options: Any) -> Any:
+        return np.clip(self, *arguments, **options)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        raise _open("turning x[mask] into an array")
+
+    def __getattr__(self, name: str) -> Any:
+        raise _open(f"x[mask].{name}")
+
+    def __len__(self) -> int:
+        raise _open("len(x[mask])")
+
+    def __iter__(self) -> Any:
+        raise _open("iteration over x[mask]")
+
+    def __getitem__(self, index: Any) -> Any:
+        raise _open("x[mask][index]")
+
+    def __bool__(self) -> bool:
+        raise _open("the truth of x[mask]")
+
+    def __repr__(self) -> str:
+        return f"<traced array {self.values.type} under a mask>"
+
+
+def _open(what: str) -> TraceError:
+    return TraceError(
+        f"{what} asks how many elements the mask has, which is not known while tracing: what was taken as x[mask] can be computed with "
+        f"element by element, stored or reduced under the same mask; else use np.where{user_line()}"
+    )
+
+
+_REDUCTIONS = {
+    np.sum: Masked.sum,
+    np.prod: Masked.prod,
+    np.max: Masked.max,
+    np.min: Masked.min,
+    np.any: Masked.any,
+    np.all: Masked.all,
+    np.mean: Masked.mean,
+    np.size: lambda x: x.size,
+    np.ndim: lambda x: x.ndim,
+}
+_ELEMENT_BY_ELEMENT = (np.clip, np.where, np.round, np.copy, np.zeros_like, np.ones_like, np.full_like, np.nan_to_num)
+
+
+def _least(dtype: np.dtype) -> Any:
+    return False if is_bool(dtype) else -np.inf if is_float(dtype) else np.iinfo(dtype).min
+
+
+def _most(dtype: np.dtype) -> Any:
+    return True if is_bool(dtype) else np.inf if is_float(dtype) else np.iinfo(dtype).max
+
+
+def _is_same(a: Value, b: Value) -> bool:
+    """Two masks are one, or the same computation of the same values, as `x < 0` written twice."""
+    stack, left = [(a, b)], _MOST_OPS
+    while stack:
+        a, b = stack.pop()
+        if a is b:
+            continue
+        left -= 1
+        if a.node is None or b.node is None or not left or a.index != b.index or a.node.op is not b.node.op or a.node.regions:
+            return False
+        if len(a.node.operands) != len(b.node.operands) or freeze_attributes(a.node.attributes) != freeze_attributes(b.node.attributes):
+            return False
+        stack.extend(zip(a.node.operands, b.node.operands, strict=True))
+    return True

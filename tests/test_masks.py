@@ -1,0 +1,181 @@
+"""Masks whose numbers the trace does not know: what is taken under one is stored or reduced under the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import irdl
+import irdl.testing
+from irdl.errors import TraceError
+
+_random = np.random.default_rng(0)
+X, Y = _random.standard_normal((4, 5)), _random.standard_normal((4, 5))
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """As courses write it, so that no exponential overflows."""
+    pos, neg = x >= 0, x < 0
+    z = np.zeros_like(x)
+    z[pos] = np.exp(-x[pos])
+    z[neg] = np.exp(x[neg])
+    top = np.ones_like(x)
+    top[neg] = z[neg]
+    return top / (1 + z)
+
+
+def scaled(x: np.ndarray) -> np.ndarray:
+    x = x.copy()
+    x[x < 0] *= 0.1
+    x[x > 1] += x[x > 1] ** 2
+    return x
+
+
+def from_another(x: np.ndarray) -> np.ndarray:
+    x = x.copy()
+    m = x < Y
+    x[m] = Y[m] * 2
+    x[~m] = -Y[~m]
+    return x
+
+
+def rows(x: np.ndarray) -> np.ndarray:
+    x = x.copy()
+    m = x[:, 0] > 0
+    x[m, :] = 0
+    x[~m, 1:3] = x[~m, 1:3] * 2 + np.ones(2)
+    x[m, 4] = 7
+    x[..., x[0] > 0] -= 1
+    return x
+
+
+def columns(x: np.ndarray) -> np.ndarray:
+    x = x.copy()
+    m = x.sum(axis=0) > 0
+    x[:, m] = np.tanh(x[:, m])
+    x[1, ~m] = 3.0
+    return x
+
+
+def reduced(x: np.ndarray) -> Any:
+    m = x > 0
+    taken = x[m]
+    by_row = x[x[:, 0] > 0]
+    return (
+        [taken.sum(), np.sum(taken**2), taken.mean(), np.mean(x[~m]), taken.max(), np.min(taken), np.prod(taken), (taken > 1).any()],
+        [(taken > 0).all(), taken.size, by_row.sum(axis=0), by_row.mean(axis=0), by_row.sum(), by_row.size, np.ndim(by_row), taken.ndim],
+    )
+
+
+def in_place(x: np.ndarray) -> np.ndarray:
+    m = x > 0
+    z = x[m]
+    w = z
+    z *= 2
+    z += 1
+    x = x.copy()
+    x[m] = w
+    x[m] = np.clip(x[m], -1, 1.5)
+    x[~m] = np.where(x[~m] < -1, -1.0, x[~m])
+    return x
+
+
+def integers(x: np.ndarray) -> np.ndarray:
+    i = (x * 3).astype(np.int32)
+    i[i > 2] //= i[i > 2] - 1
+    i[i < 0] = 9
+    i[i == 1] = i[i == 1].astype(np.int8) + 4
+    return i
+
+
+def of_a_snapshot(x: np.ndarray) -> np.ndarray:
+    x = x.copy()
+    m = x > 0
+    before = x[m]
+    x[m] = 0
+    x[m] = before + x[m]
+    return x
+
+
+def bools(x: np.ndarray) -> np.ndarray:
+    b = x > 0
+    b[x > 1] = False
+    b[x < -1] = ~b[x < -1]
+    return b
+
+
+FUNCTIONS = (sigmoid, scaled, from_another, rows, columns, reduced, in_place, integers, of_a_snapshot, bools)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("f", FUNCTIONS)
+def test_same_as_numpy(f: Callable[..., Any], dtype: Any) -> None:
+    x = X.astype(dtype)
+    compiled = irdl.jit(f)
+    for given in (x, -x, x * 3):
+        expected, got = irdl.tree.leaves(f(given)), irdl.tree.leaves(compiled(given))
+        assert len(expected) == len(got)
+        for a, b in zip(expected, got, strict=True):
+            assert np.asarray(a).dtype == np.asarray(b).dtype
+            np.testing.assert_allclose(b, a, rtol=2e-6)
+
+
+@pytest.mark.parametrize("f", [sigmoid, scaled, from_another, rows, columns, in_place])
+def test_gradients(f: Callable[..., Any]) -> None:
+    irdl.testing.check(lambda x: (f(x) * Y).sum(), X)
+
+
+def test_gradients_where_the_mask_does_not_hold_are_zero() -> None:
+    def f(x: np.ndarray) -> Any:
+        z = np.zeros_like(x)
+        z[x > 0] = np.sqrt(x[x > 0]) + np.log(x[x > 0])
+        return z.sum()
+
+    gradient = irdl.grad(f)(np.array([-1.0, 0.0, 4.0]))
+    np.testing.assert_allclose(gradient, [0, 0, 0.5])
+
+
+def test_in_a_loop_it_is_rolled() -> None:
+    def run(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        h = np.zeros((4, 5))
+        for t in range(8):
+            h = sigmoid(x[t] + h @ w)
+        return h
+
+    x, w = _random.standard_normal((8, 4, 5)), _random.standard_normal((5, 5))
+    assert len(irdl.trace(run)(x, w).nodes) < 10
+    np.testing.assert_allclose(irdl.jit(run)(x, w), run(x, w))
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda x: x[x > 0], "np.where"),
+        (lambda x: len(x[x > 0]), r"len\(x\[mask\]\) asks how many"),
+        (lambda x: x[x > 0].shape[0], r"x\[mask\]\.shape asks"),
+        (lambda x: x[x > 0][0], "asks how many"),
+        (lambda x: np.sort(x[x > 0]), r"np\.sort asks"),
+        (lambda x: x[x > 0] @ np.ones(3), "np.matmul asks"),
+        (lambda x: x[x > 0] + x[x > 1], "other mask"),
+        (lambda x: x.__setitem__(x > 0, x[x > 1]), "other mask"),
+        (lambda x: x.__setitem__(x > 0, np.ones(3)), "one v per True"),
+        (lambda x: x[x > 0, x[:, 0] > 0], "two masks"),
+        (lambda x: x[x[:, 0] > 0, [0, 1, 2, 3]], "beside other arrays"),
+        (lambda x: [*x[x > 0]], "iteration over"),
+        (lambda x: x if x[x > 0] else -x, "the truth of"),
+        (lambda x: np.asarray(x[x > 0]), r"asks how many|np\.asarray"),
+        (lambda x: x[x > 0].cumsum(), "cumsum asks"),
+    ],
+)
+def test_what_is_open_says_so(f: Callable[..., Any], message: str) -> None:
+    with pytest.raises(TraceError, match=message) as found:
+        irdl.jit(f)(X)
+    assert "test_masks.py" in str(found.value)
+
+
+def test_a_mask_of_another_shape() -> None:
+    with pytest.raises(IndexError, match="boolean index of shape"):
+        irdl.jit(lambda x: x[x[0] > 0].sum())(X)

@@ -265,7 +265,7 @@ def _open(what: str) -> TraceError:
     )
 
 
-_REDUCTIONS = {
+_REDUCTIONS: dict[Any, Any] = {
     np.sum: Masked.sum,
     np.prod: Masked.prod,
     np.max: Masked.max,

@@ -45,7 +45,7 @@ class Call:
     def signature(self) -> tuple[Any, ...]:
         """What a compiled version is chosen by."""
         static = tuple((place, _exact(item)) for place, item in self.static)
-        return ((self.structure, self.orders), static, tuple(_leaf_signature(leaf) for leaf in self.leaves))
+        return ((self.structure, self.orders, tree.aliases(self.leaves)), static, tuple(_leaf_signature(leaf) for leaf in self.leaves))
 
 
 class _Identity:

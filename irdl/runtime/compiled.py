@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.call_shape import Argument, CallShape, Same, is_native
+from irdl.codegen.llvm.call_shape import FROM_ARGUMENTS, Argument, CallShape, Same, is_native
 from irdl.errors import DonationError, TraceError
 from irdl.ir.graph import Graph
 from irdl.ir.types import TensorType
@@ -51,6 +51,7 @@ class Compiled:
         self._traced = traced
         self._roles = roles
         self._signature = call.signature()
+        self._positional, self._names = len(call.arguments[0]), call.names
         shape = call_shape(traced, call)
         self._executable = Executable(traced.graph, call.donated, options.disable, shape, traced.known, options.backend)
         self._results = len(traced.kinds)
@@ -176,9 +177,21 @@ class Compiled:
         captured = self.captured()
         return captured if captured is not None and all(_is_ready(array) for array in captured) else None
 
-    def _finish(self, *leaves: Any) -> Any:
-        kinds = self._traced.kinds
+    def _finish(self, *items: Any) -> Any:
+        """The result from its leaves; where it is a recipe, from the call's arguments and the arrays that the recipes need."""
+        if self._traced.result is not None:
+            first, count = self._positional, self._positional + len(self._names)
+            arguments = items[:first], dict(zip(self._names, items[first:count], strict=True))
+            return self._leave(Outcome(arguments, items[count:]))
+        kinds, leaves = self._traced.kinds, items
         return tree.unflatten(self._traced.structure, [leaf.item() if k == PYTHON else leaf for leaf, k in zip(leaves, kinds, strict=True)])
+
+    def _leave(self, outcome: Outcome) -> Any:
+        """The result; what the call leaves behind is put in its place."""
+        assert self._traced.result is not None
+        made = outcome.make(self._traced.result)
+        perform(self._traced.effects, outcome)
+        return made
 
     def run(self, call: Call, captured: tuple[Any, ...]) -> Any:
         """Run a call that is known to fit, on captured arrays that were verified."""
@@ -187,15 +200,13 @@ class Compiled:
         if call.donated:
             _check_donations(inputs, self._executable.donations)
         if traced.stored:
-            _check_stores(inputs, traced.stored)
+            again = {place for place, _ in tree.aliases(call.leaves)}
+            _check_stores([array if place not in again else array[..., :0] for place, array in enumerate(inputs)], traced.stored)
         results = self._executable(inputs)
         for place, result in zip(traced.stored, results[self._results :], strict=False):
             np.copyto(inputs[place], result)
-        if traced.effects or traced.result is not None:
-            outcome = Outcome(call.arguments, call.leaves, results[self._results + len(traced.stored) :])
-            made = None if traced.result is None else outcome.make(traced.result)
-            perform(traced.effects, outcome)
-            return made
+        if traced.result is not None:
+            return self._leave(Outcome(call.arguments, results))
         leaves = [as_kind(result, kind) for result, kind in zip(results, traced.kinds, strict=False)]
         return tree.unflatten(traced.structure, leaves)
 
@@ -215,7 +226,7 @@ def _array_argument(array: np.ndarray, type_: TensorType) -> Argument | None:
 
 def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
     """What the native entry expects of a call; None where only the way through Python will do."""
-    if traced.effects or traced.result is not None or not layouts_hold():
+    if not layouts_hold():
         return None
     arguments: list[Argument] = []
     captured: list[tuple[Read, Argument]] = []
@@ -255,8 +266,9 @@ def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
         return None
     kinds = [*traced.kinds, *(ARRAY for _ in traced.stored)]
     outputs = [(value.type, kind) for value, kind in zip(traced.graph.outputs, kinds, strict=True)]
-    result = tree.unflatten(traced.structure, range(len(traced.kinds)))
-    shape = CallShape(positional, keywords, arguments, captured, guards, outputs, traced.stored, result, donations)
+    result = FROM_ARGUMENTS if traced.result is not None else tree.unflatten(traced.structure, range(len(traced.kinds)))
+    aliases = tree.aliases(call.leaves)
+    shape = CallShape(positional, keywords, arguments, captured, guards, outputs, traced.stored, result, donations, aliases)
     return shape if is_native(shape) else None
 
 

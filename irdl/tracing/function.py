@@ -16,7 +16,7 @@ from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, Box, is_box
 from irdl.tracing.capture.arguments import argument_effects, containers_of
 from irdl.tracing.capture.capture import Capture, Captured
-from irdl.tracing.capture.outcome import Effect, Recipe, Recipes
+from irdl.tracing.capture.outcome import MIN_ROWS, Effect, Recipe, Recipes, row_of
 from irdl.tracing.capture.reads import Always, Read
 from irdl.tracing.recorder import Cell, Trace
 from irdl.tracing.region import read_outputs
@@ -28,10 +28,10 @@ class TracedFunction:
     """A traced call.
 
     The graph's inputs are the argument leaves, then the captured arrays, then the `known` arrays of static arguments; its outputs
-    are the result's leaves, then the new contents of the inputs listed in `stored`, then what the recipes need.
+    are the result's leaves or what its recipe needs, then the new contents of the inputs listed in `stored`.
 
     Attributes:
-        structure, kinds: of the result's leaves; there are none where the result is a recipe.
+        structure, kinds: of the result's leaves. Where the result is a recipe, it needs as many arrays as there are kinds.
         guards: what has to be as it was, how to read it and what it was.
         taken: of these what may well change from call to call, with its name.
         effects: what the call leaves behind.
@@ -96,8 +96,10 @@ def trace_function(
         names = [f"in{place}" for place in range(len(leaves))]
     with trace:
         boxes: list[Any] = []
-        for leaf, leaf_name in zip(leaves, names, strict=True):
-            boxes.append(_argument(trace, leaf, leaf_name))
+        aliases = dict(tree.aliases(leaves))
+        for place, (leaf, leaf_name) in enumerate(zip(leaves, names, strict=True)):
+            box = _argument(trace, leaf, leaf_name)
+            boxes.append(boxes[aliases[place]] if place in aliases else box)
         explicit = list(trace.inputs)
         capture = trace.capture = Capture(trace, changing=frozenset(changing))
         traced_arguments, traced_options = tree.unflatten(structure, boxes)
@@ -112,25 +114,31 @@ def trace_function(
         result = copy(*given, **traced_options, **{key: item for key, item in fixed.items() if isinstance(key, str)})
         result = capture.classes.plain(result)
         recipes = Recipes(capture)
-        for place, box in enumerate(boxes):
-            recipes.argument(box, place)
         effects = [*argument_effects(containers, recipes), *capture.effects(recipes)]
         if not effects:
             _check_containers((traced_arguments, traced_options), boxes, structure, name)
-        made = recipes.of(result, f"the result of {name}") if effects or not is_tree_of_arrays(result) else None
-        outputs, out_structure, kinds = read_outputs(result if made is None else (), name)
+        is_plain = not effects and is_tree_of_arrays(result) and not recipes.shares(tree.flatten(result)[0])
+        made = None if is_plain else recipes.of(result, f"the result of {name}")
+        outputs, out_structure, kinds = read_outputs(result if is_plain else (), name)
         sources = [box for box in boxes if is_box(box)]
         inputs = [*explicit, *(item.value for item in capture.captured)]
         cells = [*sources, *(item.box for item in capture.captured)]
-        stored = [place for place, (box, value) in enumerate(zip(cells, inputs, strict=True)) if box.cell.value is not value]
-        outputs += [cells[place].cell.value for place in stored]
-        outputs += recipes.values
+        changed = (box.cell.value is not value for box, value in zip(cells, inputs, strict=True))
+        stored = [place for place, is_changed in enumerate(changed) if is_changed and place not in aliases]
+        new_contents = [cells[place].cell.value for place in stored]
+        results = len(outputs) + len(recipes.values)
         if _random_state() != before:
             raise TraceError(
                 f"`{name}` drew from NumPy's or Python's random generator while it was traced: the same numbers would come "
                 "back at every call; use irdl.random with a key"
             )
-    outputs = trace.rolled(outputs)
+    outputs = trace.rolled([*outputs, *recipes.values, *new_contents])
+    if made is None and sum(1 for value in outputs[:results] if row_of(value) is not None) >= MIN_ROWS:
+        # Rows of one array are to be views of it.
+        made = recipes.of_results(out_structure, kinds)
+    if made is not None:
+        gathered = recipes.gather_rows(outputs[:results])
+        outputs, out_structure, kinds = [*gathered, *outputs[results:]], tree.flatten(())[1], [ARRAY] * len(gathered)
     # A captured array that no output needs is no input.
     used = _used([*inputs, *(value for value, _ in capture.known)], outputs) | {inputs[place] for place in stored}
     known = [item for item in capture.known if item[0] in used]

@@ -121,6 +121,19 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     return unflatten(structure, [function(leaf) for leaf in leaves])
 
 
+#: an array in fewer leaves is no pattern
+_MANY = 4
+
+
+def aliases(leaves: Sequence[Any]) -> tuple[tuple[int, int], ...]:
+    """(place, first place) of leaves that are one array, as the weights in the cache of every step."""
+    places: dict[int, list[int]] = {}
+    for place, leaf in enumerate(leaves):
+        if type(leaf) is np.ndarray:
+            places.setdefault(id(leaf), []).append(place)
+    return tuple((place, found[0]) for found in places.values() if len(found) >= _MANY for place in found[1:])
+
+
 def leaf_kind(leaf: Any) -> str | None:
     """How NumPy sees a leaf: array, scalar or Python scalar; None for anything that is not numeric."""
     if is_box(leaf):

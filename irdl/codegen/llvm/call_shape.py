@@ -33,6 +33,10 @@ class Same:
     item: Any
 
 
+#: in the place of a result's tree: `finish` makes it, from the arguments as they are and the outputs
+FROM_ARGUMENTS = "from arguments"
+
+
 @dataclass(frozen=True)
 class CallShape:
     """One signature. Trees hold the places of their leaves; `positional` is a tuple and `keywords` a dict of trees."""
@@ -51,6 +55,8 @@ class CallShape:
     result: Any
     #: outputs that are donated arguments, computed in place: output -> argument
     donations: Mapping[int, int]
+    #: (place, first place) of arguments that have to be one array
+    aliases: Sequence[tuple[int, int]] = ()
     #: the last inputs, the same at every call
     known: Sequence[np.ndarray] = ()
 

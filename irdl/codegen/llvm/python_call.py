@@ -126,6 +126,7 @@ class PythonCall(PythonResults):
         for place, tree in enumerate(shape.positional):
             self._walk(b.emit(f"load ptr, ptr {self._element('%args', place)}"), tree, data, outermost=True)
         self._keywords(data)
+        self._check_aliases()
         if shape.reads_natively:
             for read, item in shape.guards:
                 if isinstance(read, ArrayLayout):
@@ -138,6 +139,22 @@ class PythonCall(PythonResults):
                 data[place] = self._leaf(item, argument)
         return data
 
+    def _check_aliases(self) -> None:
+        b, pairs = self.b, self.shape.aliases
+        if not self.is_long:
+            for place, first in pairs:
+                self._check(b.emit(f"icmp eq ptr {self.leaf_items[place]}, {self.leaf_items[first]}"))
+        elif pairs:
+            table = f"@irdl_table{len(self.tables)}"
+            self.tables.append([number for pair in pairs for number in pair])
+            with self._repeated(len(pairs)) as i:
+                found = []
+                for part in range(2):
+                    at = b.fresh(f"getelementptr [2 x i64], ptr {table}, i64 {i}, i64 {part}")
+                    leaf = b.fresh(f"load i64, ptr {at}")
+                    found.append(b.fresh(f"load ptr, ptr {b.fresh(f'getelementptr ptr, ptr {self.items}, i64 {leaf}')}"))
+                self._check(b.fresh(f"icmp eq ptr {found[0]}, {found[1]}"))
+
     def _check_layout(self, read: ArrayLayout, dtype: str, extents: tuple[int, ...], writeable: bool, strides: Any) -> None:
         """Of a captured array that the code does not read."""
         type_ = TensorType(np.dtype(dtype), extents)
@@ -146,14 +163,16 @@ class PythonCall(PythonResults):
     def _check_written(self, data: dict[int, str]) -> None:
         """What is donated or stored into shares no memory with another input."""
         b = self.b
-        inputs, given = self.shape.inputs, list({**dict.fromkeys(self.shape.donations.values()), **dict.fromkeys(self.shape.stored)})
+        inputs, again = self.shape.inputs, {place for place, _ in self.shape.aliases}
+        given = list({**dict.fromkeys(self.shape.donations.values()), **dict.fromkeys(self.shape.stored)})
         count = len(inputs)
         starts, ends, places = b.alloca(f"[{count} x i64]"), b.alloca(f"[{count} x i64]"), b.alloca(f"[{len(given)} x i64]")
         for place, argument in enumerate(inputs):
             address = data[place] or b.fresh(f"load ptr, ptr {self._element(self.slots, place)}")
             start = b.fresh(f"ptrtoint ptr {address} to i64")
             b.do(f"store i64 {start}, ptr {self._number(starts, place)}")
-            b.do(f"store i64 {b.fresh(f'add i64 {start}, {argument.value_type.nbytes}')}, ptr {self._number(ends, place)}")
+            size = argument.value_type.nbytes if place not in again else 0
+            b.do(f"store i64 {b.fresh(f'add i64 {start}, {size}')}, ptr {self._number(ends, place)}")
         for number, place in enumerate(given):
             b.do(f"store i64 {place}, ptr {self._number(places, number)}")
 
@@ -225,6 +244,7 @@ class PythonCall(PythonResults):
             self._hold(item)
         if type(tree) is int:
             data[tree] = self._leaf(item, self.shape.arguments[tree])
+            self.leaf_items[tree] = item
             if self.is_long:
                 b.do(f"store ptr {item}, ptr {self._element(self.items, tree)}")
             if tree in self.shape.donations.values():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.call_shape import CallShape, is_named_tuple, is_plain
+from irdl.codegen.llvm.call_shape import FROM_ARGUMENTS, CallShape, is_named_tuple, is_plain
 from irdl.codegen.llvm.python_reads import PythonReads
 from irdl.codegen.llvm.python_trees import built, results
 from irdl.codegen.llvm.status import POLLED, STOPPED
@@ -27,6 +27,8 @@ class PythonResults(PythonReads):
         self.is_long = len(shape.arguments) + len(shape.captured) + len(shape.outputs) > _LONG
         self.made_items = self.made_count = self.slots = self.items = ""
         self.tables: list[list[int]] = []
+        #: the arguments' leaves that were met one by one
+        self.leaf_items: dict[int, str] = {}
         #: the arrays that are donated, by their places
         self.donated: dict[int, str] = {}
 
@@ -116,7 +118,11 @@ class PythonResults(PythonReads):
             leaves.append(array if kind != SCALAR else self.b.fresh(f"call ptr {self._function('PyArray_Return', 76)}(ptr {array})"))
         if _is_buildable(self.shape.result) and all(kind != PYTHON for _, kind in outputs):
             return self._build(self.shape.result, leaves)
-        found = self._call(self._entry(self.FINISH), leaves)
+        given: list[str] = []
+        if self.shape.result is FROM_ARGUMENTS:
+            count = len(self.shape.positional) + len(self.shape.keywords)
+            given = [self.b.fresh(f"load ptr, ptr {self._element('%args', place)}") for place in range(count)]
+        found = self._call(self._entry(self.FINISH), [*given, *leaves])
         for leaf in leaves:
             self._drop(leaf)
         return found

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from irdl.tracing.box import is_box
 from irdl.tracing.capture.containers import Container, container_effects, set_attribute
 from irdl.tracing.capture.objects import MISSING
-from irdl.tracing.capture.outcome import Effect, Recipes
-
-Path = tuple[Callable[[Any], Any], ...]
+from irdl.tracing.capture.outcome import Effect, Path, Recipes
 
 
 @dataclass(frozen=True)
 class Given:
-    """A container among the arguments: as the trace sees it, what it held, and how it is found in a call."""
+    """A container or an array among the arguments: as the trace sees it, what it held, and how it is found in a call."""
 
     made: Any
     before: Any
@@ -26,7 +25,7 @@ class Given:
 
 
 def containers_of(arguments: Any) -> Iterator[Given]:
-    """All containers in (positional arguments, keyword arguments)."""
+    """All containers and arrays in (positional arguments, keyword arguments)."""
     positional, keywords = arguments
     for place, item in enumerate(positional):
         yield from _within(item, (operator.itemgetter(0), operator.itemgetter(place)), f"argument {place}")
@@ -43,6 +42,8 @@ def _within(item: Any, path: Path, name: str) -> Iterator[Given]:
         yield Given(item, list(item), path, name)
         for place, part in enumerate(item):
             yield from _within(part, (*path, operator.itemgetter(place)), f"{name}[{place}]")
+    elif is_box(item):
+        yield Given(item, None, path, name)
     elif dataclasses.is_dataclass(item) and hasattr(item, "__dict__") and not isinstance(item, type):
         yield Given(item, dict(vars(item)), path, name)
         for key, part in vars(item).items():
@@ -57,7 +58,7 @@ def argument_effects(containers: Sequence[Given], recipes: Recipes) -> list[Effe
     for given in containers:
         if isinstance(given.made, (dict, list)):
             found += container_effects(Container(given.made, given.before, given.name), recipes)
-        elif not isinstance(given.made, tuple):
+        elif not is_box(given.made) and not isinstance(given.made, tuple):
             for key, item in vars(given.made).items():
                 if given.before.get(key, MISSING) is not item:
                     owner, contents = recipes.of(given.made, given.name), recipes.of(item, f"{given.name}.{key}")

@@ -7,37 +7,42 @@ array under two names stays one, a view of an array that is kept is a view of it
 from __future__ import annotations
 
 import types
-from collections import OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from irdl.errors import TraceError
 from irdl.ir.graph import Value
-from irdl.tracing.box import ARRAY, PYTHON, Box, is_box, open_trace
+from irdl.ops.shape import RESHAPE, SLICE
+from irdl.tracing import tree
+from irdl.tracing.box import ARRAY, PYTHON, is_box, open_trace
 from irdl.tracing.capture.reads import Read
 from irdl.tracing.marks import MarkedRange
 from irdl.tracing.numpy.masks import Masked
 from irdl.tracing.recorder import Cell
 from irdl.tracing.users import is_plain_object
-from irdl.tracing.views import RowStep
+from irdl.tracing.views import ReshapeStep, RowStep, SliceStep
 
 if TYPE_CHECKING:
     from irdl.tracing.capture.capture import Capture
 
+#: how something is found in (positional arguments, keyword arguments)
+Path: TypeAlias = tuple[Callable[[Any], Any], ...]
+#: fewer rows of one array leave one by one
+MIN_ROWS = 4
 _LITERALS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice, np.generic, np.dtype)
 _CONTAINERS = (list, tuple, set, frozenset, deque)
 _DICTS = (dict, OrderedDict, defaultdict)
 
 
 class Outcome:
-    """One call's: its arguments, and the arrays that it gave. Each recipe makes one object."""
+    """One call's: its arguments (by place and by name), and the arrays that it gave. Each recipe makes one object."""
 
-    def __init__(self, arguments: tuple[Any, Any], leaves: Sequence[Any], results: Sequence[np.ndarray]) -> None:
+    def __init__(self, arguments: tuple[Any, Any], results: Sequence[np.ndarray]) -> None:
         self.arguments = arguments
-        self.leaves = leaves
         self.results = results
         self._made: dict[int, Any] = {}
 
@@ -76,20 +81,10 @@ class Existing:
 
 
 @dataclass(eq=False)
-class Leaf:
-    """An array or number among the arguments, by its place."""
-
-    place: int
-
-    def make(self, outcome: Outcome) -> None:
-        outcome.keep(self, outcome.leaves[self.place])
-
-
-@dataclass(eq=False)
 class Part:
-    """A container among the arguments."""
+    """Something among the arguments."""
 
-    path: tuple[Callable[[Any], Any], ...]
+    path: Path
 
     def make(self, outcome: Outcome) -> None:
         item: Any = outcome.arguments
@@ -100,13 +95,16 @@ class Part:
 
 @dataclass(eq=False)
 class Result:
-    """An output of the compiled code, as an array or a number."""
+    """An output of the compiled code, or a view of it, as an array or a number."""
 
     place: int
     kind: str
+    steps: tuple[Any, ...] = ()
 
     def make(self, outcome: Outcome) -> None:
         array = outcome.results[self.place]
+        for step in self.steps:
+            array = step.view(array)
         outcome.keep(self, array if self.kind == ARRAY else array.item() if self.kind == PYTHON else array[()])
 
 
@@ -172,6 +170,17 @@ class Instance:
 
 
 @dataclass(eq=False)
+class Tree:
+    """A new tree."""
+
+    structure: Any
+    parts: Sequence[Recipe]
+
+    def make(self, outcome: Outcome) -> None:
+        outcome.keep(self, tree.unflatten(self.structure, [outcome.make(part) for part in self.parts]))
+
+
+@dataclass(eq=False)
 class Method:
     """A bound method."""
 
@@ -213,6 +222,7 @@ class Recipes:
         self._known: dict[int, Recipe] = {}
         self._keep: list[Any] = []
         self.values: list[Value] = []
+        self._results: list[Result] = []
         self._cells: dict[Cell, Recipe] = {}
         for number, (item, read) in capture.reached().items():
             self._known[number] = Existing(read)
@@ -232,17 +242,22 @@ class Recipes:
             found = self._new(item, name)
         return found
 
-    def argument(self, box: Box, place: int) -> None:
-        """A leaf of the arguments."""
-        self._known[id(box)] = Leaf(place)
-        self._keep.append(box)
-        if box.kind == ARRAY:
-            self._cells[box.cell] = self._known[id(box)]
-
-    def part(self, item: Any, path: tuple[Callable[[Any], Any], ...]) -> None:
-        """A container among the arguments."""
-        self._known[id(item)] = Part(path)
+    def part(self, item: Any, path: Path) -> None:
+        """Something among the arguments."""
+        recipe = self._known.setdefault(id(item), Part(path))
         self._keep.append(item)
+        if is_box(item) and item.kind == ARRAY:
+            self._cells.setdefault(item.cell, recipe)
+
+    def shares(self, leaves: Sequence[Any]) -> bool:
+        """Whether some of these results are one array, views of one, or what was there before."""
+        seen: set[Any] = set()
+        for leaf in leaves:
+            if is_box(leaf) and leaf.kind == ARRAY:
+                if leaf.cell in self._cells or leaf.cell in seen:
+                    return True
+                seen.add(leaf.cell)
+        return False
 
     def contents(self, item: Any, name: str) -> Recipe:
         """The recipe of a list or dict of what something else is to hold."""
@@ -297,4 +312,46 @@ class Recipes:
 
     def _output(self, value: Value, kind: str) -> Result:
         self.values.append(value)
-        return Result(len(self.values) - 1, kind)
+        self._results.append(Result(len(self.values) - 1, kind))
+        return self._results[-1]
+
+    def of_results(self, structure: Any, kinds: Sequence[str]) -> Recipe:
+        """The recipe of a result that is a tree of outputs."""
+        self._results = [Result(place, kind) for place, kind in enumerate(kinds)]
+        return Tree(structure, self._results)
+
+    def gather_rows(self, values: Sequence[Value]) -> list[Value]:
+        """The outputs that the graph is to have for `values`, which have become of those asked for: where several are rows of one
+        array, that array once, of which they are views.
+        """
+        found = [row_of(value) for value in values]
+        counts = Counter(row.stack for row in found if row is not None)
+        outputs: dict[Value, int] = {}
+        for result, value, row in zip(self._results, values, found, strict=True):
+            if row is not None and counts[row.stack] >= MIN_ROWS:
+                result.place, result.steps = outputs.setdefault(row.stack, len(outputs)), row.steps
+            else:
+                result.place = outputs.setdefault(value, len(outputs))
+        return list(outputs)
+
+
+class Row(NamedTuple):
+    """A value that is a part of a stack along its first axis: the views that lead there."""
+
+    stack: Value
+    steps: tuple[Any, ...]
+
+
+def row_of(value: Value) -> Row | None:
+    steps: list[Any] = []
+    node = value.node
+    while node is not None and node.op is RESHAPE:
+        steps.append(ReshapeStep(node.attributes))
+        node = node.operands[0].node
+    if node is None or node.op is not SLICE:
+        return None
+    (stack,) = node.operands
+    a = node.attributes
+    if a.limit[:1] != (a.start[0] + 1,) or any(a.start[1:]) or a.limit[1:] != stack.shape[1:]:
+        return None
+    return Row(stack, (SliceStep(a), *reversed(steps)))

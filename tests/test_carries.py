@@ -144,3 +144,21 @@ def test_results_in_the_place_of_what_was_read():
         h, x = row(shape), row((50, *shape))
         compiled = irdl.compile(f)(h, x)
         np.testing.assert_allclose(compiled(h, x), f(h, x), rtol=1e-13)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 16])
+def test_places_that_the_data_give_are_no_registers(size):
+    """A row of a table that each step reads and stores is another in the next step."""
+
+    def f(table, places, x):
+        def step(table, item):
+            i, x = item
+            table = table.copy()
+            np.add.at(table, i[None], x[None])
+            return table, x.sum()
+
+        return irdl.scan(step, table, (places, x))
+
+    table, places, x = row((4, size)), np.array([0, 3, 3, 1, 0, 2] * 8), row((48, size))
+    for a, b in zip(irdl.jit(f)(table, places, x), f(table, places, x), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-13)

@@ -14,26 +14,9 @@ import pytest
 import irdl
 from irdl.errors import TraceError
 
+from .same import same
+
 _random = np.random.default_rng(0)
-
-
-def same(a: Any, b: Any, seen: set[int] | None = None) -> bool:
-    """Equal in types, numbers and form."""
-    seen = set() if seen is None else seen
-    if id(a) in seen:
-        return True
-    seen.add(id(a))
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, np.ndarray):
-        return a.dtype == b.dtype and a.shape == b.shape and np.allclose(a, b, equal_nan=True)
-    if isinstance(a, dict):
-        return list(a) == list(b) and all(same(a[key], b[key], seen) for key in a)
-    if isinstance(a, (list, tuple, deque)):
-        return len(a) == len(b) and all(same(p, q, seen) for p, q in zip(a, b, strict=True))
-    if hasattr(a, "__dict__") and not callable(a):
-        return same(vars(a), vars(b), seen)
-    return bool(a == b) or (callable(a) and a.__qualname__ == b.__qualname__) or bool(np.isclose(a, b))
 
 
 def calls(made: Any, method: str, *arguments: Any, times: int = 4) -> tuple[Any, Any, irdl.Compiled]:

@@ -32,7 +32,7 @@ from irdl.loops.language import (
 )
 from irdl.loops.rewrite import Names, rebuild
 from irdl.loops.target import Target
-from irdl.loops.walk import expressions, nested, subexpressions
+from irdl.loops.walk import expressions, nested, subexpressions, walk
 
 #: Cycles of a step for which a call of each kernel would count, and statements of one once its loops are unrolled.
 _SHORT, _MOST = 300, 128
@@ -155,7 +155,11 @@ class _Registers:
         self.accesses: dict[Buffer, list[_Access]] = {}
         for access in self._all(steps, None):
             self.accesses.setdefault(access.buffer, []).append(access)
+        #: places that the data of a step give are others in the next
+        bound = {statement.variable.name for statement in walk(steps) if isinstance(statement, (Let, CheckIndex))}
         for buffer, accesses in self.accesses.items():
+            if any(name in bound for access in accesses for name, _ in access.rest):
+                continue
             if buffer.space == "register" or len({access.stores for access in accesses}) < 2:
                 continue
             widths = _slots(accesses)

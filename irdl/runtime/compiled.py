@@ -21,8 +21,8 @@ from irdl.runtime.entry import MISS, is_busy, layouts_hold
 from irdl.runtime.executable import Executable, match_donations
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON
-from irdl.tracing.capture.outcome import Outcome, perform
 from irdl.tracing.capture.reads import ArrayLayout, Read
+from irdl.tracing.capture.recipes import Script
 from irdl.tracing.control import as_kind
 from irdl.tracing.function import TracedFunction, trace_function
 from irdl.tracing.users import is_hashable
@@ -51,6 +51,8 @@ class Compiled:
         self._traced = traced
         self._roles = roles
         self._signature = call.signature()
+        #: makes the result from the call and the arrays, and leaves behind what it has to
+        self._leave = None if traced.result is None else Script().function(traced.result, traced.effects)
         self._positional, self._names = len(call.arguments[0]), call.names
         shape = call_shape(traced, call)
         self._executable = Executable(traced.graph, call.donated, options.disable, shape, traced.known, options.backend)
@@ -179,19 +181,11 @@ class Compiled:
 
     def _finish(self, *items: Any) -> Any:
         """The result from its leaves; where it is a recipe, from the call's arguments and the arrays that the recipes need."""
-        if self._traced.result is not None:
+        if self._leave is not None:
             first, count = self._positional, self._positional + len(self._names)
-            arguments = items[:first], dict(zip(self._names, items[first:count], strict=True))
-            return self._leave(Outcome(arguments, items[count:]))
+            return self._leave(items[:first], dict(zip(self._names, items[first:count], strict=True)), items[count:])
         kinds, leaves = self._traced.kinds, items
         return tree.unflatten(self._traced.structure, [leaf.item() if k == PYTHON else leaf for leaf, k in zip(leaves, kinds, strict=True)])
-
-    def _leave(self, outcome: Outcome) -> Any:
-        """The result; what the call leaves behind is put in its place."""
-        assert self._traced.result is not None
-        made = outcome.make(self._traced.result)
-        perform(self._traced.effects, outcome)
-        return made
 
     def run(self, call: Call, captured: tuple[Any, ...]) -> Any:
         """Run a call that is known to fit, on captured arrays that were verified."""
@@ -205,8 +199,8 @@ class Compiled:
         results = self._executable(inputs)
         for place, result in zip(traced.stored, results[self._results :], strict=False):
             np.copyto(inputs[place], result)
-        if traced.result is not None:
-            return self._leave(Outcome(call.arguments, results))
+        if self._leave is not None:
+            return self._leave(*call.arguments, results)
         leaves = [as_kind(result, kind) for result, kind in zip(results, traced.kinds, strict=False)]
         return tree.unflatten(traced.structure, leaves)
 

@@ -16,8 +16,9 @@ from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, Box, is_box
 from irdl.tracing.capture.arguments import argument_effects, containers_of
 from irdl.tracing.capture.capture import Capture, Captured
-from irdl.tracing.capture.outcome import MIN_ROWS, Effect, Recipe, Recipes, row_of
+from irdl.tracing.capture.outcome import MIN_ROWS, Recipes, row_of
 from irdl.tracing.capture.reads import Always, Read
+from irdl.tracing.capture.recipes import Effect, Recipe
 from irdl.tracing.recorder import Cell, Trace
 from irdl.tracing.region import read_outputs
 from irdl.tracing.views import shadow_array

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 from irdl.tracing.box import is_box
 from irdl.tracing.capture.containers import Container, container_effects, set_attribute
 from irdl.tracing.capture.objects import MISSING
-from irdl.tracing.capture.outcome import Effect, Path, Recipes
+from irdl.tracing.capture.outcome import Recipes
+from irdl.tracing.capture.recipes import Effect, Path, Step
 
 
 @dataclass(frozen=True)
@@ -28,26 +28,30 @@ def containers_of(arguments: Any) -> Iterator[Given]:
     """All containers and arrays in (positional arguments, keyword arguments)."""
     positional, keywords = arguments
     for place, item in enumerate(positional):
-        yield from _within(item, (operator.itemgetter(0), operator.itemgetter(place)), f"argument {place}")
+        yield from _within(item, ("positional", (Step(place),)), f"argument {place}")
     for name, item in keywords.items():
-        yield from _within(item, (operator.itemgetter(1), operator.itemgetter(name)), name)
+        yield from _within(item, ("keywords", (Step(name),)), name)
 
 
 def _within(item: Any, path: Path, name: str) -> Iterator[Given]:
     if type(item) is dict:
         yield Given(item, dict(item), path, name)
         for key, part in item.items():
-            yield from _within(part, (*path, operator.itemgetter(key)), f"{name}[{key!r}]")
+            yield from _within(part, _into(path, Step(key)), f"{name}[{key!r}]")
     elif isinstance(item, (list, tuple)):
         yield Given(item, list(item), path, name)
         for place, part in enumerate(item):
-            yield from _within(part, (*path, operator.itemgetter(place)), f"{name}[{place}]")
+            yield from _within(part, _into(path, Step(place)), f"{name}[{place}]")
     elif is_box(item):
         yield Given(item, None, path, name)
     elif dataclasses.is_dataclass(item) and hasattr(item, "__dict__") and not isinstance(item, type):
         yield Given(item, dict(vars(item)), path, name)
         for key, part in vars(item).items():
-            yield from _within(part, (*path, operator.attrgetter(key)), f"{name}.{key}")
+            yield from _within(part, _into(path, Step(key, True)), f"{name}.{key}")
+
+
+def _into(path: Path, step: Step) -> Path:
+    return path[0], (*path[1], step)
 
 
 def argument_effects(containers: Sequence[Given], recipes: Recipes) -> list[Effect]:

@@ -28,7 +28,7 @@ from irdl.tracing.capture.classes import Classes, can_be_subclassed
 from irdl.tracing.capture.containers import Container, GrowingList, container_effects, delete_attribute, set_attribute, write_into
 from irdl.tracing.capture.namespaces import Globals, Module
 from irdl.tracing.capture.objects import MISSING, Objects, own_dict
-from irdl.tracing.capture.outcome import Effect, Existing, Recipes
+from irdl.tracing.capture.outcome import Recipes
 from irdl.tracing.capture.reads import (
     Always,
     AreSame,
@@ -42,6 +42,7 @@ from irdl.tracing.capture.reads import (
     layout_of,
     outline,
 )
+from irdl.tracing.capture.recipes import Effect, Existing
 from irdl.tracing.numpy.creation import TracedModule, as_traced, is_numeric
 from irdl.tracing.numpy.layout import own
 from irdl.tracing.recorder import PACKAGE, Cell, Trace

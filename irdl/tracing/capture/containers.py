@@ -8,7 +8,8 @@ from typing import Any
 
 from irdl.errors import TraceError
 from irdl.tracing.capture.objects import MISSING
-from irdl.tracing.capture.outcome import Effect, Recipes
+from irdl.tracing.capture.outcome import Recipes
+from irdl.tracing.capture.recipes import Effect
 
 
 @dataclass(frozen=True)

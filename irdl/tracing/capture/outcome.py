@@ -1,25 +1,20 @@
-"""What a call leaves behind beside its results: names, attributes, lists and dicts that it bound or changed.
-
-Each new content is a recipe, which makes it from the arrays that the compiled code gives, as plain Python would have left it: one
-array under two names stays one, a view of an array that is kept is a view of it, and what was there before is that very object.
-"""
+"""What a call leaves behind beside its results (names, attributes, lists and dicts that it bound or changed), and results that are
+more than trees of new arrays: what the trace holds at its end, as recipes."""
 
 from __future__ import annotations
 
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from irdl.errors import TraceError
 from irdl.ir.graph import Value
 from irdl.ops.shape import RESHAPE, SLICE
-from irdl.tracing import tree
-from irdl.tracing.box import ARRAY, PYTHON, is_box, open_trace
-from irdl.tracing.capture.reads import Read
+from irdl.tracing.box import ARRAY, is_box, open_trace
+from irdl.tracing.capture.recipes import Container, Dict, Existing, Instance, Known, Method, Part, Path, Recipe, Result, Tree, ViewOf
 from irdl.tracing.marks import MarkedRange
 from irdl.tracing.numpy.masks import Masked
 from irdl.tracing.recorder import Cell
@@ -29,189 +24,11 @@ from irdl.tracing.views import ReshapeStep, RowStep, SliceStep
 if TYPE_CHECKING:
     from irdl.tracing.capture.capture import Capture
 
-#: how something is found in (positional arguments, keyword arguments)
-Path: TypeAlias = tuple[Callable[[Any], Any], ...]
 #: fewer rows of one array leave one by one
 MIN_ROWS = 4
 _LITERALS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice, np.generic, np.dtype)
 _CONTAINERS = (list, tuple, set, frozenset, deque)
 _DICTS = (dict, OrderedDict, defaultdict)
-
-
-class Outcome:
-    """One call's: its arguments (by place and by name), and the arrays that it gave. Each recipe makes one object."""
-
-    def __init__(self, arguments: tuple[Any, Any], results: Sequence[np.ndarray]) -> None:
-        self.arguments = arguments
-        self.results = results
-        self._made: dict[int, Any] = {}
-
-    def make(self, recipe: Recipe) -> Any:
-        if id(recipe) not in self._made:
-            recipe.make(self)
-        return self._made[id(recipe)]
-
-    def keep(self, recipe: Recipe, item: Any) -> None:
-        self._made[id(recipe)] = item
-
-
-class Recipe(Protocol):
-    def make(self, outcome: Outcome) -> None:
-        """Make the object, and `keep` it before its parts, which may hold it."""
-
-
-@dataclass(eq=False)
-class Known:
-    """An object that is there at every call: a number, a text, a class."""
-
-    item: Any
-
-    def make(self, outcome: Outcome) -> None:
-        outcome.keep(self, self.item)
-
-
-@dataclass(eq=False)
-class Existing:
-    """What the function reached from outside."""
-
-    read: Read
-
-    def make(self, outcome: Outcome) -> None:
-        outcome.keep(self, self.read())
-
-
-@dataclass(eq=False)
-class Part:
-    """Something among the arguments."""
-
-    path: Path
-
-    def make(self, outcome: Outcome) -> None:
-        item: Any = outcome.arguments
-        for step in self.path:
-            item = step(item)
-        outcome.keep(self, item)
-
-
-@dataclass(eq=False)
-class Result:
-    """An output of the compiled code, or a view of it, as an array or a number."""
-
-    place: int
-    kind: str
-    steps: tuple[Any, ...] = ()
-
-    def make(self, outcome: Outcome) -> None:
-        array = outcome.results[self.place]
-        for step in self.steps:
-            array = step.view(array)
-        outcome.keep(self, array if self.kind == ARRAY else array.item() if self.kind == PYTHON else array[()])
-
-
-@dataclass(eq=False)
-class ViewOf:
-    """A view of an array."""
-
-    base: Recipe
-    steps: tuple[Any, ...]
-
-    def make(self, outcome: Outcome) -> None:
-        array = outcome.make(self.base)
-        for step in self.steps:
-            array = step.view(array)
-        outcome.keep(self, array)
-
-
-@dataclass(eq=False)
-class Container:
-    """A new list, tuple, set or deque."""
-
-    like: Any
-    parts: list[Recipe] = field(default_factory=list)
-
-    def make(self, outcome: Outcome) -> None:
-        cls = type(self.like)
-        if cls is list:
-            made: list[Any] = []
-            outcome.keep(self, made)
-            made.extend(map(outcome.make, self.parts))
-            return
-        parts = list(map(outcome.make, self.parts))
-        if cls is deque:
-            outcome.keep(self, deque(parts, self.like.maxlen))
-        else:
-            outcome.keep(self, cls(*parts) if hasattr(cls, "_fields") else cls(parts))
-
-
-@dataclass(eq=False)
-class Dict:
-    """A new dict."""
-
-    like: Any
-    parts: list[tuple[Recipe, Recipe]] = field(default_factory=list)
-
-    def make(self, outcome: Outcome) -> None:
-        made: Any = defaultdict(self.like.default_factory) if isinstance(self.like, defaultdict) else type(self.like)()
-        outcome.keep(self, made)
-        made.update((outcome.make(key), outcome.make(item)) for key, item in self.parts)
-
-
-@dataclass(eq=False)
-class Instance:
-    """A new object of a user's class."""
-
-    cls: type
-    attributes: dict[str, Recipe] = field(default_factory=dict)
-
-    def make(self, outcome: Outcome) -> None:
-        made = types.SimpleNamespace() if self.cls is types.SimpleNamespace else object.__new__(self.cls)
-        outcome.keep(self, made)
-        vars(made).update({name: outcome.make(recipe) for name, recipe in self.attributes.items()})
-
-
-@dataclass(eq=False)
-class Tree:
-    """A new tree."""
-
-    structure: Any
-    parts: Sequence[Recipe]
-
-    def make(self, outcome: Outcome) -> None:
-        outcome.keep(self, tree.unflatten(self.structure, [outcome.make(part) for part in self.parts]))
-
-
-@dataclass(eq=False)
-class Method:
-    """A bound method."""
-
-    function: Recipe
-    owner: Recipe
-
-    def make(self, outcome: Outcome) -> None:
-        outcome.keep(self, types.MethodType(outcome.make(self.function), outcome.make(self.owner)))
-
-
-@dataclass
-class Effect:
-    """A change: of what (None: of what `apply` knows itself), how, and with what new contents."""
-
-    owner: Recipe | None
-    contents: Recipe | None
-    apply: Callable[[Any, Any], None]
-
-
-def perform(effects: Sequence[Effect], outcome: Outcome) -> None:
-    """Make the changes: all contents first, which may be read where others are written."""
-    made = [
-        (
-            effect,
-            None if effect.owner is None else outcome.make(effect.owner),
-            None if effect.contents is None else outcome.make(effect.contents),
-        )
-        for effect in effects
-    ]
-    for effect, owner, contents in made:
-        effect.apply(owner, contents)
 
 
 class Recipes:

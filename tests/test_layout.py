@@ -243,7 +243,7 @@ def test_stores_reach_what_numpys_reach(layout: str) -> None:
             warnings.simplefilter("ignore")
             expected = probe(call, x)
             try:
-                traced = trace_function(lambda a, call=call: probe(call, a), (y,), {})
+                traced = trace_function(lambda a, call=call: probe(call, a), (y,), {}, share=False)
                 results = evaluate(traced.graph, [y])[: len(expected)]
             except Exception as error:
                 wrong.append(f"{name}: {type(error).__name__}: {error!s:.150}")

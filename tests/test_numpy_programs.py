@@ -24,7 +24,7 @@ def check(seed: int, compiled: bool) -> bool:
         if compiled:
             results = irdl.jit(function_of(source))(*own)
         else:
-            traced = trace_function(function_of(source), own, {})
+            traced = trace_function(function_of(source), own, {}, share=False)
             found = [np.array(r) for r in evaluate(traced.graph, [*own, *(item.read() for item in traced.captured)])]
             results = found[: len(expected)]
             for place, array in zip(traced.stored, found[len(traced.kinds) :], strict=False):

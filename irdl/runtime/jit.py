@@ -266,7 +266,7 @@ def trace(f: Callable[..., Any], *, roll: bool = True) -> Callable[..., Graph]:
         for leaf in tree.flatten((arguments, options))[0]:
             if is_box(leaf):
                 raise TraceError("irdl.trace takes arrays, not traced ones")
-        return apply_rules(apply_rules(trace_function(function, arguments, options, roll=roll).graph))
+        return apply_rules(apply_rules(trace_function(function, arguments, options, roll=roll, share=False).graph))
 
     return traced
 

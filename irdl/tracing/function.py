@@ -77,12 +77,14 @@ def trace_function(
     static: Mapping[int | str, Any] | None = None,
     roll: bool = True,
     changing: Collection[str] = (),
+    share: bool = True,
 ) -> TracedFunction:
     """Trace `function(*arguments, **options)`.
 
     `static` arguments are used as they are, in the places of `arguments` (which hold None there) and beside the `options`;
     arrays in them are inputs of the graph all the same, so that code does not depend on their contents. Without `roll`, Python's
     loops stay as they ran, step after step. `changing`: names of captured numbers and lists that are known to change between calls.
+    Without `share`, each array of a result is an output of its own, even where many are rows of one.
 
     Raises:
         TraceError: the code does something that cannot be traced; nothing outside is changed.
@@ -118,7 +120,7 @@ def trace_function(
         effects = [*argument_effects(containers, recipes), *capture.effects(recipes)]
         if not effects:
             _check_containers((traced_arguments, traced_options), boxes, structure, name)
-        is_plain = not effects and is_tree_of_arrays(result) and not recipes.shares(tree.flatten(result)[0])
+        is_plain = not effects and is_tree_of_arrays(result) and not (share and recipes.are_shared(tree.flatten(result)[0]))
         made = None if is_plain else recipes.of(result, f"the result of {name}")
         outputs, out_structure, kinds = read_outputs(result if is_plain else (), name)
         sources = [box for box in boxes if is_box(box)]
@@ -134,7 +136,7 @@ def trace_function(
                 "back at every call; use irdl.random with a key"
             )
     outputs = trace.rolled([*outputs, *recipes.values, *new_contents])
-    if made is None and sum(1 for value in outputs[:results] if row_of(value) is not None) >= MIN_ROWS:
+    if share and made is None and sum(1 for value in outputs[:results] if row_of(value) is not None) >= MIN_ROWS:
         # Rows of one array are to be views of it.
         made = recipes.of_results(out_structure, kinds)
     if made is not None:

@@ -66,15 +66,10 @@ class Recipes:
         if is_box(item) and item.kind == ARRAY:
             self._cells.setdefault(item.cell, recipe)
 
-    def shares(self, leaves: Sequence[Any]) -> bool:
-        """Whether some of these results are one array, views of one, or what was there before."""
-        seen: set[Any] = set()
-        for leaf in leaves:
-            if is_box(leaf) and leaf.kind == ARRAY:
-                if leaf.cell in self._cells or leaf.cell in seen:
-                    return True
-                seen.add(leaf.cell)
-        return False
+    def are_shared(self, leaves: Sequence[Any]) -> bool:
+        """Whether many of these results are one array, views of one, or what was there before."""
+        cells = [leaf.cell for leaf in leaves if is_box(leaf) and leaf.kind == ARRAY]
+        return len(cells) - len({cell for cell in cells if cell not in self._cells}) >= MIN_ROWS
 
     def contents(self, item: Any, name: str) -> Recipe:
         """The recipe of a list or dict of what something else is to hold."""

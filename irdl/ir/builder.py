@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,23 +27,15 @@ class ConstantAttributes:
         value.flags.writeable = False
         object.__setattr__(self, "value", value)
 
-    @staticmethod
-    def of(array: np.ndarray) -> ConstantAttributes:
-        """As `ConstantAttributes(array)`; the same numbers are met over and over and share one."""
-        if array.ndim:
-            return ConstantAttributes(array)
-        return _number(array.dtype, array.tobytes())
+    @cached_property
+    def type(self) -> TensorType:
+        return TensorType.of(self.value)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ConstantAttributes) and freeze_attributes(self) == freeze_attributes(other)
 
     def __hash__(self) -> int:
         return hash(freeze_attributes(self))
-
-
-@lru_cache(maxsize=4096)
-def _number(dtype: np.dtype, text: bytes) -> ConstantAttributes:
-    return ConstantAttributes(np.frombuffer(text, dtype)[0])
 
 
 class Constant(Op):
@@ -53,7 +45,7 @@ class Constant(Op):
     Attributes = ConstantAttributes
 
     def infer(self, types: Sequence[TensorType], attributes: ConstantAttributes, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
-        return (TensorType.of(attributes.value),)
+        return (attributes.type,)
 
     def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         return (attributes.value,)

@@ -46,6 +46,12 @@ class TensorType:
     def __str__(self) -> str:
         return f"{short_name(self.dtype)}[{','.join(map(str, self.shape))}]"
 
+    def with_shape(self, shape: tuple[int, ...]) -> TensorType:
+        """The same dtype under another shape: quicker than from the start, as types are made for every view."""
+        made = object.__new__(TensorType)
+        made.__dict__.update(dtype=self.dtype, shape=shape, _hash=hash((self.dtype.char, shape)))
+        return made
+
     @staticmethod
     def of(array: np.ndarray | np.generic) -> TensorType:
         return TensorType(array.dtype, array.shape)

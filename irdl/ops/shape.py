@@ -39,7 +39,7 @@ class Reshape(Op):
         (type,) = types
         if math.prod(attributes.shape) != type.size or any(extent < 0 for extent in attributes.shape):
             raise GraphError(f"cannot reshape {type} to {attributes.shape}")
-        return (TensorType(type.dtype, attributes.shape),)
+        return (type.with_shape(attributes.shape),)
 
     def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         return (operands[0].reshape(attributes.shape),)
@@ -159,8 +159,8 @@ class Slice(Op):
         for extent, start, limit, stride in zip(type.shape, *parts, strict=True):
             if not (0 <= start <= limit <= extent and stride >= 1):
                 raise GraphError(f"slice {start}:{limit}:{stride} does not fit an axis of {extent}")
-            shape.append(len(range(start, limit, stride)))
-        return (TensorType(type.dtype, tuple(shape)),)
+            shape.append(limit - start if stride == 1 else len(range(start, limit, stride)))
+        return (type.with_shape(tuple(shape)),)
 
     def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         return (operands[0][_slices(attributes)],)

@@ -53,9 +53,10 @@ class Box:
     @property
     def value(self) -> Value:
         """The present value, as one of the current trace."""
-        trace = _innermost(self.cell)
+        cell = self.cell
+        trace = current_trace() or cell.trace
         if not self._steps:
-            return trace.read(self.cell)
+            return cell.value if cell.trace is trace else trace.read(cell)
         # An outer array is lifted whole and viewed here: a loop's x[t] are slices of one input.
         base = trace.read(self.cell)
         if self._cache is None or self._cache[0] is not base:

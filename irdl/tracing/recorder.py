@@ -117,6 +117,18 @@ def _fail_traces(error: TraceError) -> None:
 TraceError.witness = staticmethod(_fail_traces)
 
 
+def _constant(array: Any, dtype: Any) -> ConstantAttributes:
+    if type(array) in (int, float) and array:  # of zeros there are two
+        return _number(type(array), array, dtype)
+    return ConstantAttributes(np.asarray(array, dtype))
+
+
+@lru_cache(maxsize=4096)
+def _number(kind: type, number: float, dtype: Any) -> ConstantAttributes:
+    """The same few numbers are met over and over."""
+    return ConstantAttributes(np.asarray(number, dtype))
+
+
 class Cell:
     """Where a traced array lives: its trace and its present value. A store rebinds `value`."""
 
@@ -176,7 +188,7 @@ class Trace:
         return value
 
     def constant(self, array: Any, dtype: Any = None) -> Value:
-        return self.apply(CONSTANT, (), ConstantAttributes.of(np.asarray(array, dtype)))[0]
+        return self.apply(CONSTANT, (), _constant(array, dtype))[0]
 
     def known_array(self, value: Value) -> np.ndarray | None:
         """The array that `value` is known to hold during this trace, or None."""

@@ -183,6 +183,22 @@ def basic_index_steps(shape: tuple[int, ...], index: tuple[Any, ...]) -> list[An
     return steps
 
 
+def row_steps(shape: tuple[int, ...], row: int) -> list[Any]:
+    """The steps of `x[row]`.
+
+    Raises:
+        IndexError: there is no such row.
+    """
+    extent, rest = shape[0], shape[1:]
+    if not -extent <= row < extent:
+        raise IndexError(f"index {row} is out of bounds for axis 0 with size {extent}{user_line()}")
+    steps: list[Any] = []
+    if extent != 1:
+        row %= extent
+        steps.append(SliceStep(SliceAttributes((row, *[0] * len(rest)), (row + 1, *rest), (1,) * len(shape))))
+    return [*steps, ReshapeStep(ReshapeAttributes(rest))]
+
+
 def expand_index(index: Any, rank: int) -> tuple[Any, ...]:
     """The index as a tuple that names every axis: Ellipsis and missing axes become full slices.
 

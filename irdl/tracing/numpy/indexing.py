@@ -26,10 +26,12 @@ from irdl.tracing.numpy import masks
 from irdl.tracing.numpy.layout import laid_out_like
 from irdl.tracing.numpy.ufuncs import store
 from irdl.tracing.recorder import Cell, user_line
-from irdl.tracing.views import RowStep, basic_index_steps, expand_index, tiny
+from irdl.tracing.views import RowStep, basic_index_steps, expand_index, row_steps, tiny
 
 
 def get_item(box: Box, index: Any) -> Any:
+    if type(index) is int and box.type.rank > 1:  # the rows that a loop reads
+        return box.through(row_steps(box.type.shape, index), box.shadow[index])
     place = masks.place_of_mask(index)
     if place is not None:
         return masks.take(box, index, place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -267,20 +267,27 @@ def _resolved(ufunc: np.ufunc, given: tuple[Any, ...], dtype: np.dtype | None) -
 _PYTHON_TYPES: dict[str, Any] = {"b": np.dtype(bool), "i": int, "f": float}
 
 
+@cache
+def _rule_of(ufunc: np.ufunc) -> tuple[str, Rule | None]:
+    return ufunc.__name__, RULES.get(ufunc.__name__)
+
+
 def record_ufunc(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any = None) -> tuple[Value, ...]:
     """The outputs of a ufunc call, as values of the current trace."""
-    rule = RULES.get(ufunc.__name__)
+    name, rule = _rule_of(ufunc)
     if rule is None:
         raise TraceError(f"{_full_name(ufunc)} has no rule in irdl: write it with ufuncs that have one{user_line()}")
-    if ufunc.__name__ in _EXACT_COMPARISONS:
-        exact = _compare_exactly(ufunc.__name__, inputs)
+    if name in _EXACT_COMPARISONS:
+        exact = _compare_exactly(name, inputs)
         if exact is not None:
             return (exact,)
     dtypes = loop_dtypes(ufunc, inputs, dtype)
-    values = [_loop_operand(x, d) for x, d in zip(inputs, dtypes[: ufunc.nin], strict=True)]
+    count = len(inputs)
+    values = [_loop_operand(x, d) for x, d in zip(inputs, dtypes[:count], strict=True)]
     results = rule(*values)
-    results = results if isinstance(results, tuple) else (results,)
-    return tuple(cast(value, d) for value, d in zip(results, dtypes[ufunc.nin :], strict=True))
+    if type(results) is not tuple:
+        return (cast(results, dtypes[count]),)
+    return tuple([cast(value, d) for value, d in zip(results, dtypes[count:], strict=True)])
 
 
 _EXACT_COMPARISONS = {

@@ -44,7 +44,7 @@ class _Aligned:
     def __init__(self, steps: list[Nodes], record: Record, stacks: Stacks) -> None:
         self.steps, self.record, self.stacks = steps, record, stacks
         self.is_hopeless = False
-        keys = [tuple([record.key(node) for node in step]) for step in steps]
+        keys = [record.keys(step) for step in steps]
         template, count = max(Counter(keys).items(), key=lambda item: (item[1], -len(item[0])))
         self.matches: list[Nodes | None] = []
         if count >= MIN_STEPS and len(template) * len(steps) >= cost.LIMITS.nodes:

@@ -91,11 +91,16 @@ class Record:
         self._numbers: dict[tuple[Any, ...], int] = {}
         live = set(reachable_nodes(outputs))
         self.ghosts = {node for node in nodes if node not in live}
+        readers = self._readers
         for node in nodes:
             if node in live:
-                self._read(node)
+                for value in node.operands:
+                    if value in readers:
+                        readers[value].append(node)
+                    else:
+                        readers[value] = [node]
         for value in outputs:
-            self._readers.setdefault(value, []).append(None)
+            readers.setdefault(value, []).append(None)
 
     # What stands for what.
 
@@ -131,28 +136,32 @@ class Record:
         """The nodes that read a value (None: the outside), without those that something stands for."""
         return [user for user in self._readers.get(value, ()) if user is None or user not in self.dead]
 
-    def is_read(self, value: Value) -> bool:
-        dead = self.dead
-        return any([user is None or user not in dead for user in self._readers.get(value, ())])
-
     def _read(self, node: Node) -> None:
         for value in node.operands:
             self._readers.setdefault(self.now(value), []).append(node)
 
     def living(self, nodes: Sequence[Node]) -> list[Node]:
         """The nodes that something reads, in their order; ghosts stay."""
-        kept, dead, ghosts = [], self.dead, self.ghosts
+        kept, dead, ghosts, readers = [], self.dead, self.ghosts, self._readers
         for node in reversed(nodes):
             if node in dead:
                 continue
-            if node in ghosts or any([self.is_read(value) for value in node.outputs]):
-                kept.append(node)
-            else:
-                dead.add(node)
+            if node not in ghosts:
+                for value in node.outputs:
+                    if not dead.issuperset(readers.get(value, ())):  # None, the outside, is not among them
+                        break
+                else:
+                    dead.add(node)
+                    continue
+            kept.append(node)
         return kept[::-1]
 
-    def key(self, node: Node) -> int:
-        """What a step records, by number: equal for nodes that differ in operands, indices and constants' numbers at most."""
+    def keys(self, nodes: Sequence[Node]) -> tuple[int, ...]:
+        """What nodes record, by number: equal for nodes that differ in operands, indices and constants' numbers at most."""
+        known = self._keys
+        return tuple([known[node] if node in known else self._key(node) for node in nodes])
+
+    def _key(self, node: Node) -> int:
         found = self._keys.get(node)
         if found is None:
             op, attributes = node.op, node.attributes

@@ -37,23 +37,22 @@ class Finder:
     def __init__(self, record: Record, roll_steps: Callable[[list[list[Node]]], list[Node] | None]) -> None:
         self._record = record
         self._roll_steps = roll_steps
-        #: sequences in which nothing repeats: the other steps of the same loop
+        #: sequences in which nothing rolls: the other steps of the same loop are like the first
         self._plain: set[tuple[int, ...]] = set()
 
     def rolled(self, nodes: list[Node]) -> list[Node]:
         if len(nodes) < cost.LIMITS.nodes:
             return nodes
-        recorded = tuple([self._record.key(node) for node in nodes])
+        recorded = self._record.keys(nodes)
         if recorded in self._plain:
             return nodes
         refused: set[tuple[Node, int]] = set()
-        for turn in range(_MAX_ROUNDS):
+        changed = False
+        for _ in range(_MAX_ROUNDS):
             nodes = self._record.living(nodes)
             places = self._repeating(nodes)
-            repeats = find_repeats([self._record.key(nodes[place]) for place in places], self._refused_places(nodes, places, refused))
+            repeats = find_repeats(self._record.keys([nodes[place] for place in places]), self._refused_places(nodes, places, refused))
             if not repeats:
-                if turn == 0:
-                    self._plain.add(recorded)
                 break
             result: list[Node] = []
             done = 0
@@ -62,17 +61,20 @@ class Finder:
                 if region is None:
                     refused.update((nodes[places[i]], repeat.period) for i in range(repeat.start, repeat.start + repeat.length))
                     continue
+                changed = True
                 first, end, made = region
                 result += nodes[done:first] + made
                 done = end
             nodes = result + nodes[done:]
             if len({period for _, period in refused}) > _MAX_REFUSED:
                 break
+        if not changed:
+            self._plain.add(recorded)
         return nodes
 
     def _repeating(self, nodes: Sequence[Node]) -> list[int]:
         """The places of what occurs often enough: what does not may stand anywhere in a step."""
-        keys = [self._record.key(node) for node in nodes]
+        keys = self._record.keys(nodes)
         counts = Counter(key for key, node in zip(keys, nodes, strict=True) if node not in self._record.ghosts)
         return [place for place, key in enumerate(keys) if counts[key] >= MIN_STEPS]
 

@@ -11,7 +11,7 @@ from irdl.tracing.rolling.cost import MIN_STEPS
 from irdl.tracing.rolling.record import Item, Loop, Mark, Record, loop_tree
 from irdl.tracing.rolling.repeats import Finder
 from irdl.tracing.rolling.stacks import Stacks
-from irdl.tracing.rolling.stores import Stores
+from irdl.tracing.rolling.stores import CLEANED, Stores
 
 
 def roll(nodes: Sequence[Node], marks: Sequence[Mark], outputs: Sequence[Value]) -> tuple[list[Value], list[str]]:
@@ -44,8 +44,10 @@ class _Roller:
         for item in items:
             if isinstance(item, Loop):
                 result += self.loop(item)
-            else:
+            elif item.op in CLEANED:
                 result += self.stores.clean(item)
+            else:
+                result.append(item)
         return self.collapsed(self.finder.rolled(self.collapsed(self.record.living(result))))
 
     def loop(self, loop: Loop) -> list[Node]:

@@ -14,6 +14,9 @@ MAX_SPAN = 8
 #: buffers made of buffers are followed so far
 _MAX_BASES, _MAX_DEPTH = 64, 3
 
+#: what `Stores.clean` is for
+CLEANED = frozenset((UPDATE_SLICE, SLICE, RESHAPE))
+
 Place: TypeAlias = tuple[int, ...]
 
 
@@ -74,7 +77,7 @@ class Stores:
         self._reshapes: dict[tuple[Value, Place], Value] = {}
 
     def clean(self, node: Node) -> list[Node]:
-        """What takes a node's place in the record: reads of what was stored, reshapes of reshapes, equal reshapes are not made anew.
+        """What takes the place of one of `CLEANED` in the record: reads of what was stored, reshapes of reshapes, equal reshapes are not made anew.
 
         Without this, first steps would look different from the others.
         """
@@ -82,9 +85,7 @@ class Stores:
             return self._update(node)
         if node.op is SLICE:
             return self._slice(node)
-        if node.op is RESHAPE:
-            return self._reshape(node)
-        return [node]
+        return self._reshape(node)
 
     def _instead(self, node: Node, value: Value) -> list[Node]:
         self._record.replace(node.output, value)

@@ -184,6 +184,43 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ("irdl/codegen/llvm/vector_power.py", "r, lost = self._sum(r, rest, ordered=False)", "lost = self.c(0.0)", "tests/test_vector_math.py"),
     ("irdl/codegen/carries.py", "if moving and start + moving in slots:", "if False:", "tests/test_carries.py -k second_order"),
     ("irdl/codegen/carries.py", "return False\n        for start", "pass\n        for start", "tests/test_carries.py -k place"),
+    ("irdl/codegen/carries.py", "if any(name in bound for", "if False and any(name in bound for", "tests/test_carries.py -k 'data_give'"),
+    ("irdl/codegen/place.py", "reads[base] <= node.serial and", "True and", "tests/test_stores.py"),
+    ("irdl/codegen/place.py", "and not is_viewed else None", "else None", "tests/test_stores.py"),
+    ("irdl/codegen/moves.py", 'start = Operation("minimum", (', 'start = Operation("maximum", (', OPS + " -k dynamic"),
+    ("irdl/tracing/rolling/build.py", "*(register.starts[0] for", "*(register.starts[-1] for", "tests/rolling -k 'pitfalls or random'"),
+    ("irdl/tracing/rolling/build.py", "count - 1 - k if self.reverse else k", "k", "tests/rolling -k 'pitfalls or random'"),
+    ("irdl/tracing/rolling/build.py", "if value.node in self.tainted:", "if False:", "tests/rolling/test_random.py"),
+    ("irdl/tracing/rolling/stores.py", "if number <= version), None)", "if number), None)", "tests/rolling -k 'pitfalls or random'"),
+    (
+        "irdl/tracing/rolling/record.py",
+        "if node is not None and node in self.ghosts:",
+        "if False:",
+        "tests/rolling -k 'pitfalls or random'",
+    ),
+    ("irdl/tracing/rolling/stacks.py", "low = extent - count if reverse else 0", "low = 0", "tests/rolling/test_pitfalls.py"),
+    ("irdl/tracing/rolling/stacks.py", "if rows != wanted:", "if False:", "tests/rolling -k 'pitfalls or random'"),
+    ("irdl/tracing/rolling/cost.py", "if bill.seconds > MAX_COPIED * work:", "if False:", "tests/rolling/test_pays.py"),
+    (
+        "irdl/tracing/rolling/collapse.py",
+        "if len(groups) > 2 * MAX_PIECES or not _are_apart(groups):",
+        "if False:",
+        "tests/rolling/test_pitfalls.py",
+    ),
+    ("irdl/tracing/numpy/masks.py", "harmless = 0.5 if", "harmless = 0.0 if", "tests/test_masks.py"),
+    (
+        "irdl/tracing/capture/outcome.py",
+        "result.steps = outputs.setdefault(row.stack, len(outputs)), row.steps",
+        "result.steps = outputs.setdefault(row.stack, len(outputs)), row.steps[:1]",
+        "tests/test_handwritten.py",
+    ),
+    (
+        "irdl/tracing/capture/outcome.py",
+        "self._cells.setdefault(item.cell, recipe)",
+        "pass",
+        "tests/test_state.py tests/test_handwritten.py",
+    ),
+    ("irdl/codegen/llvm/python_call.py", "{found[0]}, {found[1]}", "{found[0]}, {found[0]}", "tests/test_entry.py -k 'one_array'"),
 ]
 
 
@@ -191,7 +228,7 @@ def caught(number: int) -> tuple[int, bool, str]:
     """Whether the tests fail with mutant `number` in place."""
     file, old, new, tests = MUTANTS[number]
     with tempfile.TemporaryDirectory() as folder:
-        for part in ("irdl", "tests", "examples"):
+        for part in ("irdl", "tests", "examples", "benchmarks"):
             shutil.copytree(ROOT / part, Path(folder) / part, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", folder)
         target = Path(folder) / file

@@ -874,3 +874,26 @@ def test_many_captured_arrays():
     arrays[8] = np.full((2, 2), 100, np.float32)
     assert entry(x) is MISS
     np.testing.assert_array_equal(jitted(x), f(x))
+
+
+@pytest.mark.parametrize("count", [5, 40])
+def test_one_array_in_many_places(count):
+    """It is one input; where they are others, the call is another."""
+
+    def f(items):
+        total = items[0][1] * 0
+        for x, w in items:
+            total = np.tanh(x @ w + total)
+        return total
+
+    random = np.random.default_rng(0)
+    w, other = random.standard_normal((3, 3)), random.standard_normal((3, 3))
+    xs = [random.standard_normal((3, 3)) for _ in range(count)]
+    compiled = irdl.jit(f)
+    for _ in range(3):
+        same = [(x, w) for x in xs]
+        differ = [(x, w if place < count - 2 else other) for place, x in enumerate(xs)]
+        np.testing.assert_allclose(compiled(same), f(same))
+        np.testing.assert_allclose(compiled(differ), f(differ))
+    assert compiled._entries[0]([(x, other) for x in xs]) is not MISS or compiled._entries[1]([(x, other) for x in xs]) is not MISS
+    assert compiled.cache_size() == 2

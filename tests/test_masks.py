@@ -137,6 +137,21 @@ def test_gradients_where_the_mask_does_not_hold_are_zero() -> None:
     gradient = irdl.grad(f)(np.array([-1.0, 0.0, 4.0]))
     np.testing.assert_allclose(gradient, [0, 0, 0.5])
 
+    def scaled(w: Any) -> Any:
+        x = np.array([-1.0, 0.0, 4.0])
+        z = np.zeros_like(x)
+        z[x > 0] = w * np.log(x[x > 0])
+        return z.sum()
+
+    np.testing.assert_allclose(irdl.jit(irdl.grad(scaled))(2.0), np.log(4.0))
+
+    def unknown(w: Any, x: np.ndarray) -> Any:
+        z = np.zeros_like(x)
+        z[x > 0] = w * np.log(x[x > 0])
+        return z.sum()
+
+    np.testing.assert_allclose(irdl.jit(irdl.grad(unknown))(2.0, np.array([-1.0, 0.0, 4.0])), np.log(4.0))
+
 
 def test_in_a_loop_it_is_rolled() -> None:
     def run(x: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -399,3 +399,16 @@ def test_state_left_by_a_differentiated_function(way: str) -> None:
     (irdl.jit(lambda w: gradient(w)) if way == "compiled" else gradient)(made.W)
     h = np.tanh(X @ made.W)
     assert same(made.cache, (h, [h, {"w": made.W}])) and np.isclose(made.losses[0], (h * h).sum())
+
+
+def test_views_of_arguments_stay_views() -> None:
+    class Keeps:
+        def run(self, x: np.ndarray) -> list[np.ndarray]:
+            self.row = x[1]
+            self.turned = x.T[:, ::-1]
+            return [x[k] for k in range(4)]
+
+    made, x = Keeps(), np.arange(12.0).reshape(4, 3)
+    rows = irdl.jit(made.run)(x)
+    x[...] += 100
+    assert same([made.row, made.turned, *rows], [x[1], x.T[:, ::-1], *x])

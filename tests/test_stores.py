@@ -97,6 +97,19 @@ def test_a_buffer_read_later_is_copied() -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_copy_made_before_a_store_is_what_it_was() -> None:
+    def f(x: np.ndarray) -> tuple[np.ndarray, ...]:
+        a = np.tanh(x)
+        b = a.copy()
+        a[0] = 7.0
+        a[1] = 8.0
+        return a, b * a, b.sum(axis=0)
+
+    x = _random.standard_normal((6, 5))
+    for a, b in zip(irdl.jit(f)(x), f(x), strict=True):
+        np.testing.assert_allclose(a, b)
+
+
 def test_donated_arguments_are_stored_into() -> None:
     def f(x: np.ndarray, v: np.ndarray) -> np.ndarray:
         x = x.copy()

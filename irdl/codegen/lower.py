@@ -40,7 +40,6 @@ def lower(graph: Graph, target: Target, in_place: Mapping[int, int] | None = Non
     _make_unique(inputs)
     environment = {v: Layout.contiguous(b, v.shape) for v, b in zip(graph.inputs, inputs, strict=True)}
     destinations = [Layout.contiguous(b, v.shape) for v, b in zip(graph.outputs, outputs, strict=True)]
-    lowering.shared = {outputs[out] for out in in_place or {}}
     body = lowering.graph(graph, environment, destinations)
     program = Program(identifier(graph.name, "main"), inputs, outputs, lowering.constants, body, lowering.checks)
     program.aliased = [(inputs[place], outputs[out]) for out, place in (in_place or {}).items()]
@@ -64,8 +63,6 @@ class _Lowering:
         self.names = Names()
         self.constants: list[tuple[Buffer, np.ndarray]] = []
         self.checks: list[Check] = []
-        #: outputs whose memory holds an input
-        self.shared: set[Buffer] = set()
         #: how many loops (scan and while) are around the graph that is being lowered
         self.depth = 0
         self._constant_of: dict[tuple[Any, ...], Buffer] = {}
@@ -106,8 +103,6 @@ class _GraphLowering:
         #: the places of destinations that the kernel computing the value writes too
         self.stored: set[int] = set()
         self.reads = last_reads(graph)
-        #: memory that holds values from outside: nothing but what takes their place may be written there
-        self.taken = {layout.buffer for layout in environment.values()} | shared.shared
         for value, layout in self.destinations:
             if value.node is not None and not value.node.op.is_view and value.node.op is not CONSTANT:
                 self.planned.setdefault(value, layout)
@@ -159,8 +154,6 @@ class _GraphLowering:
         if len(chain) == 1:
             return None
         layout = self.destination(chain[-1])
-        if layout.buffer in self.taken:
-            layout = self.shared.arena(value.type)
         self.planned.update(dict.fromkeys(chain[:-1], layout))
         return layout
 

@@ -83,6 +83,16 @@ def test_the_states_before_each_step() -> None:
             dw += hs[t + 1].T @ d
         return dw
 
+    def backwards_in_part(x: np.ndarray, w: np.ndarray) -> Any:
+        hs = {9: np.ones((2, 3))}
+        for t in reversed(range(9)):
+            hs[t] = np.tanh(x[t] @ w + hs[t + 1])
+        total = hs[0]
+        for t in reversed(range(2, 9)):
+            total = np.tanh(total @ w + hs[t + 1])
+        return total
+
+    check(backwards_in_part, X, W, scans_made=2)
     for f in (forwards, backwards):
         check(f, X, W, scans_made=2)
         assert not any(node.op.name == "concat" for node in rolled(f, X, W).nodes)
@@ -182,6 +192,17 @@ def test_windows_that_move_along_several_axes() -> None:
         return total
 
     check(f, _random.standard_normal((9, 14)))
+
+
+def test_stores_that_overlap_are_made_in_their_order() -> None:
+    def f(x: np.ndarray, w: np.ndarray) -> Any:
+        out = np.zeros((20, 2, 3))
+        for t in range(9):
+            out[2 * t : 2 * t + 2] = np.tanh(x[t] @ w + np.ones((2, 1, 1)))
+            out[2 * t + 2] = x[t] @ w
+        return out
+
+    check(f, X, W)
 
 
 def test_steps_far_apart() -> None:

@@ -240,6 +240,8 @@ class Masked(NDArrayOperatorsMixin):
         raise _open("turning x[mask] into an array")
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # NumPy looks for its protocols
+            raise AttributeError(name)
         raise _open(f"x[mask].{name}")
 
     def __len__(self) -> int:

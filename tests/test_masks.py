@@ -80,6 +80,8 @@ def in_place(x: np.ndarray) -> np.ndarray:
     x[m] = w
     x[m] = np.clip(x[m], -1, 1.5)
     x[~m] = np.where(x[~m] < -1, -1.0, x[~m])
+    x[m] = x[0, 0] * x[m] - np.maximum(x[0, 1], x[m])
+    x[m] = np.where(x[m] > 0, x[1, 1], x[m])
     return x
 
 

@@ -196,10 +196,10 @@ def test_windows_that_move_along_several_axes() -> None:
 
 def test_stores_that_overlap_are_made_in_their_order() -> None:
     def f(x: np.ndarray, w: np.ndarray) -> Any:
-        out = np.zeros((20, 2, 3))
+        out = np.zeros((21, 2, 3))
         for t in range(9):
             out[2 * t : 2 * t + 2] = np.tanh(x[t] @ w + np.ones((2, 1, 1)))
-            out[2 * t + 2] = x[t] @ w
+            out[2 * t + 3] = x[t] @ w
         return out
 
     check(f, X, W)

@@ -14,6 +14,7 @@ from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import ARRAY, PYTHON, Box, apply, cast, to_value, wrap, wrap_result
 from irdl.tracing.numpy import choosing, functions, indexing, joining, products, shaping
 from irdl.tracing.numpy.layout import ask, copied, has_order, lay_out
+from irdl.tracing.numpy.masks import Masked
 from irdl.tracing.numpy.table import array_function
 from irdl.tracing.numpy.ufunc_methods import call_method
 from irdl.tracing.numpy.ufuncs import as_bool, binary, in_place, is_operand, record_ufunc, store, store_out, tuple_or_one
@@ -22,6 +23,8 @@ from irdl.tracing.recorder import user_line
 
 def array_ufunc(self: Box, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
     """`Box.__array_ufunc__`."""
+    if any([type(x) is Masked for x in inputs]):
+        return NotImplemented
     if method != "__call__":
         given, function = dict(options), getattr(ufunc, method)
         if method != "at":
@@ -239,7 +242,9 @@ def install() -> None:
     """Give `Box` its operators and methods. Called once, when the package is imported."""
     members: dict[str, Any] = {
         "__array_ufunc__": array_ufunc,
-        "__array_function__": lambda self, function, types, arguments, options: array_function(function, arguments, options),
+        "__array_function__": lambda self, function, types, arguments, options: (
+            NotImplemented if Masked in types else array_function(function, arguments, options)
+        ),
         "__array_priority__": 1000.0,
         "__getitem__": indexing.get_item,
         "__setitem__": indexing.set_item,

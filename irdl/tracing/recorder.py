@@ -119,7 +119,7 @@ TraceError.witness = staticmethod(_fail_traces)
 
 def _constant(array: Any, dtype: Any) -> ConstantAttributes:
     if type(array) in (int, float) and array:  # of zeros there are two
-        return _number(type(array), array, dtype)
+        return _number(float if type(array) is float else int, array, dtype)
     return ConstantAttributes(np.asarray(array, dtype))
 
 

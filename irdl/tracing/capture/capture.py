@@ -45,6 +45,7 @@ from irdl.tracing.capture.reads import (
 from irdl.tracing.capture.recipes import Effect, Existing
 from irdl.tracing.numpy.creation import TracedModule, as_traced, is_numeric
 from irdl.tracing.numpy.layout import own
+from irdl.tracing.numpy.scalars import traced_type
 from irdl.tracing.recorder import PACKAGE, Cell, Trace
 from irdl.tracing.users import contents_of, has_arrays, holds_arrays, is_code, is_hashable, is_plain_object, is_users
 from irdl.tracing.views import shadow_array
@@ -179,6 +180,8 @@ class Capture:
             return self._container(item, read, name)
         if isinstance(item, type):
             self.guards.append((read, item))
+            if issubclass(item, np.generic):
+                return traced_type(item)
             if has_arrays(item) or can_be_subclassed(item):
                 return self.classes.of(item)
             self.classes.guard(item)

@@ -17,6 +17,7 @@ from irdl.tracing.box import ARRAY, is_box, open_trace
 from irdl.tracing.capture.recipes import Container, Dict, Existing, Instance, Known, Method, Part, Path, Recipe, Result, Tree, ViewOf
 from irdl.tracing.marks import MarkedRange
 from irdl.tracing.numpy.masks import Masked
+from irdl.tracing.numpy.scalars import real_type
 from irdl.tracing.recorder import Cell
 from irdl.tracing.users import is_plain_object
 from irdl.tracing.views import ReshapeStep, RowStep, SliceStep
@@ -99,7 +100,7 @@ class Recipes:
         if isinstance(item, types.MethodType):
             return self._remember(item, Method(self.of(item.__func__, name), self.of(item.__self__, name)))
         if isinstance(item, type):
-            return self._remember(item, Known(self._capture.classes.original(item) or item))
+            return self._remember(item, Known(self._capture.classes.original(item) or real_type(item)))
         original = self._capture.classes.original(cls)
         if original is not None or is_plain_object(item):
             instance = self._remember(item, Instance(original or cls))

@@ -15,6 +15,7 @@ from irdl.ir.dtypes import is_supported
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import apply, check_source, is_box, open_trace, to_value, wrap
 from irdl.tracing.numpy.layout import all_known, are_known, boxes_in, computed, copied, has_order
+from irdl.tracing.numpy.scalars import traced_type
 from irdl.tracing.recorder import current_trace, user_line
 from irdl.tracing.views import shadow_array
 
@@ -203,6 +204,10 @@ class _Maker:
         return all_known(result) if _is_literal(key) else result
 
 
+def _refuse_matrix(*_: Any, **__: Any) -> Any:
+    raise TraceError(f"np.matrix has an arithmetic of its own, which is not traced: use arrays, with @ for products{user_line()}")
+
+
 class TracedModule(types.ModuleType):
     """Stands for `numpy` or another numeric module in the globals of traced code."""
 
@@ -214,6 +219,10 @@ class TracedModule(types.ModuleType):
         item = getattr(self.__dict__["_module"], name)
         if item is np.random.RandomState:
             made: Any = _seeded(item)
+        elif item is np.matrix or item is np.asmatrix:
+            made = _refuse_matrix
+        elif isinstance(item, type) and issubclass(item, np.generic):
+            made = traced_type(item)
         elif isinstance(item, types.ModuleType):
             made = TracedModule(item) if is_numeric(item.__name__) else item
         elif isinstance(item, (type, np.ufunc)) or not (callable(item) or type(item) in _INDEXED):

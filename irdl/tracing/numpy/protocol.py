@@ -23,7 +23,7 @@ from irdl.tracing.recorder import user_line
 
 def array_ufunc(self: Box, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
     """`Box.__array_ufunc__`."""
-    if any([type(x) is Masked for x in inputs]):
+    if any(type(x) is Masked for x in inputs):
         return NotImplemented
     if method != "__call__":
         given, function = dict(options), getattr(ufunc, method)

@@ -83,6 +83,16 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     return transpose(x, order)
 
 
+@traced(np.rollaxis)
+def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
+    rank = np.ndim(a)
+    axis = np.lib.array_utils.normalize_axis_index(axis, rank)
+    if not -rank <= start <= rank:
+        raise np.exceptions.AxisError(f"'start' arg requires {-rank} <= start < {rank + 1}, but {start} was passed in")
+    start = start + rank if start < 0 else start
+    return moveaxis(a, axis, start - 1 if axis < start else start)
+
+
 @traced(np.moveaxis)
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     rank = np.ndim(x)

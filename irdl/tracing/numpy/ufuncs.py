@@ -380,6 +380,10 @@ def binary(ufunc: np.ufunc, x: Any, y: Any) -> Any:
         return NotImplemented
     if _is_python(x) and _is_python(y):
         return _python_binary(ufunc, x, y)
+    if type(x) is not Box and isinstance(x, (list, tuple)):
+        x = wrap(to_value(x))
+    if type(y) is not Box and isinstance(y, (list, tuple)):
+        y = wrap(to_value(y))
     results = record_ufunc(ufunc, (x, y))
     boxes = [wrap_result(value, (x, y)) for value in results]
     return boxes[0] if len(boxes) == 1 else tuple(boxes)

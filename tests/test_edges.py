@@ -125,7 +125,7 @@ def test_the_command_line() -> None:
 
 def test_the_readmes_code_runs_as_pasted() -> None:
     text = (Path(__file__).parent.parent / "README.md").read_text()
-    code = text.split("```python\n")[1].split("```")[0]
+    code = "\n".join(block.split("```")[0] for block in text.split("```python\n")[1:])
     result = run(code)
     assert result.returncode == 0, result.stderr
     assert "scan" in result.stdout and "<string>:" in result.stdout

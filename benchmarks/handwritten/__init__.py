@@ -11,6 +11,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import optree
+
+from benchmarks.measure import Job, Task
 
 
 class Sizes(NamedTuple):
@@ -31,3 +34,31 @@ def programs() -> dict[str, Maker]:
     from benchmarks.handwritten import courses, dynamic, layers, sequences
 
     return {**courses.PROGRAMS, **layers.PROGRAMS, **sequences.PROGRAMS, **dynamic.PROGRAMS}
+
+
+# The suite: each program as it is, compiled and in NumPy.
+PEERS = ("irdl", "numpy")
+MODES = ("batch 1", "batch 4", "batch 20")
+ROWS = tuple(programs())
+
+
+def work(row: str, mode: str) -> tuple[float, str]:
+    """Not counted."""
+    return 0.0, ""
+
+
+def make(task: Task) -> Job:
+    sizes = Sizes(batch=int(task.mode.split()[-1]))
+    f, arguments = programs()[task.row](sizes, np.random.default_rng(0))
+    g, others = programs()[task.row](sizes, np.random.default_rng(0))
+    expected = _arrays(g(*others))
+    if task.peer == "irdl":
+        import irdl
+
+        irdl.set_num_threads(task.threads)
+        f = irdl.jit(f)
+    return Job(lambda: f(*arguments), _arrays, expected)
+
+
+def _arrays(result: Any) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in optree.tree_leaves(result)]

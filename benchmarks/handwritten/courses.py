@@ -351,16 +351,16 @@ def batched_backward_alone(sizes, random):
 
 
 PROGRAMS = {
-    "character RNN, loss and gradients": character_loss,
-    "character RNN, training step": character_training,
-    "RNN forward, caches in a list": rnn_forward_alone,
+    "character RNN: loss and gradients": character_loss,
+    "character RNN: training step": character_training,
+    "RNN forward: caches in a list": rnn_forward_alone,
     "RNN backward over a list of caches": rnn_backward_alone,
-    "LSTM forward, masked sigmoid": lstm_forward_alone,
+    "LSTM forward: masked sigmoid": lstm_forward_alone,
     "LSTM backward over a list of caches": lstm_backward_alone,
     "LSTM forward and backward": lstm_forward_and_backward,
-    "RNN forward, time last": course_forward_alone,
-    "RNN backward, time last": course_backward_alone,
-    "RNN forward and backward, time last": course_forward_and_backward,
-    "batched LSTM forward, buffers": batched_forward_alone,
-    "batched LSTM backward, buffers": batched_backward_alone,
+    "RNN forward: time last": course_forward_alone,
+    "RNN backward: time last": course_backward_alone,
+    "RNN forward and backward: time last": course_forward_and_backward,
+    "batched LSTM forward: buffers": batched_forward_alone,
+    "batched LSTM backward: buffers": batched_backward_alone,
 }

@@ -100,9 +100,9 @@ def two_words(sizes, random):
 
 
 PROGRAMS = {
-    "convolution, four loops": convolution,
-    "convolution, four loops, gradients": convolution_gradients,
-    "max pooling, two loops": pooling,
+    "convolution: four loops": convolution,
+    "convolution: four loops: gradients": convolution_gradients,
+    "max pooling: two loops": pooling,
     "Viterbi": best_path,
     "edit distance": two_words,
 }

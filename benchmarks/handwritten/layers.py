@@ -302,8 +302,8 @@ def states_in_a_list(sizes, random):
 
 
 PROGRAMS = {
-    "layers over time, RNN": _time(RNN, 1, False),
-    "layers over time, LSTM": _time(LSTM, 4, True),
-    "layers over time, GRU": _time(GRU, 3, False),
+    "layers over time: RNN": _time(RNN, 1, False),
+    "layers over time: LSTM": _time(LSTM, 4, True),
+    "layers over time: GRU": _time(GRU, 3, False),
     "states that are objects in a list": states_in_a_list,
 }

@@ -55,4 +55,4 @@ def encoder_decoder(sizes, random):
     return translate, (random.integers(0, V, (N, T)), random.integers(0, V, (N, T)), params)
 
 
-PROGRAMS = {"encoder and decoder, loss and gradients": encoder_decoder}
+PROGRAMS = {"encoder and decoder: loss and gradients": encoder_decoder}

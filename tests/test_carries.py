@@ -40,7 +40,7 @@ def rolled(h, x):
 
 def summed(h, x):
     (a,) = h
-    a = a * 0.5 + x + a.sum(-1, keepdims=True) * 0.25
+    a = a * 0.5 + x + a.mean(-1, keepdims=True) * 0.25
     return (a,), a[..., :1]
 
 
@@ -162,3 +162,21 @@ def test_places_that_the_data_give_are_no_registers(size):
     table, places, x = row((4, size)), np.array([0, 3, 3, 1, 0, 2] * 8), row((48, size))
     for a, b in zip(irdl.jit(f)(table, places, x), f(table, places, x), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-13)
+
+
+def test_a_lane_read_before_the_vector_is_stored():
+    """The register of a vector is set before the loop where any of its lanes is read first."""
+
+    def f(x):
+        start = x[0].sum(0)
+
+        def body(carry, v):
+            s, c = carry
+            y = c + s[2]
+            s = v.sum(0)
+            return (s, (s[0] * 0.5 + s[1]) * 0.5), y
+
+        return irdl.scan(body, (start, start[0] * 0.5), x)
+
+    x = row((4, 3, 3))
+    np.testing.assert_allclose(irdl.jit(f)(x)[1], f(x)[1])

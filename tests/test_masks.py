@@ -196,3 +196,77 @@ def test_what_is_open_says_so(f: Callable[..., Any], message: str) -> None:
 def test_a_mask_of_another_shape() -> None:
     with pytest.raises(IndexError, match="boolean index of shape"):
         irdl.jit(lambda x: x[x[0] > 0].sum())(X)
+
+
+def test_gradients_of_what_stands_beside() -> None:
+    """Where the mask does not hold, roots and quotients of the other operand are not taken."""
+    x = np.array([0.2, 1.5, 3.0, 0.1])
+
+    def root(x: np.ndarray, b: Any) -> Any:
+        k = x > 1
+        y = np.zeros_like(x)
+        y[k] = np.sqrt(x[k] - b)
+        return y.sum()
+
+    def quotient(x: np.ndarray, b: Any) -> Any:
+        k = x > 1
+        y = x.copy()
+        y[k] /= y[k] - b
+        return y.sum() + (1 / (x[k] - b)).mean() + np.arccos(b / x[k]).sum()
+
+    for f, b in ((root, 0.8), (quotient, 0.5)):
+        compiled = irdl.jit(irdl.grad(f, (0, 1)))(x, np.array(b))
+        step = 1e-6
+        np.testing.assert_allclose(compiled[1], (f(x, b + step) - f(x, b - step)) / (2 * step), rtol=1e-5)
+        assert np.isfinite(compiled[0]).all()
+
+
+def test_reductions_keep_axes_as_numpy_does() -> None:
+    def f(x: np.ndarray) -> Any:
+        m = x[0] > 0
+        taken = x[:, m]
+        return [
+            taken.sum(axis=1, keepdims=True),
+            taken.mean(axis=(0, 1), keepdims=True),
+            taken.sum(keepdims=True),
+            taken.max(axis=-1),
+            x[x > 0].sum(axis=-1, keepdims=True),
+        ]
+
+    x = _random.standard_normal((2, 3, 4))
+    for a, b in zip(f(x), irdl.jit(f)(x), strict=True):
+        assert np.shape(a) == np.shape(b)
+        np.testing.assert_allclose(a, b)
+    for axis in (1, 5, -3):
+        with pytest.raises(np.exceptions.AxisError):
+            irdl.jit(lambda x, axis=axis: x[x > 0].sum(axis=axis))(x)
+
+
+def test_taken_outside_used_within() -> None:
+    def f(x: np.ndarray) -> Any:
+        m = x > 0
+        y = x[m]
+        gradient = irdl.grad(lambda v: (y * v).sum())(x[0])
+
+        def body(c: Any, row: Any) -> Any:
+            c = c.copy()
+            c[m] = y * row
+            return c, c.sum()
+
+        return gradient, irdl.scan(body, x * 0, x)
+
+    x = np.array([-1.0, 1.0, 2.0])
+    for a, b in zip(irdl.tree.leaves(irdl.jit(f)(x)), irdl.tree.leaves(f(x)), strict=True):
+        np.testing.assert_allclose(a, b)
+
+
+def test_filled_at_once() -> None:
+    def f(x: np.ndarray) -> Any:
+        y = x[x > 0]
+        y[:] = 3
+        y[...] = y * x[0, 0]
+        x = x.copy()
+        x[x > 0] = y
+        return x
+
+    np.testing.assert_allclose(irdl.jit(f)(X), f(X))

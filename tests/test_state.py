@@ -412,3 +412,175 @@ def test_views_of_arguments_stay_views() -> None:
     rows = irdl.jit(made.run)(x)
     x[...] += 100
     assert same([made.row, made.turned, *rows], [x[1], x.T[:, ::-1], *x])
+
+
+class Defaults:
+    t, h, mode, w = 0, None, "a", np.zeros(2)
+    seen: list[Any] = []
+    table: dict[str, Any] = {}
+
+    def run(self, x: np.ndarray) -> Any:
+        self.t += 1
+        if self.h is None:
+            self.h = np.zeros(2)
+        self.h = self.h + x
+        self.mode = "b" if self.mode == "a" else "a"
+        self.w = self.w + (x if self.mode == "b" else 2 * x)
+        return self.h * self.t + self.w
+
+
+def test_defaults_of_the_class() -> None:
+    calls(Defaults(), "run", np.ones(2), times=4)
+
+
+def test_containers_of_the_class() -> None:
+    class Keeps:
+        seen: list[Any] = []
+        table: dict[str, Any] = {}
+
+        def run(self, x: np.ndarray) -> Any:
+            Keeps.seen.append(x * 2)
+            self.table["k"] = x
+            return x
+
+    x = np.ones(2)
+    irdl.jit(Keeps().run)(x)
+    assert same(Keeps.seen, [x * 2]) and Keeps.table["k"] is x
+
+
+class Snapshots:
+    def __init__(self) -> None:
+        self.w = np.zeros(2)
+
+    def step(self, x: np.ndarray) -> Any:
+        self.w = self.w + x
+        self.old = self.w.copy()
+        self.many = [self.w.copy() for _ in range(5)]
+        h = np.tanh(np.arange(12.0).reshape(6, 2) + self.w)
+        self.h, self.rows = h, [h[t].copy() for t in range(6)]
+        return self.w.copy()
+
+    def update(self, x: np.ndarray) -> None:
+        self.w -= x
+
+
+def test_copies_are_arrays_of_their_own() -> None:
+    made, eager = Snapshots(), Snapshots()
+    step, update = irdl.jit(made.step), irdl.jit(made.update)
+    for _ in range(2):
+        ours, theirs = step(np.ones(2)), eager.step(np.ones(2))
+        update(np.full(2, 5.0))
+        eager.update(np.full(2, 5.0))
+        made.many[0] += 1
+        eager.many[0] += 1
+        made.h += 1
+        eager.h += 1
+        made.rows[0] += 7
+        eager.rows[0] += 7
+        assert same(made, eager) and same(ours, theirs)
+
+
+def test_a_row_at_a_traced_index_stays_a_view() -> None:
+    class Table:
+        def __init__(self) -> None:
+            self.E = np.zeros((3, 2, 4))
+
+        def get(self, i: Any, j: Any) -> None:
+            self.row, self.column = self.E[i], self.E[:, j][1:, ::2]
+
+        def add(self, x: Any) -> None:
+            self.row += x
+            self.column -= x
+
+    made, eager = Table(), Table()
+    irdl.jit(made.get)(np.int64(1), np.int64(0))
+    eager.get(1, 0)
+    for each in (made, eager):
+        each.add(1.0)
+    assert same(made, eager) and made.E.any()
+
+
+def test_donated_arguments_that_are_stored_into() -> None:
+    def f(x: np.ndarray) -> Any:
+        x *= 2
+        return x - x.sum(0)
+
+    def g(d: dict[str, Any], x: np.ndarray) -> Any:
+        d["w"] -= x
+        return d["w"] / (1 + d["w"].max())
+
+    x = np.arange(4.0).reshape(2, 2)
+    np.testing.assert_array_equal(irdl.jit(f, donate_argnums=0)(x.copy()), f(x.copy()))
+    np.testing.assert_array_equal(irdl.jit(g, donate_argnums=(0, 1))({"w": x * 3}, x.copy()), g({"w": x * 3}, x.copy()))
+
+
+class Slots:
+    __slots__ = ("w",)
+
+
+class WithSlots(Slots):
+    def __init__(self) -> None:
+        self.w = np.ones(2)
+
+    def run(self, x: np.ndarray) -> Any:
+        return self.w * x
+
+
+class SubList(list[Any]):
+    pass
+
+
+class AttributeDict(dict[str, Any]):
+    __getattr__ = dict.__getitem__
+
+
+def test_what_is_not_looked_into_is_refused() -> None:
+    with pytest.raises(TraceError, match="cannot read it again"):
+        irdl.jit(WithSlots().run)(np.ones(2))
+
+    class Keeps:
+        def __init__(self) -> None:
+            self.items = SubList()
+
+        def run(self, x: np.ndarray) -> Any:
+            self.items.append(x)
+            return x
+
+    made = Keeps()
+    with pytest.raises(TraceError, match="a SubList, was changed during the trace"):
+        irdl.jit(made.run)(np.ones(2))
+    assert made.items == []
+    parameters = AttributeDict(w=np.ones(2))
+    with pytest.raises(TraceError):
+        irdl.jit(lambda x: parameters.w * x)(np.ones(2))
+    with pytest.raises(TraceError):
+        irdl.jit(lambda p, x: p.w * x)(parameters, np.ones(2))
+
+
+def test_deep_copies_in_a_trace() -> None:
+    class Copies:
+        def __init__(self) -> None:
+            self.inner = Snapshots()
+
+        def run(self, x: np.ndarray) -> Any:
+            self.target = copy.deepcopy(self.inner)
+            self.inner.w = self.inner.w + x
+            return x
+
+    made, _, _ = calls(Copies(), "run", np.ones(2))
+    assert type(made.target) is Snapshots and made.target is not made.inner
+
+
+def test_state_kept_inside_vmap_is_refused() -> None:
+    class Keeps:
+        def __init__(self) -> None:
+            self.a = 1
+
+        def run(self, row: np.ndarray) -> Any:
+            self.a, self.b = row * 2, [row]
+            return row.sum()
+
+    made = Keeps()
+    with pytest.raises(TraceError, match=r"keeps an array in Keeps\.a, Keeps\.b inside vmap"):
+        irdl.vmap(made.run)(np.ones((3, 2)))
+    assert vars(made) == {"a": 1}

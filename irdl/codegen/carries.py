@@ -152,6 +152,8 @@ class _Registers:
         self.loop, self.steps, self.names = loop, steps, names
         #: buffer -> where a slot begins -> the register
         self.slots: dict[Buffer, dict[int, Buffer]] = {}
+        #: and how many elements it is
+        self.widths: dict[Buffer, dict[int, int]] = {}
         self.accesses: dict[Buffer, list[_Access]] = {}
         for access in self._all(steps, None):
             self.accesses.setdefault(access.buffer, []).append(access)
@@ -165,6 +167,7 @@ class _Registers:
             widths = _slots(accesses)
             if widths is not None and len(widths) <= registers and _read_back(accesses, widths):
                 registers -= len(widths)
+                self.widths[buffer] = widths
                 lanes = max(access.lanes for access in accesses)
                 self.slots[buffer] = {start: Buffer(names("r"), buffer.dtype, max(lanes, 1), "register") for start in sorted(widths)}
 
@@ -197,7 +200,8 @@ class _Registers:
         """What the first step reads before anything is stored there."""
         for buffer, slots in self.slots.items():
             for start, register in slots.items():
-                users = [access for access in self.accesses[buffer] if start in access.elements()]
+                slot = range(start, start + self.widths[buffer][start])
+                users = [access for access in self.accesses[buffer] if any(element in slot for element in access.elements())]
                 if not users[0].stores:
                     yield self._whole(buffer, start, register, buffer, Index(start, users[0].rest))
 

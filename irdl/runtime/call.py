@@ -180,9 +180,10 @@ def _leaf_name(function: Callable[..., Any] | None, arguments: Sequence[Any], op
 
 def _what_to_do(leaf: Any) -> str:
     what = f"is a {type(leaf).__name__}, not an array or a number: "
-    if hasattr(leaf, "numpy") or hasattr(leaf, "to_numpy"):
-        return f"{what}pass x.{'numpy' if hasattr(leaf, 'numpy') else 'to_numpy'}()"
-    if hasattr(leaf, "__array__"):
+    cls = type(leaf)  # an object may answer to any name
+    if hasattr(cls, "numpy") or hasattr(cls, "to_numpy"):
+        return f"{what}pass x.{'numpy' if hasattr(cls, 'numpy') else 'to_numpy'}()"
+    if hasattr(cls, "__array__"):
         return f"{what}pass np.asarray(x)"
     return f"{what}list it in static_argnums"
 

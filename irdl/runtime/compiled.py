@@ -55,7 +55,7 @@ class Compiled:
         self._leave = None if traced.result is None else Script().function(traced.result, traced.effects)
         self._positional, self._names = len(call.arguments[0]), call.names
         shape = call_shape(traced, call)
-        self._executable = Executable(traced.graph, call.donated, options.disable, shape, traced.known, options.backend)
+        self._executable = Executable(traced.graph, _donated(traced, call), options.disable, shape, traced.known, options.backend)
         self._results = len(traced.kinds)
         self.name = name
         #: builtin functions for calls of this signature (they give `MISS` for others); none where only the way through Python
@@ -205,6 +205,11 @@ class Compiled:
         return tree.unflatten(traced.structure, leaves)
 
 
+def _donated(traced: TracedFunction, call: Call) -> tuple[int, ...]:
+    """The donated arguments that results may be computed in: what is stored into holds its new contents when the call ends."""
+    return tuple(place for place in call.donated if place not in traced.stored)
+
+
 def _is_ready(leaf: Any) -> bool:
     """The code can work on the leaf's numbers where they lie."""
     flags = leaf.flags if type(leaf) is np.ndarray else None
@@ -252,7 +257,7 @@ def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
     static = dict(call.static)
     positional = tuple(_same(static[place]) if place in static else part for place, part in enumerate(positional))
     keywords = {name: _same(static[name]) if name in static else keywords[name] for name in call.names}
-    donations = match_donations(traced.graph, call.donated)
+    donations = match_donations(traced.graph, _donated(traced, call))
     written = [inputs[place] for place in (*donations.values(), *traced.stored)]
     if any(a.kind != ARRAY or not a.writeable or a.strides is not None for a in written):
         return None

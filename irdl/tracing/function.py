@@ -13,14 +13,13 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.graph import Graph, reachable_nodes
 from irdl.tracing import tree
-from irdl.tracing.box import ARRAY, Box, is_box
+from irdl.tracing.box import ARRAY, Box
 from irdl.tracing.capture.arguments import argument_effects, containers_of
 from irdl.tracing.capture.capture import Capture, Captured
-from irdl.tracing.capture.outcome import MIN_ROWS, Recipes, row_of
+from irdl.tracing.capture.outcome import Recipes, results_of
 from irdl.tracing.capture.reads import Always, Read
 from irdl.tracing.capture.recipes import Effect, Recipe
 from irdl.tracing.recorder import Cell, Trace
-from irdl.tracing.region import read_outputs
 from irdl.tracing.views import shadow_array
 
 
@@ -95,63 +94,73 @@ def trace_function(
     leaves, structure = tree.flatten((tuple(arguments), dict(options)))
     static = static or {}
     names = bind(function, arguments, {**options, **{key: None for key in static if isinstance(key, str)}})
-    if len(names) != len(leaves):
-        names = [f"in{place}" for place in range(len(leaves))]
+    aliases = dict(tree.aliases(leaves))
     with trace:
-        boxes: list[Any] = []
-        aliases = dict(tree.aliases(leaves))
-        for place, (leaf, leaf_name) in enumerate(zip(leaves, names, strict=True)):
-            box = _argument(trace, leaf, leaf_name)
-            boxes.append(boxes[aliases[place]] if place in aliases else box)
+        boxes = _boxes(trace, leaves, names if len(names) == len(leaves) else [f"in{place}" for place in range(len(leaves))], aliases)
         explicit = list(trace.inputs)
         capture = trace.capture = Capture(trace, changing=frozenset(changing))
-        traced_arguments, traced_options = tree.unflatten(structure, boxes)
-        containers = list(containers_of((traced_arguments, traced_options)))
-        for key, item in static.items():
-            capture.know(item, _static_name(function, key))
-        copy = capture.replace(function, Always(function), name)
-        if not callable(copy):
-            raise TraceError(f"{name} is not callable")
-        fixed = {key: capture.static(item, _static_name(function, key)) for key, item in static.items()}
-        given = [fixed.get(place, argument) for place, argument in enumerate(traced_arguments)]
-        result = copy(*given, **traced_options, **{key: item for key, item in fixed.items() if isinstance(key, str)})
-        result = capture.classes.plain(result)
+        given = tree.unflatten(structure, boxes)
+        containers = list(containers_of(given))
+        result = _called(function, capture, given, static, name)
         recipes = Recipes(capture)
         effects = [*argument_effects(containers, recipes), *capture.effects(recipes)]
         if not effects:
-            _check_containers((traced_arguments, traced_options), boxes, structure, name)
-        is_plain = not effects and is_tree_of_arrays(result) and not (share and recipes.are_shared(tree.flatten(result)[0]))
-        made = None if is_plain else recipes.of(result, f"the result of {name}")
-        outputs, out_structure, kinds = read_outputs(result if is_plain else (), name)
-        sources = [box for box in boxes if is_box(box)]
+            _check_containers(given, boxes, structure, name)
+        results = results_of(result, bool(effects), recipes, share, name)
         inputs = [*explicit, *(item.value for item in capture.captured)]
-        cells = [*sources, *(item.box for item in capture.captured)]
-        changed = (box.cell.value is not value for box, value in zip(cells, inputs, strict=True))
+        cells = [box.cell for box in (*boxes, *(item.box for item in capture.captured))]
+        changed = [cell.value is not value for cell, value in zip(cells, inputs, strict=True)]
         stored = [place for place, is_changed in enumerate(changed) if is_changed and place not in aliases]
-        new_contents = [cells[place].cell.value for place in stored]
-        results = len(outputs) + len(recipes.values)
+        new_contents = [cells[place].value for place in stored]
         if _random_state() != before:
             raise TraceError(
                 f"`{name}` drew from NumPy's or Python's random generator while it was traced: the same numbers would come "
                 "back at every call; use irdl.random with a key"
             )
-    outputs = trace.rolled([*outputs, *recipes.values, *new_contents])
-    if share and made is None and sum(1 for value in outputs[:results] if row_of(value) is not None) >= MIN_ROWS:
-        # Rows of one array are to be views of it.
-        made = recipes.of_results(out_structure, kinds)
-    if made is not None:
-        gathered = recipes.gather_rows(outputs[:results])
-        outputs, out_structure, kinds = [*gathered, *outputs[results:]], tree.flatten(())[1], [ARRAY] * len(gathered)
+    outputs = trace.rolled([*results.values, *new_contents])
+    count = len(results.values)
+    results = results.settled(outputs[:count])
+    outputs = [*results.values, *outputs[count:]]
     # A captured array that no output needs is no input.
     used = _used([*inputs, *(value for value, _ in capture.known)], outputs) | {inputs[place] for place in stored}
     known = [item for item in capture.known if item[0] in used]
     keep = [place for place in range(len(inputs)) if place < len(explicit) or inputs[place] in used]
     position = {old: new for new, old in enumerate(keep)}
-    graph = Graph([*(inputs[place] for place in keep), *(value for value, _ in known)], outputs, name)
-    captured = [item for item in capture.captured if item.value in used]
-    known_arrays = [np.asarray(array, value.dtype) for value, array in known]
-    stored = [position[place] for place in stored]
-    return TracedFunction(graph, out_structure, kinds, captured, capture.guards, capture.taken, stored, effects, made, known_arrays)
+    return TracedFunction(
+        Graph([*(inputs[place] for place in keep), *(value for value, _ in known)], outputs, name),
+        results.structure,
+        results.kinds,
+        [item for item in capture.captured if item.value in used],
+        capture.guards,
+        capture.taken,
+        [position[place] for place in stored],
+        effects,
+        results.recipe,
+        [np.asarray(array, value.dtype) for value, array in known],
+    )
+
+
+def _boxes(trace: Trace, leaves: Sequence[Any], names: Sequence[str], aliases: Mapping[int, int]) -> list[Any]:
+    """What stands for the leaves of the arguments: one box for all that are one array."""
+    boxes: list[Any] = []
+    for place, (leaf, name) in enumerate(zip(leaves, names, strict=True)):
+        box = _argument(trace, leaf, name)
+        boxes.append(boxes[aliases[place]] if place in aliases else box)
+    return boxes
+
+
+def _called(function: Callable[..., Any], capture: Capture, given: Any, static: Mapping[int | str, Any], name: str) -> Any:
+    """What the function gives for traced arguments, with objects of the user's own classes."""
+    for key, item in static.items():
+        capture.know(item, _static_name(function, key))
+    copy = capture.replace(function, Always(function), name)
+    if not callable(copy):
+        raise TraceError(f"{name} is not callable")
+    fixed = {key: capture.static(item, _static_name(function, key)) for key, item in static.items()}
+    arguments, options = given
+    arguments = [fixed.get(place, argument) for place, argument in enumerate(arguments)]
+    result = copy(*arguments, **options, **{key: item for key, item in fixed.items() if isinstance(key, str)})
+    return capture.classes.plain(result)
 
 
 def _static_name(function: Callable[..., Any], key: int | str) -> str:
@@ -172,10 +181,6 @@ def _check_containers(arguments: Any, boxes: Sequence[Any], structure: Any, name
             f"`{name}` changed a dict, list or object among its arguments, which would happen once and not at each call: "
             "copy it, change the copy and return it"
         )
-
-
-def is_tree_of_arrays(result: Any) -> bool:
-    return all(tree.leaf_kind(leaf) is not None for leaf in tree.flatten(result)[0])
 
 
 def _used(inputs: Sequence[Any], outputs: Sequence[Any]) -> set[Any]:

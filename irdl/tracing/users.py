@@ -38,6 +38,7 @@ def is_plain_object(item: Any) -> bool:
         and (cls.__new__ is object.__new__ or cls is types.SimpleNamespace)  # type: ignore[comparison-overlap]
         and hasattr(item, "__dict__")
         and not isinstance(item, type)
+        and not any(vars(base).get("__slots__") for base in cls.__mro__)
     )
 
 
@@ -58,7 +59,7 @@ def contents_of(item: Any) -> bytes | None:
     if isinstance(item, np.ndarray):
         return None
     try:
-        return bytes(memoryview(item.get_obj() if hasattr(item, "get_obj") else item))
+        return bytes(memoryview(item.get_obj() if hasattr(type(item), "get_obj") else item))
     except (TypeError, ValueError, BufferError):
         return None
 

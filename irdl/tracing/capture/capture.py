@@ -12,7 +12,7 @@ import random
 import sys
 import types
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,16 @@ from irdl.ir.types import TensorType
 from irdl.tracing import tree
 from irdl.tracing.box import PYTHON, Box, is_box
 from irdl.tracing.capture.classes import Classes, can_be_subclassed
-from irdl.tracing.capture.containers import Container, GrowingList, container_effects, delete_attribute, set_attribute, write_into
+from irdl.tracing.capture.containers import (
+    Container,
+    GrowingList,
+    boxes_within,
+    container_effects,
+    delete_attribute,
+    restored,
+    set_attribute,
+    write_into,
+)
 from irdl.tracing.capture.namespaces import Globals, Module
 from irdl.tracing.capture.objects import MISSING, Objects, own_dict
 from irdl.tracing.capture.outcome import Recipes
@@ -83,7 +92,7 @@ class Capture:
         self.known: list[tuple[Value, np.ndarray]] = []
         self._memo: dict[int, tuple[Any, Any, Read]] = {}
         #: the objects met, where they are left as they are
-        self._seen: list[Any] = []
+        self._seen: list[tuple[Any, dict[str, Any]]] = []
         #: what may change from call to call and was taken as it is: how to read it, what it was, and its name
         self.taken: list[tuple[Read, Any, str]] = []
         self.classes = Classes(self)
@@ -91,6 +100,8 @@ class Capture:
         self._generators: list[tuple[Any, Any, str]] = []
         self._globals: list[tuple[Globals, dict[str, Any]]] = []
         self._containers: list[Container] = []
+        #: containers of other kinds, which the trace sees as they are, and what they held
+        self._foreign: list[tuple[Any, Any, str]] = []
         self._cells: list[tuple[types.CellType, types.CellType, Any, str]] = []
 
     def replace(self, item: Any, read: Read, name: str) -> Any:
@@ -103,7 +114,7 @@ class Capture:
             return box
         if self.functions_only and not is_code(item):
             if is_plain_object(item):
-                self._seen.append(item)
+                self._seen.append((item, dict(own_dict(item))))
             return item
         if isinstance(item, _PLAIN):
             return self._plain(item, read, name)
@@ -152,7 +163,7 @@ class Capture:
         if isinstance(item, types.FunctionType):
             self.guards.append((read, item))
             return self.function(item, read)
-        if hasattr(item, "__irdl_replace__"):
+        if hasattr(type(item), "__irdl_replace__"):
             self.guards.append((read, item))
             return item.__irdl_replace__(
                 lambda part, path: self.replace(part, Always(part) if path is None else lambda: path(read()), name)
@@ -189,6 +200,8 @@ class Capture:
         if is_plain_object(item):
             return self.objects.copy(item, self.classes.of(type(item)), read, name)
         self.guards.append((read, item))
+        if isinstance(item, (list, dict, deque, set)):
+            self._foreign.append((item, item.copy(), name))
         if (contents := contents_of(item)) is not None:
             self.guards.append((lambda: contents_of(read()), contents))
         return item
@@ -350,6 +363,12 @@ class Capture:
                     f"the captured generator `{name}` was drawn from while tracing: the same numbers would come back at every "
                     "call; use irdl.random with a key"
                 )
+        for item, contents, name in self._foreign:
+            if restored(item, contents):
+                raise TraceError(
+                    f"`{name}`, a {type(item).__name__}, was changed during the trace: that would happen once, not at each call; use a plain "
+                    "list or dict"
+                )
         changed = self.classes.changed()
         if changed is not None:
             raise TraceError(f"{changed} was set during the trace: that would happen once, not at each call; keep it on an object")
@@ -371,34 +390,26 @@ class Capture:
                 )
         return found + [effect for container in self._containers for effect in container_effects(container, recipes)]
 
+    def restore(self) -> list[str]:
+        """Give the objects that were left as they are the attributes that they had; the names of those that were bound since."""
+        found = []
+        for item, before in self._seen:
+            own = own_dict(item)
+            found += [f"{type(item).__name__}.{key}" for key, part in own.items() if before.get(key, MISSING) is not part]
+            own.clear()
+            own.update(before)
+        return found
+
     def held(self, trace: Trace) -> list[tuple[Write, Box]]:
         """Arrays of an inner trace that objects, globals and closures hold now, and how to put others in their place."""
         found: list[tuple[Write, Any]] = []
-        for item in (*self._seen, *(copied.copy for copied in self.objects)):
+        for item in (*(item for item, _ in self._seen), *(copied.copy for copied in self.objects)):
             found += [(functools.partial(setattr, item, key), part) for key, part in own_dict(item).items()]
         for names, _ in self._globals:
             found += [(functools.partial(dict.__setitem__, names, name), part) for name, part in names.written()]
         for _, cell, _, _ in self._cells:
             found.append((functools.partial(setattr, cell, "cell_contents"), cell.cell_contents))
-        return [pair for write, part in found for pair in _boxes_within(part, write) if pair[1].cell.trace is trace]
-
-
-def _boxes_within(item: Any, write: Write) -> Iterator[tuple[Write, Any]]:
-    """The boxes in a tree that was bound by `write`, and how to put something else in their places."""
-    if is_box(item):
-        yield write, item
-    elif type(item) in (list, dict):
-        for key, part in list(item.items() if isinstance(item, dict) else enumerate(item)):
-            yield from _boxes_within(part, functools.partial(item.__setitem__, key))
-    elif type(item) is tuple:
-        parts = list(item)
-
-        def replace(place: int, part: Any) -> None:
-            parts[place] = part
-            write(tuple(parts))
-
-        for place, part in enumerate(item):
-            yield from _boxes_within(part, functools.partial(replace, place))
+        return [pair for write, part in found for pair in boxes_within(part, write) if pair[1].cell.trace is trace]
 
 
 def generator_state(generator: Any) -> Any:

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import sys
 import types
+from collections import OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,7 +103,7 @@ class Classes:
         """The name of a class attribute that the trace has set, if there is one."""
         for made, members in self._members:
             for key, item in vars(made).items():
-                if members.get(key, self) is not item and key not in ("__abstractmethods__", "_abc_impl"):
+                if members.get(key, self) is not item and key not in ("__abstractmethods__", "_abc_impl", "__slotnames__"):
                     return f"{made.__name__}.{key}"
         return None
 
@@ -123,6 +124,7 @@ class Classes:
             cached: Any = functools.cached_property(self._member(member.func, lambda: read().func, name, key))
             cached.__set_name__(None, key)
             return cached
-        if type(member) is np.ndarray or hasattr(member, "__irdl_replace__"):
+        is_container = type(member) in (list, dict, deque, OrderedDict, defaultdict) and not key.startswith("__")
+        if type(member) is np.ndarray or hasattr(type(member), "__irdl_replace__") or is_container:
             return capture.replace(member, read, name)
         return member

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from irdl.errors import TraceError
+from irdl.tracing.box import is_box
 from irdl.tracing.capture.objects import MISSING
 from irdl.tracing.capture.outcome import Recipes
+from irdl.tracing.capture.reads import Write
 from irdl.tracing.capture.recipes import Effect
+from irdl.tracing.users import is_plain_object
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,44 @@ def delete_attribute(key: str) -> Callable[[Any, Any], None]:
 
 def write_into(write: Callable[[str, Any], None], name: str) -> Callable[[Any, Any], None]:
     return lambda owner, contents: write(name, contents)
+
+
+def restored(item: Any, contents: Any) -> bool:
+    """Whether a container does not hold what it held; it does then."""
+    now, before = (list(part.items()) if isinstance(part, dict) else list(part) for part in (item, contents))
+    if isinstance(item, dict):
+        same = len(now) == len(before) and all(a[0] is b[0] and a[1] is b[1] for a, b in zip(now, before, strict=True))
+    else:
+        same = len(now) == len(before) and all(a is b for a, b in zip(now, before, strict=True))
+    if same:
+        return False
+    base: Any = next(base for base in (dict, list, deque, set) if isinstance(item, base))
+    base.clear(item)
+    (base.extend if base in (list, deque) else base.update)(item, contents)
+    return True
+
+
+def boxes_within(item: Any, write: Write, seen: tuple[Any, ...] = ()) -> Iterator[tuple[Write, Any]]:
+    """The boxes in something that was bound by `write`, and how to put something else in their places."""
+    if is_box(item):
+        yield write, item
+    elif any(item is other for other in seen):
+        return
+    elif isinstance(item, (list, dict, deque)):
+        for key, part in list(item.items() if isinstance(item, dict) else enumerate(item)):
+            yield from boxes_within(part, functools.partial(item.__setitem__, key), (*seen, item))
+    elif type(item) is tuple:
+        parts = list(item)
+
+        def put(place: int, part: Any) -> None:
+            parts[place] = part
+            write(tuple(parts))
+
+        for place, part in enumerate(item):
+            yield from boxes_within(part, functools.partial(put, place), (*seen, item))
+    elif is_plain_object(item):
+        for key, part in list(vars(item).items()):
+            yield from boxes_within(part, functools.partial(setattr, item, key), (*seen, item))
 
 
 class GrowingList(list[Any]):

@@ -54,6 +54,9 @@ class Objects:
             # What a class has too would be found there.
             if not is_users_class(cls) or hasattr(cls, key):
                 self._take(copied, key)
+        # So is what only the class has: no attribute of the object's own stands in front of it.
+        members = {name for base in type(item).__mro__ if is_users_class(base) for name in vars(base)}
+        copied.guard.absent.update(name for name in members if not name.startswith("__") and name not in vars(item))
         return made
 
     def get(self, made: Any, name: str) -> Any:
@@ -124,6 +127,8 @@ class Objects:
             if found is not MISSING and id(made) in self._copies:
                 self._copies[id(made)].deleted.add(name)
 
+        if cls.__getstate__ is object.__getstate__:  # Python's own takes an object without attributes for one without a state
+            setattr(cls, "__getstate__", lambda made: dict(self._whole(made)))  # noqa: B010
         cls.__getattr__ = __getattr__  # type: ignore[attr-defined]
         if cls.__delattr__ is object.__delattr__:  # type: ignore[comparison-overlap]
             cls.__delattr__ = __delattr__  # type: ignore[assignment, method-assign]

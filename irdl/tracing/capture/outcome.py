@@ -3,9 +3,11 @@ more than trees of new arrays: what the trace holds at its end, as recipes."""
 
 from __future__ import annotations
 
+import enum
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,12 +15,14 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.graph import Value
 from irdl.ops.shape import RESHAPE, SLICE
-from irdl.tracing.box import ARRAY, is_box, open_trace
-from irdl.tracing.capture.recipes import Container, Dict, Existing, Instance, Known, Method, Part, Path, Recipe, Result, Tree, ViewOf
+from irdl.tracing import tree
+from irdl.tracing.box import ARRAY, PYTHON, is_box, open_trace
+from irdl.tracing.capture.recipes import Container, Dict, Existing, Instance, Known, Method, Part, Path, Recipe, Result, RowOf, Tree, ViewOf
 from irdl.tracing.marks import MarkedRange
 from irdl.tracing.numpy.masks import Masked
 from irdl.tracing.numpy.scalars import real_type
 from irdl.tracing.recorder import Cell
+from irdl.tracing.region import read_outputs
 from irdl.tracing.users import is_plain_object
 from irdl.tracing.views import ReshapeStep, RowStep, SliceStep
 
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
 #: fewer rows of one array leave one by one
 MIN_ROWS = 4
-_LITERALS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice, np.generic, np.dtype)
+_LITERALS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice, np.generic, np.dtype, enum.Enum)
 _CONTAINERS = (list, tuple, set, frozenset, deque)
 _DICTS = (dict, OrderedDict, defaultdict)
 
@@ -116,36 +120,27 @@ class Recipes:
     def _box(self, box: Any) -> Recipe:
         if box.kind != ARRAY:
             return self._remember(box, self._output(box.value, box.kind))
-        if any(isinstance(step, RowStep) for step in box.steps):  # which row is known to the compiled code alone
-            return self._remember(box, self._output(box.value, ARRAY))
         if box.cell not in self._cells:
             self._cells[box.cell] = self._output(open_trace().read(box.cell), ARRAY)
-        base = self._cells[box.cell]
-        return self._remember(box, ViewOf(base, box.steps) if box.steps else base)
+        recipe = self._cells[box.cell]
+        steps: list[Any] = []
+        for step in box.steps:
+            if isinstance(step, RowStep):  # which row is known to the compiled code: it gives the numbers too
+                numbers = [self._output(open_trace().read(cell), PYTHON) for cell in step.numbers]
+                recipe, steps = RowOf(ViewOf(recipe, tuple(steps)), step.axes, numbers), []
+            else:
+                steps.append(step)
+        return self._remember(box, ViewOf(recipe, tuple(steps)) if steps else recipe)
 
     def _output(self, value: Value, kind: str) -> Result:
         self.values.append(value)
         self._results.append(Result(len(self.values) - 1, kind))
         return self._results[-1]
 
-    def of_results(self, structure: Any, kinds: Sequence[str]) -> Recipe:
-        """The recipe of a result that is a tree of outputs."""
-        self._results = [Result(place, kind) for place, kind in enumerate(kinds)]
-        return Tree(structure, self._results)
-
-    def gather_rows(self, values: Sequence[Value]) -> list[Value]:
-        """The outputs that the graph is to have for `values`, which have become of those asked for: where several are rows of one
-        array, that array once, of which they are views.
-        """
-        found = [row_of(value) for value in values]
-        counts = Counter(row.stack for row in found if row is not None)
-        outputs: dict[Value, int] = {}
-        for result, value, row in zip(self._results, values, found, strict=True):
-            if row is not None and counts[row.stack] >= MIN_ROWS:
-                result.place, result.steps = outputs.setdefault(row.stack, len(outputs)), row.steps
-            else:
-                result.place = outputs.setdefault(value, len(outputs))
-        return list(outputs)
+    @property
+    def results(self) -> Sequence[Result]:
+        """The recipes of `values`."""
+        return self._results
 
 
 class Row(NamedTuple):
@@ -168,3 +163,57 @@ def row_of(value: Value) -> Row | None:
     if a.limit[:1] != (a.start[0] + 1,) or any(a.start[1:]) or a.limit[1:] != stack.shape[1:]:
         return None
     return Row(stack, (SliceStep(a), *reversed(steps)))
+
+
+@dataclass
+class Results:
+    """What a call gives: a tree of outputs, or a recipe and the outputs that it needs (which are arrays, without a structure)."""
+
+    values: list[Value]
+    structure: Any
+    kinds: list[str]
+    recipe: Recipe | None
+    parts: Sequence[Result]
+    share: bool
+
+    def settled(self, values: Sequence[Value]) -> Results:
+        """The same for what has become of the values: where several are rows of one array, that array once, of which they are
+        views."""
+        found = [row_of(value) for value in values]
+        counts = Counter(row.stack for row in found if row is not None)
+        recipe = self.recipe
+        if recipe is None:
+            if not self.share or max(counts.values(), default=0) < MIN_ROWS:
+                return replace(self, values=list(values))
+            recipe = Tree(self.structure, self.parts)
+        # Each part is an array of its own: of two that are one value, as x and x.copy(), both are made.
+        outputs: list[Value] = []
+        stacks: dict[Value, int] = {}
+        taken: set[tuple[Value, Any]] = set()
+        for part, value, row in zip(self.parts, values, found, strict=True):
+            is_row = row is not None and counts[row.stack] >= MIN_ROWS and (row.stack, row.steps[0]) not in taken
+            if row is not None and is_row:
+                taken.add((row.stack, row.steps[0]))
+                if row.stack not in stacks:
+                    stacks[row.stack] = len(outputs)
+                    outputs.append(row.stack)
+                part.place, part.steps = stacks[row.stack], row.steps
+            else:
+                part.place = len(outputs)
+                outputs.append(value)
+        return Results(outputs, tree.flatten(())[1], [ARRAY] * len(outputs), recipe, self.parts, self.share)
+
+
+def results_of(result: Any, has_effects: bool, recipes: Recipes, share: bool, name: str) -> Results:
+    """A function's result: as a recipe where it holds more than arrays, or where what it holds may be found elsewhere too.
+
+    Raises:
+        TraceError: it holds what cannot be made anew.
+    """
+    leaves = [] if has_effects else tree.flatten(result)[0]
+    is_tree = not has_effects and all(tree.leaf_kind(leaf) is not None for leaf in leaves)
+    if is_tree and not (share and recipes.are_shared(leaves)):
+        values, structure, kinds = read_outputs(result, name)
+        return Results(values, structure, kinds, None, [Result(place, kind) for place, kind in enumerate(kinds)], share)
+    recipe = recipes.of(result, f"the result of {name}")
+    return Results(recipes.values, tree.flatten(())[1], [ARRAY] * len(recipes.values), recipe, recipes.results, share)

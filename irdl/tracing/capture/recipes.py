@@ -167,6 +167,20 @@ class ViewOf:
 
 
 @dataclass(eq=False)
+class RowOf:
+    """A row of an array, at places that the compiled code gives."""
+
+    base: Recipe
+    axes: tuple[int, ...]
+    numbers: Sequence[Recipe]
+
+    def write(self, script: Script) -> None:
+        places = dict(zip(self.axes, map(script.of, self.numbers), strict=True))
+        key = "".join([f"{places.get(axis, script.constant(slice(None)))}, " for axis in range(max(self.axes) + 1)])
+        script.bind(self, f"{script.of(self.base)}[{key}...]")
+
+
+@dataclass(eq=False)
 class Container:
     """A new list, tuple, set or deque."""
 

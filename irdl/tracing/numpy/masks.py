@@ -14,7 +14,7 @@ from irdl.ir.graph import Value, freeze_attributes
 from irdl.ops import reduce as ops
 from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
-from irdl.tracing.box import Box, apply, cast, is_box, to_value, wrap
+from irdl.tracing.box import PYTHON, Box, apply, cast, is_box, open_trace, to_value, wrap
 from irdl.tracing.numpy import reductions
 from irdl.tracing.numpy.ufuncs import scalar_like, store_out
 from irdl.tracing.recorder import user_line
@@ -74,10 +74,13 @@ def split(box: Box, index: Any, place: int) -> tuple[Any, Box, int]:
 def take(box: Box, index: Any, place: int) -> Masked:
     """`x[index]` with an open mask: a copy, as it is now."""
     view, mask, axis = split(box, index, place)
-    value, column = view.value, _column(mask.value, view.ndim, axis)
-    # Where the mask does not hold there stands a number that is harmless to what follows, and to its derivative.
+    return Masked(_under(mask, axis, view.ndim, view.value), wrap(mask.value), axis)
+
+
+def _under(mask: Box, axis: int, rank: int, value: Value) -> Box:
+    """A value where the mask holds; elsewhere a number that is harmless to what follows, and to its derivative."""
     harmless = 0.5 if is_float(value.dtype) else value.dtype.type(1)
-    return Masked(wrap(apply(SELECT, [column, value, scalar_like(value, harmless)])), mask.value, axis)
+    return wrap(apply(SELECT, [_column(mask.value, rank, axis), value, scalar_like(value, harmless)]))
 
 
 def put(box: Box, index: Any, place: int, item: Any) -> None:
@@ -112,13 +115,13 @@ class Masked(NDArrayOperatorsMixin):
 
     __array_priority__ = 2000.0
 
-    def __init__(self, values: Box, mask: Value, axis: int) -> None:
+    def __init__(self, values: Box, mask: Box, axis: int) -> None:
         self.values = values
         self.mask = mask
         self.axis = axis
 
     def fits(self, mask: Value, axis: int) -> bool:
-        return self.axis == axis and _is_same(self.mask, mask)
+        return self.axis == axis and _is_same(self.mask.value, mask)
 
     def refused(self, what: str) -> TraceError:
         return _open(what)
@@ -151,7 +154,7 @@ class Masked(NDArrayOperatorsMixin):
     def _wrapped(self, result: Any) -> Any:
         if isinstance(result, tuple):
             return tuple(self._wrapped(part) for part in result)
-        return self.like(result)
+        return self.like(_under(self.mask, self.axis, self.values.ndim, to_value(result)))
 
     def _full(self, item: Any) -> Any:
         """An operand in full shape.
@@ -160,13 +163,14 @@ class Masked(NDArrayOperatorsMixin):
             TraceError: it has one element for each True of a mask, and not of this one.
         """
         if isinstance(item, Masked):
-            if not item.fits(self.mask, self.axis):
+            if not item.fits(self.mask.value, self.axis):
                 raise TraceError(f"x[mask] meets y[other mask]: use np.where{user_line()}")
             return item.values
         rest = self.values.ndim - self.axis - len(self.mask.shape)
         if np.ndim(item) > rest:
             raise _open("an array beside x[mask]")
-        return item
+        # What is computed of it where the mask does not hold has no derivative, and may not spoil that of the rest.
+        return _under(self.mask, self.axis, self.values.ndim, item.value) if is_box(item) and is_float(item.dtype) else item
 
     # What NumPy code asks of it.
 
@@ -181,50 +185,53 @@ class Masked(NDArrayOperatorsMixin):
     @property
     def size(self) -> Any:
         """The number of elements, as a traced number."""
-        rest = self.values.size // max(self.mask.type.size, 1)
-        return np.sum(wrap(self.mask)) * rest
+        rest = self.values.size // max(self.mask.size, 1)
+        return wrap(to_value(np.sum(self.mask) * rest), PYTHON)
 
-    def _reduced(self, op: Any, axis: Any, dtype: Any, out: Any, keepdims: Any, initial: Any) -> Any:
-        axes = self._axes(axis)
-        column = wrap(_column(self.mask, self.values.ndim, self.axis))
+    def _reduced(self, op: Any, axis: Any, options: dict[str, Any]) -> Any:
+        """A reduction over axes of `x[mask]`, of which the masked one is the place of all that the mask has."""
+        known = {key: options.pop(key, default) for key, default in _OPTIONS.items()}
+        if any(value is not np._NoValue for value in options.values()):
+            raise _open(f"a reduction with {', '.join(options)}=")
+        places = tuple(range(self.ndim)) if axis is None else reductions.normalise_axes(axis, self.ndim)
+        if self.axis not in places:
+            raise _open("a reduction that leaves the masked axis")
+        width = self.mask.ndim
+        own = [place if place < self.axis else place + width - 1 for place in places if place != self.axis]
+        axes = tuple(sorted([*own, *range(self.axis, self.axis + width)]))
+        initial = known["initial"]
         if op in (ops.MAX, ops.MIN) and initial is np._NoValue:
             initial = _least(self.dtype) if op is ops.MAX else _most(self.dtype)
-        return reductions.reduce(op, self.values, axes, dtype, out, keepdims, initial, column)
+        column = wrap(_column(self.mask.value, self.values.ndim, self.axis))
+        result = reductions.reduce(op, self.values, axes, known["dtype"], None, False, initial, column)
+        if known["keepdims"] is True:
+            extents = (*self.values.shape[: self.axis], 1, *self.values.shape[self.axis + width :])
+            result = np.reshape(result, tuple(1 if place in places else extent for place, extent in enumerate(extents)))
+        return result if known["out"] is None else store_out(op.name, known["out"], to_value(result))
 
-    def _axes(self, axis: Any) -> Any:
-        """The axes of `values` that an axis of `x[mask]` stands for."""
-        if axis is None:
-            return None
-        axes = [item % self.ndim for item in (axis if isinstance(axis, tuple) else (axis,))]
-        if self.axis not in axes:
-            raise _open("a reduction that leaves the masked axis")
-        width = len(self.mask.shape)
-        found = [place if place < self.axis else place + width - 1 for place in axes if place != self.axis]
-        return tuple(sorted([*found, *range(self.axis, self.axis + width)]))
+    def sum(self, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
+        return self._reduced(ops.SUM, axis, {"dtype": dtype, "out": out, **options})
 
-    def sum(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = np._NoValue) -> Any:
-        return self._reduced(ops.SUM, axis, dtype, out, keepdims, initial)
+    def prod(self, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
+        return self._reduced(ops.PROD, axis, {"dtype": dtype, "out": out, **options})
 
-    def prod(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = np._NoValue) -> Any:
-        return self._reduced(ops.PROD, axis, dtype, out, keepdims, initial)
-
-    def max(self, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = np._NoValue) -> Any:
+    def max(self, axis: Any = None, out: Any = None, **options: Any) -> Any:
         """Of no elements at all, where NumPy raises, the least number of the dtype."""
-        return self._reduced(ops.MAX, axis, None, out, keepdims, initial)
+        return self._reduced(ops.MAX, axis, {"out": out, **options})
 
-    def min(self, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = np._NoValue) -> Any:
-        return self._reduced(ops.MIN, axis, None, out, keepdims, initial)
+    def min(self, axis: Any = None, out: Any = None, **options: Any) -> Any:
+        return self._reduced(ops.MIN, axis, {"out": out, **options})
 
-    def any(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-        return self._reduced(ops.ANY, axis, None, out, keepdims, np._NoValue)
+    def any(self, axis: Any = None, out: Any = None, **options: Any) -> Any:
+        return self._reduced(ops.ANY, axis, {"out": out, **options})
 
-    def all(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-        return self._reduced(ops.ALL, axis, None, out, keepdims, np._NoValue)
+    def all(self, axis: Any = None, out: Any = None, **options: Any) -> Any:
+        return self._reduced(ops.ALL, axis, {"out": out, **options})
 
-    def mean(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+    def mean(self, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
         dtype = np.dtype(dtype) if dtype is not None else self.dtype if is_float(self.dtype) else np.dtype(np.float64)
-        ones = self.like(wrap(apply(BROADCAST, [scalar_like(to_value(0, dtype), 1)], BroadcastAttributes(self.values.shape))))
-        result = self.sum(axis, dtype, None, keepdims) / ones.sum(axis, dtype, None, keepdims)
+        one = apply(BROADCAST, [open_trace().constant(1, dtype)], BroadcastAttributes(self.values.shape))
+        result = self.sum(axis, dtype, **options) / self.like(wrap(one)).sum(axis, dtype, **options)
         return store_out("mean", out, to_value(result)) if out is not None else result
 
     def copy(self, order: str = "C") -> Masked:
@@ -253,6 +260,13 @@ class Masked(NDArrayOperatorsMixin):
     def __getitem__(self, index: Any) -> Any:
         raise _open("x[mask][index]")
 
+    def __setitem__(self, index: Any, item: Any) -> None:
+        if index is not Ellipsis and not (isinstance(index, slice) and index == slice(None)):
+            raise _open("x[mask][index] = v")
+        fresh = wrap(self.values.value)
+        store_out("copyto", fresh, to_value(self._full(item)))
+        self.values = fresh
+
     def __bool__(self) -> bool:
         raise _open("the truth of x[mask]")
 
@@ -279,6 +293,10 @@ _REDUCTIONS: dict[Any, Any] = {
     np.ndim: lambda x: x.ndim,
 }
 _ELEMENT_BY_ELEMENT = (np.clip, np.where, np.round, np.copy, np.zeros_like, np.ones_like, np.full_like, np.nan_to_num)
+
+
+#: what reductions of `x[mask]` may be asked for
+_OPTIONS: dict[str, Any] = {"dtype": None, "out": None, "keepdims": False, "initial": np._NoValue}
 
 
 def _least(dtype: np.dtype) -> Any:

@@ -282,19 +282,19 @@ def test_a_store_into_an_argument_is_seen_outside() -> None:
 
 def test_leaked_tracers_explain_themselves() -> None:
     irdl.jit(lambda x: hide(x) or x * 2)(V)
-    (leaked,) = _HIDDEN
-    for use in (lambda: leaked + 1, lambda: leaked[0], lambda: np.sum(leaked), lambda: irdl.jit(lambda x: x + _HIDDEN[0])(V)):
+    leaked = _HIDDEN.kept
+    for use in (lambda: leaked + 1, lambda: leaked[0], lambda: np.sum(leaked), lambda: irdl.jit(lambda x: x + _HIDDEN.kept)(V)):
         with pytest.raises(LeakedTracerError, match="after its trace had ended"):
             use()
 
 
 def hide(x: Any) -> None:
     # Where the trace does not look for arrays.
-    _HIDDEN.append(x)
+    _HIDDEN.kept = x
 
 
-class _Hidden(list):
-    pass
+class _Hidden:
+    __slots__ = ("kept",)
 
 
 _HIDDEN = _Hidden()

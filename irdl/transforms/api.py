@@ -367,9 +367,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
             capture = Capture(trace, functions_only=True, arrays=True) if enclosing is None else None
             body = f if capture is None else capture.replace(f, lambda: f, _name(f))
             outputs, out_structure, _ = read_outputs(_called(body, tree.unflatten(structure, boxes)), _name(f))
-            if capture is not None and capture.held(trace):
-                names = capture.restore()
-                raise TraceError(f"{_name(f)} keeps an array in {', '.join(names) or 'a name'} inside vmap: return it")
+            if capture is not None and (names := capture.leaked(trace)):
+                raise TraceError(f"{_name(f)} keeps an array in {', '.join(names)} inside vmap: return it")
             if any(box.cell.value is not value for box, value in zip(boxes, explicit, strict=True)):
                 raise TraceError(f"{_name(f)} stores into its argument inside vmap: copy it first")
         graph = Graph([*explicit, *trace.lifted.values()], outputs, _name(f))

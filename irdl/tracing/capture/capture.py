@@ -390,14 +390,20 @@ class Capture:
                 )
         return found + [effect for container in self._containers for effect in container_effects(container, recipes)]
 
-    def restore(self) -> list[str]:
-        """Give the objects that were left as they are the attributes that they had; the names of those that were bound since."""
+    def leaked(self, trace: Trace) -> list[str]:
+        """The attributes of objects left as they are that hold arrays of a trace; those objects get back what they had."""
         found = []
         for item, before in self._seen:
             own = own_dict(item)
-            found += [f"{type(item).__name__}.{key}" for key, part in own.items() if before.get(key, MISSING) is not part]
-            own.clear()
-            own.update(before)
+            names = [
+                f"{type(item).__name__}.{key}"
+                for key, part in own.items()
+                if any(box.cell.trace is trace for _, box in boxes_within(part, lambda _: None))
+            ]
+            if names:
+                own.clear()
+                own.update(before)
+            found += names
         return found
 
     def held(self, trace: Trace) -> list[tuple[Write, Box]]:

@@ -127,7 +127,7 @@ class Objects:
             if found is not MISSING and id(made) in self._copies:
                 self._copies[id(made)].deleted.add(name)
 
-        if cls.__getstate__ is object.__getstate__:  # Python's own takes an object without attributes for one without a state
+        if cls.__getstate__ is object.__getstate__:  # type: ignore[comparison-overlap] # Python's own takes an object without attributes for one without a state
             setattr(cls, "__getstate__", lambda made: dict(self._whole(made)))  # noqa: B010
         cls.__getattr__ = __getattr__  # type: ignore[attr-defined]
         if cls.__delattr__ is object.__delattr__:  # type: ignore[comparison-overlap]

@@ -371,7 +371,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
                 raise TraceError(f"{_name(f)} keeps an array in {', '.join(names)} inside vmap: return it")
             if any(box.cell.value is not value for box, value in zip(boxes, explicit, strict=True)):
                 raise TraceError(f"{_name(f)} stores into its argument inside vmap: copy it first")
-        graph = Graph([*explicit, *trace.lifted.values()], outputs, _name(f))
+        graph = Graph([*explicit, *trace.lifted.values()], trace.rolled(outputs), _name(f))
         outer = [wrap(value) for value in trace.lifted_operands()] if trace.lifted else []
         marks = batched + [False] * len(outer)
         new, _ = batch_graph(graph, marks, int(size), [True] * len(outputs))

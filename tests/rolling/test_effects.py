@@ -189,7 +189,9 @@ def test_gradients_of_loops() -> None:
 
 def test_vmap_of_a_loop() -> None:
     x = _random.standard_normal((9, 5, 2, 3))
-    found = irdl.jit(irdl.vmap(lambda x: any_length(x, W)[0], in_axes=1))(x)
+    f = irdl.vmap(lambda x: any_length(x, W)[0], in_axes=1)
+    assert scans(irdl.trace(f)(x)) == 1 and len(irdl.trace(f)(x).nodes) < 10  # rolled, then batched
+    found = irdl.jit(f)(x)
     np.testing.assert_allclose(found, np.stack([any_length(x[:, k], W)[0] for k in range(5)]))
 
 

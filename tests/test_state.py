@@ -584,3 +584,17 @@ def test_state_kept_inside_vmap_is_refused() -> None:
     with pytest.raises(TraceError, match=r"keeps an array in Keeps\.a, Keeps\.b inside vmap"):
         irdl.vmap(made.run)(np.ones((3, 2)))
     assert vars(made) == {"a": 1}
+
+
+def test_a_few_rows_do_not_keep_many_alive() -> None:
+    def few(x: np.ndarray) -> list[np.ndarray]:
+        y = np.tanh(x)
+        return [y[k].copy() for k in range(5)]
+
+    def most(x: np.ndarray) -> list[np.ndarray]:
+        return [np.tanh(row) + 1 for row in x][1:]
+
+    x = np.arange(200.0).reshape(100, 2)
+    assert all(row.base is None for row in irdl.jit(few)(x))
+    rows = irdl.jit(most)(x)
+    assert same(rows, most(x)) and all(row.base is rows[0].base for row in rows)

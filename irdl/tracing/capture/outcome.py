@@ -160,7 +160,7 @@ def row_of(value: Value) -> Row | None:
         return None
     (stack,) = node.operands
     a = node.attributes
-    if a.limit[:1] != (a.start[0] + 1,) or any(a.start[1:]) or a.limit[1:] != stack.shape[1:]:
+    if not a.start or a.limit[0] != a.start[0] + 1 or any(a.start[1:]) or a.limit[1:] != stack.shape[1:]:
         return None
     return Row(stack, (SliceStep(a), *reversed(steps)))
 
@@ -181,9 +181,11 @@ class Results:
         views."""
         found = [row_of(value) for value in values]
         counts = Counter(row.stack for row in found if row is not None)
+        # A few rows of many would keep all of them alive.
+        gathered = {stack for stack, count in counts.items() if count >= max(MIN_ROWS, stack.shape[0] // 2)}
         recipe = self.recipe
         if recipe is None:
-            if not self.share or max(counts.values(), default=0) < MIN_ROWS:
+            if not self.share or not gathered:
                 return replace(self, values=list(values))
             recipe = Tree(self.structure, self.parts)
         # Each part is an array of its own: of two that are one value, as x and x.copy(), both are made.
@@ -191,8 +193,7 @@ class Results:
         stacks: dict[Value, int] = {}
         taken: set[tuple[Value, Any]] = set()
         for part, value, row in zip(self.parts, values, found, strict=True):
-            is_row = row is not None and counts[row.stack] >= MIN_ROWS and (row.stack, row.steps[0]) not in taken
-            if row is not None and is_row:
+            if row is not None and row.stack in gathered and (row.stack, row.steps[0]) not in taken:
                 taken.add((row.stack, row.steps[0]))
                 if row.stack not in stacks:
                     stacks[row.stack] = len(outputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import gc
 from collections import OrderedDict, defaultdict, deque
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ import pytest
 
 import irdl
 from irdl.errors import TraceError
+from irdl.tracing.box import Box
+from irdl.tracing.recorder import Trace
 
 from .same import same
 
@@ -598,3 +601,28 @@ def test_a_few_rows_do_not_keep_many_alive() -> None:
     assert all(row.base is None for row in irdl.jit(few)(x))
     rows = irdl.jit(most)(x)
     assert same(rows, most(x)) and all(row.base is rows[0].base for row in rows)
+
+
+def test_the_record_is_let_go() -> None:
+    """What a compiled function keeps does not hold the arrays of its trace."""
+
+    class Keeps:
+        def __init__(self) -> None:
+            self.w, self.scale, self.steps = np.ones(2), np.ones(1), 0
+
+        def run(self, x: np.ndarray) -> Any:
+            self.cache = [(x[t], np.tanh(x[t])) for t in range(6)]
+            self.last = self.cache[-1]
+            self.w = self.w + x.sum()
+            self.w[0] = 1
+            self.steps += 1
+            return {"sum": x.sum() * self.scale[0]}
+
+    made = Keeps()
+    gc.collect()
+    before = [item for item in gc.get_objects() if type(item) in (Box, Trace)]
+    compiled = irdl.jit(made.run)
+    compiled(np.ones((6, 2)))
+    gc.collect()
+    known = set(map(id, before))
+    assert not [item for item in gc.get_objects() if type(item) in (Box, Trace) and id(item) not in known]

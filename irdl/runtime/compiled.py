@@ -6,7 +6,7 @@ import gc
 import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,11 +48,12 @@ class Compiled:
     """
 
     def __init__(self, traced: TracedFunction, call: Call, options: Options, roles: Roles, name: str) -> None:
-        self._traced = traced
         self._roles = roles
         self._signature = call.signature()
         #: makes the result from the call and the arrays, and leaves behind what it has to
         self._leave = None if traced.result is None else Script().function(traced.result, traced.effects)
+        # The recipes are written out: they would keep the whole record alive.
+        self._traced = replace(traced, effects=[], result=None)
         self._positional, self._names = len(call.arguments[0]), call.names
         shape = call_shape(traced, call)
         self._executable = Executable(traced.graph, _donated(traced, call), options.disable, shape, traced.known, options.backend)
@@ -152,8 +153,8 @@ class Compiled:
             except (LookupError, AttributeError, ValueError, TypeError):
                 return None
             type_ = captured.value.type
-            if captured.box.kind != ARRAY:  # a number
-                if tree.leaf_kind(array) != captured.box.kind or np.asarray(array).dtype != type_.dtype:
+            if captured.kind != ARRAY:  # a number
+                if tree.leaf_kind(array) != captured.kind or np.asarray(array).dtype != type_.dtype:
                     return None
                 found.append(np.asarray(array))
                 continue
@@ -244,8 +245,8 @@ def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
         argument = None
         if type(array) is np.ndarray:
             argument = _array_argument(array, item.value.type)
-        elif item.box.kind != ARRAY:
-            argument = Argument(item.value.type, item.box.kind, type(array))
+        elif item.kind != ARRAY:
+            argument = Argument(item.value.type, item.kind, type(array))
         if argument is None:
             return None
         captured.append((item.read, argument))

@@ -108,7 +108,7 @@ def trace_function(
             _check_containers(given, boxes, structure, name)
         results = results_of(result, bool(effects), recipes, share, name)
         inputs = [*explicit, *(item.value for item in capture.captured)]
-        cells = [box.cell for box in (*boxes, *(item.box for item in capture.captured))]
+        cells = [*(box.cell for box in boxes), *capture.cells]
         changed = [cell.value is not value for cell, value in zip(cells, inputs, strict=True)]
         stored = [place for place, is_changed in enumerate(changed) if is_changed and place not in aliases]
         new_contents = [cells[place].value for place in stored]

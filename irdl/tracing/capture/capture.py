@@ -66,10 +66,10 @@ _LONGEST = 1000
 
 @dataclass
 class Captured:
-    """A hidden input: its graph input, where to read the array, and what it is called."""
+    """A hidden input: its graph input, an array or a number, where to read it, and what it is called."""
 
     value: Value
-    box: Box
+    kind: str
     read: Read
     name: str
 
@@ -86,6 +86,8 @@ class Capture:
         #: with them, the arrays they reach by name, whose numbers the trace takes as they are
         self.arrays = arrays
         self.captured: list[Captured] = []
+        #: where they live during the trace
+        self.cells: list[Cell] = []
         #: (how to read it, what it was): a change means the trace no longer holds
         self.guards: list[tuple[Read, Any]] = []
         #: inputs that are the same at every call, and their arrays
@@ -102,7 +104,11 @@ class Capture:
         self._containers: list[Container] = []
         #: containers of other kinds, which the trace sees as they are, and what they held
         self._foreign: list[tuple[Any, Any, str]] = []
-        self._cells: list[tuple[types.CellType, types.CellType, Any, str]] = []
+        self._closures: list[tuple[types.CellType, types.CellType, Any, str]] = []
+
+    def _capture(self, box: Box, read: Read, name: str) -> None:
+        self.captured.append(Captured(box.cell.value, box.kind, read, name))
+        self.cells.append(box.cell)
 
     def replace(self, item: Any, read: Read, name: str) -> Any:
         """What the traced code sees in place of `item`."""
@@ -141,7 +147,7 @@ class Capture:
         if name in self.changing and is_number:
             value = self.trace.input(tree.leaf_type(item, f"`{name}`"), name)
             box = Box(Cell(self.trace, value), value.type, tree.leaf_kind(item) or PYTHON)
-            self.captured.append(Captured(value, box, read, name))
+            self._capture(box, read, name)
             return box
         self.guards.append((read, item))
         if is_number:
@@ -250,7 +256,7 @@ class Capture:
             return item
         box = self._box(item, name, "the captured array is")
         self.guards.append((ArrayLayout(read), layout_of(item)))
-        self.captured.append(Captured(box.cell.value, box, read, name))
+        self._capture(box, read, name)
         return box
 
     def _box(self, item: np.ndarray, name: str, who: str) -> Box:
@@ -300,7 +306,7 @@ class Capture:
             except ValueError:
                 continue
             new.cell_contents = self.replace(contents, CellContents(old), name)
-            self._cells.append((old, new, new.cell_contents, name))
+            self._closures.append((old, new, new.cell_contents, name))
         return made
 
     def globals_of(self, names: dict[str, Any]) -> Globals:
@@ -383,7 +389,7 @@ class Capture:
                     found.append(Effect(owner, recipes.of(item, f"{copied.name}.{key}"), set_attribute(key)))
             for key in copied.before.keys() - copied.own.keys():
                 found.append(Effect(owner, None, delete_attribute(key)))
-        for old, new, before, name in self._cells:
+        for old, new, before, name in self._closures:
             if new.cell_contents is not before:
                 found.append(
                     Effect(None, recipes.of(new.cell_contents, name), write_into(functools.partial(setattr, old), "cell_contents"))
@@ -413,7 +419,7 @@ class Capture:
             found += [(functools.partial(setattr, item, key), part) for key, part in own_dict(item).items()]
         for names, _ in self._globals:
             found += [(functools.partial(dict.__setitem__, names, name), part) for name, part in names.written()]
-        for _, cell, _, _ in self._cells:
+        for _, cell, _, _ in self._closures:
             found.append((functools.partial(setattr, cell, "cell_contents"), cell.cell_contents))
         return [pair for write, part in found for pair in boxes_within(part, write) if pair[1].cell.trace is trace]
 

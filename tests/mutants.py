@@ -207,11 +207,16 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "if False:",
         "tests/rolling/test_pitfalls.py",
     ),
-    ("irdl/tracing/numpy/masks.py", "harmless = 0.5 if", "harmless = 0.0 if", "tests/test_masks.py"),
+    (
+        "irdl/tracing/numpy/masks.py",
+        "if is_box(item) and is_float(item.dtype) else item",
+        "if False else item",
+        "tests/test_masks.py",
+    ),
     (
         "irdl/tracing/capture/outcome.py",
-        "result.steps = outputs.setdefault(row.stack, len(outputs)), row.steps",
-        "result.steps = outputs.setdefault(row.stack, len(outputs)), row.steps[:1]",
+        "part.place, part.steps = stacks[row.stack], row.steps",
+        "part.place, part.steps = stacks[row.stack], row.steps[:1]",
         "tests/test_handwritten.py",
     ),
     (

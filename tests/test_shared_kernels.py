@@ -13,6 +13,12 @@ from irdl.testing import check
 W = np.random.default_rng(0).standard_normal((8, 8)) / 4
 
 
+@pytest.fixture(autouse=True)
+def _every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's loops give many kernels of one form only where they are not rolled."""
+    monkeypatch.setenv("IRDL_ROLL", "0")
+
+
 def functions_of(f: Any, *arguments: Any) -> int:
     text = irdl.compile(f)(*arguments).llvm_ir
     return text.count("define internal void @") - text.count("define internal void @irdl_")

@@ -154,7 +154,7 @@ class Masked(NDArrayOperatorsMixin):
     def _wrapped(self, result: Any) -> Any:
         if isinstance(result, tuple):
             return tuple(self._wrapped(part) for part in result)
-        return self.like(_under(self.mask, self.axis, self.values.ndim, to_value(result)))
+        return self.like(result)
 
     def _full(self, item: Any) -> Any:
         """An operand in full shape.

@@ -80,8 +80,8 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ("irdl/loops/passes/memory.py", "if other_end < start or other_start > end:", "if other_end <= start or other_start >= end - 2:", FUZZ),
     (
         "irdl/codegen/place.py",
-        "if old in graph.outputs:\n        return False",
-        "if old in graph.outputs:\n        pass",
+        "graph.outputs.count(new) != 1 or old in graph.outputs:",
+        "graph.outputs.count(new) != 1:",
         FUZZ + " tests/test_runtime.py -k 'random or donation'",
     ),
     ("irdl/codegen/body.py", "return dtype.type(-np.inf if op is MAX else np.inf)", "return dtype.type(0)", OPS + " -k 'max or min'"),

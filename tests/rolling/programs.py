@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import irdl
+from benchmarks.handwritten.courses import rnn_backward, rnn_forward
 
 PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
 N, T, D, H, V = 2, 9, 3, 4, 5
@@ -47,46 +48,6 @@ def lstm_forward(W, U, b, x):
 @program(f(D, 4 * H), f(H, 4 * H), f(4 * H), f(T, N, D))
 def lstm_gradient(W, U, b, x):
     return irdl.value_and_grad(lstm_forward, (0, 1, 2, 3))(W, U, b, x)
-
-
-# CS231n, assignment 3
-
-
-def rnn_step_forward(x, prev_h, Wx, Wh, b):
-    next_h = np.tanh(np.dot(x, Wx) + np.dot(prev_h, Wh) + b)
-    return next_h, (x, Wx, Wh, prev_h, next_h)
-
-
-def rnn_step_backward(dnext_h, cache):
-    x, Wx, Wh, prev_h, next_h = cache
-    dt = dnext_h * (1 - next_h**2)
-    return dt.dot(Wx.T), dt.dot(Wh.T), x.T.dot(dt), prev_h.T.dot(dt), dt.sum(axis=0)
-
-
-def rnn_forward(x, h0, Wx, Wh, b):
-    N, T, D = x.shape
-    _, H = h0.shape
-    h, cache = np.zeros((N, T, H)), []
-    prev_h = h0
-    for t in range(T):
-        prev_h, c = rnn_step_forward(x[:, t, :], prev_h, Wx, Wh, b)
-        h[:, t, :] = prev_h
-        cache.append(c)
-    return h, cache
-
-
-def rnn_backward(dh, cache):
-    N, T, H = dh.shape
-    D = cache[0][0].shape[1]
-    dx, dh0, dWx, dWh, db = np.zeros((N, T, D)), np.zeros((N, H)), np.zeros((D, H)), np.zeros((H, H)), np.zeros(H)
-    dprev = np.zeros((N, H))
-    for t in reversed(range(T)):
-        dx_t, dprev, dWx_t, dWh_t, db_t = rnn_step_backward(dh[:, t, :] + dprev, cache[t])
-        dx[:, t, :] = dx_t
-        dWx += dWx_t
-        dWh += dWh_t
-        db += db_t
-    return dx, dprev, dWx, dWh, db
 
 
 @program(f(N, T, D), f(N, H), f(D, H), f(H, H), f(H))

@@ -294,7 +294,6 @@ _REDUCTIONS: dict[Any, Any] = {
 }
 _ELEMENT_BY_ELEMENT = (np.clip, np.where, np.round, np.copy, np.zeros_like, np.ones_like, np.full_like, np.nan_to_num)
 
-
 #: what reductions of `x[mask]` may be asked for
 _OPTIONS: dict[str, Any] = {"dtype": None, "out": None, "keepdims": False, "initial": np._NoValue}
 

@@ -15,7 +15,7 @@ from irdl.tracing.rolling.record import Record
 from irdl.tracing.rolling.stacks import Stacks, grid_step
 
 #: a carry may come from so many steps before
-MAX_DISTANCE = 8
+_MAX_DISTANCE = 8
 
 
 class Same(NamedTuple):
@@ -105,7 +105,7 @@ class Family:
         end = place.get(last.node) if last.node is not None else None
         if end is not None:
             distance, j, i = count - 1 - end[0], end[1], last.index
-            is_far = not 1 <= distance <= min(MAX_DISTANCE, count - 1)
+            is_far = not 1 <= distance <= min(_MAX_DISTANCE, count - 1)
             if not is_far and all([v.node is row[j] and v.index == i for v, row in zip(values[distance:], table, strict=False)]):
                 starts = tuple(values[:distance])
                 inside = any([value.node in place for value in starts])

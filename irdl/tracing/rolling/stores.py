@@ -10,7 +10,7 @@ from irdl.ops.shape import RESHAPE, SLICE, UPDATE_SLICE, SliceAttributes
 from irdl.tracing.rolling.record import Record
 
 #: a read may be put together from so many stores
-MAX_SPAN = 8
+_MAX_SPAN = 8
 #: buffers made of buffers are followed so far
 _MAX_BASES, _MAX_DEPTH = 64, 3
 
@@ -152,7 +152,7 @@ class Stores:
                     return _Region(piece, _minus(start, cell), _minus(limit, cell), True)
                 base = chain.base
                 continue
-            if len(wide) > 1 or len(spans[wide[0]]) > MAX_SPAN or stride[wide[0]] != 1 or depth > _MAX_DEPTH:
+            if len(wide) > 1 or len(spans[wide[0]]) > _MAX_SPAN or stride[wide[0]] != 1 or depth > _MAX_DEPTH:
                 break
             joined = self._join(version, base, spans, wide[0], start, limit, stride, depth)
             if joined is not None:

@@ -26,6 +26,7 @@ FAMILIES = {
     "irdl.ops.reduce": "Reduction",
     "irdl.ops.shape": "Shape",
     "irdl.ops.index": "Index",
+    "irdl.ops.windows": "Windows",
     "irdl.ops.dynamic": "Slices at places known at run time",
     "irdl.ops.control": "Control",
     "irdl.ops.fusion": "Made by passes",

@@ -226,6 +226,10 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "tests/test_state.py tests/test_handwritten.py",
     ),
     ("irdl/codegen/llvm/python_call.py", "{found[0]}, {found[1]}", "{found[0]}, {found[0]}", "tests/test_entry.py -k 'one_array'"),
+    ("irdl/passes/overlap.py", "low, length = phase.shift + reach,", "low, length = reach,", OPS + " -k unwindow"),
+    ("irdl/passes/overlap.py", "not set(found.w_labels) & walked", "True", "tests/test_windows.py -k local"),
+    ("irdl/codegen/layout.py", "parts[axis] * step + tap * dilation", "parts[axis] * step + tap", OPS + " -k windows"),
+    ("irdl/tracing/views.py", "+ first * windows.dilations[place]", "+ first", "tests/test_windows.py"),
 ]
 
 

@@ -33,6 +33,8 @@ VIEWS = (
     "np.expand_dims({a}, 1)",
     "np.flip({a}, 0)",
     "np.diagonal({a})",
+    "np.lib.stride_tricks.sliding_window_view({a}, 2, -1)",
+    "np.lib.stride_tricks.sliding_window_view({a}, 2, 0)[::2]",
     "np.einsum('ij->ji', {a})",
     "np.einsum('ii->i', {a}[:2, :2])",
     "np.broadcast_to({a}, (2, *{a}.shape))",

@@ -7,6 +7,7 @@ comparisons, casts to integers, argmax) only take exact values, and values that 
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ from irdl.ops.shape import (
     TransposeAttributes,
     UpdateSliceAttributes,
 )
+from irdl.ops.windows import DiagonalAttributes, UnwindowAttributes, WindowsAttributes
 
 EXTENTS = (0, 1, 2, 3, 4, 5, 17)
 DTYPES = ("float32", "float32", "float64", "float64", "int32", "int64", "int8", "uint8", "uint32", "bool")
@@ -149,7 +151,7 @@ class Programs:
             return []
         rnd, shape = self.rnd, x.shape
         rank = len(shape)
-        choice = rnd.choice(("transpose", "reshape", "broadcast", "slice", "reverse", "pad", "concat", "update", "iota"))
+        choice = rnd.choice(("transpose", "reshape", "broadcast", "slice", "reverse", "windows", "pad", "concat", "update", "iota"))
         if choice == "transpose":
             order = list(range(rank))
             rnd.shuffle(order)
@@ -167,6 +169,8 @@ class Programs:
             made = builder.value("slice", [x.value], SliceAttributes(start, limit, tuple(rnd.choice((1, 1, 2)) for _ in shape)))
         elif choice == "reverse":
             made = builder.value("reverse", [x.value], ReverseAttributes(tuple(a for a in range(rank) if rnd.random() < 0.5)))
+        elif choice == "windows" and rank and max(shape) <= 40 and rank < 5:
+            return self.windows(builder, x)
         elif choice == "pad":
             fill = builder.constant(1, x.dtype)
             low, high = (tuple(rnd.randint(0, 2) for _ in shape) for _ in range(2))
@@ -191,6 +195,24 @@ class Programs:
         else:
             return []
         return [Item(made, x.bound, x.grain)]
+
+    def windows(self, builder: Builder, x: Item) -> list[Item]:
+        """Windows of one or two axes, which are summed back into place, or a diagonal of them."""
+        rnd, shape = self.rnd, x.shape
+        axes = tuple(rnd.sample(range(len(shape)), rnd.choice((1, 1, min(2, len(shape))))))
+        sizes, steps, dilations = (tuple(rnd.randint(1, 3) for _ in axes) for _ in range(3))
+        made = builder.value("windows", [x.value], WindowsAttributes(axes, sizes, steps, dilations))
+        found = [Item(made, x.bound, x.grain)]
+        whole = made.shape[: len(shape)]
+        place = next((p for p, axis in enumerate(axes) if whole[axis] == sizes[p]), None)
+        if place is not None:
+            diagonal = builder.value("diagonal", [made], DiagonalAttributes(axes[place], len(shape) + place))
+            found.append(Item(diagonal, x.bound, x.grain))
+        if x.dtype.kind != "b" and x.bound * math.prod(sizes) <= LARGEST:
+            extents = tuple(shape[axis] for axis in axes)
+            summed = builder.value("unwindow", [made], UnwindowAttributes(axes, extents, steps, dilations))
+            found.append(Item(summed, x.bound * math.prod(sizes), x.grain))
+        return found
 
     def reduce(self, builder: Builder, items: list[Item], depth: int) -> list[Item]:
         x = self.pick(items)

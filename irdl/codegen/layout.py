@@ -11,6 +11,7 @@ from irdl.loops.index import Index
 from irdl.loops.language import Buffer
 from irdl.ops.fusion import UNPACK
 from irdl.ops.shape import BROADCAST, RESHAPE, REVERSE, SLICE, TRANSPOSE
+from irdl.ops.windows import DIAGONAL, WINDOWS
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,16 @@ def view_layout(node: Node, base: Layout) -> Layout | None:
         return Layout(base.buffer, base.offset, tuple(strides), shape)
     if node.op is RESHAPE:
         return reshape_layout(base, shape)
+    if node.op is WINDOWS:
+        strides = list(base.strides)
+        for axis, step in zip(attributes.axes, attributes.steps, strict=True):
+            strides[axis] *= step
+        strides += [base.strides[axis] * dilation for axis, dilation in zip(attributes.axes, attributes.dilations, strict=True)]
+        return Layout(base.buffer, base.offset, tuple(strides), shape)
+    if node.op is DIAGONAL:
+        both = (attributes.first, attributes.second)
+        strides = [stride for axis, stride in enumerate(base.strides) if axis not in both]
+        return Layout(base.buffer, base.offset, (*strides, sum(base.strides[axis] for axis in both)), shape)
     return None
 
 
@@ -129,8 +140,18 @@ def view_index(node: Node, index: tuple[Index, ...], extents: dict[str, int]) ->
     if node.op is BROADCAST:
         return broadcast_index(index, operand.shape)
     if node.op is RESHAPE:
-        parts = iter(part for part, extent in zip(index, node.output.shape, strict=True) if extent != 1)
-        return tuple(Index() if extent == 1 else next(parts) for extent in operand.shape)
+        kept = iter(part for part, extent in zip(index, node.output.shape, strict=True) if extent != 1)
+        return tuple(Index() if extent == 1 else next(kept) for extent in operand.shape)
+    if node.op is WINDOWS:
+        parts = list(index[: len(operand.shape)])
+        taps = index[len(operand.shape) :]
+        for axis, tap, step, dilation in zip(attributes.axes, taps, attributes.steps, attributes.dilations, strict=True):
+            parts[axis] = parts[axis] * step + tap * dilation
+        return tuple(parts)
+    if node.op is DIAGONAL:
+        others = iter(index[:-1])
+        both = (attributes.first, attributes.second)
+        return tuple(index[-1] if axis in both else next(others) for axis in range(len(operand.shape)))
     assert node.op is UNPACK
     rest = list(index)
     whole, part = split_index(rest.pop(attributes.axis), attributes.width, extents)

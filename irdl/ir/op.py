@@ -81,6 +81,13 @@ class Op:
         """Examples that the tests run through every property."""
         return ()
 
+    def apply(self, operands: Sequence[Any], attributes: Any) -> Any:
+        """The output as a NumPy-level call, for gradient rules: traced arrays record it, arrays evaluate it."""
+        traced = next((f for f in (getattr(operand, "__irdl_apply__", None) for operand in operands) if f), None)
+        if traced is None:
+            return self.evaluate(operands, attributes, ())[0]
+        return traced(self, operands, attributes)[0]
+
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 

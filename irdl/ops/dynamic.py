@@ -192,16 +192,9 @@ def _indices(builder: Builder, x: Value, starts: Value, axes: tuple[int, ...], s
 
 def dynamic_slice(x: Any, starts: Any, axes: tuple[int, ...], sizes: tuple[int, ...]) -> Any:
     """The op as a NumPy-level call for gradient rules: traced arrays record it, arrays evaluate it."""
-    return _apply(DYNAMIC_SLICE, [x, starts], DynamicSliceAttributes(axes, sizes))
+    return DYNAMIC_SLICE.apply([x, starts], DynamicSliceAttributes(axes, sizes))
 
 
 def dynamic_update_slice(x: Any, update: Any, starts: Any, axes: tuple[int, ...]) -> Any:
     """As `dynamic_slice`, for `dynamic_update_slice`."""
-    return _apply(DYNAMIC_UPDATE_SLICE, [x, update, starts], DynamicUpdateSliceAttributes(axes))
-
-
-def _apply(op: Op, operands: Sequence[Any], attributes: Any) -> Any:
-    traced = next((f for f in (getattr(operand, "__irdl_apply__", None) for operand in operands) if f), None)
-    if traced is None:
-        return op.evaluate(operands, attributes, ())[0]
-    return traced(op, operands, attributes)[0]
+    return DYNAMIC_UPDATE_SLICE.apply([x, update, starts], DynamicUpdateSliceAttributes(axes))

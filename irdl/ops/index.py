@@ -180,16 +180,9 @@ def _numbered(builder: Builder, indices: Value) -> Value:
 
 def gather(x: Any, indices: Any, axes: tuple[int, ...]) -> Any:
     """The op as a NumPy-level call for gradient rules: traced arrays record it, arrays evaluate it."""
-    traced = getattr(x, "__irdl_apply__", None) or getattr(indices, "__irdl_apply__", None)
-    if traced is None:
-        return GATHER.evaluate([x, indices], IndexAttributes(axes), ())[0]
-    return traced(GATHER, [x, indices], IndexAttributes(axes))[0]
+    return GATHER.apply([x, indices], IndexAttributes(axes))
 
 
 def scatter(x: Any, indices: Any, updates: Any, axes: tuple[int, ...], adds: bool = True) -> Any:
     """As `gather`, for scatter_add and scatter_set."""
-    op = SCATTER_ADD if adds else SCATTER_SET
-    traced = next((f for f in (getattr(a, "__irdl_apply__", None) for a in (x, indices, updates)) if f), None)
-    if traced is None:
-        return op.evaluate([x, indices, updates], IndexAttributes(axes), ())[0]
-    return traced(op, [x, indices, updates], IndexAttributes(axes))[0]
+    return (SCATTER_ADD if adds else SCATTER_SET).apply([x, indices, updates], IndexAttributes(axes))

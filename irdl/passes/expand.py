@@ -2,6 +2,7 @@
 
     argmax(x) -> min(select(x == max(x) or x is nan, place, extent))
     arctanh(x) -> log1p(2 |x| / (1 - |x|)) / 2, with the sign of x
+    unwindow(y) -> sums of windows of y (`passes/overlap.py`)
 
 and the maximum of bools is `any`, the minimum `all`. The inverse hyperbolic functions are the identities by log1p; each was found within
 4 units in the last place of a wider float (`tests/test_vector_math.py`).
@@ -11,8 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +23,9 @@ from irdl.ops import elementwise as e
 from irdl.ops.reduce import ALL, ANY, ARGMAX, ARGMIN, MAX, MIN, ReduceAttributes
 from irdl.ops.rules import uniform_number
 from irdl.ops.shape import IOTA, RESHAPE, IotaAttributes, ReshapeAttributes
+from irdl.ops.windows import UNWINDOW
+from irdl.passes.maker import Maker
+from irdl.passes.overlap import overlap_add
 
 #: Shorter axes are searched step by step.
 _SHORT = 16
@@ -34,34 +36,18 @@ def expand(graph: Graph) -> Graph:
 
     def visit(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
         rule = _RULES.get(node.op)
-        return None if rule is None else rule(_Maker(builder, node), *operands)
+        return None if rule is None else rule(Maker(builder, node), *operands)
 
     return rewrite(graph, visit)
 
 
-@dataclass(frozen=True)
-class _Maker:
-    """Makes values at the line of the node that they stand for."""
-
-    builder: Builder
-    node: Node
-
-    def __call__(self, op: Op, *operands: Value | float, attributes: Any = None) -> Value:
-        """A number among the operands becomes a constant of the dtype of the others."""
-        (dtype, *_) = [item.dtype for item in reversed(operands) if isinstance(item, Value)]
-        values = [item if isinstance(item, Value) else self.builder.constant(item, dtype) for item in operands]
-        if attributes is None:
-            return self.builder.value(op, values, location=self.node.location)
-        return self.builder.value(op, values, attributes, (), self.node.location)
-
-
-def _extremum_of_bools(make: _Maker, x: Value) -> Sequence[Value] | None:
+def _extremum_of_bools(make: Maker, x: Value) -> Sequence[Value] | None:
     if x.dtype != np.bool_:
         return None
     return [make(ANY if make.node.op is MAX else ALL, x, attributes=make.node.attributes)]
 
 
-def _search(make: _Maker, x: Value) -> Sequence[Value] | None:
+def _search(make: Maker, x: Value) -> Sequence[Value] | None:
     axis = make.node.attributes.axis
     extent = x.shape[axis]
     if extent < _SHORT or extent >= 2**31 or not x.type.size:
@@ -82,7 +68,7 @@ def _search(make: _Maker, x: Value) -> Sequence[Value] | None:
     return [make(e.CAST, first, attributes=e.CastAttributes(np.dtype(np.int64)))]
 
 
-def _half_power(make: _Maker, x: Value, exponent: Value) -> Sequence[Value] | None:
+def _half_power(make: Maker, x: Value, exponent: Value) -> Sequence[Value] | None:
     """x ** 0.5 is sqrt(x) but for -0.0 and -inf; x ** 1.5, x ** -2.5 and their kin follow."""
     number = uniform_number(exponent)
     if number is None or abs(number) not in (0.5, 1.5, 2.5) or x.type != make.node.output.type:
@@ -102,7 +88,7 @@ def _largest(x: Value) -> float:
     return 2.0**13 if x.dtype == np.float32 else 2.0**28
 
 
-def _arcsinh(make: _Maker, x: Value) -> Sequence[Value]:
+def _arcsinh(make: Maker, x: Value) -> Sequence[Value]:
     a = make(e.ABS, x)
     far = make(e.LESS, make.builder.constant(_largest(x), x.dtype), a)
     b = make(e.SELECT, far, make.builder.constant(1, x.dtype), a)
@@ -113,7 +99,7 @@ def _arcsinh(make: _Maker, x: Value) -> Sequence[Value]:
     return [make(e.COPYSIGN, found, x)]
 
 
-def _arccosh(make: _Maker, x: Value) -> Sequence[Value]:
+def _arccosh(make: Maker, x: Value) -> Sequence[Value]:
     far = make(e.LESS, make.builder.constant(_largest(x), x.dtype), x)
     t = make(e.SUB, make(e.SELECT, far, make.builder.constant(1, x.dtype), x), 1.0)
     root = make(e.MUL, make(e.SQRT, t), make(e.SQRT, make(e.ADD, t, 2.0)))  # nan below 1, and where t * t would be
@@ -121,7 +107,7 @@ def _arccosh(make: _Maker, x: Value) -> Sequence[Value]:
     return [make(e.SELECT, far, make(e.ADD, make(e.LOG, x), math.log(2.0)), near)]
 
 
-def _arctanh(make: _Maker, x: Value) -> Sequence[Value]:
+def _arctanh(make: Maker, x: Value) -> Sequence[Value]:
     a = make(e.ABS, x)
     ratio = make(e.DIV, make(e.ADD, a, a), make(e.SUB, make.builder.constant(1, x.dtype), a))
     return [make(e.COPYSIGN, make(e.MUL, make(e.LOG1P, ratio), 0.5), x)]
@@ -136,4 +122,5 @@ _RULES: dict[Op, Callable[..., Sequence[Value] | None]] = {
     e.ARCSINH: _arcsinh,
     e.ARCCOSH: _arccosh,
     e.ARCTANH: _arctanh,
+    UNWINDOW: overlap_add,
 }

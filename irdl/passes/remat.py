@@ -14,10 +14,8 @@ from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ops.control import SCAN, ScanAttributes
 from irdl.ops.elementwise import ABS, ADD, CAST, EQUAL, LESS, LESS_EQUAL, MAXIMUM, MINIMUM, MUL, NEG, NOT_EQUAL, SELECT, SIGN, SUB
-from irdl.ops.shape import BROADCAST, RESHAPE, REVERSE, SLICE, TRANSPOSE
 
 _CHEAP = {ABS, ADD, CAST, EQUAL, LESS, LESS_EQUAL, MAXIMUM, MINIMUM, MUL, NEG, NOT_EQUAL, SELECT, SIGN, SUB}
-_CHEAP |= {BROADCAST, RESHAPE, REVERSE, SLICE, TRANSPOSE}
 #: Larger bodies are left as they are: the cut is not linear.
 _LIMIT = 2000
 
@@ -113,7 +111,7 @@ def _cut(body: Graph, attributes: ScanAttributes, wanted: Sequence[Value]) -> li
         return 0 if value in free else 1 + value.type.nbytes
 
     for node in reachable_nodes(wanted):
-        cheap = node.op in _CHEAP or not node.operands
+        cheap = node.op in _CHEAP or node.op.is_view or not node.operands
         for value in node.outputs:
             flow.add_edge((value, 0), (value, 1), capacity=price(value))
             if cheap:

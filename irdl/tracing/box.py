@@ -89,7 +89,7 @@ class Box:
             return wrap(_apply_steps(self.value, steps), kind)
         if self.kind != ARRAY:  # an array made from a number is a new one
             return Box(wrap(self.value).cell, type, kind, tuple(steps), shadow)
-        return Box(self.cell, type, kind, (*self._steps, *steps), shadow, self.read_only)
+        return Box(self.cell, type, kind, views.followed_by(self._steps, steps), shadow, self.read_only)
 
     @property
     def steps(self) -> tuple[Any, ...]:

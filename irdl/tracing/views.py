@@ -30,6 +30,7 @@ from irdl.ops.shape import (
     TransposeAttributes,
     UpdateSliceAttributes,
 )
+from irdl.ops.windows import WINDOWS, WindowsAttributes
 from irdl.tracing.recorder import Cell, Trace, user_line
 
 # Each step has three sides: `read` and `write` record, `view` does to an array what the step stands for.
@@ -111,6 +112,20 @@ class BroadcastStep:
 
 
 @dataclass(frozen=True)
+class WindowsStep:
+    attributes: WindowsAttributes
+
+    def view(self, array: np.ndarray) -> np.ndarray:
+        return np.asarray(WINDOWS.evaluate([array], self.attributes, ())[0])
+
+    def read(self, trace: Trace, base: Value) -> Value:
+        return trace.apply(WINDOWS, [base], self.attributes)[0]
+
+    def write(self, trace: Trace, base: Value, new: Value) -> Value:
+        raise ValueError("assignment destination is read-only: its windows overlap")
+
+
+@dataclass(frozen=True)
 class RowStep:
     """`x[i]`, with numbers that the trace does not know, on the axes given: those axes are gone."""
 
@@ -139,6 +154,29 @@ class RowStep:
 
     def __hash__(self) -> int:
         return hash(self.axes)
+
+
+def followed_by(steps: tuple[Any, ...], more: Sequence[Any]) -> tuple[Any, ...]:
+    """The steps one after the other; a slice of windows is windows, further apart, of a slice."""
+    if not steps or not more or not isinstance(steps[-1], WindowsStep) or not isinstance(more[0], SliceStep):
+        return (*steps, *more)
+    windows, part = steps[-1].attributes, more[0].attributes
+    rank = len(part.start) - len(windows.axes)
+    if any(start >= limit for start, limit in zip(part.start, part.limit, strict=True)):
+        return (*steps, *more)
+    start, limit, stride = list(part.start[:rank]), list(part.limit[:rank]), list(part.stride[:rank])
+    sizes, apart, dilations = [], [], []
+    for place, axis in enumerate(windows.axes):
+        first, end, by = part.start[rank + place], part.limit[rank + place], part.stride[rank + place]
+        last = len(range(start[axis], limit[axis], stride[axis])) - 1
+        sizes.append(len(range(first, end, by)))
+        apart.append(windows.steps[place] * stride[axis])
+        dilations.append(windows.dilations[place] * by)
+        start[axis] = start[axis] * windows.steps[place] + first * windows.dilations[place]
+        limit[axis] = start[axis] + last * apart[-1] + (sizes[-1] - 1) * dilations[-1] + 1
+        stride[axis] = 1
+    whole = WindowsStep(WindowsAttributes(windows.axes, tuple(sizes), tuple(apart), tuple(dilations)))
+    return (*steps[:-1], SliceStep(SliceAttributes(tuple(start), tuple(limit), tuple(stride))), whole, *more[1:])
 
 
 def basic_index_steps(shape: tuple[int, ...], index: tuple[Any, ...]) -> list[Any]:

@@ -16,6 +16,7 @@ from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import apply, check_source, is_box, open_trace, to_value, wrap
 from irdl.tracing.numpy.layout import all_known, are_known, boxes_in, computed, copied, has_order
 from irdl.tracing.numpy.scalars import traced_type
+from irdl.tracing.numpy.windowing import as_strided
 from irdl.tracing.recorder import current_trace, user_line
 from irdl.tracing.views import shadow_array
 
@@ -112,6 +113,7 @@ def _nested(items: Any) -> Any:
 _REPLACED: dict[Any, Callable[..., Any]] = {
     **{function: _maker(function) for function in _MAKERS},
     **{function: _converter(function) for function in _CONVERTERS},
+    np.lib.stride_tricks.as_strided: as_strided,
 }
 #: what these give does not follow from their arguments alone
 _IMPURE = ("load", "loadtxt", "genfromtxt", "fromfile", "fromregex", "frombuffer", "memmap", "open_memmap", "io")

@@ -12,7 +12,7 @@ from irdl.ir.dtypes import is_float
 from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import ARRAY, PYTHON, Box, apply, cast, to_value, wrap, wrap_result
-from irdl.tracing.numpy import choosing, functions, indexing, joining, products, shaping
+from irdl.tracing.numpy import choosing, functions, indexing, joining, products, shaping, windowing
 from irdl.tracing.numpy.layout import ask, copied, has_order, lay_out
 from irdl.tracing.numpy.masks import Masked
 from irdl.tracing.numpy.table import array_function
@@ -235,7 +235,7 @@ _METHODS = {
 
 
 #: Importing these fills the table of functions.
-_TABLES = (choosing, functions, joining, shaping)
+_TABLES = (choosing, functions, joining, shaping, windowing)
 
 
 def install() -> None:

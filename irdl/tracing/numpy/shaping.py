@@ -32,7 +32,7 @@ from irdl.tracing.views import (
 )
 
 
-def _array_view(box: Any) -> Any:
+def array_view(box: Any) -> Any:
     """A box of kind array (NumPy's functions treat scalars as zero-dimensional arrays)."""
     return box if box.kind == ARRAY else wrap(box.value)
 
@@ -41,7 +41,7 @@ def _array_view(box: Any) -> Any:
 def reshape(x: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None) -> Any:
     if order != "C":
         raise TraceError(f"np.reshape with order={order!r} cannot be traced: transpose first{user_line()}")
-    box = _array_view(as_box(x))
+    box = array_view(as_box(x))
     shape = check_reshape(box.size, shape)
     attributes = ReshapeAttributes(shape)
     shadow = reshape_is_view(box.shadow, shape)
@@ -52,7 +52,7 @@ def reshape(x: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None)
 
 @traced(np.ravel)
 def ravel(x: Any, order: str = "C") -> Any:
-    box = _array_view(as_box(x))
+    box = array_view(as_box(x))
     if order not in ("C", "K") or (order == "K" and not box.shadow.flags.c_contiguous):
         raise TraceError(f"np.ravel with order={order!r} cannot be traced: transpose first{user_line()}")
     flat = ReshapeAttributes((box.size,))
@@ -63,7 +63,7 @@ def ravel(x: Any, order: str = "C") -> Any:
 
 @traced(np.transpose, np.permute_dims)
 def transpose(x: Any, axes: Any = None) -> Any:
-    box = _array_view(as_box(x))
+    box = array_view(as_box(x))
     if axes is None:
         permutation = tuple(reversed(range(box.ndim)))
     else:
@@ -115,7 +115,7 @@ def matrix_transpose(x: Any, /) -> Any:
 def squeeze(x: Any, axis: Any = None) -> Any:
     if as_box(x).kind == SCALAR:
         return x
-    box = _array_view(as_box(x))
+    box = array_view(as_box(x))
     axes = [i for i, n in enumerate(box.shape) if n == 1] if axis is None else reductions.normalise_axes(axis, box.ndim)
     if any(box.shape[i] != 1 for i in axes):
         raise ValueError("cannot select an axis to squeeze out which has size not equal to one")
@@ -134,7 +134,7 @@ def expand_dims(x: Any, axis: Any) -> Any:
 
 @traced(np.broadcast_to)
 def broadcast_to(x: Any, shape: Any, subok: bool = False) -> Any:
-    box = _array_view(as_box(x))
+    box = array_view(as_box(x))
     shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     shape = tuple(int(n) for n in shape)
     try:
@@ -167,7 +167,7 @@ def _at_least_rank(rank: int) -> Callable[..., Any]:
                     if rank == 3 and len(shape) == 2
                     else (*([1] * pad), *shape)
                 )
-            results.append(reshape(box, shape) if shape != box.shape else _array_view(box))
+            results.append(reshape(box, shape) if shape != box.shape else array_view(box))
         return results[0] if len(results) == 1 else tuple(results)
 
     return rule
@@ -179,7 +179,7 @@ for _rank, _function in enumerate((np.atleast_1d, np.atleast_2d, np.atleast_3d),
 
 @traced(np.flip)
 def flip(x: Any, axis: Any = None) -> Any:
-    box = _array_view(as_box(x))
+    box = array_view(as_box(x))
     axes = reductions.normalise_axes(axis, box.ndim)
     key = tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(box.ndim))
     return box.through([ReverseStep(ReverseAttributes(axes))], box.shadow[key])

@@ -1,0 +1,211 @@
+"""Overlap-add without a store into a place twice.
+
+Of a step s, the places q * s + r of the result, for each r, get every (s / gcd)th tap alone, of windows that are neighbours:
+
+    unwindow(y)[q * s + r] = sum of y[q - shift - w * dilation, w] over those taps w
+
+which is a sum along a diagonal of windows of the padded y, axis by axis. If y is a contraction that has its taps from one operand alone
+(the gradient of a convolution), each r is a contraction of windows of the other (a transposed convolution) and y is not made at all.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from irdl.ir.graph import Value
+from irdl.ops.contract import DOT, DotAttributes
+from irdl.ops.reduce import SUM, ReduceAttributes
+from irdl.ops.shape import (
+    BROADCAST,
+    CONCAT,
+    PAD,
+    RESHAPE,
+    REVERSE,
+    SLICE,
+    TRANSPOSE,
+    BroadcastAttributes,
+    ConcatAttributes,
+    PadAttributes,
+    ReshapeAttributes,
+    ReverseAttributes,
+    SliceAttributes,
+)
+from irdl.ops.windows import DIAGONAL, WINDOWS, DiagonalAttributes, WindowsAttributes
+from irdl.passes.maker import Maker
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """The places r, r + step, .. of a result: which taps they get (first, first + every, ..), and from which windows."""
+
+    first: int
+    every: int
+    taps: int
+    shift: int
+    dilation: int
+
+
+@dataclass(frozen=True)
+class _Axis:
+    axis: int
+    extent: int
+    step: int
+    #: for each place in a step; None where no tap falls
+    phases: tuple[_Phase | None, ...]
+
+    @property
+    def count(self) -> int:
+        """Places for each phase."""
+        return -(-self.extent // self.step)
+
+
+def overlap_add(make: Maker, y: Value) -> Sequence[Value]:
+    """What stands for `unwindow(y)`."""
+    a = make.node.attributes
+    sizes = y.shape[len(y.shape) - len(a.axes) :]
+    axes = [_plan(*window) for window in zip(a.axes, a.extents, sizes, a.steps, a.dilations, strict=True)]
+    if not y.type.size:
+        return [_zeros(make, y, make.node.output.shape)]
+    found = _of_contraction(make, y, axes)
+    if found is not None:
+        return [found]
+    for axis in reversed(axes):  # its taps are the last axis now
+        y = _along(make, y, axis)
+    return [y]
+
+
+def _plan(axis: int, extent: int, size: int, step: int, dilation: int) -> _Axis:
+    every = step // math.gcd(step, dilation)
+    phases: list[_Phase | None] = []
+    for r in range(step):
+        first = next((tap for tap in range(min(every, size)) if (tap * dilation - r) % step == 0), None)
+        if first is None:
+            phases.append(None)
+        else:
+            taps = len(range(first, size, every))
+            phases.append(_Phase(first, every, taps, (first * dilation - r) // step, every * dilation // step))
+    return _Axis(axis, extent, step, tuple(phases))
+
+
+def _along(make: Maker, y: Value, axis: _Axis) -> Value:
+    """The last axis of y added where it belongs along one axis."""
+    shape = (*y.shape[: axis.axis], axis.count, *y.shape[axis.axis + 1 : -1])
+    parts = []
+    for phase in axis.phases:
+        if phase is None:
+            parts.append(_zeros(make, y, shape))
+            continue
+        taps = _part(make, y, len(y.shape) - 1, phase.first, y.shape[-1], phase.every)
+        around = _reach(make, taps, axis, phase)
+        if phase.taps == 1:
+            parts.append(make(RESHAPE, around, attributes=ReshapeAttributes(shape)))
+            continue
+        windows = _windows(make, _reversed(make, around, [len(y.shape) - 1]), [axis], [phase])
+        skewed = make(DIAGONAL, windows, attributes=DiagonalAttributes(len(y.shape) - 1, len(y.shape)))
+        parts.append(make(SUM, skewed, attributes=ReduceAttributes((len(y.shape) - 1,))))
+    return _interleaved(make, parts, axis)
+
+
+@dataclass(frozen=True)
+class _Contraction:
+    """dot(g, w) with the windows' axes from g alone and the taps from w alone, under these letters."""
+
+    g: Value
+    w: Value
+    g_labels: str
+    w_labels: str
+    kept: str
+    taps: str
+
+
+def _taps_apart(y: Value, axes: Sequence[_Axis]) -> _Contraction | None:
+    """`y` as such a contraction, whichever operand is which."""
+    order = list(range(len(y.shape)))
+    if y.node is not None and y.node.op is TRANSPOSE:
+        order = list(y.node.attributes.permutation)
+        y = y.node.operands[0]
+    if y.node is None or y.node.op is not DOT:
+        return None
+    left, right, output = y.node.attributes.labels
+    output = "".join(output[place] for place in order)
+    kept, taps = output[: -len(axes)], output[-len(axes) :]
+    walked = {kept[axis.axis] for axis in axes}
+    x, y = y.node.operands
+    for found in (_Contraction(x, y, left, right, kept, taps), _Contraction(y, x, right, left, kept, taps)):
+        if not set(found.g_labels) & set(taps) and not set(found.w_labels) & walked:
+            return found
+    return None
+
+
+def _of_contraction(make: Maker, y: Value, axes: Sequence[_Axis]) -> Value | None:
+    """A contraction of windows for each phase of all axes, where y is a contraction that has its taps from one operand alone."""
+    dot = _taps_apart(y, axes) if axes else None
+    if dot is None:
+        return None
+    at = [_Axis(dot.g_labels.index(dot.kept[axis.axis]), axis.extent, axis.step, axis.phases) for axis in axes]
+    places = [dot.w_labels.index(label) for label in dot.taps]
+    spec = DotAttributes(f"{dot.g_labels}{dot.taps},{dot.w_labels}->{dot.kept}")
+    shape = list(make.node.output.shape)
+    for axis in axes:
+        shape[axis.axis] = axis.count
+    parts: list[Value] = []
+    for phases in itertools.product(*(axis.phases for axis in axes)):
+        chosen = [phase for phase in phases if phase is not None]
+        if len(chosen) < len(axes):
+            parts.append(_zeros(make, y, tuple(shape)))
+            continue
+        around, weight = dot.g, dot.w
+        for axis, place, phase in zip(at, places, chosen, strict=True):
+            around = _reach(make, around, axis, phase)
+            weight = _part(make, weight, place, phase.first, weight.shape[place], phase.every)
+        parts.append(make(DOT, _windows(make, around, at, chosen), _reversed(make, weight, places), attributes=spec))
+    for axis in reversed(axes):
+        parts = [_interleaved(make, parts[first : first + axis.step], axis) for first in range(0, len(parts), axis.step)]
+    return parts[0]
+
+
+def _reach(make: Maker, y: Value, axis: _Axis, phase: _Phase) -> Value:
+    """y padded with zeros along `axis` so that window q of `phase.taps` ends with what place q gets of its first tap."""
+    reach = (phase.taps - 1) * phase.dilation
+    low, length = phase.shift + reach, axis.count + reach
+    before, behind = [0] * len(y.shape), [0] * len(y.shape)
+    before[axis.axis], behind[axis.axis] = low, max(0, length - low - y.shape[axis.axis])
+    if low or behind[axis.axis]:
+        y = make(PAD, y, 0, attributes=PadAttributes(tuple(before), tuple(behind)))
+    return _part(make, y, axis.axis, 0, length)
+
+
+def _windows(make: Maker, x: Value, axes: Sequence[_Axis], phases: Sequence[_Phase]) -> Value:
+    sizes, dilations = tuple(phase.taps for phase in phases), tuple(phase.dilation for phase in phases)
+    return make(WINDOWS, x, attributes=WindowsAttributes(tuple(axis.axis for axis in axes), sizes, (1,) * len(sizes), dilations))
+
+
+def _interleaved(make: Maker, parts: Sequence[Value], axis: _Axis) -> Value:
+    """Part r of the parts at the places r, r + step, .. of the axis."""
+    if axis.step == 1:
+        return _part(make, parts[0], axis.axis, 0, axis.extent)
+    shape = parts[0].shape
+    apart = ReshapeAttributes((*shape[: axis.axis + 1], 1, *shape[axis.axis + 1 :]))
+    joined = make(CONCAT, *(make(RESHAPE, part, attributes=apart) for part in parts), attributes=ConcatAttributes(axis.axis + 1))
+    whole = (*shape[: axis.axis], axis.count * axis.step, *shape[axis.axis + 1 :])
+    return _part(make, make(RESHAPE, joined, attributes=ReshapeAttributes(whole)), axis.axis, 0, axis.extent)
+
+
+def _reversed(make: Maker, x: Value, axes: Sequence[int]) -> Value:
+    wide = tuple(axis for axis in axes if x.shape[axis] > 1)
+    return make(REVERSE, x, attributes=ReverseAttributes(wide)) if wide else x
+
+
+def _part(make: Maker, x: Value, axis: int, start: int, limit: int, stride: int = 1) -> Value:
+    if (start, limit, stride) == (0, x.shape[axis], 1):
+        return x
+    starts, limits, strides = [0] * len(x.shape), list(x.shape), [1] * len(x.shape)
+    starts[axis], limits[axis], strides[axis] = start, limit, stride
+    return make(SLICE, x, attributes=SliceAttributes(tuple(starts), tuple(limits), tuple(strides)))
+
+
+def _zeros(make: Maker, like: Value, shape: tuple[int, ...]) -> Value:
+    return make(BROADCAST, make.builder.constant(0, like.dtype), attributes=BroadcastAttributes(shape))

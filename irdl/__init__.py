@@ -1,6 +1,6 @@
 """irdl: a compiler for models written in NumPy."""
 
-from irdl import errors, ops, random, testing, tree
+from irdl import debug, errors, ops, random, testing, tree
 from irdl.dumps import parse
 from irdl.ir.graph import Graph
 from irdl.runtime.compiled import Compiled
@@ -25,6 +25,7 @@ __all__ = [
     "cond",
     "custom_jvp",
     "custom_vjp",
+    "debug",
     "errors",
     "eval_shape",
     "fori_loop",

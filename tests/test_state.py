@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import functools
 import gc
+import re
 from collections import OrderedDict, defaultdict, deque
 from typing import Any, NamedTuple
 
@@ -626,3 +627,77 @@ def test_the_record_is_let_go() -> None:
     gc.collect()
     known = set(map(id, before))
     assert not [item for item in gc.get_objects() if type(item) in (Box, Trace) and id(item) not in known]
+
+
+class Log:
+    def __init__(self) -> None:
+        self.last = None
+        self.steps = []
+        self.by_name = {}
+
+
+_LOG, _LINES = Log(), []
+
+
+def _keeps_attribute(c, v):
+    _LOG.last = c
+    return c + v, c
+
+
+def _appends_to_attribute(c, v):
+    _LOG.steps.append((c, v))
+    return c + v, c
+
+
+def _sets_item(c, v):
+    _LOG.by_name["x"] = [c]
+    return c + v, c
+
+
+def _appends_to_global(c, v):
+    _LINES.append(c)
+    return c + v, c
+
+
+@pytest.mark.parametrize(
+    "body, name",
+    [
+        (_keeps_attribute, "_LOG.last"),
+        (_appends_to_attribute, "_LOG.steps[0]"),
+        (_sets_item, "_LOG.by_name['x']"),
+        (_appends_to_global, "_LINES[0]"),
+    ],
+)
+def test_what_keeps_an_array_of_the_inside_of_a_loop_is_named(body, name):
+    x = np.arange(3.0)
+    for f, where in (
+        (lambda x: irdl.scan(body, 0.0, x), "scan body"),
+        (lambda x: irdl.vmap(lambda v: body(v, v))(x), "vmap"),
+        (lambda x: irdl.cond(x[0] > 1, lambda v: body(v, v), lambda v: (v, v), x), "cond branch"),
+        (lambda x: irdl.while_loop(lambda c: c[0] < 3, lambda c: body(c, c)[0], x + 1), "while body"),
+    ):
+        with pytest.raises(
+            irdl.errors.TraceError, match=rf"`{re.escape(name)}` is bound to an array of the inside of .*{where}.*test_state.py"
+        ):
+            irdl.jit(f)(x)
+    assert (_LOG.last, _LOG.steps, _LOG.by_name, _LINES) == (None, [], {}, [])
+
+
+def test_a_gradient_may_keep_what_is_inside():
+    def f(x):
+        def loss(y):
+            h = np.tanh(y)
+            _LINES.append(h)
+            _LOG.steps.append(h * 2)
+            return h.sum()
+
+        return irdl.grad(loss)(x)
+
+    compiled = irdl.jit(f)
+    for number in (1.0, 2.0):
+        x = np.full(3, number)
+        f(x)
+        expected = (_LINES.pop(), _LOG.steps.pop())
+        compiled(x)
+        assert same((_LINES.pop(), _LOG.steps.pop()), expected)
+    assert (_LINES, _LOG.steps) == ([], [])

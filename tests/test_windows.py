@@ -192,7 +192,16 @@ def test_errors(function: Callable[..., Any], message: str) -> None:
     assert "test_windows.py" in str(caught.value)
 
 
-@pytest.mark.parametrize("made", [lambda x: sliding_window_view(x, 2, writeable=True), lambda x: as_strided(x, (2,), (8,))])
+def test_strided_views_without_overlaps_are_stored_into() -> None:
+    def f(x: np.ndarray) -> np.ndarray:
+        x = x.copy()
+        as_strided(x, (3, 2), (40, 16))[1:] += 7.0
+        return x
+
+    check(f, array((4, 5)))
+
+
+@pytest.mark.parametrize("made", [lambda x: sliding_window_view(x, 2, writeable=True), lambda x: as_strided(x, (2, 2), (8, 8))])
 def test_windows_are_not_stored_into(made: Callable[..., Any]) -> None:
     def f(x: np.ndarray) -> np.ndarray:
         x = x.copy()

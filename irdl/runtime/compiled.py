@@ -20,10 +20,9 @@ from irdl.runtime.call import Call, Options, Roles, explain, take_apart
 from irdl.runtime.entry import MISS, is_busy, layouts_hold
 from irdl.runtime.executable import Executable, match_donations
 from irdl.tracing import tree
-from irdl.tracing.box import ARRAY, PYTHON
+from irdl.tracing.box import ARRAY, PYTHON, as_kind
 from irdl.tracing.capture.reads import ArrayLayout, Read
 from irdl.tracing.capture.recipes import Script
-from irdl.tracing.control import as_kind
 from irdl.tracing.function import TracedFunction, trace_function
 from irdl.tracing.users import is_hashable
 

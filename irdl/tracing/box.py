@@ -221,7 +221,7 @@ class Box:
         return int(self._array("int()", "use x.astype(np.int64), or make it a static argument that is no array"))
 
     def __float__(self) -> float:
-        return float(self._array("float()", "leave the call out, or use x.astype(np.float64)"))
+        return float(self._array("float()", "leave the call out, use x.astype(np.float64), or in a text f'{x:.3f}'"))
 
     def __index__(self) -> int:
         return int(
@@ -234,13 +234,6 @@ class Box:
     def tolist(self) -> Any:
         return self._array(".tolist()", "return the array and read it outside").tolist()
 
-    def __repr__(self) -> str:
-        what = {ARRAY: "array", SCALAR: "scalar", PYTHON: "Python scalar"}[self.kind]
-        return f"<traced {what} {self.type}>"
-
-    def __format__(self, specification: str) -> str:
-        return format(repr(self), "")
-
     def __reduce__(self) -> Any:
         raise TraceError(f"a traced array cannot be pickled: return it from the function{user_line()}")
 
@@ -249,6 +242,13 @@ class Box:
 
     def __irdl_apply__(self, op: Op, operands: Sequence[Any], attributes: Any) -> list[Any]:
         return apply_op(op, [to_value(operand) for operand in operands], attributes)
+
+
+def as_kind(result: np.ndarray, kind: str) -> Any:
+    """An array result as NumPy code would have returned it."""
+    if kind == ARRAY:
+        return result
+    return result[()] if kind == SCALAR else result.item()
 
 
 def _innermost(cell: Cell) -> Trace:

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
+from irdl.ir.builder import Builder
 from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
+from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing import tree
-from irdl.tracing.box import ARRAY, PYTHON, SCALAR, cast, is_box, result_kind, to_value, wrap
+from irdl.tracing.box import ARRAY, PYTHON, SCALAR, as_kind, cast, is_box, result_kind, to_value, wrap
 from irdl.tracing.capture.capture import Capture
+from irdl.tracing.printing import chosen, repeated, together
 from irdl.tracing.recorder import Trace, current_trace, user_line
 from irdl.tracing.region import Region, trace_region
 
@@ -88,15 +91,8 @@ def _empty_scan(f: Any, init: Any, leaves: list[Any], structure: Any) -> tuple[A
         values, region, kinds = _trace_body(body, init, leaves, structure)
     init_leaves, init_structure = tree.flatten(init)
     carry = [as_kind(np.array(leaf, value.dtype), kind) for leaf, value, kind in zip(init_leaves, values, kinds, strict=True)]
-    ys = [np.empty((0, *type.shape), type.dtype) for type in region.graph.output_types[len(values) :]]
+    ys = [np.empty((0, *type.shape), type.dtype) for type in region.graph.output_types[len(values) : len(region.kinds)]]
     return tree.unflatten(init_structure, carry), tree.unflatten(_ys_structure(region, init), ys)
-
-
-def as_kind(result: np.ndarray, kind: str) -> Any:
-    """An array result as NumPy code would have returned it."""
-    if kind == ARRAY:
-        return result
-    return result[()] if kind == SCALAR else result.item()
 
 
 def _check_body(result: Any, structure: Any) -> None:
@@ -128,7 +124,7 @@ def _trace_body(f: Any, init: Any, leaves: list[Any], structure: Any) -> tuple[l
 
     for _ in range(3):
         types = [value.type for value in values]
-        region = trace_region(body, [*types, *x_types], both, [*kinds, *(result_kind(type) for type in x_types)], "scan body")
+        region = trace_region(body, [*types, *x_types], both, [*kinds, *(result_kind(type) for type in x_types)], "scan body", prints=True)
         returned = region.graph.output_types[: len(types)]
         settled = _settle_kinds(kinds, region.kinds)
         if tuple(types) == returned and settled == kinds:
@@ -159,7 +155,9 @@ def _scan_traced(f: Any, init: Any, leaves: list[Any], structure: Any, steps: in
     operands = [*region.operands, *values, *(to_value(leaf) for leaf in leaves)]
     results = trace.apply(SCAN, operands, ScanAttributes(consts, count, steps, reverse), [body])
     carry = [wrap(value, kind) for value, kind in zip(results[:count], kinds, strict=True)]
-    ys = [wrap(value) for value in results[count:]]
+    ys = [wrap(value) for value in results[count : len(region.kinds)]]
+    if region.printed is not None:
+        trace.printed.append(repeated(region.printed, results[len(region.kinds) :], steps, reverse))
     init_structure = tree.flatten(init)[1]
     return tree.unflatten(init_structure, carry), tree.unflatten(_ys_structure(region, init), ys)
 
@@ -187,20 +185,27 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     values = [to_value(leaf) for leaf in leaves]
     kinds = [tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
     types = [value.type for value in values]
-    regions = [trace_region(fun, types, structure, kinds, "cond branch") for fun in (true_fun, false_fun)]
+    regions = [trace_region(fun, types, structure, kinds, "cond branch", prints=True) for fun in (true_fun, false_fun)]
     if regions[0].structure != regions[1].structure:
         raise TraceError(f"the branches of a cond return different structures: {regions[0].structure} and {regions[1].structure}")
-    first, second = (region.graph.output_types for region in regions)
+    count = len(regions[0].kinds)
+    first, second = (region.graph.output_types[:count] for region in regions)
     for a, b in zip(first, second, strict=True):
         if a.shape != b.shape:
             raise TraceError(f"the branches of a cond return {a} and {b}: give them one shape{user_line()}")
     if first != second:
         kinds_of = zip(regions[0].kinds, regions[1].kinds, strict=True)
         dtypes = [_joined_dtype(a.dtype, b.dtype, *pair) for a, b, pair in zip(first, second, kinds_of, strict=True)]
-        regions = [trace_region(_cast_results(fun, dtypes), types, structure, kinds, "cond branch") for fun in (true_fun, false_fun)]
+        functions = [_cast_results(fun, dtypes) for fun in (true_fun, false_fun)]
+        regions = [trace_region(fun, types, structure, kinds, "cond branch", prints=True) for fun in functions]
     shared = list(dict.fromkeys([*regions[0].operands, *regions[1].operands]))
     graphs = [_widen(region, shared, len(values)) for region in regions]
+    if any(region.printed is not None for region in regions):
+        graphs = _give_both(graphs, count)
     results = trace.apply(COND, [predicate, *values, *shared], regions=graphs)
+    if any(region.printed is not None for region in regions):
+        trace.printed.append(chosen(predicate, [region.printed or together(()) for region in regions], results[count:]))
+    results = results[:count]
     kinds = [
         result_kind(value.type) if ARRAY in pair or len(set(pair)) > 1 else pair[0]
         for value, pair in zip(results, zip(regions[0].kinds, regions[1].kinds, strict=True), strict=True)
@@ -231,6 +236,18 @@ def _widen(region: Region, shared: Sequence[Value], explicit: int) -> Graph:
     inner = dict(zip(region.operands, region.graph.inputs[explicit:], strict=True))
     extra = [inner.get(value) or Value(value.type) for value in shared]
     return Graph([*region.graph.inputs[:explicit], *extra], region.graph.outputs, region.graph.name)
+
+
+def _give_both(graphs: Sequence[Graph], count: int) -> list[Graph]:
+    """Two branches, each with what the other gives behind its results too, as zeros."""
+    first, second = (list(graph.outputs) for graph in graphs)
+    builder = Builder(fold=False)
+    zeros = [
+        [builder.value(BROADCAST, [builder.constant(0, value.dtype)], BroadcastAttributes(value.shape)) for value in more[count:]]
+        for more in (first, second)
+    ]
+    outputs = ([*first, *zeros[1]], [*second[:count], *zeros[0], *second[count:]])
+    return [Graph(graph.inputs, found, graph.name) for graph, found in zip(graphs, outputs, strict=True)]
 
 
 def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init: Any) -> Any:

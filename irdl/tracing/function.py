@@ -14,6 +14,7 @@ from irdl.errors import TraceError
 from irdl.ir.graph import Graph, reachable_nodes
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, Box
+from irdl.tracing.capture import changes
 from irdl.tracing.capture.arguments import argument_effects, containers_of
 from irdl.tracing.capture.capture import Capture, Captured
 from irdl.tracing.capture.outcome import Recipes, results_of
@@ -103,7 +104,7 @@ def trace_function(
         containers = list(containers_of(given))
         result = _called(function, capture, given, static, name)
         recipes = Recipes(capture)
-        effects = [*argument_effects(containers, recipes), *capture.effects(recipes)]
+        effects = [*recipes.printed(trace.printed), *argument_effects(containers, recipes), *changes.effects(capture, recipes)]
         if not effects:
             _check_containers(given, boxes, structure, name)
         results = results_of(result, bool(effects), recipes, share, name)

@@ -163,6 +163,9 @@ class Trace:
         self.failure: TraceError | None = None
         #: what the function's code reads from outside (a `Capture`), where this is the trace of a whole function
         self.capture: Any = None
+        #: what was printed, in order, and the numbers within texts (see `printing`)
+        self.printed: list[Any] = []
+        self.texts: dict[int, Any] = {}
 
     def __enter__(self) -> Trace:
         stack = trace_stack()
@@ -176,8 +179,19 @@ class Trace:
         assert stack[-1] is self
         stack.pop()
         self.ended = True
-        if kind is None and self.failure is not None:
+        if kind is not None:
+            self._tell_printed()
+        elif self.failure is not None:
+            self._tell_printed()
             raise self.failure
+
+    def _tell_printed(self) -> None:
+        """Of a trace that fails, what was printed on the way there."""
+        if self.parent is not None:
+            self.parent.printed += self.printed
+        else:
+            for item in self.printed:
+                print(item.text, end="")
 
     def input(self, type: TensorType, name: str | None = None, known: np.ndarray | None = None) -> Value:
         value = Value(type, name=name)

@@ -11,18 +11,20 @@ from irdl.ir.graph import Graph, Location, Value
 from irdl.ir.types import TensorType
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, Box, check_source, to_value
-from irdl.tracing.recorder import Cell, Trace, current_trace
+from irdl.tracing.printing import Printed, together
+from irdl.tracing.recorder import Cell, Trace, current_trace, trace_stack, user_line
 
 
 @dataclass(frozen=True)
 class Region:
     """A traced body: its graph takes the explicit inputs, then what it reads from outside (`operands`: the values of
-    the enclosing trace that stand for those)."""
+    the enclosing trace that stand for those), and gives its results, then what it printed."""
 
     graph: Graph
     operands: tuple[Value, ...]
     structure: Any
     kinds: tuple[str, ...]
+    printed: Printed | None
 
 
 def trace_region(
@@ -32,8 +34,9 @@ def trace_region(
     kinds: Sequence[str],
     name: str = "",
     names: Sequence[str | None] | None = None,
+    prints: bool = False,
 ) -> Region:
-    """Trace `function(*arguments)`, `structure` being that of the argument tuple.
+    """Trace `function(*arguments)`, `structure` being that of the argument tuple. `prints`: whether it may.
 
     Raises:
         TraceError: the function stores into an argument, or returns something that is not an array.
@@ -47,6 +50,10 @@ def trace_region(
         explicit = list(trace.inputs)
         result = function(*tree.unflatten(structure, boxes))
         outputs, out_structure, out_kinds = read_outputs(result, name)
+        if trace.printed and not prints:
+            raise TraceError(f"print inside a {name}: what it takes is not kept; print what comes out of it, or use irdl.scan")
+        check_kept(trace, f"a {name or trace.name}")
+        printed = together(trace.printed) if trace.printed else None
         for box, value in zip(boxes, explicit, strict=True):
             if box.cell.value is not value:
                 raise TraceError(
@@ -54,8 +61,21 @@ def trace_region(
                     "values, so copy first (x = x.copy()) and return the copy"
                 )
     lifted = [trace.lifted[key] for key in trace.lifted]
-    graph = Graph([*explicit, *lifted], trace.rolled(outputs), name)
-    return Region(graph, tuple(trace.lifted_operands()), out_structure, tuple(out_kinds))
+    graph = Graph([*explicit, *lifted], trace.rolled([*outputs, *(printed.values if printed else ())]), name)
+    return Region(graph, tuple(trace.lifted_operands()), out_structure, tuple(out_kinds), printed)
+
+
+def check_kept(trace: Trace, what: str) -> None:
+    """Nothing from outside holds an array of an inner trace, which is of no use when that has ended.
+
+    Raises:
+        TraceError: something does; it names what.
+    """
+    outermost = trace_stack()[0]
+    held = [] if outermost is trace or outermost.capture is None else outermost.capture.held(trace)
+    if held:
+        names = ", ".join(dict.fromkeys(f"`{name}`" for name, _, _ in held))
+        raise TraceError(f"{names} is bound to an array of the inside of {what}: return the array, and keep what comes out{user_line()}")
 
 
 def read_outputs(result: Any, name: str) -> tuple[list[Value], Any, list[str]]:

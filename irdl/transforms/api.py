@@ -23,9 +23,11 @@ from irdl.ops.rules import apply_rules
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, check_source, is_box, result_kind, to_value, wrap
 from irdl.tracing.capture.capture import Capture
+from irdl.tracing.capture.changes import leaked
 from irdl.tracing.capture.reads import Write
+from irdl.tracing.printing import Printed, repeated, show_later, together
 from irdl.tracing.recorder import Cell, Trace, current_trace, trace_stack, user_line
-from irdl.tracing.region import read_outputs, splice
+from irdl.tracing.region import check_kept, read_outputs, splice
 from irdl.transforms.batch import batch_graph
 from irdl.transforms.checkpoint import within
 from irdl.transforms.forward import jvp_graph
@@ -44,8 +46,10 @@ class _Call:
     structure: Any
     kinds: list[str]
     known: dict[Value, np.ndarray]
-    #: what the function kept on captured objects: how to put its final form there, and its kind; the graph's last outputs
+    #: what the function kept on captured objects: how to put its final form there, and its kind; outputs behind the results
     kept: list[tuple[Write, str]] = field(default_factory=list)
+    #: what it printed; outputs behind those
+    printed: Printed | None = None
 
     def run(self, graph: Graph, extra: Sequence[Any]) -> list[Any]:
         """Results of a graph derived from this call's, over its arguments and `extra`, as values or arrays."""
@@ -54,6 +58,18 @@ class _Call:
             with np.errstate(all="ignore"):
                 return evaluate(graph, [*self.arguments, *extra], self.known)
         return splice(graph, [to_value(item) for item in (*self.arguments, *extra)])
+
+    def finish(self, outputs: Sequence[Any]) -> list[Any]:
+        """The call's results, given the outputs of its graph. What it kept is put in its place; what it printed is shown, or is the
+        enclosing trace's to show."""
+        count = len(self.kinds)
+        found = _wrapped(outputs[:count], self.kinds)
+        first_kept = count - len(self.kept)
+        for (write, _), item in zip(self.kept, found[first_kept:], strict=True):
+            write(item)
+        if self.printed is not None:
+            show_later(self.printed, outputs[count:])
+        return found[:first_kept]
 
 
 def _trace_call(
@@ -94,22 +110,23 @@ def _trace_call(
         aux_values, aux_structure, aux_kinds = read_outputs(aux, name) if allow_aux else ([], None, [])
         kept: list[tuple[Write, Any]] = []
         if capture is not None and enclosing is None:
-            for write, box in capture.held(trace):
+            for _, write, box in capture.held(trace):
                 write(_wrapped([box.known], [box.kind])[0])
         elif capture is not None and keep:
-            kept = capture.held(trace)
+            kept = [(write, box) for _, write, box in capture.held(trace)]
         for box, value in zip(boxes, explicit, strict=True):
             if box.cell.value is not value:
                 raise DifferentiationError(f"{name} stores into its argument: copy it first (x = x.copy()) and return the copy")
         kept_values = [box.value for _, box in kept]
+        printed = together(trace.printed) if trace.printed else None
     lifted = list(trace.lifted.values())
-    graph = Graph([*explicit, *lifted], trace.rolled([*outputs, *aux_values, *kept_values]), name)
+    graph = Graph([*explicit, *lifted], trace.rolled([*outputs, *aux_values, *kept_values, *(printed.values if printed else ())]), name)
     if not trace.followed:
         graph = apply_rules(apply_rules(graph))  # what is simpler now has a simpler gradient
     outer = [wrap(value) for value in trace.lifted_operands()] if lifted else []
     arguments = [leaf if is_box(leaf) else known for leaf, known in zip(leaves, knowns, strict=True)]
     kinds = [*kinds, *aux_kinds, *(box.kind for _, box in kept)]
-    call = _Call(graph, [*arguments, *outer], structure, kinds, trace.known, [(write, box.kind) for write, box in kept])
+    call = _Call(graph, [*arguments, *outer], structure, kinds, trace.known, [(write, box.kind) for write, box in kept], printed)
     return call, (aux_structure, len(outputs))
 
 
@@ -181,16 +198,13 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = 
         seeds = [np.ones(loss.shape, loss.dtype)]
         seeds += [np.zeros(v.shape, v.dtype) for v in call.graph.outputs[1:] if is_float(v.dtype)]
         results = call.run(graph, seeds)
-        outputs = _wrapped(results[:total], call.kinds)
-        first_kept = total - len(call.kept)
-        for (write, _), item in zip(call.kept, outputs[first_kept:], strict=True):
-            write(item)
+        outputs = call.finish(results[:total])
         kinds = [SCALAR if tree.leaf_kind(leaf) == PYTHON else tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
         gradients = tree.unflatten(structure, _wrapped(results[total:], kinds))
         gradient = gradients[0] if one else tuple(gradients)
         value = tree.unflatten(call.structure, outputs[:1])
         if has_aux:
-            return (value, tree.unflatten(aux_structure, outputs[1:first_kept])), gradient
+            return (value, tree.unflatten(aux_structure, outputs[1:])), gradient
         return value, gradient
 
     return wrapped
@@ -246,8 +260,8 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
     call, (_, count) = _trace_call(f, leaves, lambda f, boxes: f(*tree.unflatten(structure, boxes)), _name(f))
     floats = [place for place, leaf in enumerate(leaves) if is_float(tree.leaf_type(leaf, "a primal").dtype)]
     graph = vjp_graph(call.graph, floats)
-    outputs = call.graph.outputs
-    value = tree.unflatten(call.structure, _wrapped(call.run(call.graph, []), call.kinds))
+    outputs, total = call.graph.outputs[:count], len(call.graph.outputs)
+    value = tree.unflatten(call.structure, call.finish(call.run(call.graph, [])))
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
         given, given_structure = tree.flatten(cotangent)
@@ -261,7 +275,8 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
                 if np.shape(ct) != v.shape:
                     raise DifferentiationError(f"a cotangent for {v.type} has shape {np.shape(ct)}")
                 cts.append(ct.astype(v.dtype) if is_box(ct) else np.asarray(ct, v.dtype))
-        found = iter(call.run(graph, cts)[count:])
+        cts += [np.zeros(v.shape, v.dtype) for v in call.graph.outputs[count:] if is_float(v.dtype)]
+        found = iter(call.run(graph, cts)[total:])
         results = []
         for place, leaf in enumerate(leaves):
             kind = tree.leaf_kind(leaf) or ARRAY
@@ -290,9 +305,10 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
             raise DifferentiationError(f"the tangent of a primal {type} has shape {np.shape(tangent)}")
         extra.append(tangent.astype(type.dtype) if is_box(tangent) else np.asarray(tangent, type.dtype))
     results = call.run(jvp_graph(call.graph, floats), extra)
-    value = tree.unflatten(call.structure, _wrapped(results[:count], call.kinds))
-    found = iter(results[count:])
-    outputs = call.graph.outputs
+    total = len(call.graph.outputs)
+    value = tree.unflatten(call.structure, call.finish(results[:total]))
+    found = iter(results[total:])
+    outputs = call.graph.outputs[:count]
     out_tangents = []
     for v, kind in zip(outputs, call.kinds, strict=True):
         if is_float(v.dtype):
@@ -367,16 +383,20 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
             capture = Capture(trace, functions_only=True, arrays=True) if enclosing is None else None
             body = f if capture is None else capture.replace(f, lambda: f, _name(f))
             outputs, out_structure, _ = read_outputs(_called(body, tree.unflatten(structure, boxes)), _name(f))
-            if capture is not None and (names := capture.leaked(trace)):
+            if capture is not None and (names := leaked(capture, trace)):
                 raise TraceError(f"{_name(f)} keeps an array in {', '.join(names)} inside vmap: return it")
+            check_kept(trace, "vmap")
             if any(box.cell.value is not value for box, value in zip(boxes, explicit, strict=True)):
                 raise TraceError(f"{_name(f)} stores into its argument inside vmap: copy it first")
-        graph = Graph([*explicit, *trace.lifted.values()], trace.rolled(outputs), _name(f))
+            printed = together(trace.printed)
+        graph = Graph([*explicit, *trace.lifted.values()], trace.rolled([*outputs, *printed.values]), _name(f))
         outer = [wrap(value) for value in trace.lifted_operands()] if trace.lifted else []
         marks = batched + [False] * len(outer)
-        new, _ = batch_graph(graph, marks, int(size), [True] * len(outputs))
-        call = _Call(new, [*(leaf if is_box(leaf) else _native(leaf) for leaf in front), *outer], out_structure, [], {})
-        results = _wrapped(call.run(new, []), [ARRAY] * len(outputs))
+        new, _ = batch_graph(graph, marks, int(size), [True] * len(graph.outputs))
+        each = repeated(printed, (), int(size)) if trace.printed else None
+        given = [*(leaf if is_box(leaf) else _native(leaf) for leaf in front), *outer]
+        call = _Call(new, given, out_structure, [ARRAY] * len(outputs), {}, printed=each)
+        results = call.finish(call.run(new, []))
         result_axes = out_axes if isinstance(out_axes, (tuple, list)) else [out_axes] * len(results)
         if not all(isinstance(axis, (int, np.integer)) for axis in result_axes) or len(result_axes) != len(results):
             raise ValueError(f"vmap: out_axes {out_axes!r} is not one int, nor one for each of {len(results)} results")

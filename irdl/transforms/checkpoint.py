@@ -22,6 +22,7 @@ from irdl.ops.control import SCAN, ScanAttributes
 from irdl.ops.shape import CONCAT, RESHAPE, SLICE, ConcatAttributes, ReshapeAttributes, SliceAttributes
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, is_box, to_value, wrap
+from irdl.tracing.printing import show_later
 from irdl.tracing.recorder import current_trace
 from irdl.tracing.region import trace_region
 from irdl.transforms.custom import CUSTOM_VJP, CustomVjpAttributes
@@ -49,14 +50,17 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
             return f(*given, **named)
 
         kinds = [tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
-        region = trace_region(call, [value.type for value in values], flat, kinds, getattr(f, "__name__", "checkpoint"))
+        region = trace_region(call, [value.type for value in values], flat, kinds, getattr(f, "__name__", "checkpoint"), prints=True)
         operands = [*values, *region.operands]
         try:
             regions = _with_derivative(region.graph)
         except DifferentiationError:
             return f(*arguments, **options)  # a gradient, if any is asked for, says why there is none
         results = trace.apply(CUSTOM_VJP, operands, CustomVjpAttributes(len(operands), derived=True), regions)
-        return tree.unflatten(region.structure, [wrap(value, kind) for value, kind in zip(results, region.kinds, strict=True)])
+        count = len(region.kinds)
+        if region.printed is not None:
+            show_later(region.printed, results[count:])
+        return tree.unflatten(region.structure, [wrap(value, kind) for value, kind in zip(results[:count], region.kinds, strict=True)])
 
     return wrapped
 

@@ -12,13 +12,12 @@ import random
 import sys
 import types
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from irdl.errors import TraceError
 from irdl.ir.dtypes import is_supported
 from irdl.ir.graph import Value
 from irdl.ir.types import TensorType
@@ -29,15 +28,9 @@ from irdl.tracing.capture.containers import (
     Container,
     GrowingList,
     boxes_within,
-    container_effects,
-    delete_attribute,
-    restored,
-    set_attribute,
-    write_into,
 )
 from irdl.tracing.capture.namespaces import Globals, Module
-from irdl.tracing.capture.objects import MISSING, Objects, own_dict
-from irdl.tracing.capture.outcome import Recipes
+from irdl.tracing.capture.objects import Objects, own_dict
 from irdl.tracing.capture.reads import (
     Always,
     AreSame,
@@ -48,10 +41,10 @@ from irdl.tracing.capture.reads import (
     Outline,
     Read,
     Write,
+    generator_state,
     layout_of,
     outline,
 )
-from irdl.tracing.capture.recipes import Effect, Existing
 from irdl.tracing.numpy.creation import TracedModule, as_traced, is_numeric
 from irdl.tracing.numpy.layout import own
 from irdl.tracing.numpy.scalars import traced_type
@@ -62,6 +55,8 @@ from irdl.tracing.views import shadow_array
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
 #: Longer containers without arrays are taken as they are.
 _LONGEST = 1000
+#: Longer ones are not looked into, after the gradient of a function, for arrays that it has put there.
+_MOST_LOOKED_INTO = 100_000
 
 
 @dataclass
@@ -94,17 +89,17 @@ class Capture:
         self.known: list[tuple[Value, np.ndarray]] = []
         self._memo: dict[int, tuple[Any, Any, Read]] = {}
         #: the objects met, where they are left as they are
-        self._seen: list[tuple[Any, dict[str, Any]]] = []
+        self.seen: list[tuple[Any, Any, str]] = []
         #: what may change from call to call and was taken as it is: how to read it, what it was, and its name
         self.taken: list[tuple[Read, Any, str]] = []
         self.classes = Classes(self)
         self.objects = Objects(self)
-        self._generators: list[tuple[Any, Any, str]] = []
-        self._globals: list[tuple[Globals, dict[str, Any]]] = []
-        self._containers: list[Container] = []
+        self.generators: list[tuple[Any, Any, str]] = []
+        self.globals: list[tuple[Globals, dict[str, Any]]] = []
+        self.containers: list[Container] = []
         #: containers of other kinds, which the trace sees as they are, and what they held
-        self._foreign: list[tuple[Any, Any, str]] = []
-        self._closures: list[tuple[types.CellType, types.CellType, Any, str]] = []
+        self.foreign: list[tuple[Any, Any, str]] = []
+        self.closures: list[tuple[types.CellType, types.CellType, Any, str]] = []
 
     def _capture(self, box: Box, read: Read, name: str) -> None:
         self.captured.append(Captured(box.cell.value, box.kind, read, name))
@@ -120,7 +115,9 @@ class Capture:
             return box
         if self.functions_only and not is_code(item):
             if is_plain_object(item):
-                self._seen.append((item, dict(own_dict(item))))
+                self.seen.append((item, dict(own_dict(item)), type(item).__name__))
+            elif type(item) in (list, dict, deque) and len(item) <= _MOST_LOOKED_INTO:
+                self.seen.append((item, item.copy(), name))
             return item
         if isinstance(item, _PLAIN):
             return self._plain(item, read, name)
@@ -190,7 +187,7 @@ class Capture:
             made_by_hand = getattr(item, "__spec__", None) is None and sys.modules.get(item.__name__) is not item
             return Module(self, item) if made_by_hand or is_users(getattr(item, "__file__", None)) else item
         if isinstance(item, (np.random.Generator, np.random.RandomState, random.Random)):
-            self._generators.append((item, generator_state(item), name))
+            self.generators.append((item, generator_state(item), name))
             self.guards.append((read, item))
             return item
         if type(item) in (list, tuple, dict, OrderedDict, defaultdict, deque) or (isinstance(item, tuple) and hasattr(item, "_fields")):
@@ -207,7 +204,7 @@ class Capture:
             return self.objects.copy(item, self.classes.of(type(item)), read, name)
         self.guards.append((read, item))
         if isinstance(item, (list, dict, deque, set)):
-            self._foreign.append((item, item.copy(), name))
+            self.foreign.append((item, item.copy(), name))
         if (contents := contents_of(item)) is not None:
             self.guards.append((lambda: contents_of(read()), contents))
         return item
@@ -248,7 +245,7 @@ class Capture:
             made.update({key: self.static(part, f"{name}.{key}") for key, part in item.items()})
         else:
             made += [self.static(part, f"{name}.{place}") for place, part in enumerate(item)]
-        self._containers.append(Container(made, made.copy(), name, is_static=True))
+        self.containers.append(Container(made, made.copy(), name, is_static=True))
         return made
 
     def _array(self, item: np.ndarray, read: Read, name: str) -> Any:
@@ -306,15 +303,15 @@ class Capture:
             except ValueError:
                 continue
             new.cell_contents = self.replace(contents, CellContents(old), name)
-            self._closures.append((old, new, new.cell_contents, name))
+            self.closures.append((old, new, new.cell_contents, name))
         return made
 
     def globals_of(self, names: dict[str, Any]) -> Globals:
-        for made, original in self._globals:
+        for made, original in self.globals:
             if original is names:
                 return made
         made = Globals(self, names)
-        self._globals.append((made, names))
+        self.globals.append((made, names))
         return made
 
     def _container(self, item: Any, read: Read, name: str) -> Any:
@@ -345,89 +342,34 @@ class Capture:
         """What a list that grows holds, now that the trace asks."""
         self.guards.append((Outline(read), outline(item)))
         parts = self._parts(item, read, name)
-        place = next(place for place, container in enumerate(self._containers) if container.made is made)
-        self._containers[place] = Container(made, list(parts), name)
+        place = next(place for place, container in enumerate(self.containers) if container.made is made)
+        self.containers[place] = Container(made, list(parts), name)
         return parts
 
     def _contained(self, made: Any, name: str) -> Any:
         before: Any = [] if isinstance(made, GrowingList) else made.copy()
-        self._containers.append(Container(made, before, name))
+        self.containers.append(Container(made, before, name))
         return made
 
-    # After the trace.
+    def held(self, trace: Trace) -> list[tuple[str, Write, Box]]:
+        """Arrays of an inner trace that objects, names, lists and dicts hold now: what holds them, and how to put others in their place."""
+        return [(name, *pair) for name, write, part in self._bound() for pair in boxes_within(part, write) if pair[1].cell.trace is trace]
 
-    def effects(self, recipes: Recipes) -> list[Effect]:
-        """The names, attributes, lists and dicts that the trace has bound or changed.
-
-        Raises:
-            TraceError: something else was changed, or was bound to what cannot be made anew, which would happen once and not at each
-                call.
-        """
-        for item, state, name in self._generators:
-            if generator_state(item) != state:
-                raise TraceError(
-                    f"the captured generator `{name}` was drawn from while tracing: the same numbers would come back at every "
-                    "call; use irdl.random with a key"
-                )
-        for item, contents, name in self._foreign:
-            if restored(item, contents):
-                raise TraceError(
-                    f"`{name}`, a {type(item).__name__}, was changed during the trace: that would happen once, not at each call; use a plain "
-                    "list or dict"
-                )
-        changed = self.classes.changed()
-        if changed is not None:
-            raise TraceError(f"{changed} was set during the trace: that would happen once, not at each call; keep it on an object")
-        found: list[Effect] = []
-        for names, original in self._globals:
-            for name, item in names.written():
-                found.append(Effect(None, recipes.of(item, name), write_into(original.__setitem__, name)))
-        for copied in self.objects:
-            owner = Existing(copied.read)
-            for key, item in copied.own.items():
-                if copied.before.get(key, MISSING) is not item:
-                    found.append(Effect(owner, recipes.of(item, f"{copied.name}.{key}"), set_attribute(key)))
-            for key in copied.before.keys() - copied.own.keys():
-                found.append(Effect(owner, None, delete_attribute(key)))
-        for old, new, before, name in self._closures:
-            if new.cell_contents is not before:
-                found.append(
-                    Effect(None, recipes.of(new.cell_contents, name), write_into(functools.partial(setattr, old), "cell_contents"))
-                )
-        return found + [effect for container in self._containers for effect in container_effects(container, recipes)]
-
-    def leaked(self, trace: Trace) -> list[str]:
-        """The attributes of objects left as they are that hold arrays of a trace; those objects get back what they had."""
-        found = []
-        for item, before in self._seen:
-            own = own_dict(item)
-            names = [
-                f"{type(item).__name__}.{key}"
-                for key, part in own.items()
-                if any(box.cell.trace is trace for _, box in boxes_within(part, lambda _: None))
-            ]
-            if names:
-                own.clear()
-                own.update(before)
-            found += names
-        return found
-
-    def held(self, trace: Trace) -> list[tuple[Write, Box]]:
-        """Arrays of an inner trace that objects, globals and closures hold now, and how to put others in their place."""
-        found: list[tuple[Write, Any]] = []
-        for item in (*(item for item, _ in self._seen), *(copied.copy for copied in self.objects)):
-            found += [(functools.partial(setattr, item, key), part) for key, part in own_dict(item).items()]
-        for names, _ in self._globals:
-            found += [(functools.partial(dict.__setitem__, names, name), part) for name, part in names.written()]
-        for _, cell, _, _ in self._closures:
-            found.append((functools.partial(setattr, cell, "cell_contents"), cell.cell_contents))
-        return [pair for write, part in found for pair in boxes_within(part, write) if pair[1].cell.trace is trace]
-
-
-def generator_state(generator: Any) -> Any:
-    """The state of a random generator, comparable."""
-    if isinstance(generator, np.random.Generator):
-        return repr(generator.bit_generator.state)
-    if isinstance(generator, np.random.RandomState):
-        return repr(generator.get_state(legacy=False))
-    return generator.getstate()
+    def _bound(self) -> Iterator[tuple[str, Write, Any]]:
+        """Everything that the trace may have bound: its name, how to bind it to something else, and what it is."""
+        contained = {id(container.made) for container in self.containers}
+        objects = [(name, item) for item, _, name in self.seen] + [(copied.name, copied.copy) for copied in self.objects]
+        containers = [(container.name, container.made) for container in self.containers]
+        for owner, item in (*objects, *containers):
+            if isinstance(item, (list, dict, deque)):
+                plain = list.__iter__(item) if isinstance(item, list) else item  # one that grows is not read by this
+                for place, part in list(item.items()) if isinstance(item, dict) else enumerate(list(plain)):
+                    yield f"{owner}[{place!r}]", functools.partial(item.__setitem__, place), part
+                continue
+            for key, part in own_dict(item).items():
+                if id(part) not in contained:
+                    yield f"{owner}.{key}", functools.partial(setattr, item, key), part
+        for names, _ in self.globals:
+            yield from ((name, functools.partial(dict.__setitem__, names, name), part) for name, part in names.written())
+        for _, cell, _, name in self.closures:
+            yield name, functools.partial(setattr, cell, "cell_contents"), cell.cell_contents

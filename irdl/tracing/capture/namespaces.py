@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from irdl.tracing.capture.reads import Always, DictItem, HasItem
 from irdl.tracing.marks import MarkedRange
+from irdl.tracing.printing import traced_print
 
 if TYPE_CHECKING:
     from irdl.tracing.capture.capture import Capture
 
 _MISSING = object()
+#: builtins that traced code sees otherwise
+_REPLACED = {"range": MarkedRange, "print": traced_print}
 
 
 class Globals(dict[str, Any]):
@@ -20,7 +23,7 @@ class Globals(dict[str, Any]):
 
     def __init__(self, capture: Capture, original: dict[str, Any]) -> None:
         given = original.get("__builtins__", __builtins__)
-        names = {**(given if isinstance(given, dict) else vars(given)), "__import__": self._import, "range": MarkedRange}
+        names = {**(given if isinstance(given, dict) else vars(given)), "__import__": self._import, **_REPLACED}
         super().__init__(__builtins__=names, __name__=original.get("__name__", ""))
         self._capture = capture
         self._original = original

@@ -17,10 +17,27 @@ from irdl.ir.graph import Value
 from irdl.ops.shape import RESHAPE, SLICE
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON, is_box, open_trace
-from irdl.tracing.capture.recipes import Container, Dict, Existing, Instance, Known, Method, Part, Path, Recipe, Result, RowOf, Tree, ViewOf
+from irdl.tracing.capture.recipes import (
+    Container,
+    Dict,
+    Effect,
+    Existing,
+    Instance,
+    Known,
+    Method,
+    Part,
+    Path,
+    Recipe,
+    Result,
+    RowOf,
+    Text,
+    Tree,
+    ViewOf,
+)
 from irdl.tracing.marks import MarkedRange
 from irdl.tracing.numpy.masks import Masked
 from irdl.tracing.numpy.scalars import real_type
+from irdl.tracing.printing import Printed, Slot, parts_of, together
 from irdl.tracing.recorder import Cell
 from irdl.tracing.region import read_outputs
 from irdl.tracing.users import is_plain_object
@@ -89,6 +106,9 @@ class Recipes:
         cls = type(item)
         if is_box(item):
             return self._box(item)
+        if type(item) is str and (slots := [part for part in parts_of(item) if isinstance(part, Slot)]):
+            numbers = [self._output(open_trace().lift(slot.trace, slot.value), ARRAY) for slot in slots]
+            return self._remember(item, Text(parts_of(item), numbers))
         if isinstance(item, _LITERALS):
             return self._remember(item, Known(item))
         if cls is MarkedRange:
@@ -116,6 +136,13 @@ class Recipes:
             f"{name} is {item!r:.60} at the end of the trace, which irdl cannot make anew at each call: it knows arrays, numbers, texts, "
             "lists, dicts and objects of your own classes; pass it in, or leave it as it is"
         )
+
+    def printed(self, printed: Sequence[Printed]) -> list[Effect]:
+        """What a trace has printed, as an effect."""
+        if not printed:
+            return []
+        whole = together(printed)
+        return [Effect(None, Container((), [self._output(value, ARRAY) for value in whole.values]), lambda _, arrays: whole.show(arrays))]
 
     def _box(self, box: Any) -> Recipe:
         if box.kind != ARRAY:

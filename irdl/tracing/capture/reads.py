@@ -166,3 +166,12 @@ class ClassMembers:
     def __call__(self) -> bool:
         now = vars(self.cls)
         return len(now) == len(self.members) and all(now.get(key, self) is item for key, item in self.members.items())
+
+
+def generator_state(generator: Any) -> Any:
+    """The state of a random generator, comparable."""
+    if isinstance(generator, np.random.Generator):
+        return repr(generator.bit_generator.state)
+    if isinstance(generator, np.random.RandomState):
+        return repr(generator.get_state(legacy=False))
+    return generator.getstate()

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON
 from irdl.tracing.capture.reads import Always, Read
+from irdl.tracing.printing import Slot, joined
 from irdl.tracing.views import ReshapeStep, SliceStep
 
 
@@ -178,6 +179,18 @@ class RowOf:
         places = dict(zip(self.axes, map(script.of, self.numbers), strict=True))
         key = "".join([f"{places.get(axis, script.constant(slice(None)))}, " for axis in range(max(self.axes) + 1)])
         script.bind(self, f"{script.of(self.base)}[{key}...]")
+
+
+@dataclass(eq=False)
+class Text:
+    """A text with numbers that the compiled code gives."""
+
+    parts: Sequence[str | Slot]
+    arrays: Sequence[Recipe]
+
+    def write(self, script: Script) -> None:
+        arrays = "".join([f"{script.of(array)}, " for array in self.arrays])
+        script.bind(self, f"{script.constant(joined)}({script.constant(self.parts)}, ({arrays}))")
 
 
 @dataclass(eq=False)

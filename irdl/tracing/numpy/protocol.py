@@ -18,6 +18,7 @@ from irdl.tracing.numpy.masks import Masked
 from irdl.tracing.numpy.table import array_function
 from irdl.tracing.numpy.ufunc_methods import call_method
 from irdl.tracing.numpy.ufuncs import as_bool, binary, in_place, is_operand, record_ufunc, store, store_out, tuple_or_one
+from irdl.tracing.printing import text_of
 from irdl.tracing.recorder import user_line
 
 
@@ -260,6 +261,9 @@ def install() -> None:
         "__round__": _round,
         "__contains__": _contains,
         "__getattr__": _missing,
+        "__repr__": lambda self: text_of(self, repr),
+        "__str__": lambda self: text_of(self, str),
+        "__format__": lambda self, specification: text_of(self, lambda item: format(item, specification)),
         "astype": _astype,
         "reshape": _reshape,
         "transpose": _transpose,

@@ -1,4 +1,4 @@
-"""`sliding_window_view` and `as_strided` on boxes: views whose elements may overlap. They are read, never stored into."""
+"""`sliding_window_view` and `as_strided` on boxes: views whose elements may overlap. Those are read, never stored into."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def as_strided(x: Any, shape: Any = None, strides: Any = None, subok: bool = Fal
 
 def _view(box: Any, steps: Sequence[Any], shadow: np.ndarray) -> Any:
     view = box.through(steps, shadow_array(shadow.shape, box.dtype, shadow.strides))
-    view.read_only = _READ_ONLY
+    if any(isinstance(step, (WindowsStep, BroadcastStep)) for step in steps):
+        view.read_only = _READ_ONLY
     return view
 
 

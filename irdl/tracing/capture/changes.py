@@ -1,0 +1,70 @@
+"""What a trace has done to the things that it captured: effects of the call, or errors where they would happen once."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from typing import TYPE_CHECKING
+
+from irdl.errors import TraceError
+from irdl.tracing.capture.containers import container_effects, delete_attribute, restored, set_attribute, write_into
+from irdl.tracing.capture.objects import MISSING, own_dict
+from irdl.tracing.capture.outcome import Recipes
+from irdl.tracing.capture.reads import generator_state
+from irdl.tracing.capture.recipes import Effect, Existing
+from irdl.tracing.recorder import Trace
+
+if TYPE_CHECKING:
+    from irdl.tracing.capture.capture import Capture
+
+
+def effects(capture: Capture, recipes: Recipes) -> list[Effect]:
+    """The names, attributes, lists and dicts that the trace has bound or changed.
+
+    Raises:
+        TraceError: something else was changed, or was bound to what cannot be made anew, which would happen once and not at each
+            call.
+    """
+    for item, state, name in capture.generators:
+        if generator_state(item) != state:
+            raise TraceError(
+                f"the captured generator `{name}` was drawn from while tracing: the same numbers would come back at every "
+                "call; use irdl.random with a key"
+            )
+    for item, contents, name in capture.foreign:
+        if restored(item, contents):
+            raise TraceError(
+                f"`{name}`, a {type(item).__name__}, was changed during the trace: that would happen once, not at each call; use a plain "
+                "list or dict"
+            )
+    changed = capture.classes.changed()
+    if changed is not None:
+        raise TraceError(f"{changed} was set during the trace: that would happen once, not at each call; keep it on an object")
+    found: list[Effect] = []
+    for names, original in capture.globals:
+        for name, item in names.written():
+            found.append(Effect(None, recipes.of(item, name), write_into(original.__setitem__, name)))
+    for copied in capture.objects:
+        owner = Existing(copied.read)
+        for key, item in copied.own.items():
+            if copied.before.get(key, MISSING) is not item:
+                found.append(Effect(owner, recipes.of(item, f"{copied.name}.{key}"), set_attribute(key)))
+        for key in copied.before.keys() - copied.own.keys():
+            found.append(Effect(owner, None, delete_attribute(key)))
+    for old, new, before, name in capture.closures:
+        if new.cell_contents is not before:
+            found.append(Effect(None, recipes.of(new.cell_contents, name), write_into(functools.partial(setattr, old), "cell_contents")))
+    return found + [effect for container in capture.containers for effect in container_effects(container, recipes)]
+
+
+def leaked(capture: Capture, trace: Trace) -> list[str]:
+    """What was left as it is and holds arrays of a trace, by name; it gets back what it held."""
+    found = [name for name, _, _ in capture.held(trace)]
+    if found:
+        for item, before, _ in capture.seen:
+            if isinstance(item, (list, dict, deque)):
+                restored(item, before)
+            else:
+                own_dict(item).clear()
+                own_dict(item).update(before)
+    return found

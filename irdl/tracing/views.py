@@ -12,6 +12,7 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.ir.graph import Value
+from irdl.ops.dynamic import DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE, DynamicSliceAttributes, DynamicUpdateSliceAttributes
 from irdl.ops.elementwise import CAST, CastAttributes
 from irdl.ops.index import GATHER, SCATTER_SET, IndexAttributes
 from irdl.ops.shape import (
@@ -133,19 +134,10 @@ class RowStep:
     axes: tuple[int, ...]
 
     def read(self, trace: Trace, base: Value) -> Value:
-        return trace.apply(GATHER, [base, self._indices(trace)], IndexAttributes(self.axes))[0]
+        return trace.apply(GATHER, [base, _numbers(trace, self.numbers)], IndexAttributes(self.axes))[0]
 
     def write(self, trace: Trace, base: Value, new: Value) -> Value:
-        return trace.apply(SCATTER_SET, [base, self._indices(trace), new], IndexAttributes(self.axes))[0]
-
-    def _indices(self, trace: Trace) -> Value:
-        parts = []
-        for cell in self.numbers:
-            value = trace.read(cell)
-            if value.dtype != np.int64:
-                value = trace.apply(CAST, [value], CastAttributes(np.dtype(np.int64)))[0]
-            parts.append(trace.apply(RESHAPE, [value], ReshapeAttributes((1,)))[0])
-        return parts[0] if len(parts) == 1 else trace.apply(CONCAT, parts, ConcatAttributes(0))[0]
+        return trace.apply(SCATTER_SET, [base, _numbers(trace, self.numbers), new], IndexAttributes(self.axes))[0]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RowStep) or self.axes != other.axes:
@@ -154,6 +146,33 @@ class RowStep:
 
     def __hash__(self) -> int:
         return hash(self.axes)
+
+
+@dataclass(frozen=True)
+class DynamicSliceStep:
+    """`x[i:i + n]`, with numbers that the trace does not know: where it begins on the axes given, and how long it is."""
+
+    starts: tuple[Cell, ...]
+    axes: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    def read(self, trace: Trace, base: Value) -> Value:
+        return trace.apply(DYNAMIC_SLICE, [base, _numbers(trace, self.starts)], DynamicSliceAttributes(self.axes, self.sizes))[0]
+
+    def write(self, trace: Trace, base: Value, new: Value) -> Value:
+        where = DynamicUpdateSliceAttributes(self.axes)
+        return trace.apply(DYNAMIC_UPDATE_SLICE, [base, new, _numbers(trace, self.starts)], where)[0]
+
+
+def _numbers(trace: Trace, cells: Sequence[Cell]) -> Value:
+    """Numbers as one array of int64."""
+    parts = []
+    for cell in cells:
+        value = trace.read(cell)
+        if value.dtype != np.int64:
+            value = trace.apply(CAST, [value], CastAttributes(np.dtype(np.int64)))[0]
+        parts.append(value if value.shape == (1,) else trace.apply(RESHAPE, [value], ReshapeAttributes((1,)))[0])
+    return parts[0] if len(parts) == 1 else trace.apply(CONCAT, parts, ConcatAttributes(0))[0]
 
 
 def followed_by(steps: tuple[Any, ...], more: Sequence[Any]) -> tuple[Any, ...]:

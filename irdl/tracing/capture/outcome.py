@@ -26,10 +26,10 @@ from irdl.tracing.capture.recipes import (
     Known,
     Method,
     Part,
+    PartOf,
     Path,
     Recipe,
     Result,
-    RowOf,
     Text,
     Tree,
     ViewOf,
@@ -41,7 +41,7 @@ from irdl.tracing.printing import Printed, Slot, parts_of, together
 from irdl.tracing.recorder import Cell
 from irdl.tracing.region import read_outputs
 from irdl.tracing.users import is_plain_object
-from irdl.tracing.views import ReshapeStep, RowStep, SliceStep
+from irdl.tracing.views import DynamicSliceStep, ReshapeStep, RowStep, SliceStep
 
 if TYPE_CHECKING:
     from irdl.tracing.capture.capture import Capture
@@ -152,9 +152,10 @@ class Recipes:
         recipe = self._cells[box.cell]
         steps: list[Any] = []
         for step in box.steps:
-            if isinstance(step, RowStep):  # which row is known to the compiled code: it gives the numbers too
-                numbers = [self._output(open_trace().read(cell), PYTHON) for cell in step.numbers]
-                recipe, steps = RowOf(ViewOf(recipe, tuple(steps)), step.axes, numbers), []
+            if isinstance(step, (RowStep, DynamicSliceStep)):  # where it is is known to the compiled code: it gives the numbers too
+                cells, sizes = (step.numbers, None) if isinstance(step, RowStep) else (step.starts, step.sizes)
+                numbers = [self._output(open_trace().read(cell), PYTHON) for cell in cells]
+                recipe, steps = PartOf(ViewOf(recipe, tuple(steps)), step.axes, numbers, sizes), []
             else:
                 steps.append(step)
         return self._remember(box, ViewOf(recipe, tuple(steps)) if steps else recipe)

@@ -168,16 +168,20 @@ class ViewOf:
 
 
 @dataclass(eq=False)
-class RowOf:
-    """A row of an array, at places that the compiled code gives."""
+class PartOf:
+    """A row of an array, at places that the compiled code gives, or from there on this many elements."""
 
     base: Recipe
     axes: tuple[int, ...]
     numbers: Sequence[Recipe]
+    sizes: tuple[int, ...] | None = None
 
     def write(self, script: Script) -> None:
-        places = dict(zip(self.axes, map(script.of, self.numbers), strict=True))
-        key = "".join([f"{places.get(axis, script.constant(slice(None)))}, " for axis in range(max(self.axes) + 1)])
+        keys = [script.of(number) for number in self.numbers]
+        if self.sizes is not None:
+            keys = [f"{key}:{key} + {size}" for key, size in zip(keys, self.sizes, strict=True)]
+        places = dict(zip(self.axes, keys, strict=True))
+        key = "".join([f"{places.get(axis, ':')}, " for axis in range(max(self.axes) + 1)])
         script.bind(self, f"{script.of(self.base)}[{key}...]")
 
 

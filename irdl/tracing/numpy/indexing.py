@@ -24,9 +24,10 @@ from irdl.ops.shape import (
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, apply, cast, check_source, is_box, open_trace, to_value, wrap, wrap_result
 from irdl.tracing.numpy import masks
 from irdl.tracing.numpy.layout import laid_out_like
+from irdl.tracing.numpy.moving_slices import MovingSlice, is_moving, moving_slice
 from irdl.tracing.numpy.ufuncs import store
 from irdl.tracing.recorder import Cell, user_line
-from irdl.tracing.views import RowStep, basic_index_steps, expand_index, row_steps, tiny
+from irdl.tracing.views import DynamicSliceStep, RowStep, basic_index_steps, expand_index, row_steps, tiny
 
 
 def get_item(box: Box, index: Any) -> Any:
@@ -87,13 +88,21 @@ def set_item(box: Box, index: Any, item: Any) -> None:
 
 def _view(box: Box, items: tuple[Any, ...]) -> tuple[list[Any], Any]:
     """The steps to `x[items]`, of numbers (traced ones too) and slices, and what its layout is."""
-    steps = basic_index_steps(box.shape, tuple(slice(None) if is_box(item) else item for item in items))
-    kept = [item for item in items if item is None or isinstance(item, slice) or is_box(item)]
-    numbers = [item for item in kept if is_box(item)]
+    steps = basic_index_steps(box.shape, tuple(slice(None) if isinstance(item, (Box, MovingSlice)) else item for item in items))
+    kept = [item for item in items if is_box(item) or not isinstance(item, int)]
+    moving = [(axis, item) for axis, item in enumerate(kept) if isinstance(item, MovingSlice)]
+    if moving:
+        extents = iter(box.shape)
+        starts = [
+            item.checked_start(n) for item, n in ((i, next(extents)) for i in items if i is not None) if isinstance(item, MovingSlice)
+        ]
+        axes, sizes = tuple(axis for axis, _ in moving), tuple(item.size for _, item in moving)
+        steps.append(DynamicSliceStep(tuple(starts), axes, sizes))
+    numbers = [(axis, Cell(open_trace(), item.value)) for axis, item in enumerate(kept) if is_box(item)]
     if numbers:
-        axes = tuple(axis for axis, item in enumerate(kept) if is_box(item))
-        steps.append(RowStep(tuple(Cell(open_trace(), item.value) for item in numbers), axes))
-    return steps, box.shadow[(*(0 if is_box(item) else item for item in items), Ellipsis)]
+        steps.append(RowStep(tuple(cell for _, cell in numbers), tuple(axis for axis, _ in numbers)))
+    shown = [slice(0, item.size) if isinstance(item, MovingSlice) else 0 if is_box(item) else item for item in items]
+    return steps, box.shadow[(*shown, Ellipsis)]
 
 
 def _is_array(item: Any) -> bool:
@@ -149,9 +158,11 @@ def _normalise(box: Box, index: Any) -> tuple[Any, ...]:
                 item = int(item)
         elif isinstance(item, (bool, np.bool_)):
             raise TraceError(f"a bool index is not supported: use x[None] or np.where{user_line()}")
+        elif isinstance(item, slice) and is_moving(item):
+            item = moving_slice(item)
         elif isinstance(item, slice):
             item = slice(*(_static(part) for part in (item.start, item.stop, item.step)))
-        elif item is not None and item is not Ellipsis:
+        elif item is not None and item is not Ellipsis and not isinstance(item, MovingSlice):
             try:
                 item = item.__index__()
             except AttributeError:

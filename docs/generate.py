@@ -12,12 +12,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import irdl
-from irdl.codegen.lower import lower
-from irdl.codegen.pipeline import CPU_PASSES
+from irdl.codegen.cpu.pipeline import CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
+from irdl.codegen.lowering.lower import lower
 from irdl.ir.op import registered_ops
 from irdl.loops import language
 from irdl.passes.manager import Pass
-from irdl.passes.pipeline import GRAPH_PASSES
 
 HERE = Path(__file__).parent
 FAMILIES = {
@@ -64,7 +63,7 @@ def ir_page() -> str:
         lines += [f"### {title}", "", "| op | attributes | meaning |", "|---|---|---|", *rows, ""]
     lines += ["## Program: the loop language", "", "```", inspect.getdoc(language) or "", "```", ""]
     lines += ["## The passes, in order", "", "| pass | may be left out | what it does |", "|---|---|---|"]
-    passes = (*GRAPH_PASSES, Pass("lower", lower, required=True), *CPU_PASSES)
+    passes = (*CPU_GRAPH_PASSES, Pass("lower", lower, required=True), *CPU_PROGRAM_PASSES)
     homes = Counter(run.__module__ for run in {item.run for item in passes})
     for item in passes:
         # What the module says, unless it has several.

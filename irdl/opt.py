@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from irdl.codegen.llvm.machine import host_target
-from irdl.codegen.lower import lower
-from irdl.codegen.pipeline import CPU_PASSES
+from irdl.codegen.cpu.llvm.machine import host_target
+from irdl.codegen.cpu.pipeline import CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
+from irdl.codegen.cpu.schedule import schedule
+from irdl.codegen.lowering.lower import lower
 from irdl.dumps import parse
 from irdl.errors import IrdlError
 from irdl.ir.graph import Graph
@@ -18,13 +19,12 @@ from irdl.ir.verify import verify
 from irdl.loops.language import Program
 from irdl.loops.verify import verify_program
 from irdl.passes.manager import Context, Pass, run_passes
-from irdl.passes.pipeline import GRAPH_PASSES
 
-_LOWER: Pass[Any] = Pass("lower", lower, required=True, needs=("target",))
+_LOWER: Pass[Any] = Pass("lower", lambda graph, target: lower(graph, target, schedule), required=True, needs=("target",))
 #: Which passes a kind of code has, by name.
 _PASSES: dict[type, dict[str, Pass[Any]]] = {
-    Graph: {item.name: item for item in (*GRAPH_PASSES, _LOWER)},
-    Program: {item.name: item for item in CPU_PASSES},
+    Graph: {item.name: item for item in (*CPU_GRAPH_PASSES, _LOWER)},
+    Program: {item.name: item for item in CPU_PROGRAM_PASSES},
 }
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from irdl.loops.interpret import Machine
 from irdl.loops.language import Barrier, Buffer, For, Kernel, Program, Statement
-from irdl.loops.passes import parallel
+from irdl.loops.target import Worth
+from irdl.runtime import cpu
 from irdl.runtime.threads import num_threads, set_num_threads
 
 
@@ -21,7 +22,7 @@ def team_of(threads: int) -> Iterator[None]:
     before = num_threads()
     set_num_threads(threads)
     try:
-        with mock.patch.multiple(parallel, SMALLEST_KERNEL=0, SMALLEST_PROGRAM=0):
+        with mock.patch.object(cpu, "_WORTH", Worth(kernel=0, program=0)):
             yield
     finally:
         set_num_threads(before)

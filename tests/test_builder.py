@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from irdl.codegen.llvm.builder import Builder, Kind
+from irdl.codegen.cpu.llvm.builder import Builder, Kind
 
 F = Kind(np.dtype(np.float32))
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import irdl
-from irdl.codegen.llvm.python_call import PythonCall
+from irdl.codegen.cpu.llvm.python_call import PythonCall
 from irdl.errors import DonationError, TraceError
 from irdl.runtime.entry import MISS, layouts_hold
 from irdl.testing import assert_close

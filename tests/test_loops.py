@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import irdl
-from irdl.codegen.pipeline import CPU_PASSES
+from irdl.codegen.cpu.pipeline import CPU_PROGRAM_PASSES
 from irdl.errors import ParseError
 from irdl.ir.printer import print_graph
 from irdl.loops.interpret import interpret
@@ -89,7 +89,7 @@ def test_every_statement_reads_back() -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_passes_need_nothing_but_the_text(threads: int) -> None:
     """Each pass, on what was read back of the stage before, gives the stage after; and all mean the same."""
-    passes = {item.name: item for item in CPU_PASSES}
+    passes = {item.name: item for item in CPU_PROGRAM_PASSES}
     for seed in range(40):
         graph = Programs(random.Random(seed)).graph()
         arguments = draw_inputs(graph, np.random.default_rng(seed))

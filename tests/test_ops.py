@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from irdl.codegen.layout import Layout, view_layout
+from irdl.codegen.lowering.layout import Layout, view_layout
 from irdl.errors import DifferentiationError
 from irdl.ir.builder import make_node
 from irdl.ir.evaluate import evaluate

@@ -11,7 +11,7 @@ import optree
 import pytest
 
 import irdl
-from irdl.codegen.pipeline import CPU_PASSES
+from irdl.codegen.cpu.pipeline import CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
 from irdl.errors import GraphError
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
@@ -25,14 +25,13 @@ from irdl.loops.walk import walk
 from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN
 from irdl.ops.fusion import FUSED, PACK
-from irdl.passes.pipeline import GRAPH_PASSES
 from irdl.testing import assert_close, check, widened
 from irdl.tracing import tree
 from tests.models import lstm, lstm_data, lstm_loss, random_cell_loss
 from tests.teams import team_of
 
-GRAPH_OPTIONAL = list(dict.fromkeys(item.name for item in GRAPH_PASSES if not item.required))
-OPTIONAL = [*GRAPH_OPTIONAL, *(item.name for item in CPU_PASSES if not item.required)]
+GRAPH_OPTIONAL = list(dict.fromkeys(item.name for item in CPU_GRAPH_PASSES if not item.required))
+OPTIONAL = [*GRAPH_OPTIONAL, *(item.name for item in CPU_PROGRAM_PASSES if not item.required)]
 
 
 def final_graph(compiled: irdl.Compiled) -> Graph:

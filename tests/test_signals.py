@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import irdl
-from irdl.codegen.llvm import status
-from irdl.codegen.llvm.team_layout import COUNT, HEADER, PER_THREAD
+from irdl.codegen.cpu.llvm import status
+from irdl.codegen.cpu.llvm.team_layout import COUNT, HEADER, PER_THREAD
 from irdl.runtime.executable import Executable
 from irdl.runtime.threads import _team
 from tests.teams import team_of

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import irdl
-from irdl.codegen.llvm.call_shape import Same
+from irdl.codegen.cpu.llvm.call_shape import Same
 from irdl.errors import TraceError
 from irdl.runtime.entry import MISS
 from tests.models import lstm, lstm_data, lstm_loss

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import irdl
-from irdl.codegen.llvm import machine
-from irdl.codegen.llvm.machine import host_target
+from irdl.codegen.cpu.llvm import machine
+from irdl.codegen.cpu.llvm.machine import host_target
 from irdl.ir.evaluate import evaluate
 from irdl.loops.target import Target
 from irdl.runtime import cpu

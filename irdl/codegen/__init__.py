@@ -1,1 +1,1 @@
-"""Graph -> Program: layouts, loop nests, schedules and memory. Printing a program for a machine is in `llvm`."""
+"""Graph -> Program -> text: `lowering` knows no machine, the other packages are one each."""

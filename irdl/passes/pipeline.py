@@ -1,14 +1,13 @@
-"""The course of a graph from trace to loops: the passes in order."""
+"""The course of a graph from trace to groups of nodes, the same for every machine. What follows is a backend's."""
 
 from __future__ import annotations
 
 from irdl.ir.graph import Graph
-from irdl.passes.distribute import distribute, hoist_invariants
+from irdl.passes.distribute import distribute
 from irdl.passes.expand import expand
 from irdl.passes.fuse import fuse
 from irdl.passes.inline import forget_order, inline_calls
 from irdl.passes.manager import Pass
-from irdl.passes.pack import pack
 from irdl.passes.prune import prune
 from irdl.passes.remat import remat
 from irdl.passes.simplify import simplify
@@ -24,7 +23,4 @@ GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     Pass("forget-order", forget_order, required=True),
     Pass("expand", expand, required=True),
     Pass("fuse", fuse, required=True),
-    Pass("pack", pack, needs=("target", "known")),
-    Pass("hoist", hoist_invariants),
-    Pass("prune", prune),
 )

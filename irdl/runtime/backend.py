@@ -1,13 +1,17 @@
-"""What a backend is: the facts of its machine, the passes over its programs, and what runs them."""
+"""What a backend is: the facts of its machine, the passes and the schedule for it, the ops that it has code for, and what runs that."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from irdl.codegen.lowering.lower import Schedule
+from irdl.errors import GraphError
+from irdl.ir.graph import Graph
+from irdl.ir.op import registered_ops
 from irdl.loops.language import Program
 from irdl.loops.target import Target
 from irdl.passes.manager import Pass
@@ -43,17 +47,33 @@ class Loaded(ABC):
 
 
 class Backend(ABC):
-    """Makes what runs of lowered graphs.
+    """Makes what runs of graphs.
 
     Attributes:
         name: as users say it: `irdl.jit(f, backend=name)`.
-        passes: over its programs, in order.
+        graph_passes, program_passes: in order; between them the graph is lowered.
+        schedule: how a group of nodes becomes loops.
         has_entry: whether calls may come straight from the interpreter (see `Loaded.entry`).
     """
 
     name: str
-    passes: tuple[Pass[Program], ...]
+    graph_passes: tuple[Pass[Graph], ...]
+    program_passes: tuple[Pass[Program], ...]
+    schedule: Schedule
     has_entry: bool = False
+
+    def __init__(self) -> None:
+        """
+        Raises:
+            GraphError: it lacks code for an op.
+        """
+        missing = [op.name for op in registered_ops() if op.is_elementwise and op.name not in self.operations()]
+        if missing:
+            raise GraphError(f"the backend {self.name!r} has no code for {', '.join(missing)}")
+
+    @abstractmethod
+    def operations(self) -> Collection[str]:
+        """The elementwise ops that it has code for, by name."""
 
     @abstractmethod
     def target(self) -> Target:

@@ -14,14 +14,13 @@ from typing import Any
 import llvmlite
 import numpy as np
 
-from irdl.codegen.llvm.call_shape import CallShape
-from irdl.codegen.llvm.emit import ENTRY, emit_program
-from irdl.codegen.llvm.machine import assembly, compile_object, host_description
-from irdl.codegen.llvm.python_call import PythonCall
-from irdl.codegen.llvm.status import looks
-from irdl.codegen.lower import lower
-from irdl.codegen.pipeline import CPU_PASSES, CUDA_PASSES
-from irdl.codegen.place import can_overwrite
+from irdl.codegen.cpu.llvm.call_shape import CallShape
+from irdl.codegen.cpu.llvm.emit import ENTRY, emit_program
+from irdl.codegen.cpu.llvm.machine import assembly, compile_object, host_description
+from irdl.codegen.cpu.llvm.python_call import PythonCall
+from irdl.codegen.cpu.llvm.status import looks
+from irdl.codegen.lowering.in_place import can_overwrite
+from irdl.codegen.lowering.lower import lower
 from irdl.ir.builder import CONSTANT
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
@@ -32,7 +31,6 @@ from irdl.loops.rewrite import copy_program
 from irdl.loops.target import Target
 from irdl.loops.verify import verify_program
 from irdl.passes.manager import Context, Step, disabled_passes, run_passes
-from irdl.passes.pipeline import GRAPH_PASSES
 from irdl.passes.precompute import precompute
 from irdl.runtime.backend import Backend
 
@@ -90,7 +88,7 @@ class Build:
         self.backend = backend
         self.donations = dict(donations or {})
         self.target = target or backend.target()
-        self._disabled = disabled_passes(disable, (*GRAPH_PASSES, *CPU_PASSES, *CUDA_PASSES))
+        self._disabled = disabled_passes(disable, (*backend.graph_passes, *backend.program_passes))
         self.known = known
         #: what follows from the known arrays: the program's inputs behind those of a call
         self.prepared: list[np.ndarray] = []
@@ -122,14 +120,14 @@ class Build:
     def graphs(self) -> list[Step[Graph]]:
         """The graph after each of its passes."""
         context = Context(self.target, len(self.known))
-        return [Step("trace", self.graph, 0.0), *run_passes(GRAPH_PASSES, self.graph, context, self._disabled, verify)]
+        return [Step("trace", self.graph, 0.0), *run_passes(self.backend.graph_passes, self.graph, context, self._disabled, verify)]
 
     def programs(self, copy: Callable[[Program], Program] | None = None) -> list[Step[Program]]:
         """The program after each of its passes, which change it: `copy` keeps each as it was."""
         start = time.perf_counter()
-        program = lower(self.graphs[-1].code, self.target, self.in_place)
+        program = lower(self.graphs[-1].code, self.target, self.backend.schedule, self.in_place)
         first = Step("lower", program if copy is None else copy(program), time.perf_counter() - start)
-        return [first, *run_passes(self.backend.passes, program, Context(self.target), self._disabled, verify_program, copy)]
+        return [first, *run_passes(self.backend.program_passes, program, Context(self.target), self._disabled, verify_program, copy)]
 
     @property
     def stages(self) -> list[tuple[str, Any]]:
@@ -165,7 +163,9 @@ class Build:
         from irdl.codegen.cuda.emit import emit_cuda
         from irdl.runtime.cuda import Cuda  # few programs ask for it
 
-        return emit_cuda(Build(self.graph, Cuda(), self.donations, self._disabled).program)
+        cuda = Cuda()
+        there = {item.name for item in cuda.graph_passes} | {item.name for item in cuda.program_passes}
+        return emit_cuda(Build(self.graph, cuda, self.donations, set(self._disabled) & there).program)
 
     def code(self) -> Code:
         program = self.program

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.call_shape import FROM_ARGUMENTS, Argument, CallShape, Same, is_native
+from irdl.codegen.cpu.llvm.call_shape import FROM_ARGUMENTS, Argument, CallShape, Same, is_native
 from irdl.errors import DonationError, TraceError
 from irdl.ir.graph import Graph
 from irdl.ir.types import TensorType

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.emit import ENTRY
-from irdl.codegen.llvm.machine import LoadedObject, host_target
-from irdl.codegen.llvm.python_call import PYTHON_ENTRY
-from irdl.codegen.llvm.status import FAILED, POLL, POLLED, STOPPED, WORDS
-from irdl.codegen.pipeline import CPU_PASSES
+from irdl.codegen.cpu.llvm import arithmetic
+from irdl.codegen.cpu.llvm.emit import ENTRY
+from irdl.codegen.cpu.llvm.machine import LoadedObject, host_target
+from irdl.codegen.cpu.llvm.python_call import PYTHON_ENTRY
+from irdl.codegen.cpu.llvm.status import FAILED, POLL, POLLED, STOPPED, WORDS
+from irdl.codegen.cpu.pipeline import CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
+from irdl.codegen.cpu.schedule import schedule
 from irdl.errors import out_of_bounds
-from irdl.loops.target import Target
+from irdl.loops.target import Target, Worth
 from irdl.runtime.backend import Backend, Loaded
 from irdl.runtime.build import ALIGNMENT, Build
 from irdl.runtime.disk_cache import cached_code
@@ -26,17 +28,22 @@ from irdl.runtime.threads import num_threads, team_address
 
 #: Arenas kept for reuse, per program; calls beyond that many at once allocate and free their own.
 _KEPT_ARENAS = 4
+_WORTH = Worth()
 
 
 class Cpu(Backend):
     """This processor, or the baseline that IRDL_TARGET names, with as many threads as are set."""
 
     name = "cpu"
-    passes = CPU_PASSES
+    graph_passes, program_passes = CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
+    schedule = staticmethod(schedule)
     has_entry = True
 
+    def operations(self) -> Collection[str]:
+        return arithmetic.operations()
+
     def target(self) -> Target:
-        return replace(host_target(), threads=num_threads())
+        return replace(host_target(), threads=num_threads(), worth=_WORTH)
 
     def load(self, build: Build) -> Loaded:
         return _Native(build)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from irdl.codegen.pipeline import CUDA_PASSES
+from irdl.codegen.cuda.emit import operations
+from irdl.codegen.cuda.pipeline import CUDA_GRAPH_PASSES, CUDA_PROGRAM_PASSES, schedule
 from irdl.errors import IrdlError
 from irdl.loops.target import GPU, Target
 from irdl.runtime.backend import Backend, Loaded
@@ -15,7 +17,11 @@ if TYPE_CHECKING:
 
 class Cuda(Backend):
     name = "cuda"
-    passes = CUDA_PASSES
+    graph_passes, program_passes = CUDA_GRAPH_PASSES, CUDA_PROGRAM_PASSES
+    schedule = staticmethod(schedule)
+
+    def operations(self) -> Collection[str]:
+        return operations()
 
     def target(self) -> Target:
         return GPU

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.python_call import PythonCall
-from irdl.codegen.llvm.python_objects import LAYOUTS, Function
+from irdl.codegen.cpu.llvm.python_call import PythonCall
+from irdl.codegen.cpu.llvm.python_objects import LAYOUTS, Function
 
 #: What an entry returns when a call is not of its signature.
 MISS = object()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.call_shape import CallShape
+from irdl.codegen.cpu.llvm.call_shape import CallShape
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
 from irdl.runtime.backends import find_backend

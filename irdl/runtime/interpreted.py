@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from irdl.codegen.llvm.machine import host_target
-from irdl.codegen.pipeline import CPU_PASSES
+from irdl.codegen.cpu.llvm.machine import host_target
+from irdl.codegen.cpu.pipeline import CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
+from irdl.codegen.cpu.schedule import schedule
+from irdl.ir.op import registered_ops
 from irdl.loops.interpret import interpret
 from irdl.loops.target import Target
 from irdl.runtime.backend import Backend, Loaded
@@ -19,7 +21,12 @@ class Interpret(Backend):
     or from its machine code."""
 
     name = "interpret"
-    passes = CPU_PASSES
+    graph_passes, program_passes = CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
+    schedule = staticmethod(schedule)
+
+    def operations(self) -> Collection[str]:
+        """What NumPy has: the ops' own meanings."""
+        return [op.name for op in registered_ops()]
 
     def target(self) -> Target:
         return host_target()

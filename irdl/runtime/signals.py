@@ -6,8 +6,8 @@ import ctypes
 from collections.abc import Sequence
 from functools import lru_cache
 
-from irdl.codegen.llvm.machine import LoadedObject, compile_object
-from irdl.codegen.llvm.status import poll_text
+from irdl.codegen.cpu.llvm.machine import LoadedObject, compile_object
+from irdl.codegen.cpu.llvm.status import poll_text
 
 _NAME = "irdl_poll"
 _FUNCTIONS = ("PyGILState_Ensure", "PyErr_CheckSignals", "PyErr_Fetch", "PyGILState_Release")

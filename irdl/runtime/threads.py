@@ -1,6 +1,6 @@
 """The process's thread team: how many threads compiled code uses, and the workers themselves.
 
-Workers are Python threads that enter generated code (see `irdl.codegen.llvm.team`) and stay there without the interpreter's
+Workers are Python threads that enter generated code (see `irdl.codegen.cpu.llvm.team`) and stay there without the interpreter's
 lock. They start with the first program that needs them, and end with the process. A forked child has none until it
 compiles something or calls `set_num_threads`; programs compiled before run on its one thread.
 """
@@ -19,9 +19,9 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from irdl import config
-from irdl.codegen.llvm.machine import LoadedObject, compile_object
-from irdl.codegen.llvm.team import team_text
-from irdl.codegen.llvm.team_layout import (
+from irdl.codegen.cpu.llvm.machine import LoadedObject, compile_object
+from irdl.codegen.cpu.llvm.team import team_text
+from irdl.codegen.cpu.llvm.team_layout import (
     BARRIER,
     BARRIER_PLACE,
     BASE,
@@ -35,7 +35,7 @@ from irdl.codegen.llvm.team_layout import (
     WORKER,
     WORKERS,
 )
-from irdl.codegen.llvm.trust import ACCOUNT
+from irdl.codegen.cpu.llvm.trust import ACCOUNT
 
 _MOST = 256
 _lock = threading.Lock()

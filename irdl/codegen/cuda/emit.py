@@ -70,6 +70,18 @@ def emit_cuda(program: Program) -> str:
 
 
 @lru_cache(maxsize=1)
+def operations() -> set[str]:
+    """The ops that the prelude, or C itself, has code for."""
+    return {
+        *re.findall(r"\b(\w+)\(", prelude()),
+        *re.findall(r"IRDL_\w+\((\w+)", prelude()),
+        *_INFIX,
+        *_INFIX_OF_FLOATS,
+        "select",
+        "stop_gradient",
+    }
+
+
 def prelude() -> str:
     """What the source is put behind: NumPy's arithmetic."""
     return (Path(__file__).parent / "prelude.h").read_text()

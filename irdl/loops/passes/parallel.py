@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from irdl.loops.cost import cycles
 from irdl.loops.dependence import is_divisible, loop_extents, path
 from irdl.loops.language import Buffer, CheckIndex, For, Kernel, Let, Load, Program, Statement, Store
-from irdl.loops.target import Target
+from irdl.loops.target import Target, Worth
 from irdl.loops.walk import buffers_of, expressions, is_parallel, kernels, subexpressions, walk
 
-#: Cycles of work below which a kernel is not worth a barrier, and a program not worth waking the team.
-SMALLEST_KERNEL = 1_500
-SMALLEST_PROGRAM = 40_000
-#: Less of the threads' time than this is not worth it either.
-SMALLEST_SHARE = 0.6
 #: What it costs, as a share of the time, to read what the other threads have just written.
 _PRICE_OF_EXCHANGE = 0.08
 
@@ -29,17 +23,15 @@ def parallelise(program: Program, target: Target) -> Program:
     """Divide the kernels of a program among the target's threads, in place. It needs barriers then."""
     if target.threads < 2:
         return program
-    # A GPU's warps are at work anyway.
-    smallest = _Smallest() if target.warp else _Smallest(SMALLEST_KERNEL, SMALLEST_PROGRAM, SMALLEST_SHARE)
     divided: list[For] = []
     work = 0.0
     for kernel, times, around in kernels(program.body):
         size = cycles(kernel.body)
-        if size >= smallest.kernel:
-            loops = _divisible(kernel, target.threads, _written(around[-1].body) if around else set(), smallest)
+        if size >= target.worth.kernel:
+            loops = _divisible(kernel, target.threads, _written(around[-1].body) if around else set(), target.worth)
             divided += loops
             work += times * size if loops else 0
-    if work < smallest.program:
+    if work < target.worth.program:
         return program
     for loop in divided:
         loop.kind = "parallel"
@@ -68,16 +60,7 @@ def _first_variable(statement: Statement) -> str:
 # Which loops can be divided.
 
 
-@dataclass(frozen=True)
-class _Smallest:
-    """What is worth dividing: cycles of a kernel and of a program, and the share of the threads' time that it uses."""
-
-    kernel: float = 0
-    program: float = 0
-    share: float = 0
-
-
-def _divisible(kernel: Kernel, threads: int, exchanged: set[Buffer], smallest: _Smallest) -> list[For]:
+def _divisible(kernel: Kernel, threads: int, exchanged: set[Buffer], worth: Worth) -> list[For]:
     """The loops to divide, one for each statement of the kernel that is worth it; none if the kernel has to stay whole.
 
     `exchanged`: what the loop around the kernel writes. A division where each thread reads of it only its own part is better.
@@ -88,7 +71,7 @@ def _divisible(kernel: Kernel, threads: int, exchanged: set[Buffer], smallest: _
     extents = loop_extents(kernel)
     chosen: list[For] = []
     for nest in nests:
-        if cycles([nest]) < smallest.kernel / 4:
+        if cycles([nest]) < worth.kernel / 4:
             if _uses_registers(nest, kernel):
                 return []
             continue
@@ -101,7 +84,7 @@ def _divisible(kernel: Kernel, threads: int, exchanged: set[Buffer], smallest: _
                 use -= _PRICE_OF_EXCHANGE
             if (best is None or use > best[0] * 1.08) and steps > 1 and is_divisible(kernel, nest, loop, extents):
                 best = (use, loop)
-        if best is None or best[0] < smallest.share:
+        if best is None or best[0] < worth.share:
             return []
         chosen.append(best[1])
     return chosen

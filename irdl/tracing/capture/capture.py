@@ -371,5 +371,6 @@ class Capture:
                     yield f"{owner}.{key}", functools.partial(setattr, item, key), part
         for names, _ in self.globals:
             yield from ((name, functools.partial(dict.__setitem__, names, name), part) for name, part in names.written())
-        for _, cell, _, name in self.closures:
-            yield name, functools.partial(setattr, cell, "cell_contents"), cell.cell_contents
+        for _, cell, before, name in self.closures:
+            if cell.cell_contents is not before:
+                yield name, functools.partial(setattr, cell, "cell_contents"), cell.cell_contents

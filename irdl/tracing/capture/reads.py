@@ -1,6 +1,6 @@
 """How captured state is found again at each call: every step reads anew, so that rebinding is seen.
 
-The classes here are the reads that the native entry can follow itself (see `irdl.codegen.llvm.python_call`).
+The classes here are the reads that the native entry can follow itself (see `irdl.codegen.cpu.llvm.python_call`).
 """
 
 from __future__ import annotations

@@ -6,15 +6,15 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from irdl.codegen.axis import Axis
-from irdl.codegen.body import Scope, combine, identity_of
-from irdl.codegen.nest import Loop, build_nest, narrow_lanes, wrap_in_loops
+from irdl.codegen.lowering.body import Scope, combine, identity_of
+from irdl.codegen.lowering.group import Axis
+from irdl.codegen.lowering.nest import Loop, build_nest, narrow_lanes, wrap_in_loops
 from irdl.ir.graph import Node
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Expression, For, Literal, Load, Prefetch, Statement, Store
 
 if TYPE_CHECKING:
-    from irdl.codegen.group import GroupLowering
+    from irdl.codegen.cpu.schedule import Scheduled
 
 
 #: Steps of a reduction that last long enough for memory to answer.
@@ -25,35 +25,35 @@ class Tile:
     """A register tile: `size` rows by `vectors` vectors (and one of `tail` lanes) for every accumulator."""
 
     def __init__(
-        self, lowering: GroupLowering, vector: Axis, row: Axis | None, base: Index, row_base: Index, size: int, vectors: int, tail: int
+        self, scheduled: Scheduled, vector: Axis, row: Axis | None, base: Index, row_base: Index, size: int, vectors: int, tail: int
     ) -> None:
-        self.lowering, self.vector, self.row = lowering, vector, row
+        self.scheduled, self.group = scheduled, scheduled.group
+        self.vector, self.row = vector, row
         self.base, self.row_base = base, row_base
         self.size, self.vectors, self.tail = size, vectors, tail
-        names = lowering.names
+        names = scheduled.names
         self.r, self.v, self.lane = names("u"), names("v"), names("l")
-        lowering.body.extents.update({self.r: size, self.v: max(vectors, 1), self.lane: lowering.lanes})
+        self.group.body.extents.update({self.r: size, self.v: max(vectors, 1), self.lane: scheduled.lanes})
         #: lanes of the last vector, no more than it takes
-        self.narrow = narrow_lanes(tail, lowering.lanes)
-        self.registers = self._registers(vectors * lowering.lanes)
+        self.narrow = narrow_lanes(tail, scheduled.lanes)
+        self.registers = self._registers(vectors * scheduled.lanes)
         self.last_registers = self._registers(self.narrow)
 
     def _registers(self, width: int) -> dict[Node, Buffer]:
         """A tile as wide as `width` for each accumulator."""
-        names, nodes = self.lowering.names, self.lowering.body.reductions
+        names, nodes = self.scheduled.names, self.group.body.reductions
         return {node: Buffer(names("acc"), node.output.dtype, self.size * width, "register") for node in nodes}
 
     def _tiles(self, v: Index | None) -> dict[Node, Buffer]:
         return self.registers if v is not None else self.last_registers
 
     def statements(self) -> list[Statement]:
-        lowering = self.lowering
         result: list[Statement] = []
         result += self._each(
             lambda v: [Store(tile, self._place(v), Literal(identity_of(node.op, tile.dtype))) for node, tile in self._tiles(v).items()]
         )
-        if all(axis.extent for axis in lowering.reduced):
-            if math.prod(axis.extent for axis in lowering.reduced) >= _LONG:
+        if all(axis.extent for axis in self.group.reduced):
+            if math.prod(axis.extent for axis in self.group.reduced) >= _LONG:
                 result += self._each(self._prefetch)
             result += self._reduce()
         result += self._each(self._epilogue, abreast=True)
@@ -61,7 +61,7 @@ class Tile:
 
     def _reduce(self) -> list[Statement]:
         """The loops over the reduced axes, the innermost one unrolled by four."""
-        axes = [axis for axis in self.lowering.reduced if axis.extent > 1]
+        axes = [axis for axis in self.group.reduced if axis.extent > 1]
         if not axes:
             return self._each(lambda v: self._accumulate(v, {}))
         *outer, last = axes
@@ -69,7 +69,7 @@ class Tile:
         result: list[Statement] = []
         whole, rest = divmod(last.extent, 4)
         if whole:
-            u = self.lowering.names("u")
+            u = self.scheduled.names("u")
             place = Index.variable(last.variable, 4) + Index.variable(u)
             inner = self._step(last, place)
             result += wrap_in_loops([*loops, Loop(last.variable, whole)], [For(u, 0, 4, 1, "unrolled", inner)])
@@ -83,7 +83,7 @@ class Tile:
 
     def _each(self, make: Callable[[Index | None], list[Statement]], abreast: bool = False) -> list[Statement]:
         """`make(v)` for every row and vector of the tile; v is None for the last, narrower vector."""
-        lanes = self.lowering.lanes
+        lanes = self.scheduled.lanes
         kind = "abreast" if abreast else "unrolled"
         row = Loop(self.r, self.size, kind)
         result: list[Statement] = []
@@ -98,39 +98,38 @@ class Tile:
 
     def _place(self, v: Index | None) -> Index:
         """Where an element lies in its register tile."""
-        lanes = self.lowering.lanes
+        lanes = self.scheduled.lanes
         if v is None:
             return Index.variable(self.r, self.narrow) + Index.variable(self.lane)
         return Index.variable(self.r, self.vectors * lanes) + v * lanes + Index.variable(self.lane)
 
     def _places(self, v: Index | None) -> dict[str, Index]:
         vector = Index(self.vectors) if v is None else v
-        places = {self.vector.variable: self.base + vector * self.lowering.lanes + Index.variable(self.lane)}
+        places = {self.vector.variable: self.base + vector * self.scheduled.lanes + Index.variable(self.lane)}
         if self.row is not None:
             places[self.row.variable] = self.row_base + Index.variable(self.r)
         return places
 
     def _accumulate(self, v: Index | None, reduced: dict[str, Index]) -> list[Statement]:
-        lowering = self.lowering
         scope = Scope()
-        index = lowering.index(self._places(v))
+        index = self.group.index(self._places(v))
         place = self._place(v)
-        steps = [reduced.get(axis.variable, Index.variable(axis.variable) if axis.extent > 1 else Index()) for axis in lowering.reduced]
+        steps = [reduced.get(axis.variable, Index.variable(axis.variable) if axis.extent > 1 else Index()) for axis in self.group.reduced]
         stores: list[Statement] = []
         for node, tile in self._tiles(v).items():
-            factors = lowering.body.term(node, index, steps, scope)
+            factors = self.group.body.term(node, index, steps, scope)
             stores.append(Store(tile, place, combine(node, Load(tile, place), factors)))
         return [*scope.statements, *stores]
 
     def _prefetch(self, v: Index | None) -> list[Statement]:
         """What the epilogue reads and writes row by row is fetched while the contraction runs."""
-        lowering, vector = self.lowering, self.vector.variable
-        places = dict(zip((axis.variable for axis in lowering.domain), lowering.index(self._places(v)), strict=True))
-        touched = [(load.buffer, load.index, False) for load in lowering.outer_loads]
-        touched += [(layout.buffer, index, True) for layout, index in zip(lowering.outputs, lowering.stores, strict=True)]
+        vector = self.vector.variable
+        places = dict(zip((axis.variable for axis in self.group.domain), self.group.index(self._places(v)), strict=True))
+        touched = [(load.buffer, load.index, False) for load in self.group.outer_loads]
+        touched += [(layout.buffer, index, True) for layout, index in zip(self.group.outputs, self.group.stores, strict=True)]
         found: dict[tuple[Buffer, Index], Statement] = {}
         for buffer, index, write in touched:
-            if index.variables() & lowering.looked_up:
+            if index.variables() & self.group.looked_up:
                 continue
             if index.coefficient(vector) == 1 and (self.row is None or index.coefficient(self.row.variable)):
                 place = index.substitute(places)
@@ -139,4 +138,4 @@ class Tile:
 
     def _epilogue(self, v: Index | None) -> list[Statement]:
         accumulators: dict[Node, Expression] = {node: Load(tile, self._place(v)) for node, tile in self._tiles(v).items()}
-        return self.lowering.element(None, Index(), accumulators, self._places(v))
+        return self.group.element(self._places(v), accumulators)

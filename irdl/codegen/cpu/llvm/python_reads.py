@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.python_objects import PythonObjects
+from irdl.codegen.cpu.llvm.python_objects import PythonObjects
 from irdl.tracing.capture.reads import (
     Always,
     AreSame,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.layout import Layout, is_same_place
-from irdl.codegen.nest import Loop, blocks, build_nest, join, narrow_lanes, wrap_in_loops
+from irdl.codegen.lowering.layout import Layout, is_same_place
+from irdl.codegen.lowering.nest import Loop, blocks, build_nest, join, narrow_lanes, wrap_in_loops
 from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Node
 from irdl.ir.printer import format_location

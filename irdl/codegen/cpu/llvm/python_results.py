@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.call_shape import FROM_ARGUMENTS, CallShape, is_named_tuple, is_plain
-from irdl.codegen.llvm.python_reads import PythonReads
-from irdl.codegen.llvm.python_trees import built, results
-from irdl.codegen.llvm.status import POLLED, STOPPED
+from irdl.codegen.cpu.llvm.call_shape import FROM_ARGUMENTS, CallShape, is_named_tuple, is_plain
+from irdl.codegen.cpu.llvm.python_reads import PythonReads
+from irdl.codegen.cpu.llvm.python_trees import built, results
+from irdl.codegen.cpu.llvm.status import POLLED, STOPPED
 from irdl.tracing.box import PYTHON, SCALAR
 
 #: so many arguments, captured arrays and results are checked and made where they are met; more of them by tables

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from irdl.codegen.llvm.builder import Builder, Kind
-from irdl.codegen.llvm.library import LIBRARY, call_library
-from irdl.codegen.llvm.vector_angle import AngleMath
-from irdl.codegen.llvm.vector_math import VectorMath
-from irdl.codegen.llvm.vector_power import PowerMath
+from irdl.codegen.cpu.llvm.builder import Builder, Kind
+from irdl.codegen.cpu.llvm.library import LIBRARY, call_library
+from irdl.codegen.cpu.llvm.vector_angle import AngleMath
+from irdl.codegen.cpu.llvm.vector_math import VectorMath
+from irdl.codegen.cpu.llvm.vector_power import PowerMath
 from irdl.errors import GraphError
 from irdl.ir.dtypes import is_float, is_signed, is_unsigned
 
@@ -62,6 +62,12 @@ def emit_operation(builder: Builder, name: str, kind: Kind, result: Kind, operan
     if name in LIBRARY and floating:
         return call_library(b, LIBRARY[name], kind, operands)
     raise GraphError(f"the LLVM backend has no code for {name} of {kind.dtype}")
+
+
+def operations() -> set[str]:
+    """The ops that there is code for."""
+    alone = {"fma", "div", "select", "invert", "neg", "cast", "stop_gradient"}
+    return alone.union(_PLAIN, _COMPARE, _BITWISE, _VECTOR_MATH, _MORE_MATH, _INTRINSICS, _RULES, LIBRARY)
 
 
 def _absolute(b: Builder, kind: Kind, x: str) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from irdl.codegen import moves
-from irdl.codegen.body import GroupBody
-from irdl.codegen.group import lower_group
-from irdl.codegen.layout import Layout, is_same_place, view_layout
-from irdl.codegen.place import STORES, base_of, can_overwrite, in_place_carries, last_reads
+from irdl.codegen.lowering import moves
+from irdl.codegen.lowering.group import Group, group_of
+from irdl.codegen.lowering.in_place import STORES, base_of, can_overwrite, in_place_carries, last_reads
+from irdl.codegen.lowering.layout import Layout, is_same_place, view_layout
 from irdl.errors import GraphError
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Graph, Node, Value
@@ -30,9 +29,13 @@ from irdl.ops.shape import CONCAT, RESHAPE
 _SMALL_STACK, _SMALL_STACK_OF_MANY = 128 * 1024, 4 * 1024 * 1024
 
 
-def lower(graph: Graph, target: Target, in_place: Mapping[int, int] | None = None) -> Program:
-    """The program of a fused graph, scheduled for `target`. `in_place`: output -> the donated input it is computed in."""
-    lowering = _Lowering(target)
+#: how a machine runs a group: the loops that compute and store its values
+Schedule: TypeAlias = Callable[[Group, Target], list[Statement]]
+
+
+def lower(graph: Graph, target: Target, schedule: Schedule, in_place: Mapping[int, int] | None = None) -> Program:
+    """The program of a fused graph for `target`. `in_place`: output -> the donated input it is computed in."""
+    lowering = _Lowering(target, schedule)
     inputs = [
         Buffer(identifier(value.name, f"in{place}"), value.dtype, value.type.size, "input") for place, value in enumerate(graph.inputs)
     ]
@@ -58,8 +61,9 @@ def _make_unique(buffers: list[Buffer]) -> None:
 class _Lowering:
     """The state of one program under construction."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, schedule: Schedule) -> None:
         self.target = target
+        self.schedule = schedule
         self.names = Names()
         self.constants: list[tuple[Buffer, np.ndarray]] = []
         self.checks: list[Check] = []
@@ -171,9 +175,9 @@ class _GraphLowering:
         outputs = [self.destination(value) for value in node.outputs]
         self.environment.update(zip(node.outputs, outputs, strict=True))
         if node.op is FUSED:
-            body = GroupBody(node.regions[0], operands, shared.names, shared.checks)
             stored = [*zip(node.regions[0].outputs, outputs, strict=True), *self._more_stores(node, outputs)]
-            return shared.kernel(_describe(node), lower_group(body, stored, shared.target), independent=True)
+            group = group_of(node.regions[0], operands, stored, shared.names, shared.checks)
+            return shared.kernel(_describe(node), shared.schedule(group, shared.target), independent=True)
         if node.op is SCAN:
             return self._scan(node, operands, outputs)
         if node.op is COND:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from irdl.codegen.llvm.status import STOPPED
-from irdl.codegen.llvm.team_layout import BARRIER_PLACE, BASE, COUNT, HEADER, PER_THREAD
-from irdl.codegen.llvm.trust import NEVER
-from irdl.codegen.llvm.values import INDEX, Operand, Values
-from irdl.codegen.nest import blocks
+from irdl.codegen.cpu.llvm.status import STOPPED
+from irdl.codegen.cpu.llvm.team_layout import BARRIER_PLACE, BASE, COUNT, HEADER, PER_THREAD
+from irdl.codegen.cpu.llvm.trust import NEVER
+from irdl.codegen.cpu.llvm.values import INDEX, Operand, Values
+from irdl.codegen.lowering.nest import blocks
 from irdl.loops.language import Barrier, CheckIndex, For, If, Kernel, Let, Prefetch, Statement, Store, While
 from irdl.loops.walk import free, is_parallel, walk
 

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from irdl.codegen.llvm.builder import Builder, Kind
-from irdl.codegen.llvm.vector_math import EXPM1_64, LN2_64, LOG2E, VectorMath
+from irdl.codegen.cpu.llvm.builder import Builder, Kind
+from irdl.codegen.cpu.llvm.vector_math import EXPM1_64, LN2_64, LOG2E, VectorMath
 
 #: log2(1 + g) / g for g in [-0.25, 0.5], and 2**r for |r| <= 1/2: for float32, worked in float64
 LOG2_OF_32 = (

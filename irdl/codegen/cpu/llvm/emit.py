@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from irdl.codegen.llvm.builder import Builder
-from irdl.codegen.llvm.function import Function
-from irdl.codegen.llvm.status import CHECK, LOOK, looks
-from irdl.codegen.llvm.team import MOST_PATIENCE, patience
-from irdl.codegen.llvm.trust import account_of
-from irdl.codegen.llvm.values import INDEX, Operand
+from irdl.codegen.cpu.llvm.builder import Builder
+from irdl.codegen.cpu.llvm.function import Function
+from irdl.codegen.cpu.llvm.status import CHECK, LOOK, looks
+from irdl.codegen.cpu.llvm.team import MOST_PATIENCE, patience
+from irdl.codegen.cpu.llvm.trust import account_of
+from irdl.codegen.cpu.llvm.values import INDEX, Operand
 from irdl.codegen.shared import Form
 from irdl.loops.language import Buffer, Kernel, Program
 from irdl.loops.target import Target

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from irdl.codegen.llvm.library import call_library
-from irdl.codegen.llvm.vector_math import VectorMath
+from irdl.codegen.cpu.llvm.library import call_library
+from irdl.codegen.cpu.llvm.vector_math import VectorMath
 
 #: pi / 2 in three parts.
 HALF_PI_32 = (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15)

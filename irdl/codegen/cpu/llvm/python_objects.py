@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from irdl.codegen.llvm.builder import Builder
+from irdl.codegen.cpu.llvm.builder import Builder
 
 #: Where fields lie, in bytes from the start of an object.
 LAYOUTS = {

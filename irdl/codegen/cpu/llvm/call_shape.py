@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.python_reads import is_native_read
+from irdl.codegen.cpu.llvm.python_reads import is_native_read
 from irdl.ir.types import TensorType
 from irdl.tracing.capture.reads import Read
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.llvm.call_shape import Argument, CallShape, Same
-from irdl.codegen.llvm.python_objects import Function
-from irdl.codegen.llvm.python_reads import SAME_MEMBERS
-from irdl.codegen.llvm.python_results import PythonResults
-from irdl.codegen.llvm.python_trees import CHECK_ARRAY, table_text, tree_functions, walked
-from irdl.codegen.llvm.status import FAILED, POLL, STOPPED, WORDS
+from irdl.codegen.cpu.llvm.call_shape import Argument, CallShape, Same
+from irdl.codegen.cpu.llvm.python_objects import Function
+from irdl.codegen.cpu.llvm.python_reads import SAME_MEMBERS
+from irdl.codegen.cpu.llvm.python_results import PythonResults
+from irdl.codegen.cpu.llvm.python_trees import CHECK_ARRAY, table_text, tree_functions, walked
+from irdl.codegen.cpu.llvm.status import FAILED, POLL, STOPPED, WORDS
 from irdl.ir.types import TensorType
 from irdl.tracing.box import ARRAY
 from irdl.tracing.capture.reads import ArrayLayout, Attributes

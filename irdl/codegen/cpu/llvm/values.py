@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from irdl.codegen.llvm.arithmetic import emit_cast, emit_operation
-from irdl.codegen.llvm.builder import Builder, Kind, scalar_constant
+from irdl.codegen.cpu.llvm.arithmetic import emit_cast, emit_operation
+from irdl.codegen.cpu.llvm.builder import Builder, Kind, scalar_constant
 from irdl.errors import ProgramError
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Expression, IndexValue, Literal, Load, Prefetch, Store, Variable
 
 if TYPE_CHECKING:
-    from irdl.codegen.llvm.emit import Module
+    from irdl.codegen.cpu.llvm.emit import Module
 
 INDEX = Kind(np.dtype(np.int64))
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import time
 
-from irdl.codegen.llvm.team_call import offer_text, run_text
-from irdl.codegen.llvm.team_layout import (
+from irdl.codegen.cpu.llvm.team_call import offer_text, run_text
+from irdl.codegen.cpu.llvm.team_layout import (
     ACCEPTED,
     ARGUMENT,
     BARRIER,
@@ -33,7 +33,7 @@ from irdl.codegen.llvm.team_layout import (
     WAITED,
     WORKER,
 )
-from irdl.codegen.llvm.trust import NEVER, account_text
+from irdl.codegen.cpu.llvm.trust import NEVER, account_text
 
 #: Pauses before a worker without work sleeps (about a millisecond), and before one at a barrier does; nanoseconds it then sleeps.
 _SPINS = 30_000

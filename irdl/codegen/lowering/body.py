@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.codegen.layout import Layout, broadcast_index, view_index
+from irdl.codegen.lowering.layout import Layout, broadcast_index, view_index
 from irdl.ir.builder import CONSTANT
 from irdl.ir.dtypes import is_bool, is_float
 from irdl.ir.graph import Graph, Node, Value
@@ -52,14 +52,15 @@ class Scope:
 class GroupBody:
     """The meaning of a group's region over the layouts of its inputs."""
 
-    def __init__(self, region: Graph, inputs: Sequence[Layout], names: Names, checks: list[Check]) -> None:
+    def __init__(self, region: Graph, inputs: Sequence[Layout], names: Names, checks: list[Check], whole_slivers: bool = False) -> None:
         self.region = region
         self.layouts = dict(zip(region.inputs, inputs, strict=True))
         self.names = names
         self.checks = checks
         self.shape = region.outputs[0].shape
         self.reductions = [node for node in region.nodes if node.op is DOT or isinstance(node.op, Reduce)]
-        self.analysing = False
+        #: to read packed matrices as if each were one sliver: their indices are affine then
+        self.whole_slivers = whole_slivers
         #: extents of all loop variables, for the views that split indices
         self.extents: dict[str, int] = {}
 
@@ -110,7 +111,7 @@ class GroupBody:
         if node.op is IOTA:
             memo[value, index] = self._bind(_cast(IndexValue(index[node.attributes.axis]), value.dtype), scope)
             return []
-        if node.op is UNPACK and self.analysing:
+        if node.op is UNPACK and self.whole_slivers:
             rest = list(index)
             part = rest.pop(node.attributes.axis)
             needs = [(node.operands[0], (Index(), *rest, part))]

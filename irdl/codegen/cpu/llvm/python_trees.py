@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from irdl.codegen.llvm.python_objects import LAYOUTS
+from irdl.codegen.cpu.llvm.python_objects import LAYOUTS
 from irdl.ir.types import TensorType
 
 #: NumPy's flags that count: contiguous, aligned, writeable

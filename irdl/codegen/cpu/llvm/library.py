@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from irdl.codegen.llvm.builder import Builder, Kind
+from irdl.codegen.cpu.llvm.builder import Builder, Kind
 
 #: The function behind an op; those for float32 end in f.
 LIBRARY = {

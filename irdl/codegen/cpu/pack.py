@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
+from irdl.codegen.cpu.tile import column_vectors
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.loops.target import Target
@@ -14,7 +15,6 @@ from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN
 from irdl.ops.fusion import FUSED, PACK, UNPACK, PackAttributes
 from irdl.ops.shape import SLICE, TRANSPOSE
-from irdl.passes.tile import column_vectors
 
 #: Fewer rows than this do not pay for packing an operand that changes with every call of the kernel: where the kernel reads
 #: lines of it as they lie, where those lines drive each other out of the cache, and where it would have to pick single elements.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from irdl.codegen.axis import Axis
-from irdl.codegen.body import COMBINE, Scope, combine, identity_of
-from irdl.codegen.nest import Loop, build_nest, wrap_in_loops
+from irdl.codegen.lowering.body import COMBINE, Scope, combine, identity_of
+from irdl.codegen.lowering.group import Axis
+from irdl.codegen.lowering.nest import Loop, build_nest, wrap_in_loops
 from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Node
 from irdl.loops.index import Index
@@ -14,7 +14,7 @@ from irdl.loops.language import Buffer, Expression, For, Literal, Load, Operatio
 from irdl.loops.rewrite import substitute
 
 if TYPE_CHECKING:
-    from irdl.codegen.group import GroupLowering
+    from irdl.codegen.cpu.schedule import Scheduled
 
 #: Steps of a long reduction that are summed before they are added to the rest.
 _BLOCK = 64
@@ -23,19 +23,19 @@ _BLOCK = 64
 class Across:
     """One group's reductions, with the vector along `vector` (None: one element at a time)."""
 
-    def __init__(self, lowering: GroupLowering, vector: Axis | None) -> None:
-        self.lowering = lowering
+    def __init__(self, scheduled: Scheduled, vector: Axis | None) -> None:
+        self.scheduled, self.group = scheduled, scheduled.group
         self.vector = vector
 
     def statements(self) -> list[Statement]:
         vector = self.vector
-        loops = [Loop(axis.variable, axis.extent) for axis in self.lowering.domain if axis.extent > 1]
-        others = [axis for axis in self.lowering.reduced if axis is not vector]
-        lanes = self.lowering.lanes if vector is not None else 1
+        loops = [Loop(axis.variable, axis.extent) for axis in self.group.domain if axis.extent > 1]
+        others = [axis for axis in self.group.reduced if axis is not vector]
+        lanes = self.scheduled.lanes if vector is not None else 1
         unroll = 4 if vector is not None and vector.extent >= 4 * lanes else 1
-        nodes = self.lowering.body.reductions
-        tiles = {node: Buffer(self.lowering.names("acc"), node.output.dtype, unroll * lanes, "register") for node in nodes}
-        lane = self.lowering.names("l")
+        nodes = self.group.body.reductions
+        tiles = {node: Buffer(self.scheduled.names("acc"), node.output.dtype, unroll * lanes, "register") for node in nodes}
+        lane = self.scheduled.names("l")
         statements: list[Statement] = []
         for node, tile in tiles.items():
             start = Literal(identity_of(node.op, tile.dtype))
@@ -54,7 +54,7 @@ class Across:
                 statements.append(For(lane, 0, half, 1, "vector", [step], lanes))
                 half //= 2
             accumulators[node] = Load(tile, Index())
-        statements += self.lowering.element(None, Index(), accumulators)
+        statements += self.group.element({}, accumulators)
         return wrap_in_loops(loops, statements)
 
     def _accumulate_across(
@@ -62,20 +62,20 @@ class Across:
     ) -> list[Statement]:
         def step(place: Index | None, part: int) -> list[Statement]:
             scope = Scope()
-            index = self.lowering.index({})
+            index = self.group.index({})
             stores: list[Statement] = []
             reduced = [
                 place if axis is vector and place is not None else Index.variable(axis.variable) if axis.extent > 1 else Index()
-                for axis in self.lowering.reduced
+                for axis in self.group.reduced
             ]
             for node, tile in tiles.items():
-                factors = self.lowering.body.term(node, index, reduced, scope)
+                factors = self.group.body.term(node, index, reduced, scope)
                 where = Index.variable(lane) + part * lanes if vector is not None else Index()
                 stores.append(Store(tile, where, combine(node, Load(tile, where), factors)))
             return [*scope.statements, *stores]
 
         outer = [Loop(axis.variable, axis.extent) for axis in others if axis.extent > 1]
-        if any(axis.extent == 0 for axis in self.lowering.reduced):
+        if any(axis.extent == 0 for axis in self.group.reduced):
             return []
         if vector is None:
             return self._blocked(outer[:-1], outer[-1:], step(None, 0), tiles, 1, lane)
@@ -83,7 +83,7 @@ class Across:
         size = unroll * lanes
         whole, rest = divmod(vector.extent, size)
         if whole:
-            block = self.lowering.names("b")
+            block = self.scheduled.names("b")
             parts: list[Statement] = []
             for part in range(unroll):
                 place = Index.variable(block, size) + Index.variable(lane) + part * lanes
@@ -92,7 +92,7 @@ class Across:
         done = whole * size
         whole, tail = divmod(rest, lanes)
         if whole:
-            block = self.lowering.names("b")
+            block = self.scheduled.names("b")
             place = Index.variable(block, lanes) + Index.variable(lane) + done
             result += build_nest([*outer, Loop(block, whole), Loop(lane, lanes, "vector", lanes)], step(place, 0))
         if tail:
@@ -110,15 +110,15 @@ class Across:
             return build_nest([*outer, *last], body)
         (loop,) = last
         count, rest = divmod(loop.extent, _BLOCK)
-        number, within = self.lowering.names("b"), self.lowering.names("b")
+        number, within = self.scheduled.names("b"), self.scheduled.names("b")
         place = Index.variable(number, _BLOCK) + Index.variable(within)
-        lanes = self.lowering.lanes if size > 1 else 1
+        lanes = self.scheduled.lanes if size > 1 else 1
         vector = Axis("", size) if size > 1 else None
         flush: list[Statement] = []
         start: list[Statement] = []
         end: list[Statement] = []
         for node, tile in sums.items():
-            total = Buffer(self.lowering.names("total"), tile.dtype, tile.size, "register")
+            total = Buffer(self.scheduled.names("total"), tile.dtype, tile.size, "register")
             zero = Literal(identity_of(node.op, tile.dtype))
             for part in range(tile.size // lanes):
                 at = Index.variable(lane) + part * lanes

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from irdl.codegen.llvm.builder import Builder, Kind
-from irdl.codegen.llvm.library import call_library
+from irdl.codegen.cpu.llvm.builder import Builder, Kind
+from irdl.codegen.cpu.llvm.library import call_library
 
 LOG2E = 1.4426950408889634
 LN2 = 0.6931471805599453

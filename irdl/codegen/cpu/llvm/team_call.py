@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from irdl.codegen.llvm.team_layout import (
+from irdl.codegen.cpu.llvm.team_layout import (
     ACCEPTED,
     ARGUMENT,
     BASE,
@@ -21,7 +21,7 @@ from irdl.codegen.llvm.team_layout import (
     WAITED,
     WORKERS,
 )
-from irdl.codegen.llvm.trust import NEVER, SHORTEST
+from irdl.codegen.cpu.llvm.trust import NEVER, SHORTEST
 
 #: Nanoseconds of a caller's waiting that are forgiven when it considers teams for the next call.
 _FORGIVEN = 200_000

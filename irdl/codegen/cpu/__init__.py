@@ -1,0 +1,1 @@
+"""Schedules and passes for a CPU; `llvm` prints its programs."""

@@ -1,0 +1,32 @@
+"""The course of a graph, from groups of nodes on, and of its program to what is printed, for a CPU."""
+
+from __future__ import annotations
+
+from irdl.codegen.cpu.alternate import walk_there_and_back
+from irdl.codegen.cpu.carries import keep_carries
+from irdl.codegen.cpu.merge import merge_kernels
+from irdl.codegen.cpu.pack import pack
+from irdl.ir.graph import Graph
+from irdl.loops.language import Program
+from irdl.loops.passes.barriers import insert_barriers
+from irdl.loops.passes.memory import plan_memory
+from irdl.loops.passes.parallel import parallelise
+from irdl.passes.distribute import hoist_invariants
+from irdl.passes.manager import Pass
+from irdl.passes.pipeline import GRAPH_PASSES
+from irdl.passes.prune import prune
+
+CPU_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
+    *GRAPH_PASSES,
+    Pass("pack", pack, needs=("target", "known")),
+    Pass("hoist", hoist_invariants),
+    Pass("prune", prune),
+)
+CPU_PROGRAM_PASSES: tuple[Pass[Program], ...] = (
+    Pass("merge", merge_kernels, needs=("target",)),
+    Pass("carries", keep_carries, needs=("target",)),
+    Pass("memory", plan_memory, required=True),
+    Pass("alternate", walk_there_and_back),
+    Pass("parallel", parallelise, needs=("target",)),
+    Pass("barriers", insert_barriers, required=True),
+)

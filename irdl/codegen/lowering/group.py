@@ -1,0 +1,146 @@
+"""A group of nodes with all that it reads and writes, each access an affine index of the group's axes. It is made once; schedules read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from irdl.codegen.lowering.body import GroupBody, Scope
+from irdl.codegen.lowering.layout import Layout
+from irdl.ir.graph import Graph, Node, Value
+from irdl.loops.index import Index
+from irdl.loops.language import Check, CheckIndex, Expression, IndexValue, Let, Load, Statement, Store, Variable
+from irdl.loops.rewrite import Names
+from irdl.loops.walk import subexpressions
+from irdl.ops.fusion import UNPACK
+from irdl.ops.index import GATHER
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of the group's shape, or one that it reduces: a loop variable and how far it runs."""
+
+    variable: str
+    extent: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """
+    Attributes:
+        body: what the group computes.
+        values, outputs: what it stores, and where.
+        domain, reduced: the axes of its shape, and those of its accumulators' terms.
+        inner_loads, outer_loads: what the terms read, and what is read around them.
+        stores: where an element of each output goes.
+        looked_up: variables that the data give, bound where they are used.
+        uses_indices: whether it computes with places, so that no two axes may become one.
+        dtypes: of all that it computes with.
+        unpacked: how wide the slivers are that it reads packed matrices in.
+    """
+
+    body: GroupBody
+    values: tuple[Value, ...]
+    outputs: tuple[Layout, ...]
+    domain: tuple[Axis, ...]
+    reduced: tuple[Axis, ...]
+    inner_loads: tuple[Load, ...]
+    outer_loads: tuple[Load, ...]
+    stores: tuple[Index, ...]
+    looked_up: frozenset[str]
+    uses_indices: bool
+    dtypes: frozenset[np.dtype]
+    unpacked: frozenset[int]
+
+    def index(self, places: Mapping[str, Index]) -> tuple[Index, ...]:
+        """The domain index with some axes placed, axes of one element at 0, the others at their variables."""
+        return tuple(
+            places[axis.variable] if axis.variable in places else Index.variable(axis.variable) if axis.extent > 1 else Index()
+            for axis in self.domain
+        )
+
+    def element(self, places: Mapping[str, Index], accumulators: dict[Node, Expression] | None = None) -> list[Statement]:
+        """The statements that compute and store the outputs at one index."""
+        index = self.index(places)
+        scope = Scope()
+        values = [self.body.expression(value, index, scope, accumulators) for value in self.values]
+        stores = [Store(layout.buffer, layout.at(index), value) for layout, value in zip(self.outputs, values, strict=True)]
+        return [*scope.statements, *stores]
+
+    def is_columns(self, axis: Axis) -> bool:
+        """A contraction reads neighbours along the axis, which tiles and packing cut."""
+        return any(load.index.coefficient(axis.variable) == 1 for load in self.inner_loads)
+
+    def merged(self) -> Group:
+        """Neighbouring axes that every access walks as one, as one; those that a contraction reads columns along stay."""
+        if self.uses_indices:
+            return self
+        accesses = [load.index for load in (*self.inner_loads, *self.outer_loads)] + list(self.stores)
+        columns = {axis.variable for axis in self.domain if self.body.reductions and self.is_columns(axis)}
+        reduced = self.reduced
+        if self.body.reductions and not self.unpacked:
+            reduced = _merged(reduced, [load.index for load in self.inner_loads], keep=set(), drops_ones=False)
+        return replace(self, domain=_merged(self.domain, accesses, columns, drops_ones=True), reduced=reduced)
+
+
+def _merged(axes: Sequence[Axis], accesses: Sequence[Index], keep: set[str], drops_ones: bool) -> tuple[Axis, ...]:
+    found = list(axes)
+    for place in reversed(range(len(found) - 1)):
+        left, right = found[place], found[place + 1]
+        if right.variable in keep:
+            continue
+        alike = all(a.coefficient(left.variable) == a.coefficient(right.variable) * right.extent for a in accesses)
+        if alike or (drops_ones and left.extent == 1):
+            found[place : place + 2] = [Axis(left.variable, 1), Axis(right.variable, left.extent * right.extent)]
+    return tuple(found)
+
+
+def group_of(region: Graph, inputs: Sequence[Layout], stored: Iterable[tuple[Value, Layout]], names: Names, checks: list[Check]) -> Group:
+    """A fused node's region over the layouts of its inputs, and where its values are stored."""
+    values, outputs = (tuple(items) for items in zip(*stored, strict=True))
+    body = GroupBody(region, inputs, names, checks)
+    domain = tuple(Axis(names("i"), extent) for extent in body.shape)
+    reduced = tuple(Axis(names("r"), extent) for extent in body.reduced_extents())
+    body.extents.update((axis.variable, axis.extent) for axis in (*domain, *reduced))
+    # What is bound on the way, and the checks, are of no account: a body of its own collects the accesses.
+    analysis = GroupBody(region, inputs, names, [], whole_slivers=True)
+    analysis.extents.update(body.extents)
+    index = tuple(Index.variable(axis.variable) for axis in domain)
+    inner, outer = Scope(), Scope()
+    for node in body.reductions:
+        analysis.term(node, index, [Index.variable(axis.variable) for axis in reduced], inner)
+    stand_in: dict[Node, Expression] = {node: Variable("accumulator", node.output.dtype) for node in body.reductions}
+    for value in values:
+        analysis.expression(value, index, outer, stand_in)
+    dtypes = {layout.buffer.dtype for layout in outputs}
+    for node in region.nodes:
+        operands = node.operands[:1] if node.op is GATHER else node.operands  # the places of a gather are read one at a time
+        dtypes.update(v.dtype for v in (*operands, *node.outputs) if v.shape)
+    return Group(
+        body,
+        values,
+        outputs,
+        domain,
+        reduced,
+        _loads(inner),
+        _loads(outer),
+        tuple(layout.at(index) for layout in outputs),
+        frozenset(s.variable.name for scope in (inner, outer) for s in scope.statements if isinstance(s, CheckIndex)),
+        any(isinstance(e, IndexValue) for e in _leaves(inner) + _leaves(outer)),
+        frozenset(dtypes),
+        frozenset(node.attributes.width for node in region.nodes if node.op is UNPACK),
+    )
+
+
+def _loads(scope: Scope) -> tuple[Load, ...]:
+    return tuple(dict.fromkeys(e for e in scope.memo.values() if isinstance(e, Load)))
+
+
+def _leaves(scope: Scope) -> list[Expression]:
+    found: list[Expression] = list(scope.memo.values())
+    for statement in scope.statements:
+        if isinstance(statement, (Let, CheckIndex)):
+            found += subexpressions(statement.value)
+    return found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from irdl.codegen.cpu.llvm.builder import Builder, Kind
+from irdl.codegen.cpu.llvm.ir_builder import IRBuilder, Kind
 
 F = Kind(np.dtype(np.float32))
 
 
-def chain(b: Builder, x: str, detour: bool) -> tuple[int, int]:
+def chain(b: IRBuilder, x: str, detour: bool) -> tuple[int, int]:
     start = len(b.lines)
     y = b.binary(F, "fadd", x, "%one")
     if detour:
@@ -21,18 +21,18 @@ def chain(b: Builder, x: str, detour: bool) -> tuple[int, int]:
     return start, len(b.lines)
 
 
-def operations(b: Builder) -> list[str]:
+def operations(b: IRBuilder) -> list[str]:
     return [line.split("=")[-1].split()[0] for line in b.lines]
 
 
 def test_instructions_take_turns():
-    b = Builder()
+    b = IRBuilder()
     b.take_turns([chain(b, x, detour=False) for x in ("%x", "%y", "%z")])
     assert operations(b) == ["fadd"] * 3 + ["fmul"] * 3
 
 
 def test_detours_are_taken_one_after_the_other():
-    b = Builder()
+    b = IRBuilder()
     b.take_turns([chain(b, x, detour=True) for x in ("%x", "%y")])
     side = ["br", "b2:", "store", "br", "b3:"]
     assert operations(b)[:4] == ["fadd", "fadd", "store", "store"]
@@ -42,7 +42,7 @@ def test_detours_are_taken_one_after_the_other():
 
 
 def test_other_branches_stay_as_they_are():
-    b = Builder()
+    b = IRBuilder()
     marks = []
     for x in ("%x", "%y"):
         start = len(b.lines)
@@ -57,7 +57,7 @@ def test_other_branches_stay_as_they_are():
 
 
 def test_a_value_that_another_stretch_makes_later_keeps_the_order():
-    b = Builder()
+    b = IRBuilder()
     first = chain(b, "%x", detour=True)
     made = b.lines[-1].split()[0]
     start = len(b.lines)

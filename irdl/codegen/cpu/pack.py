@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from irdl.codegen.cpu.tile import column_vectors
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
@@ -43,8 +44,8 @@ def _pack(graph: Graph, target: Target, invariant_inputs: frozenset[int]) -> Gra
     rows: Counter[Value] = Counter()
     for node in graph.nodes:
         if node.op is FUSED:
-            for dot, place, value in _column_operands(node):
-                rows[value] += math.prod(_row_extents(dot, place))
+            for columns in _column_operands(node):
+                rows[columns.source] += math.prod(columns.row_extents)
     for node in graph.nodes:
         operands = [mapping[value] for value in node.operands]
         if node.op is FUSED:
@@ -66,13 +67,13 @@ def _pack_group(
     dots = [inner for inner in region.nodes if inner.op is DOT]
     #: which operand of a contraction is packed, and how
     plans: dict[Node, tuple[int, PackAttributes]] = {}
-    for dot, place, value in _column_operands(node):
-        attributes = _plan(dot, place, rows[value], len(dots), target, region, operands, invariant)
-        if attributes is not None:
-            plans[dot] = place, attributes
+    outside = dict(zip(region.inputs, operands, strict=True))
+    for columns in _column_operands(node):
+        is_free = all(outside[value] in invariant for value in columns.inputs())
+        if is_free or columns.pays(rows[columns.source], len(dots), target, outside):
+            plans[columns.dot] = columns.place, columns.packed(len(dots), target)
     if not plans:
         return builder.node(FUSED, operands, node.attributes, node.regions, node.location)
-    outside = dict(zip(region.inputs, operands, strict=True))
     inner = Builder(fold=False)
     inside: dict[Value, Value] = {}
     packed_inputs: list[Value] = []
@@ -106,9 +107,64 @@ def _pack_group(
     return builder.node(FUSED, [*(operand for _, operand in used), *packed_operands], node.attributes, [new_region], node.location)
 
 
-def _column_operands(group: Node) -> list[tuple[Node, int, Value]]:
-    """The contractions of a group one of whose operands alone has the last axis of the result: which operand, and its value,
-    outside the group where it comes from there."""
+@dataclass(frozen=True)
+class _Columns:
+    """An operand of a contraction that alone has the last axis of the result.
+
+    Attributes:
+        dot, place: the contraction, and which operand it is.
+        source: the operand, outside the group where it comes from there.
+    """
+
+    dot: Node
+    place: int
+    source: Value
+
+    @property
+    def value(self) -> Value:
+        return self.dot.operands[self.place]
+
+    @property
+    def extent(self) -> int:
+        return self.dot.output.shape[-1]
+
+    @property
+    def axis(self) -> int:
+        """Of the operand, the result's last."""
+        labels = self.dot.attributes.labels
+        return int(labels[self.place].index(labels[2][-1]))
+
+    @property
+    def row_extents(self) -> list[int]:
+        """Of the axes that only the other operand has."""
+        labels = self.dot.attributes.labels
+        own, other, output = labels[self.place], labels[1 - self.place], labels[2]
+        return [n for label, n in zip(output, self.dot.output.shape, strict=True) if label in other and label not in own]
+
+    def inputs(self) -> list[Value]:
+        """The group's inputs that the operand is made of."""
+        return [v for v in [self.value, *(w for n in reachable_nodes([self.value]) for w in n.operands)] if v.node is None]
+
+    def packed(self, sharing: int, target: Target) -> PackAttributes:
+        """In slivers as wide as the kernel's tile, whose rows are those of one axis; `sharing` contractions share its loop."""
+        lanes = target.lanes(self.dot.output.dtype)
+        rows = max(self.row_extents, default=1)
+        vectors = column_vectors(rows, self.extent, sharing, lanes, target.registers, packed=True)
+        return PackAttributes(self.axis, vectors * lanes, self.extent)
+
+    def pays(self, all_rows: int, sharing: int, target: Target, outside: Mapping[Value, Value]) -> bool:
+        """Whether packing it at every call is worth it, for the rows that it is multiplied with, here and elsewhere."""
+        row = _line_bytes(self.value, self.axis, outside)
+        lines = self.value.type.size // self.extent
+        rivals = row is not None and lines > _WAYS * _WAY_BYTES // math.gcd(row, _WAY_BYTES)
+        enough = _ROWS_OF_ELEMENTS if row is None else _ROWS_OF_RIVALS if rivals else _ROWS
+        if self.packed(sharing, target).width * self.value.dtype.itemsize <= _LINE_BYTES:
+            enough = min([enough, *(few for size, few in _ROWS_OF_LINES if sharing * self.value.type.nbytes > size)])
+        return (all_rows if rivals else math.prod(self.row_extents)) >= enough
+
+
+def _column_operands(group: Node) -> list[_Columns]:
+    """What may be worth packing in a group."""
     (region,) = group.regions
     outside = dict(zip(region.inputs, group.operands, strict=True))
     found = []
@@ -118,45 +174,13 @@ def _column_operands(group: Node) -> list[tuple[Node, int, Value]]:
         left, right, output = dot.attributes.labels
         if output and (output[-1] in left) != (output[-1] in right):
             place = 1 if output[-1] in right else 0
-            found.append((dot, place, outside.get(dot.operands[place], dot.operands[place])))
+            value = dot.operands[place]
+            if value.type.size >= _SMALLEST and dot.output.shape[-1] >= 2:
+                found.append(_Columns(dot, place, outside.get(value, value)))
     return found
 
 
-def _row_extents(dot: Node, place: int) -> list[int]:
-    """Of the axes that only the other operand has."""
-    left, right, output = dot.attributes.labels
-    labels, others = (right, left) if place else (left, right)
-    return [n for label, n in zip(output, dot.output.shape, strict=True) if label in others and label not in labels]
-
-
-def _plan(
-    dot: Node, place: int, all_rows: int, sharing: int, target: Target, region: Graph, operands: list[Value], invariant: set[Value]
-) -> PackAttributes | None:
-    """How to pack an operand that `all_rows` rows are multiplied with, here and elsewhere; None where it does not pay."""
-    value, labels = dot.operands[place], dot.attributes.labels[place]
-    extent = dot.output.shape[-1]
-    if value.type.size < _SMALLEST or extent < 2:
-        return None
-    axis = labels.index(dot.attributes.labels[2][-1])
-    table = dict(zip(region.inputs, operands, strict=True))
-    sources = [v for v in [value, *(w for n in reachable_nodes([value]) for w in n.operands)] if v.node is None]
-    row = _line_bytes(value, axis, table)
-    lines = value.type.size // extent
-    rivals = row is not None and lines > _WAYS * _WAY_BYTES // math.gcd(row, _WAY_BYTES)
-    enough = _ROWS_OF_ELEMENTS if row is None else _ROWS_OF_RIVALS if rivals else _ROWS
-    row_extents = _row_extents(dot, place)
-    rows = all_rows if rivals else math.prod(row_extents)
-    lanes = target.lanes(dot.output.dtype)
-    # The rows of a tile are those of one axis.
-    vectors = column_vectors(max(row_extents, default=1), extent, sharing, lanes, target.registers, packed=True)
-    if vectors * lanes * value.dtype.itemsize <= _LINE_BYTES:
-        enough = min([enough, *(few for size, few in _ROWS_OF_LINES if sharing * value.type.nbytes > size)])
-    if rows < enough and not all(table[v] in invariant for v in sources):
-        return None
-    return PackAttributes(axis, vectors * lanes, extent)
-
-
-def _line_bytes(value: Value, axis: int, outside: dict[Value, Value]) -> int | None:
+def _line_bytes(value: Value, axis: int, outside: Mapping[Value, Value]) -> int | None:
     """Where neighbours along the axis are neighbours in memory, as far as the views in and around the group tell: the bytes
     from one line of them to the next."""
     while True:

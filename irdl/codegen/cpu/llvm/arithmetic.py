@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from irdl.codegen.cpu.llvm.builder import Builder, Kind
+from irdl.codegen.cpu.llvm.ir_builder import IRBuilder, Kind
 from irdl.codegen.cpu.llvm.library import LIBRARY, call_library
 from irdl.codegen.cpu.llvm.vector_angle import AngleMath
 from irdl.codegen.cpu.llvm.vector_math import VectorMath
@@ -30,7 +30,7 @@ _PLAIN = {"add": ("fadd", "add"), "sub": ("fsub", "sub"), "mul": ("fmul", "mul")
 _BITWISE = {"bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "xor"}
 
 
-def emit_operation(builder: Builder, name: str, kind: Kind, result: Kind, operands: Sequence[str]) -> str:
+def emit_operation(builder: IRBuilder, name: str, kind: Kind, result: Kind, operands: Sequence[str]) -> str:
     """The name of `name(operands)`; `kind` is the operands' type (of a select, its branches')."""
     b = builder
     floating, signed = is_float(kind.dtype), is_signed(kind.dtype)
@@ -70,7 +70,7 @@ def operations() -> set[str]:
     return alone.union(_PLAIN, _COMPARE, _BITWISE, _VECTOR_MATH, _MORE_MATH, _INTRINSICS, _RULES, LIBRARY)
 
 
-def _absolute(b: Builder, kind: Kind, x: str) -> str:
+def _absolute(b: IRBuilder, kind: Kind, x: str) -> str:
     if is_float(kind.dtype):
         return b.intrinsic(kind, "fabs", x)
     if is_unsigned(kind.dtype):
@@ -79,7 +79,7 @@ def _absolute(b: Builder, kind: Kind, x: str) -> str:
     return b.select(kind, negative, b.binary(kind, "sub", kind.constant(0), x), x)
 
 
-def _sign(b: Builder, kind: Kind, x: str) -> str:
+def _sign(b: IRBuilder, kind: Kind, x: str) -> str:
     zero, one = kind.constant(0), kind.constant(1)
     if is_unsigned(kind.dtype):
         return b.select(kind, b.compare(kind, "ne", x, zero), one, zero)
@@ -92,7 +92,7 @@ def _sign(b: Builder, kind: Kind, x: str) -> str:
 
 
 def _extremum(float_predicate: str, signed: str, unsigned: str) -> Callable[..., str]:
-    def rule(b: Builder, kind: Kind, x: str, y: str) -> str:
+    def rule(b: IRBuilder, kind: Kind, x: str, y: str) -> str:
         if not is_float(kind.dtype):
             return b.select(kind, b.compare(kind, signed if is_signed(kind.dtype) else unsigned, x, y), x, y)
         # The first operand where it wins or is nan; a nan in the second fails the ordered comparison.
@@ -104,7 +104,7 @@ def _extremum(float_predicate: str, signed: str, unsigned: str) -> Callable[...,
     return rule
 
 
-def _integer_division(b: Builder, kind: Kind, x: str, y: str) -> tuple[str, str, str]:
+def _integer_division(b: IRBuilder, kind: Kind, x: str, y: str) -> tuple[str, str, str]:
     """Quotient and remainder towards zero with a divisor made safe, and where the divisor is zero."""
     flag = kind.with_dtype(np.bool_)
     is_zero = b.compare(kind, "eq", y, kind.constant(0))
@@ -118,14 +118,14 @@ def _integer_division(b: Builder, kind: Kind, x: str, y: str) -> tuple[str, str,
     return b.binary(kind, letter + "div", x, safe), b.binary(kind, letter + "rem", x, safe), is_zero
 
 
-def _wrong_side(b: Builder, kind: Kind, remainder: str, y: str) -> str:
+def _wrong_side(b: IRBuilder, kind: Kind, remainder: str, y: str) -> str:
     """The remainder is not zero and differs in sign from the divisor."""
     flag = kind.with_dtype(np.bool_)
     crossed = b.compare(kind, "slt", b.binary(kind, "xor", remainder, y), kind.constant(0))
     return b.binary(flag, "and", crossed, b.compare(kind, "ne", remainder, kind.constant(0)))
 
 
-def _floor_divide(b: Builder, kind: Kind, x: str, y: str) -> str:
+def _floor_divide(b: IRBuilder, kind: Kind, x: str, y: str) -> str:
     if is_float(kind.dtype):
         return _float_floor_divide(b, kind, x, y)
     quotient, remainder, is_zero = _integer_division(b, kind, x, y)
@@ -135,7 +135,7 @@ def _floor_divide(b: Builder, kind: Kind, x: str, y: str) -> str:
     return b.select(kind, is_zero, kind.constant(0), quotient)
 
 
-def _remainder(b: Builder, kind: Kind, x: str, y: str) -> str:
+def _remainder(b: IRBuilder, kind: Kind, x: str, y: str) -> str:
     if is_float(kind.dtype):
         return _float_remainder(b, kind, x, y)[0]
     _, remainder, is_zero = _integer_division(b, kind, x, y)
@@ -145,14 +145,14 @@ def _remainder(b: Builder, kind: Kind, x: str, y: str) -> str:
     return b.select(kind, is_zero, kind.constant(0), remainder)
 
 
-def _fmod(b: Builder, kind: Kind, x: str, y: str) -> str:
+def _fmod(b: IRBuilder, kind: Kind, x: str, y: str) -> str:
     if is_float(kind.dtype):
         return VectorMath(b, kind).fmod(x, y)
     _, remainder, is_zero = _integer_division(b, kind, x, y)
     return b.select(kind, is_zero, kind.constant(0), remainder)
 
 
-def _float_remainder(b: Builder, kind: Kind, x: str, y: str) -> tuple[str, str, str]:
+def _float_remainder(b: IRBuilder, kind: Kind, x: str, y: str) -> tuple[str, str, str]:
     """NumPy's remainder (the divisor's sign), C's fmod, and where the divisor was added to that."""
     flag, zero = kind.with_dtype(np.bool_), kind.constant(0.0)
     mod = _fmod(b, kind, x, y)
@@ -164,7 +164,7 @@ def _float_remainder(b: Builder, kind: Kind, x: str, y: str) -> tuple[str, str, 
     return b.select(kind, nonzero, result, b.intrinsic(kind, "copysign", zero, y)), mod, moved
 
 
-def _float_floor_divide(b: Builder, kind: Kind, x: str, y: str) -> str:
+def _float_floor_divide(b: IRBuilder, kind: Kind, x: str, y: str) -> str:
     """As CPython and NumPy: from fmod, so that it agrees with the remainder."""
     zero, one = kind.constant(0.0), kind.constant(1.0)
     _, mod, moved = _float_remainder(b, kind, x, y)
@@ -180,7 +180,7 @@ def _float_floor_divide(b: Builder, kind: Kind, x: str, y: str) -> str:
 
 
 def _shift(op: str) -> Callable[..., str]:
-    def rule(b: Builder, kind: Kind, x: str, y: str) -> str:
+    def rule(b: IRBuilder, kind: Kind, x: str, y: str) -> str:
         width = kind.constant(kind.bits)
         inside = b.compare(kind, "ult", y, width)
         count = b.select(kind, inside, y, kind.constant(0))
@@ -208,7 +208,7 @@ _RULES: dict[str, Callable[..., str]] = {
 }
 
 
-def emit_cast(b: Builder, source: Kind, target: Kind, x: str) -> str:
+def emit_cast(b: IRBuilder, source: Kind, target: Kind, x: str) -> str:
     """A conversion that is defined for every input."""
     old, new = source.dtype, target.dtype
     if old == new:
@@ -232,7 +232,7 @@ def emit_cast(b: Builder, source: Kind, target: Kind, x: str) -> str:
     return b.emit(f"{'sext' if old.kind == 'i' else 'zext'} {source.text} {x} to {target.text}")
 
 
-def _float_to_integer(b: Builder, source: Kind, target: Kind, x: str) -> str:
+def _float_to_integer(b: IRBuilder, source: Kind, target: Kind, x: str) -> str:
     """Towards zero. What does not fit is what x86's conversion gives, which NumPy shows: the lowest number of the signed
     type worked in (32 bits for the small dtypes and int32, 64 for the others), cut to the target's width."""
     new = target.dtype
@@ -248,7 +248,7 @@ def _float_to_integer(b: Builder, source: Kind, target: Kind, x: str) -> str:
     return emit_cast(b, wide, target, _checked(b, source, wide, x))
 
 
-def _checked(b: Builder, source: Kind, wide: Kind, x: str) -> str:
+def _checked(b: IRBuilder, source: Kind, wide: Kind, x: str) -> str:
     limit = 2.0 ** (wide.bits - 1)
     flag = source.with_dtype(np.bool_)
     # -limit - 1 is no float32 for 32 bits; truncation makes everything above it fit.

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from irdl.codegen.cpu.llvm.builder import Builder
 from irdl.codegen.cpu.llvm.function import Function
+from irdl.codegen.cpu.llvm.ir_builder import IRBuilder
 from irdl.codegen.cpu.llvm.status import CHECK, LOOK, looks
 from irdl.codegen.cpu.llvm.team import MOST_PATIENCE, patience
 from irdl.codegen.cpu.llvm.trust import account_of
@@ -104,7 +104,7 @@ class Module:
 
 def _start_team(entry: str, places: int, patience: int) -> str:
     """The entry point of a program for several threads: its team's address follows the other arguments."""
-    b = Builder()
+    b = IRBuilder()
     job = b.alloca("[3 x ptr]")
     for place, name in enumerate(("arguments", "arena", "status")):
         b.do(f"store ptr %{name}, ptr {b.emit(f'getelementptr ptr, ptr {job}, i64 {place}')}")

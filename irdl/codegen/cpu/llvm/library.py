@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from irdl.codegen.cpu.llvm.builder import Builder, Kind
+from irdl.codegen.cpu.llvm.ir_builder import IRBuilder, Kind
 
 #: The function behind an op; those for float32 end in f.
 LIBRARY = {
@@ -21,7 +21,7 @@ LIBRARY = {
 }
 
 
-def call_library(b: Builder, function: str, kind: Kind, operands: Sequence[str]) -> str:
+def call_library(b: IRBuilder, function: str, kind: Kind, operands: Sequence[str]) -> str:
     """One call per lane of a libm function."""
     full = function + ("f" if kind.dtype == np.float32 else "")
     b.declarations.add(f"declare {kind.scalar} @{full}({', '.join([kind.scalar] * len(operands))}) memory(none)")

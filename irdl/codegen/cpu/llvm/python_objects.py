@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from irdl.codegen.cpu.llvm.builder import Builder
+from irdl.codegen.cpu.llvm.ir_builder import IRBuilder
 
 #: Where fields lie, in bytes from the start of an object.
 LAYOUTS = {
@@ -55,7 +55,7 @@ class PythonObjects:
         #: whether the function holds references during the call, in a table of its own
         self.held = False
         self._places: dict[Any, int] = {}
-        self.b = Builder()
+        self.b = IRBuilder()
         self.table = self.arena = self.held_items = self.held_count = ""
 
     # Memory.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from irdl.codegen.cpu.llvm.arithmetic import emit_cast, emit_operation
-from irdl.codegen.cpu.llvm.builder import Builder, Kind, scalar_constant
+from irdl.codegen.cpu.llvm.ir_builder import IRBuilder, Kind, scalar_constant
 from irdl.errors import ProgramError
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Expression, IndexValue, Literal, Load, Prefetch, Store, Variable
@@ -38,7 +38,7 @@ class Values:
     def __init__(self, module: Module, in_kernel: bool) -> None:
         self.module = module
         self.in_kernel = in_kernel
-        self.builder = Builder(module.target.avx512, module.target.fma)
+        self.builder = IRBuilder(module.target.avx512, module.target.fma)
         self.pointers: dict[Buffer, str] = {}
         #: the elements that the pointers point to, where that is not the first
         self.starts: dict[Buffer, int] = {}

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from irdl.codegen.cpu.llvm.builder import Builder, Kind
+from irdl.codegen.cpu.llvm.ir_builder import IRBuilder, Kind
 from irdl.codegen.cpu.llvm.library import call_library
 
 LOG2E = 1.4426950408889634
@@ -105,7 +105,7 @@ SINH_64 = (0.16666666666666688, 0.00833333333331178, 0.0001984126991217198, 2.75
 class VectorMath:
     """The functions for one type; each method takes and gives the name of a value."""
 
-    def __init__(self, builder: Builder, kind: Kind) -> None:
+    def __init__(self, builder: IRBuilder, kind: Kind) -> None:
         self.b, self.k = builder, kind
         #: AVX-512 scales by a power of two, and takes exponent and mantissa, in one instruction each
         self.avx512 = builder.avx512 and kind.lanes * kind.bits == 512

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from irdl.codegen.cpu.llvm.builder import Builder, Kind
+from irdl.codegen.cpu.llvm.ir_builder import IRBuilder, Kind
 from irdl.codegen.cpu.llvm.vector_math import EXPM1_64, LN2_64, LOG2E, VectorMath
 
 #: log2(1 + g) / g for g in [-0.25, 0.5], and 2**r for |r| <= 1/2: for float32, worked in float64
@@ -202,5 +202,5 @@ class PowerMath(VectorMath):
         return quotient, self.mul(rest, inverse)
 
 
-def _widened(b: Builder, kind: Kind, x: str) -> str:
+def _widened(b: IRBuilder, kind: Kind, x: str) -> str:
     return b.emit(f"fpext {kind.text} {x} to {kind.with_dtype(np.float64).text}")

@@ -118,7 +118,7 @@ def _in_order(lines: Sequence[str]) -> bool:
     return True
 
 
-class Builder:
+class IRBuilder:
     """Instructions of one function, in order. `emit` gives equal instructions of one straight line one name."""
 
     def __init__(self, avx512: bool = False, fma: bool = True) -> None:

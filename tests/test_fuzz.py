@@ -96,7 +96,7 @@ def test_known_inputs(part: int, request: pytest.FixtureRequest) -> None:
         known = 1 + seed % max(1, len(arguments))
         given, last = arguments[: len(arguments) - known], arguments[len(arguments) - known :]
         with team_of(1 + seed % 4):
-            results = Executable(graph, known=last)(given)
+            results = Executable(graph, static_arrays=last)(given)
         compare(results, evaluate(graph, arguments), "machine", is_single(graph))
 
     run()

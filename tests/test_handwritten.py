@@ -9,8 +9,7 @@ import pytest
 
 import irdl
 from benchmarks.handwritten import SMALL, Sizes, courses, programs
-
-from .same import same
+from tests.same import same
 
 PROGRAMS = programs()
 #: one of everything; few steps, which stay unrolled; and an odd number of them

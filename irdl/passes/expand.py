@@ -5,7 +5,7 @@
     unwindow(y) -> sums of windows of y (`passes/overlap.py`)
 
 and the maximum of bools is `any`, the minimum `all`. The inverse hyperbolic functions are the identities by log1p; each was found within
-4 units in the last place of a wider float (`tests/test_vector_math.py`).
+4 units in the last place of a wider float (`tests/codegen/test_vector_math.py`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class Context:
     """What a pass may ask for beside the code: the machine, and how many of a graph's last inputs are the same at every call."""
 
     target: Target = field(default_factory=Target)
-    known: int = 0
+    static_inputs: int = 0
 
 
 @dataclass(frozen=True)

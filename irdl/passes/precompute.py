@@ -1,6 +1,6 @@
-"""Taking out what depends on known inputs alone.
+"""Taking out what depends on static inputs alone.
 
-   f(x, W: known) = x @ pack(W)
+   f(x, W: static) = x @ pack(W)
 ->
    preparation(W) = pack(W)        # once
    f(x, packed)   = x @ packed     # at each call
@@ -14,13 +14,13 @@ from irdl.ops.fusion import FUSED
 from irdl.passes.fuse import is_inline_view
 
 
-def precompute(graph: Graph, known: int) -> tuple[Graph, Graph]:
-    """Split off what depends on the last `known` inputs alone.
+def precompute(graph: Graph, static_inputs: int) -> tuple[Graph, Graph]:
+    """Split off what depends on the last `static_inputs` inputs alone.
 
     Returns:
-        the preparation, from the known inputs to what the rest reads of it, and the rest, with these values as its last inputs.
+        the preparation, from the static inputs to what the rest reads of it, and the rest, with these values as its last inputs.
     """
-    first = len(graph.inputs) - known
+    first = len(graph.inputs) - static_inputs
     ready: set[Value] = set(graph.inputs[first:])
     rest: dict[Node, None] = {}
     for node in graph.nodes:
@@ -54,7 +54,7 @@ def _name(value: Value) -> str:
     while value.node is not None and not value.name:
         parts.append(value.node.op.name)
         value = next((operand for operand in value.node.operands if constant_of(operand) is None), value.node.operands[0])
-    return ".".join([value.name or "known", *reversed(parts)])
+    return ".".join([value.name or "static", *reversed(parts)])
 
 
 def _can_be_prepared(node: Node) -> bool:

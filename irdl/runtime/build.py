@@ -70,7 +70,7 @@ class Build:
         donations: output -> donated input of its type.
         disable: optional passes to leave out.
         shape: the signature to make a native entry for, if any.
-        known: arrays for the graph's last inputs, the same at every call.
+        static_arrays: arrays for the graph's last inputs, the same at every call.
         target: the machine; by default the backend's.
     """
 
@@ -81,7 +81,7 @@ class Build:
         donations: Mapping[int, int] | None = None,
         disable: Collection[str] = (),
         shape: CallShape | None = None,
-        known: Sequence[np.ndarray] = (),
+        static_arrays: Sequence[np.ndarray] = (),
         target: Target | None = None,
     ) -> None:
         self.graph = graph
@@ -89,14 +89,14 @@ class Build:
         self.donations = dict(donations or {})
         self.target = target or backend.target()
         self._disabled = disabled_passes(disable, (*backend.graph_passes, *backend.program_passes))
-        self.known = known
-        #: what follows from the known arrays: the program's inputs behind those of a call
+        self.static_arrays = static_arrays
+        #: what follows from those: the program's inputs behind those of a call
         self.prepared: list[np.ndarray] = []
-        if known:
-            preparation, rest = precompute(self.graphs[-1].code, len(known))
+        if static_arrays:
+            preparation, rest = precompute(self.graphs[-1].code, len(static_arrays))
             self.graphs.append(Step("precompute", rest, 0.0))
-            self.prepared = [_aligned(array) for array in evaluate(preparation, known)]
-            shape = None if shape is None else replace(shape, known=self.prepared)
+            self.prepared = [_aligned(array) for array in evaluate(preparation, static_arrays)]
+            shape = None if shape is None else replace(shape, prepared=self.prepared)
         self.shape = shape
         #: for its text without the program's constants, and the objects its table holds, which are the same
         self.python_call = PythonCall(shape, 0, ENTRY) if shape is not None else None
@@ -107,7 +107,7 @@ class Build:
         digest = hashlib.sha256()
         parts = [source_digest(), llvmlite.__version__, np.__version__, platform.platform(), host_description(), repr(self.target)]
         parts += [repr(sorted(self.donations.items())), repr(sorted(self._disabled))]
-        parts += [print_graph(self.graph), str(len(self.known)), self._python_text]
+        parts += [print_graph(self.graph), str(len(self.static_arrays)), self._python_text]
         for part in parts:
             digest.update(f"{len(part)}:{part}".encode())
         # The text leaves large constants out, and shows all nans alike.
@@ -119,7 +119,7 @@ class Build:
     @cached_property
     def graphs(self) -> list[Step[Graph]]:
         """The graph after each of its passes."""
-        context = Context(self.target, len(self.known))
+        context = Context(self.target, len(self.static_arrays))
         return [Step("trace", self.graph, 0.0), *run_passes(self.backend.graph_passes, self.graph, context, self._disabled, verify)]
 
     def programs(self, copy: Callable[[Program], Program] | None = None) -> list[Step[Program]]:

@@ -55,7 +55,7 @@ class Compiled:
         self._traced = replace(traced, effects=[], result=None)
         self._positional, self._names = len(call.arguments[0]), call.names
         shape = call_shape(traced, call)
-        self._executable = Executable(traced.graph, _donated(traced, call), options.disable, shape, traced.known, options.backend)
+        self._executable = Executable(traced.graph, _donated(traced, call), options.disable, shape, traced.static_arrays, options.backend)
         self._results = len(traced.kinds)
         self.name = name
         #: builtin functions for calls of this signature (they give `MISS` for others); none where only the way through Python

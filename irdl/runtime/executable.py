@@ -22,7 +22,7 @@ class Executable:
         donated: positions of inputs whose memory results may take.
         disable: optional passes to leave out.
         shape: the signature to make a native entry for; see `entry`.
-        known: arrays for the graph's last inputs, which calls leave out.
+        static_arrays: arrays for the graph's last inputs, which calls leave out.
         backend: the name of what runs it.
     """
 
@@ -32,16 +32,16 @@ class Executable:
         donated: Collection[int] = (),
         disable: Collection[str] = (),
         shape: CallShape | None = None,
-        known: Sequence[np.ndarray] = (),
+        static_arrays: Sequence[np.ndarray] = (),
         backend: str = "cpu",
     ) -> None:
         self.graph = graph
         #: output position -> donated input position, whether or not the code itself works in place
         self.donations = match_donations(graph, donated)
         found = find_backend(backend)
-        self.build = Build(graph, found, self.donations, disable, shape if found.has_entry else None, known)
+        self.build = Build(graph, found, self.donations, disable, shape if found.has_entry else None, static_arrays)
         self.loaded = found.load(self.build)
-        self._inputs = graph.inputs[: len(graph.inputs) - len(known)]
+        self._inputs = graph.inputs[: len(graph.inputs) - len(static_arrays)]
         self._types = [(value.shape, value.dtype) for value in graph.outputs]
 
     @property
@@ -59,7 +59,7 @@ class Executable:
 
     @property
     def constant_bytes(self) -> int:
-        """The constants, and what was prepared from known inputs."""
+        """The constants, and what was prepared from static arrays."""
         return self.loaded.constant_bytes + sum(array.nbytes for array in self.build.prepared)
 
     @property
@@ -82,7 +82,7 @@ class Executable:
         return self.loaded.entry(prepare, finish) if self.loaded.in_place == self.donations else None
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Run on arrays of the graph's input types, those that are known left out.
+        """Run on arrays of the graph's input types, static ones left out.
 
         Raises:
             IndexError: an index was out of range; the message names the axis and the user's line.

@@ -28,7 +28,7 @@ from irdl.tracing.views import shadow_array
 class TracedFunction:
     """A traced call.
 
-    The graph's inputs are the argument leaves, then the captured arrays, then the `known` arrays of static arguments; its outputs
+    The graph's inputs are the argument leaves, then the captured arrays, then the `static_arrays`, those of static arguments; its outputs
     are the result's leaves or what its recipe needs, then the new contents of the inputs listed in `stored`.
 
     Attributes:
@@ -49,7 +49,7 @@ class TracedFunction:
     stored: list[int]
     effects: list[Effect]
     result: Recipe | None
-    known: list[np.ndarray]
+    static_arrays: list[np.ndarray]
 
 
 def bind(function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]) -> list[str]:
@@ -123,12 +123,12 @@ def trace_function(
     results = results.settled(outputs[:count])
     outputs = [*results.values, *outputs[count:]]
     # A captured array that no output needs is no input.
-    used = _used([*inputs, *(value for value, _ in capture.known)], outputs) | {inputs[place] for place in stored}
-    known = [item for item in capture.known if item[0] in used]
+    used = _used([*inputs, *(value for value, _ in capture.static_arrays)], outputs) | {inputs[place] for place in stored}
+    statics = [item for item in capture.static_arrays if item[0] in used]
     keep = [place for place in range(len(inputs)) if place < len(explicit) or inputs[place] in used]
     position = {old: new for new, old in enumerate(keep)}
     return TracedFunction(
-        Graph([*(inputs[place] for place in keep), *(value for value, _ in known)], outputs, name),
+        Graph([*(inputs[place] for place in keep), *(value for value, _ in statics)], outputs, name),
         results.structure,
         results.kinds,
         [item for item in capture.captured if item.value in used],
@@ -137,7 +137,7 @@ def trace_function(
         [position[place] for place in stored],
         effects,
         results.recipe,
-        [np.asarray(array, value.dtype) for value, array in known],
+        [np.asarray(array, value.dtype) for value, array in statics],
     )
 
 

@@ -28,10 +28,10 @@ _WAYS, _WAY_BYTES = 8, 64 * 1024
 _SMALLEST = 256
 
 
-def pack(graph: Graph, target: Target, known: int = 0) -> Graph:
-    """Pack the operands of the contractions in fused groups. Packing the last `known` inputs costs nothing."""
+def pack(graph: Graph, target: Target, static_inputs: int = 0) -> Graph:
+    """Pack the operands of the contractions in fused groups. Packing the last `static_inputs` inputs costs nothing."""
     count = len(graph.inputs)
-    return _pack(graph, target, frozenset(range(count - known, count)))
+    return _pack(graph, target, frozenset(range(count - static_inputs, count)))
 
 
 def _pack(graph: Graph, target: Target, invariant_inputs: frozenset[int]) -> Graph:

@@ -18,7 +18,7 @@ from irdl.passes.prune import prune
 
 CPU_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     *GRAPH_PASSES,
-    Pass("pack", pack, needs=("target", "known")),
+    Pass("pack", pack, needs=("target", "static_inputs")),
     Pass("hoist", hoist_invariants),
     Pass("prune", prune),
 )

@@ -86,7 +86,7 @@ class Capture:
         #: (how to read it, what it was): a change means the trace no longer holds
         self.guards: list[tuple[Read, Any]] = []
         #: inputs that are the same at every call, and their arrays
-        self.known: list[tuple[Value, np.ndarray]] = []
+        self.static_arrays: list[tuple[Value, np.ndarray]] = []
         self._memo: dict[int, tuple[Any, Any, Read]] = {}
         #: the objects met, where they are left as they are
         self.seen: list[tuple[Any, Any, str]] = []
@@ -121,12 +121,12 @@ class Capture:
             return item
         if isinstance(item, _PLAIN):
             return self._plain(item, read, name)
-        known = self._memo.get(id(item))
-        if known is not None:
+        met = self._memo.get(id(item))
+        if met is not None:
             # Two names of one object: the trace holds while they name one object.
-            first = known[2]
+            first = met[2]
             self.guards.append((AreSame(read, first), True))
-            return known[1]
+            return met[1]
         made = self._make(item, read, name)
         self.remember(item, made, read)
         return made
@@ -222,7 +222,7 @@ class Capture:
         if type(item) is np.ndarray and is_supported(item.dtype):
             if id(item) not in self._memo:
                 box = self._box(item, name, "the static array is")
-                self.known.append((box.cell.value, item))
+                self.static_arrays.append((box.cell.value, item))
                 self._memo[id(item)] = (item, box, Always(item))
         elif isinstance(item, (list, tuple, dict)):
             for key, part in item.items() if isinstance(item, dict) else enumerate(item):
@@ -230,9 +230,9 @@ class Capture:
 
     def static(self, item: Any, name: str) -> Any:
         """What the traced code sees of a static argument: lists, tuples and dicts of the arrays above; the rest is captured."""
-        known = self._memo.get(id(item))
-        if known is not None:
-            return known[1]
+        met = self._memo.get(id(item))
+        if met is not None:
+            return met[1]
         if isinstance(item, tuple) and (type(item) is tuple or hasattr(item, "_fields")) and not is_hashable(item):
             made: Any = tuple.__new__(type(item), [self.static(part, f"{name}.{place}") for place, part in enumerate(item)])
             self._memo[id(item)] = (item, made, Always(item))
@@ -268,9 +268,9 @@ class Capture:
 
     def function(self, function: types.FunctionType, read: Read) -> types.FunctionType:
         """A copy of a user's function that sees traced arrays; of irdl's own wrappers, one around such copies."""
-        known = self._memo.get(id(function))
-        if known is not None:
-            return known[1]
+        met = self._memo.get(id(function))
+        if met is not None:
+            return met[1]
         file = function.__code__.co_filename
         users = is_users(file)
         if not users and not (function.__closure__ and file.startswith(PACKAGE)):

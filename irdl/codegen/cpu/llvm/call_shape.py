@@ -58,7 +58,7 @@ class CallShape:
     #: (place, first place) of arguments that have to be one array
     aliases: Sequence[tuple[int, int]] = ()
     #: the last inputs, the same at every call
-    known: Sequence[np.ndarray] = ()
+    prepared: Sequence[np.ndarray] = ()
 
     @property
     def reads_natively(self) -> bool:

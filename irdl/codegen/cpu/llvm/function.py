@@ -49,9 +49,9 @@ class Function(Values):
         b.do(f"store i64 {left}, ptr {self.threads}")
         stays = b.label()
         b.do(f"br i1 {b.fresh(f'icmp ult i64 %thread, {left}')}, label %{stays}, label %{self.leaves}")
-        known = b.known()
+        before = b.remembered()
         b.start(stays)
-        b.restore(known)
+        b.restore(before)
 
     def leave_team(self) -> None:
         """Whoever ran alone passed no barriers, and has no say in where a team at work counts from."""
@@ -83,11 +83,11 @@ class Function(Values):
         b = self.builder
         inside, after = b.label(), b.label()
         b.do(f"br i1 {condition}, label %{inside}, label %{after}")
-        known = b.known()
+        before = b.remembered()
         b.start(inside)
         emit()
         b.do(f"br label %{after}")
-        b.restore(known)
+        b.restore(before)
         b.start(after)
 
     # Statements.
@@ -157,11 +157,11 @@ class Function(Values):
         start, stop = place("%thread"), place(following)
         inside, after = b.label(), b.label()
         b.do(f"br i1 {b.emit(f'icmp ult i64 {start}, {stop}')}, label %{inside}, label %{after}")
-        known = b.known()
+        before = b.remembered()
         b.start(inside)
         self._repeat(loop, start, stop)
         b.do(f"br label %{after}")
-        b.restore(known)
+        b.restore(before)
         b.start(after)
 
     def _serial(self, loop: For) -> None:
@@ -217,7 +217,7 @@ class Function(Values):
         self.order[loop.variable] = len(self.order)
         place = len(b.lines)
         b.lines.append("")
-        outside = b.known()
+        outside = b.remembered()
         self._forget(loop.body)
         self.body(loop.body)
         following = b.fresh(f"add nsw i64 {variable}, {step}")
@@ -234,7 +234,7 @@ class Function(Values):
         condition = self.value(statement.condition)
         then, otherwise, end = b.label(), b.label(), b.label()
         b.do(f"br i1 {condition.name}, label %{then}, label %{otherwise}")
-        outside = b.known()
+        outside = b.remembered()
         for label, body in ((then, statement.then), (otherwise, statement.otherwise)):
             b.start(label)
             self.body(body)
@@ -246,7 +246,7 @@ class Function(Values):
     def _while(self, statement: While) -> None:
         b = self.builder
         head, inside, end = b.label(), b.label(), b.label()
-        outside = b.known()
+        outside = b.remembered()
         b.do(f"br label %{head}")
         b.start(head)
         self._forget([statement])

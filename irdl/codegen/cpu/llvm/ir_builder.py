@@ -129,7 +129,7 @@ class IRBuilder:
         self.declarations: set[str] = set()
         self.block = "entry"
         self._names = itertools.count()
-        self._known: dict[str, str] = {}
+        self._remembered: dict[str, str] = {}
         #: where the lines of detours start and end
         self._detours: list[tuple[int, int]] = []
 
@@ -138,11 +138,11 @@ class IRBuilder:
 
     def emit(self, text: str) -> str:
         """A pure instruction; the name of its result."""
-        found = self._known.get(text)
+        found = self._remembered.get(text)
         if found is None:
             found = self.name()
             self.lines.append(f"  {found} = {text}")
-            self._known[text] = found
+            self._remembered[text] = found
         return found
 
     def fresh(self, text: str) -> str:
@@ -158,11 +158,11 @@ class IRBuilder:
         """What `emit` makes runs where `condition` holds, which is rare; it hands nothing on but through memory."""
         inside, after, start = self.label(), self.label(), len(self.lines)
         self.do(f"br i1 {condition}, label %{inside}, label %{after}")
-        known = self.known()
+        before = self.remembered()
         self.start(inside)
         emit()
         self.do(f"br label %{after}")
-        self.restore(known)
+        self.restore(before)
         self.start(after)
         self._detours.append((start, len(self.lines)))
 
@@ -194,12 +194,12 @@ class IRBuilder:
         self.lines.append(f"{label}:")
         self.block = label
 
-    def known(self) -> dict[str, str]:
+    def remembered(self) -> dict[str, str]:
         """What has a name here; give it back with `restore` where only that still holds."""
-        return dict(self._known)
+        return dict(self._remembered)
 
-    def restore(self, known: dict[str, str]) -> None:
-        self._known = known
+    def restore(self, before: dict[str, str]) -> None:
+        self._remembered = before
 
     def alloca(self, type: str) -> str:
         name = self.name()

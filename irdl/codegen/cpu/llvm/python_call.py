@@ -44,7 +44,7 @@ class PythonCall(PythonResults):
 
     def text(self) -> str:
         b, shape = self.b, self.shape
-        count = len(shape.arguments) + len(shape.captured) + len(shape.known)
+        count = len(shape.arguments) + len(shape.captured) + len(shape.prepared)
         places = count + len(shape.outputs) + self.fixed
         slots = self.slots = b.alloca(f"[{max(places, 1)} x ptr]")
         status = b.alloca(f"[{WORDS} x i64]")
@@ -62,7 +62,7 @@ class PythonCall(PythonResults):
         self._check(b.fresh(f"icmp ne ptr {self.arena}, null"))
         self._set_arena("null")
         prepared = "" if shape.reads_natively else self._prepare(data)
-        for place, array in enumerate(shape.known, count - len(shape.known)):
+        for place, array in enumerate(shape.prepared, count - len(shape.prepared)):
             data[place] = self._load("ptr", self._object(array), "array data")
         for place in range(count):
             if data[place]:
@@ -107,8 +107,8 @@ class PythonCall(PythonResults):
         return "\n".join([*constants, *functions, text])
 
     def _named_place(self, name: str) -> int:
-        known = {"ndarray": np.ndarray, "list": list, "tuple": tuple, "dict": dict}
-        return self._place(known[name] if name in known else Function(name, {"PyArray_New": 93, "PyArray_Return": 76}.get(name, 0)))
+        names = {"ndarray": np.ndarray, "list": list, "tuple": tuple, "dict": dict}
+        return self._place(names[name] if name in names else Function(name, {"PyArray_New": 93, "PyArray_Return": 76}.get(name, 0)))
 
     def _most_held(self) -> int:
         def count(tree: Any) -> int:

@@ -131,11 +131,11 @@ class PythonObjects:
         more = b.fresh(f"icmp ult i64 {at}, {count}")
         b.do(f"br i1 {more}, label %{inside}, label %{after}")
         b.start(inside)
-        known = b.known()
+        before = b.remembered()
         self._drop(b.fresh(f"load ptr, ptr {b.fresh(f'getelementptr ptr, ptr {items}, i64 {at}')}"))
         b.do(f"store i64 {b.fresh(f'add i64 {at}, 1')}, ptr {place}")
         b.do(f"br label %{head}")
-        b.restore(known)
+        b.restore(before)
         b.start(after)
 
     # Checks: each continues in a new block, or leaves.
@@ -161,9 +161,9 @@ class PythonObjects:
         inside, after = b.label(), b.label()
         b.do(f"br i1 {condition}, label %{inside}, label %{after}")
         b.start(inside)
-        known = b.known()
+        before = b.remembered()
         yield
-        b.restore(known)
+        b.restore(before)
         b.start(after)
 
     def _return_miss(self) -> None:

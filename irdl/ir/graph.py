@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 
 class Line(NamedTuple):
-    """A line of the user's code, and which other line called the function that it is in."""
+    """A line of the user's code, which other line called the function that it is in, and which line of irdl's own layers it led to."""
 
     file: str
     number: int
     caller: tuple[str, int] | None = None
+    layer: tuple[str, int] | None = None
 
 
 #: The lines that a node comes from: several, where passes made one node of many.

@@ -36,11 +36,12 @@ def sidecar(graph: Graph) -> list[np.ndarray]:
 
 
 def format_location(location: Location) -> str:
-    ordered = sorted(location, key=lambda line: (line.file, line.number, line.caller or ()))
+    ordered = sorted(location, key=lambda line: (line.file, line.number, line.caller or (), line.layer or ()))
     shown = []
-    for file, number, caller in ordered[:3]:
+    for file, number, caller, layer in ordered[:3]:
         beside = f" from {os.path.basename(caller[0])}:{caller[1]}" if caller else ""
-        shown.append(f"{os.path.basename(file)}:{number}{beside}")
+        inside = f" in {layer[0]}:{layer[1]}" if layer else ""
+        shown.append(f"{os.path.basename(file)}:{number}{beside}{inside}")
     return ", ".join(shown) + (", ..." if len(ordered) > 3 else "")
 
 

@@ -21,7 +21,8 @@ from irdl.ir.types import TensorType
 from irdl.ops.elementwise import CAST, CastAttributes
 from irdl.tracing import views
 from irdl.tracing.marks import marked
-from irdl.tracing.recorder import NUMPY, PACKAGE, TRACING, Cell, Trace, current_trace, trace_stack, user_line
+from irdl.tracing.recorder import Cell, Trace, current_trace, trace_stack, user_line
+from irdl.tracing.users import Owner, owner_of
 
 ARRAY, SCALAR, PYTHON = "array", "scalar", "python"
 
@@ -349,9 +350,9 @@ def literal(array: np.ndarray) -> Any:
 
 def _is_irdls(frame: Any) -> bool:
     """The frame is called by code of irdl's that is written as a user would write it, as the rules of gradients are."""
-    while frame is not None and frame.f_code.co_filename.startswith((TRACING, NUMPY)):
+    while frame is not None and owner_of(frame.f_code.co_filename) in (Owner.TRACER, Owner.NUMPY):
         frame = frame.f_back
-    return frame is not None and frame.f_code.co_filename.startswith(PACKAGE)
+    return frame is not None and owner_of(frame.f_code.co_filename) is Owner.IRDL
 
 
 def _leaves(x: Any) -> Iterator[Any]:

@@ -23,12 +23,8 @@ from irdl.ir.op import NO_ATTRIBUTES, Op
 from irdl.ir.types import TensorType
 from irdl.tracing.rolling.record import Mark
 from irdl.tracing.rolling.roll import roll
-from irdl.tracing.users import is_users
+from irdl.tracing.users import Owner, is_users, owner_of, short_path
 
-PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-TRACING = os.path.dirname(os.path.abspath(__file__)) + os.sep
-NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
-_OPTREE = os.sep + "optree" + os.sep
 #: places whose line is remembered
 _MOST_LINES = 1 << 16
 
@@ -43,60 +39,70 @@ class _State(threading.local):
 _state = _State()
 
 
+_MACHINERY = (Owner.TRACER, Owner.NUMPY, Owner.IRDL)
+
+
 def user_frame() -> Any:
-    """The innermost frame that is neither irdl's nor NumPy's."""
+    """The innermost frame that is not at work on the trace itself."""
     frame: Any = sys._getframe(1)
-    while frame is not None and _is_internal(frame.f_code.co_filename):
+    while frame is not None and owner_of(frame.f_code.co_filename) in _MACHINERY:
         frame = frame.f_back
     return frame
 
 
-@lru_cache(maxsize=4096)
-def _is_internal(file: str) -> bool:
-    return file.startswith((PACKAGE, NUMPY)) or _OPTREE in file
-
-
 def _own_frame(frame: Any) -> Any:
-    """The innermost frame from here on that is the user's own and not a library's."""
-    while frame is not None and not is_users(frame.f_code.co_filename):
+    """The innermost frame from here on that is the user's own."""
+    while frame is not None and owner_of(frame.f_code.co_filename) is not Owner.USER:
         frame = frame.f_back
     return frame
 
 
 def user_location() -> Location:
-    """The line that is being traced. With it goes, of a library's, the user's line that called into it, and of a function of the
-    user's the line that called that."""
+    """The line that is being traced. With it goes, of a library's, the user's line that called into it; of a function of the user's
+    the line that called that; and of irdl's own layers, the line in them beside the user's."""
     frame = user_frame()
     if frame is None:
         return NOWHERE
-    caller = frame.f_back if is_users(frame.f_code.co_filename) else _own_frame(frame)
+    owner = owner_of(frame.f_code.co_filename)
+    caller = frame.f_back if owner is Owner.USER else _own_frame(frame)
     key = (id(frame.f_code), frame.f_lasti, *((id(caller.f_code), caller.f_lasti) if caller is not None else ()))
     found = _lines.get(key)
     if found is None:
-        known = caller is not None and is_users(caller.f_code.co_filename)
-        above = (caller.f_code.co_filename, caller.f_lineno) if known else None
-        location = frozenset({Line(frame.f_code.co_filename, frame.f_lineno, above)})
         if len(_lines) >= _MOST_LINES:
             _lines.clear()
         # The code is kept with its line, so that no other code gets its id.
-        found = _lines[key] = (location, frame.f_code, caller and caller.f_code)
+        found = _lines[key] = (frozenset({_line(frame, owner, caller)}), frame.f_code, caller and caller.f_code)
     return found[0]
+
+
+def _line(frame: Any, owner: Owner, caller: Any) -> Line:
+    file, number = frame.f_code.co_filename, frame.f_lineno
+    above = None
+    if caller is not None and is_users(caller.f_code.co_filename):
+        above = (caller.f_code.co_filename, caller.f_lineno)
+    if owner is Owner.LAYER and above is not None:
+        return Line(*above, layer=(short_path(file), number))
+    return Line(file, number, above)
 
 
 _lines: dict[tuple[int, ...], tuple[Location, Any, Any]] = {}
 
 
 def user_line() -> str:
-    """` (model.py:12: h = tanh(x))`, for the end of an error message; inside a library, the line that called into it."""
+    """` (at model.py:12: h = tanh(x))`, for the end of an error message; inside a library, the line that called into it, and inside
+    irdl's own layers that and where in them."""
     frame = user_frame()
     if frame is None:
         return ""
-    frame = _own_frame(frame) or frame
+    own = _own_frame(frame) or frame
     import linecache
 
-    file, number = frame.f_code.co_filename, frame.f_lineno
+    file, number = own.f_code.co_filename, own.f_lineno
     text = linecache.getline(file, number).strip()
-    return f" (at {os.path.basename(file)}:{number}{': ' + text if text else ''})"
+    inside = ""
+    if own is not frame and owner_of(frame.f_code.co_filename) is Owner.LAYER:
+        inside = f", in {short_path(frame.f_code.co_filename)}:{frame.f_lineno}"
+    return f" (at {os.path.basename(file)}:{number}{': ' + text if text else ''}{inside})"
 
 
 def trace_stack() -> list[Trace]:

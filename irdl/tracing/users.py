@@ -1,7 +1,8 @@
-"""What is the user's own among what a function reaches, and what of it may hold arrays."""
+"""Whose code a file is, and what is the user's own among what a function reaches."""
 
 from __future__ import annotations
 
+import enum
 import functools
 import os
 import sys
@@ -12,20 +13,54 @@ from typing import Any
 
 import numpy as np
 
+_TRACING = os.path.dirname(os.path.realpath(__file__)) + os.sep
+_PACKAGE = os.path.dirname(_TRACING[:-1]) + os.sep
+#: irdl's code that is written with its public names and NumPy alone, as a user's is
+_LAYERS = tuple(_PACKAGE + part for part in ("nn" + os.sep, "data" + os.sep, "optim.py"))
+_NUMPY = os.path.dirname(os.path.realpath(np.__file__)) + os.sep
+_OPTREE = os.sep + "optree" + os.sep
 _LIBRARIES = tuple(
-    os.path.realpath(path) + os.sep
-    for path in {*sysconfig.get_paths().values(), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}
-    if path not in ("", sys.prefix, sys.base_prefix)
+    os.path.realpath(path) + os.sep for path in {*sysconfig.get_paths().values()} if path not in ("", sys.prefix, sys.base_prefix)
 )
+
+
+class Owner(enum.Enum):
+    """Whose code a file is: the user's; one of irdl's layers, which is traced as the user's is; irdl's other code; its tracer; NumPy and
+    what calls back; or another library."""
+
+    USER = enum.auto()
+    LAYER = enum.auto()
+    IRDL = enum.auto()
+    TRACER = enum.auto()
+    NUMPY = enum.auto()
+    LIBRARY = enum.auto()
+
+
+@functools.lru_cache(maxsize=4096)
+def owner_of(file: str) -> Owner:
+    path = os.path.realpath(file)
+    if path.startswith(_LAYERS):
+        return Owner.LAYER
+    if path.startswith(_TRACING):
+        return Owner.TRACER
+    if path.startswith(_PACKAGE):
+        return Owner.IRDL
+    if path.startswith(_NUMPY) or _OPTREE in path:
+        return Owner.NUMPY
+    return Owner.LIBRARY if file.startswith("<frozen ") or path.startswith(_LIBRARIES) else Owner.USER
 
 
 _HOLDERS = (types.SimpleNamespace, UserDict, UserList)
 
 
-@functools.lru_cache(maxsize=4096)
 def is_users(file: str | None) -> bool:
-    """Code that is neither irdl's nor a library's."""
-    return bool(file) and not str(file).startswith("<frozen ") and not os.path.realpath(str(file)).startswith(_LIBRARIES)
+    """Code that is traced as the user's own."""
+    return bool(file) and owner_of(str(file)) in (Owner.USER, Owner.LAYER)
+
+
+def short_path(file: str) -> str:
+    """As errors and dumps name a file: of irdl's, where it is in the package."""
+    return os.path.relpath(file, os.path.dirname(_PACKAGE[:-1])) if file.startswith(_PACKAGE) else os.path.basename(file)
 
 
 def is_plain_object(item: Any) -> bool:

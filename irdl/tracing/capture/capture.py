@@ -48,8 +48,8 @@ from irdl.tracing.capture.reads import (
 from irdl.tracing.numpy.creation import TracedModule, as_traced, is_numeric
 from irdl.tracing.numpy.layout import own
 from irdl.tracing.numpy.scalars import traced_type
-from irdl.tracing.recorder import PACKAGE, Cell, Trace
-from irdl.tracing.users import contents_of, has_arrays, holds_arrays, is_code, is_hashable, is_plain_object, is_users
+from irdl.tracing.recorder import Cell, Trace
+from irdl.tracing.users import Owner, contents_of, has_arrays, holds_arrays, is_code, is_hashable, is_plain_object, is_users, owner_of
 from irdl.tracing.views import shadow_array
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
@@ -273,7 +273,7 @@ class Capture:
             return met[1]
         file = function.__code__.co_filename
         users = is_users(file)
-        if not users and not (function.__closure__ and file.startswith(PACKAGE)):
+        if not users and not (function.__closure__ and owner_of(file) in (Owner.IRDL, Owner.TRACER)):
             return function
         cells = None
         if function.__closure__ is not None:

@@ -1,5 +1,8 @@
 """irdl: a compiler for models written in NumPy."""
 
+import importlib
+from typing import Any
+
 from irdl import debug, errors, ops, random, testing, tree
 from irdl.dumps import parse
 from irdl.ir.graph import Graph
@@ -51,3 +54,12 @@ __all__ = [
     "while_loop",
 ]
 del _protocol
+
+#: loaded when they are first asked for
+_LAYERS = ("nn", "optim")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAYERS:
+        return importlib.import_module(f"irdl.{name}")
+    raise AttributeError(f"module 'irdl' has no attribute {name!r}")

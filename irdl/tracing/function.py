@@ -15,7 +15,7 @@ from irdl.ir.graph import Graph, reachable_nodes
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, Box
 from irdl.tracing.capture import changes
-from irdl.tracing.capture.arguments import argument_effects, containers_of
+from irdl.tracing.capture.arguments import argument_effects, containers_of, let_trace
 from irdl.tracing.capture.capture import Capture, Captured
 from irdl.tracing.capture.outcome import Recipes, results_of
 from irdl.tracing.capture.reads import Always, Read
@@ -101,6 +101,8 @@ def trace_function(
         explicit = list(trace.inputs)
         capture = trace.capture = Capture(trace, changing=frozenset(changing))
         given = tree.unflatten(structure, boxes)
+        let_trace(given, capture.classes)
+        structure = tree.flatten(given)[1]
         containers = list(containers_of(given))
         result = _called(function, capture, given, static, name)
         recipes = Recipes(capture)

@@ -1,4 +1,8 @@
-"""Pytrees: nested dicts, lists, tuples and dataclasses of arrays, through optree."""
+"""Pytrees: nested dicts, lists, tuples, dataclasses, and objects that say how they are flattened, of arrays, through optree.
+
+A class whose objects are trees has `tree_flatten()`, which gives the parts and what else there is, and the class method
+`tree_unflatten(rest, parts)`; `tree_trainable()` says which of the parts have gradients, if not all.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,8 @@ from irdl.ir.types import TensorType
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, is_box
 
 NAMESPACE = "irdl"
-_seen_dataclasses: set[type] = set()
+#: classes that were met
+_seen: set[type] = set()
 #: held while optree's code runs, while the process forks, and from the interpreter's end on
 _lock = threading.RLock()
 _PATIENCE = 1.0
@@ -72,12 +77,44 @@ def _register_dataclass(cls: type) -> None:
 
 
 def _meet(node: Any) -> bool:
-    """A leaf test that registers dataclasses when it meets them."""
+    """A leaf test that registers classes of trees when it meets them."""
     cls = type(node)
-    if dataclasses.is_dataclass(cls) and cls not in _seen_dataclasses:
-        _seen_dataclasses.add(cls)
-        _register_dataclass(cls)
+    if cls not in _seen:
+        _seen.add(cls)
+        if dataclasses.is_dataclass(cls):
+            _register_dataclass(cls)
+        elif hasattr(cls, "tree_flatten") and hasattr(cls, "tree_unflatten"):
+            _alone(
+                optree.register_pytree_node,
+                cls,
+                lambda instance: (
+                    (*instance.tree_flatten(), instance.tree_names()) if hasattr(cls, "tree_names") else instance.tree_flatten()
+                ),
+                cls.tree_unflatten,
+                namespace=NAMESPACE,
+            )
     return False
+
+
+def is_object(item: Any) -> bool:
+    """An object that is a tree, of its attributes."""
+    cls = type(item)
+    return (dataclasses.is_dataclass(cls) or hasattr(cls, "tree_flatten")) and hasattr(item, "__dict__")
+
+
+def trainable(tree: Any) -> list[bool]:
+    """Of the leaves: whether they have gradients."""
+    found: list[bool] = []
+    for part in _alone(
+        optree.tree_leaves, tree, is_leaf=lambda node: _meet(node) or hasattr(type(node), "tree_trainable"), namespace=NAMESPACE
+    ):
+        if not hasattr(type(part), "tree_trainable"):
+            found.append(True)
+            continue
+        children, *_ = part.tree_flatten()
+        for child, mark in zip(children, part.tree_trainable(), strict=True):
+            found += trainable(child) if mark else [False] * len(flatten(child)[0])
+    return found
 
 
 def flatten(tree: Any) -> tuple[list[Any], Any]:
@@ -109,8 +146,8 @@ def key_orders(tree: Any) -> tuple[Any, ...]:
         elif isinstance(item, (list, tuple)):
             for part in item:
                 visit(part)
-        elif dataclasses.is_dataclass(item) and not isinstance(item, type):
-            visit([getattr(item, field.name) for field in dataclasses.fields(item)])
+        elif is_object(item) and not isinstance(item, type):
+            visit(list(vars(item).values()))
 
     visit(tree)
     return tuple(found)

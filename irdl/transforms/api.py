@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -22,6 +22,7 @@ from irdl.ir.types import TensorType
 from irdl.ops.rules import apply_rules
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, check_source, is_box, result_kind, to_value, wrap
+from irdl.tracing.capture.arguments import changes, let_trace
 from irdl.tracing.capture.capture import Capture
 from irdl.tracing.capture.changes import leaked
 from irdl.tracing.capture.reads import Write
@@ -75,14 +76,16 @@ class _Call:
 def _trace_call(
     function: Callable[..., Any],
     leaves: Sequence[Any],
-    rebuild: Callable[[Callable[..., Any], list[Any]], Any],
+    rebuild: Callable[[list[Any]], tuple[Sequence[Any], dict[str, Any]]],
     name: str,
     allow_aux: bool = False,
     keep: bool = False,
+    changed: Callable[[], Iterable[tuple[Write, Any]]] = tuple,
 ) -> tuple[_Call, Any]:
-    """Call `function` with boxes for `leaves`; the call, and the auxiliary result (second of a pair) if asked for.
+    """Call `function` with what `rebuild` makes of boxes for `leaves`; the call, and the auxiliary result (second of a pair) if asked for.
 
-    What it keeps on objects, as `self.last = x`, becomes numbers outside a trace; within one, with `keep`, further outputs.
+    What it keeps on objects, as `self.last = x`, becomes numbers outside a trace; within one, with `keep`, further outputs; so does what
+    `changed` then tells to have changed in its arguments.
     """
     trace, enclosing = Trace(name), current_trace()
     if enclosing is not None:
@@ -100,7 +103,10 @@ def _trace_call(
         if enclosing is None:
             # Outside any trace the function still has to make its buffers as traced arrays.
             function = capture.replace(function, lambda: function, name)
-        result = rebuild(function, boxes)
+        given = rebuild(boxes)
+        if capture is not None:
+            let_trace(given, capture.classes)
+        result = function(*given[0], **given[1])
         aux: Any = None
         if allow_aux:
             if not isinstance(result, tuple) or len(result) != 2:
@@ -110,10 +116,10 @@ def _trace_call(
         aux_values, aux_structure, aux_kinds = read_outputs(aux, name) if allow_aux else ([], None, [])
         kept: list[tuple[Write, Any]] = []
         if capture is not None and enclosing is None:
-            for _, write, box in capture.held(trace):
+            for write, box in (*((write, box) for _, write, box in capture.held(trace)), *changed()):
                 write(_wrapped([box.known], [box.kind])[0])
         elif capture is not None and keep:
-            kept = [(write, box) for _, write, box in capture.held(trace)]
+            kept = [*((write, box) for _, write, box in capture.held(trace)), *changed()]
         for box, value in zip(boxes, explicit, strict=True):
             if box.cell.value is not value:
                 raise DifferentiationError(f"{name} stores into its argument: copy it first (x = x.copy()) and return the copy")
@@ -172,27 +178,33 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = 
         places, one, arguments, options = chosen_places(f, argnums, arguments, options)
         chosen = [arguments[place] for place in places]
         leaves, structure = tree.flatten(chosen)
-        marks = [is_float(tree.leaf_type(leaf, f"a differentiated argument of {_name(f)}").dtype) for leaf in leaves]
-        for leaf, mark, path in zip(leaves, marks, tree.paths(chosen), strict=True):
-            if not mark:
+        types = [tree.leaf_type(leaf, f"a differentiated argument of {_name(f)}") for leaf in leaves]
+        marks = tree.trainable(chosen)
+        for leaf, type_, mark, path in zip(leaves, types, marks, tree.paths(chosen), strict=True):
+            if mark and not is_float(type_.dtype):
                 raise DifferentiationError(
                     f"grad of {_name(f)} with respect to argnums {path} of dtype {np.asarray(leaf).dtype if not is_box(leaf) else leaf.dtype}: "
                     "only floats have a derivative; convert with .astype, or choose other argnums"
                 )
 
-        def rebuild(f: Callable[..., Any], boxes: list[Any]) -> Any:
-            replaced = list(arguments)
-            for place, item in zip(places, tree.unflatten(structure, boxes), strict=True):
-                replaced[place] = item
-            return f(*replaced, **options)
+        rebuilt: list[Any] = []
 
-        call, (aux_structure, count) = _trace_call(f, leaves, rebuild, _name(f), has_aux, keep=True)
+        def rebuild(boxes: list[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+            replaced = list(arguments)
+            rebuilt[:] = [tree.unflatten(structure, boxes), {id(box) for box in boxes}]
+            for place, item in zip(places, rebuilt[0], strict=True):
+                replaced[place] = item
+            return replaced, options
+
+        call, (aux_structure, count) = _trace_call(
+            f, leaves, rebuild, _name(f), has_aux, keep=True, changed=lambda: changes(chosen, *rebuilt)
+        )
         if count != 1 or not is_float(call.graph.outputs[0].dtype) or call.graph.outputs[0].type.size != 1:
             got = ", ".join(str(v.type) for v in call.graph.outputs[:count])
             raise DifferentiationError(f"grad needs one float as the result of {_name(f)}, not {got}: sum it, or use irdl.vjp")
         if max_bytes is not None:
             call.graph = within(call.graph, max_bytes)
-        graph = vjp_graph(call.graph, range(len(leaves)))
+        graph = vjp_graph(call.graph, [place for place, mark in enumerate(marks) if mark])
         total = len(call.graph.outputs)
         loss = call.graph.outputs[0].type
         seeds = [np.ones(loss.shape, loss.dtype)]
@@ -200,7 +212,8 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = 
         results = call.run(graph, seeds)
         outputs = call.finish(results[:total])
         kinds = [SCALAR if tree.leaf_kind(leaf) == PYTHON else tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
-        gradients = tree.unflatten(structure, _wrapped(results[total:], kinds))
+        found = iter(_wrapped(results[total:], [kind for kind, mark in zip(kinds, marks, strict=True) if mark]))
+        gradients = tree.unflatten(structure, [next(found) if mark else None for mark in marks])
         gradient = gradients[0] if one else tuple(gradients)
         value = tree.unflatten(call.structure, outputs[:1])
         if has_aux:
@@ -257,7 +270,7 @@ def grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False, max
 def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """`f(*primals)`, and a function from a cotangent of it (same structure) to the primals' cotangents."""
     leaves, structure = tree.flatten(primals)
-    call, (_, count) = _trace_call(f, leaves, lambda f, boxes: f(*tree.unflatten(structure, boxes)), _name(f))
+    call, (_, count) = _trace_call(f, leaves, lambda boxes: (tree.unflatten(structure, boxes), {}), _name(f))
     floats = [place for place, leaf in enumerate(leaves) if is_float(tree.leaf_type(leaf, "a primal").dtype)]
     graph = vjp_graph(call.graph, floats)
     outputs, total = call.graph.outputs[:count], len(call.graph.outputs)
@@ -296,7 +309,7 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     given, given_structure = tree.flatten(tuple(tangents))
     if structure != given_structure:
         raise DifferentiationError(f"tangents have the structure {given_structure}, primals {structure}")
-    call, (_, count) = _trace_call(f, leaves, lambda f, boxes: f(*tree.unflatten(structure, boxes)), _name(f))
+    call, (_, count) = _trace_call(f, leaves, lambda boxes: (tree.unflatten(structure, boxes), {}), _name(f))
     floats = [place for place, leaf in enumerate(leaves) if is_float(tree.leaf_type(leaf, "a primal").dtype)]
     extra = []
     for place in floats:

@@ -29,7 +29,7 @@ from irdl.tracing.capture.containers import (
     GrowingList,
     boxes_within,
 )
-from irdl.tracing.capture.namespaces import Globals, Module
+from irdl.tracing.capture.namespaces import Globals, Module, Package
 from irdl.tracing.capture.objects import Objects, own_dict
 from irdl.tracing.capture.reads import (
     Always,
@@ -184,6 +184,8 @@ class Capture:
             self.guards.append((read, item))
             if is_numeric(item.__name__):
                 return TracedModule(item)
+            if item.__name__ == "irdl":
+                return Package(self, item)
             made_by_hand = getattr(item, "__spec__", None) is None and sys.modules.get(item.__name__) is not item
             return Module(self, item) if made_by_hand or is_users(getattr(item, "__file__", None)) else item
         if isinstance(item, (np.random.Generator, np.random.RandomState, random.Random)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 import functools
 import sys
 import types
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optree
 
+from irdl.tracing import tree
 from irdl.tracing.capture.reads import Always, Attribute, ClassMembers, Read
 from irdl.tracing.tree import NAMESPACE
 from irdl.tracing.users import is_users
@@ -36,7 +36,7 @@ def can_be_subclassed(cls: type) -> bool:
         and type(cls) in (type, abc.ABCMeta)
         and cls.__new__ is object.__new__  # type: ignore[comparison-overlap]
         and not any("__slots__" in vars(base) or "__init_subclass__" in vars(base) for base in users)
-        and optree.register_pytree_node.get(cls, namespace=NAMESPACE) is None
+        and (hasattr(cls, "tree_flatten") or optree.register_pytree_node.get(cls, namespace=NAMESPACE) is None)
     )
 
 
@@ -59,7 +59,7 @@ class Classes:
 
     def of(self, cls: type) -> type:
         """The traced class; the class itself where it is not the user's."""
-        if cls in self._made or not is_users_class(cls):
+        if cls in self._made or not is_users_class(cls) or self.original(cls) is not None:
             return self._made.get(cls, cls)
         self.guard(cls)
         bases = [self.of(base) for base in cls.__bases__ if base is not object]
@@ -92,7 +92,7 @@ class Classes:
         if type(item) is dict:
             named = {key: self.plain(part, outer) for key, part in item.items()}
             return item if all(named[key] is item[key] for key in item) else named
-        original = self.original(type(item)) if dataclasses.is_dataclass(item) else None
+        original = self.original(type(item)) if tree.is_object(item) else None
         if original is None:
             return item
         made: Any = object.__new__(original)

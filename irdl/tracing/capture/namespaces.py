@@ -8,9 +8,26 @@ from typing import TYPE_CHECKING, Any
 from irdl.tracing.capture.reads import Always, DictItem, HasItem
 from irdl.tracing.marks import MarkedRange
 from irdl.tracing.printing import traced_print
+from irdl.tracing.users import is_users
 
 if TYPE_CHECKING:
     from irdl.tracing.capture.capture import Capture
+
+
+class Package(types.ModuleType):
+    """irdl as traced code sees it: its layers are traced as the user's code is, the rest is what it is."""
+
+    def __init__(self, capture: Capture, package: types.ModuleType) -> None:
+        super().__init__(package.__name__)
+        self._capture = capture
+        self._package = package
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._package, name)
+        if isinstance(found, types.ModuleType) and is_users(found.__file__):
+            return self._capture.replace(found, Always(found), name)
+        return found
+
 
 _MISSING = object()
 #: builtins that traced code sees otherwise

@@ -1,0 +1,142 @@
+"""Convolutions and pooling over images and sequences, channels second as in PyTorch: contractions and reductions of windows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+import irdl
+from irdl.nn import init
+from irdl.nn.module import Module
+
+
+def _each(value: Any, count: int) -> tuple[int, ...]:
+    return (value,) * count if isinstance(value, int) else tuple(value)
+
+
+def _windows(x: Any, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Any:
+    """Windows of the last axes: (..., *places, *kernel)."""
+    count = len(kernel)
+    spans = tuple((size - 1) * step + 1 for size, step in zip(kernel, dilation, strict=True))
+    windows = sliding_window_view(x, spans, axis=tuple(range(-count, 0)))
+    places = tuple(slice(None, None, step) for step in stride)
+    taps = tuple(slice(None, None, step) for step in dilation)
+    where: Any = (..., *places, *taps)
+    return windows[where]
+
+
+class _Convolution(Module):
+    """Sums of products of the input's windows and `weight`, plus `bias`: PyTorch's cross-correlation.
+
+    Args:
+        in_channels, out_channels: of the input (N, C, ...) and the output; inputs without N are taken too.
+        kernel_size, stride, dilation: one number, or one for each axis.
+        padding: zeros on both sides, likewise; or "valid" (none), or "same" (as many places as the input has, stride 1).
+        groups: channels in so many groups that do not see each other.
+        bias: whether there is one.
+
+    Raises:
+        ValueError: groups do not divide the channels, or "same" with a stride.
+    """
+
+    rank = 0
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        key: Any = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"{groups} groups do not divide {in_channels} and {out_channels} channels")
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size, self.stride, self.dilation = (_each(item, self.rank) for item in (kernel_size, stride, dilation))
+        self.padding = self._padding(padding)
+        first, second = irdl.random.split(init.default_key(key))
+        bound = 1 / math.sqrt(in_channels // groups * math.prod(self.kernel_size))
+        self.weight = init.uniform((out_channels, in_channels // groups, *self.kernel_size), -bound, bound, key=first, dtype=dtype)
+        self.bias = init.uniform((out_channels,), -bound, bound, key=second, dtype=dtype) if bias else None
+
+    def _padding(self, padding: Any) -> tuple[tuple[int, int], ...]:
+        if padding == "valid":
+            padding = 0
+        if padding != "same":
+            return tuple((n, n) for n in _each(padding, self.rank))
+        if set(self.stride) != {1}:
+            raise ValueError("padding='same' goes with stride 1")
+        totals = [step * (size - 1) for size, step in zip(self.kernel_size, self.dilation, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+
+    def forward(self, x: Any) -> Any:
+        """
+        Raises:
+            ValueError: the input has another number of axes or channels.
+        """
+        if x.ndim not in (self.rank + 1, self.rank + 2) or x.shape[-self.rank - 1] != self.in_channels:
+            raise ValueError(f"{type(self).__name__} of {self.in_channels} channels cannot take an input of shape {x.shape}")
+        batched = x if x.ndim == self.rank + 2 else x[None]
+        padded = np.pad(batched, ((0, 0), (0, 0), *self.padding)) if any(map(any, self.padding)) else batched
+        windows = _windows(padded, self.kernel_size, self.stride, self.dilation)
+        places, taps = "xyz"[: self.rank], "ijk"[: self.rank]
+        if self.groups == 1:
+            y = np.einsum(f"nc{places}{taps},oc{taps}->no{places}", windows, self.weight)
+        else:
+            g = self.groups
+            shape = (windows.shape[0], g, self.in_channels // g, *windows.shape[2:])
+            weight = self.weight.reshape(g, self.out_channels // g, *self.weight.shape[1:])
+            y = np.einsum(f"ngc{places}{taps},goc{taps}->ngo{places}", windows.reshape(shape), weight)
+            y = y.reshape(y.shape[0], self.out_channels, *y.shape[3:])
+        if self.bias is not None:
+            y = y + self.bias.reshape(-1, *[1] * self.rank)
+        return y if x.ndim == self.rank + 2 else y[0]
+
+    def extra_repr(self) -> str:
+        return f"{self.in_channels}, {self.out_channels}, stride={self.stride}, padding={self.padding}"
+
+
+class Conv1d(_Convolution):
+    __doc__ = f"Over (N, C, L). {_Convolution.__doc__}"
+    rank = 1
+
+
+class Conv2d(_Convolution):
+    __doc__ = f"Over (N, C, H, W). {_Convolution.__doc__}"
+    rank = 2
+
+
+class MaxPool2d(Module):
+    """The largest of each window, over (..., H, W); the stride is the window's size by default, padding is -inf."""
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        self.kernel_size, self.padding = _each(kernel_size, 2), _each(padding, 2)
+        self.stride = self.kernel_size if stride is None else _each(stride, 2)
+
+    def forward(self, x: Any) -> Any:
+        if any(self.padding):
+            widths = ((0, 0),) * (x.ndim - 2) + tuple((n, n) for n in self.padding)
+            x = np.pad(x, widths, constant_values=-np.inf)
+        return np.max(_windows(x, self.kernel_size, self.stride, (1, 1)), axis=(-2, -1))
+
+
+class AvgPool2d(Module):
+    """The mean of each window, over (..., H, W); the stride is the window's size by default, and zeros that pad count."""
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        self.kernel_size, self.padding = _each(kernel_size, 2), _each(padding, 2)
+        self.stride = self.kernel_size if stride is None else _each(stride, 2)
+
+    def forward(self, x: Any) -> Any:
+        if any(self.padding):
+            x = np.pad(x, ((0, 0),) * (x.ndim - 2) + tuple((n, n) for n in self.padding))
+        return np.mean(_windows(x, self.kernel_size, self.stride, (1, 1)), axis=(-2, -1))

@@ -11,6 +11,7 @@ from irdl.ir.dtypes import is_float
 from irdl.runtime.jit import jit
 from irdl.tracing import tree
 from irdl.transforms.api import value_and_grad
+from irdl.tree import unflatten
 
 #: The compiled result may be this many times as far from a float64 run as eager NumPy is, plus `ULPS`.
 FACTOR = 4.0
@@ -131,7 +132,7 @@ def check_gradient(f: Callable[..., Any], *arguments: Any, step: float = 1e-6, t
         for place, leaf in zip(chosen, floats, strict=True):
             whole[place] = leaf.copy()
         result = 0.0
-        for leaf in tree.flatten(f(*tree.unflatten(structure, whole)))[0]:
+        for leaf in tree.flatten(f(*unflatten(structure, whole)))[0]:
             if is_float(tree.leaf_type(leaf, "a result").dtype):
                 # Weights make the sum notice elements that change places.
                 result = result + np.sum(leaf * np.cos(np.arange(np.size(leaf)).reshape(np.shape(leaf))))

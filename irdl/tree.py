@@ -10,9 +10,21 @@ from typing import Any
 
 import optree
 
-from irdl.tracing.tree import NAMESPACE, flatten, unflatten
+from irdl.tracing.capture.arguments import let_trace
+from irdl.tracing.recorder import trace_stack
+from irdl.tracing.tree import NAMESPACE, flatten
+from irdl.tracing.tree import unflatten as _unflatten
 
 __all__ = ["flatten", "leaves", "map", "reduce", "register_class", "structure", "unflatten"]
+
+
+def unflatten(structure: Any, leaves: Sequence[Any]) -> Any:
+    """A tree of this structure with these leaves; in traced code, with objects whose methods are traced."""
+    made = _unflatten(structure, leaves)
+    stack = trace_stack()
+    if stack and stack[0].capture is not None:
+        let_trace(([made], {}), stack[0].capture.classes)
+    return made
 
 
 def leaves(tree: Any) -> list[Any]:

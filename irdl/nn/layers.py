@@ -144,7 +144,7 @@ class Dropout(Module):
         if not self.training or not self.p:
             return x
         key = irdl.random.fold_in(self.key, self.calls)
-        self.calls = np.asarray(self.calls + np.uint32(1))
+        self.calls = np.reshape(self.calls + np.uint32(1), ())
         return F.dropout(x, key, self.p)
 
     def extra_repr(self) -> str:

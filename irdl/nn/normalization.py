@@ -130,7 +130,7 @@ class _BatchNorm(Module):
         return y if self.bias is None else y + self.bias.reshape(along)
 
     def _track(self, mean: Any, variance: Any) -> None:
-        self.num_batches_tracked = np.asarray(self.num_batches_tracked + 1)
+        self.num_batches_tracked = np.reshape(self.num_batches_tracked + 1, ())
         share = self.momentum
         if share is None:
             share = (1 / self.num_batches_tracked).astype(self.running_mean.dtype)

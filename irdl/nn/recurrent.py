@@ -107,7 +107,8 @@ class _Layered(Module):
             lengths = None if lengths is None else np.reshape(lengths, (1,))
         elif self.batch_first:
             x, reset = np.swapaxes(x, 0, 1), None if reset is None else np.swapaxes(reset, 0, 1)
-        lengths = None if lengths is None else np.asarray(lengths)
+        if lengths is not None and not isinstance(lengths, np.ndarray):
+            lengths = np.asarray(lengths)
         if lengths is not None and lengths.shape != (x.shape[1],):
             raise ValueError(f"lengths are one integer for each of {x.shape[1]} sequences, not of shape {lengths.shape}")
         if reset is not None and reset.shape != x.shape[:2]:

@@ -1,8 +1,9 @@
 """`Module`: a tree of arrays with a function.
 
-A float array among a module's attributes is a parameter, unless it was registered as a buffer; modules, and lists, tuples and dicts of
-them, are its children; everything else is static. Modules are pytrees: they may be arguments and results of compiled functions, and the
-gradient with respect to one is a module of the same form that holds None for the buffers.
+A float array among a module's attributes, or in a list, tuple or dict of arrays and modules there, is a parameter, unless it was
+registered as a buffer; arrays of other dtypes are buffers; modules are children; everything else is static. Modules are pytrees: they may
+be arguments and results of compiled functions, and the gradient with respect to one is a module of the same form that holds None for the
+buffers.
 """
 
 from __future__ import annotations
@@ -76,7 +77,11 @@ class Module:
     def tree_trainable(self) -> list[bool]:
         """Which of the parts have gradients: all but the buffers."""
         buffers = vars(self).get("_buffers", ())
-        return [name not in buffers for name, item in vars(self).items() if _is_part(self, name, item)]
+        return [
+            name not in buffers and not (isinstance(item, np.ndarray) and item.dtype.kind != "f")
+            for name, item in vars(self).items()
+            if _is_part(self, name, item)
+        ]
 
     # What it holds.
 
@@ -94,9 +99,8 @@ class Module:
     def named_parameters(self) -> Iterator[tuple[str, np.ndarray]]:
         """All parameters, with their paths: `layers.0.weight`."""
         for prefix, module in self.named_modules():
-            for name, item in vars(module).items():
-                if _is_parameter(module, name, item):
-                    yield f"{prefix}.{name}" if prefix else name, item
+            for name, array in _own_parameters(module):
+                yield f"{prefix}.{name}" if prefix else name, array
 
     def named_buffers(self) -> Iterator[tuple[str, np.ndarray]]:
         """All buffers, with their paths."""
@@ -110,7 +114,7 @@ class Module:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the parameters and the persistent buffers, by path, as PyTorch names them."""
-        return {path: np.array(getattr(module, name)) for path, module, name in self._slots()}
+        return {path: np.array(owner[key]) for path, owner, key in self._slots()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Take the arrays of a state dict, of NumPy or PyTorch, in place of the module's own, in the dtypes of those.
@@ -123,27 +127,30 @@ class Module:
             KeyError: paths are missing or left over.
             ValueError: an array has another shape; nothing is changed.
         """
-        slots = {path: (module, name) for path, module, name in self._slots()}
+        slots = {path: (owner, key) for path, owner, key in self._slots()}
         missing, unexpected = sorted(slots.keys() - state.keys()), sorted(state.keys() - slots.keys())
         if strict and (missing or unexpected):
             parts = [f"{what}: {', '.join(paths)}" for what, paths in (("missing", missing), ("left over", unexpected)) if paths]
             raise KeyError(f"the state dict does not fit {type(self).__name__}; {'; '.join(parts)}")
         arrays = {path: _as_array(state[path]) for path in slots.keys() & state.keys()}
         for path, array in arrays.items():
-            own = np.shape(getattr(*slots[path]))
-            if array.shape != own:
-                raise ValueError(f"{path} has shape {array.shape}, not {own}")
+            owner, key = slots[path]
+            if array.shape != np.shape(owner[key]):
+                raise ValueError(f"{path} has shape {array.shape}, not {np.shape(owner[key])}")
         for path, array in arrays.items():
-            module, name = slots[path]
-            setattr(module, name, array.astype(getattr(module, name).dtype))
+            owner, key = slots[path]
+            owner[key] = array.astype(owner[key].dtype)
 
-    def _slots(self) -> Iterator[tuple[str, Module, str]]:
-        """Where the arrays of the state dict are: path, module, attribute."""
+    def _slots(self) -> Iterator[tuple[str, Any, Any]]:
+        """Where the arrays of the state dict are: path, dict or list, key."""
         for prefix, module in self.named_modules():
             buffers = vars(module).get("_buffers", {})
+            before = f"{prefix}." if prefix else ""
             for name, item in vars(module).items():
-                if buffers.get(name, False) or _is_parameter(module, name, item):
-                    yield (f"{prefix}.{name}" if prefix else name), module, name
+                if buffers.get(name, False):
+                    yield before + name, vars(module), name
+                elif name not in buffers:
+                    yield from ((before + path, owner, key) for path, owner, key in _places(name, item, vars(module), name))
 
     def extra_repr(self) -> str:
         """What `repr` shows of the module itself."""
@@ -156,7 +163,7 @@ class Module:
 
 
 def _lines(module: Module, name: str) -> list[str]:
-    shapes = [f"{key}{list(item.shape)}" for key, item in vars(module).items() if _is_parameter(module, key, item)]
+    shapes = [f"{key}{list(array.shape)}" for key, array in _own_parameters(module)]
     inside = ", ".join(part for part in (module.extra_repr(), *shapes) if part)
     lines = [f"{f'{name}: ' if name else ''}{type(module).__name__}({inside})"]
     for key, child in module.named_children():
@@ -175,37 +182,69 @@ def _modules_in(name: str, item: Any) -> Iterator[tuple[str, Module]]:
             yield from _modules_in(f"{name}.{key}", part)
 
 
-def _is_parameter(module: Module, name: str, item: Any) -> bool:
-    return isinstance(item, np.ndarray) and item.dtype.kind == "f" and name not in vars(module).get("_buffers", ())
+def _places(path: str, item: Any, owner: Any, key: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Where float arrays are in an attribute, modules left out: path, what holds it, under which key."""
+    if isinstance(item, np.ndarray) and item.dtype.kind == "f":
+        yield path, owner, key
+    elif isinstance(item, (list, tuple)):
+        for place, part in enumerate(item):
+            yield from _places(f"{path}.{place}", part, item, place)
+    elif isinstance(item, dict):
+        for name, part in item.items():
+            yield from _places(f"{path}.{name}", part, item, name)
 
 
-def _is_child(item: Any) -> bool:
-    """A module, or a container that holds some and nothing else."""
+def _own_parameters(module: Module) -> Iterator[tuple[str, np.ndarray]]:
+    buffers = vars(module).get("_buffers", ())
+    for name, item in vars(module).items():
+        if name not in buffers:
+            yield from ((path, owner[key]) for path, owner, key in _places(name, item, vars(module), name))
+
+
+def _is_tree(item: Any) -> bool:
+    """An array or a module, or a container that holds some and nothing else."""
     if isinstance(item, (list, tuple)):
-        return bool(item) and all(_is_child(part) for part in item)
+        return bool(item) and all(_is_tree(part) for part in item)
     if isinstance(item, dict):
-        return bool(item) and all(_is_child(part) for part in item.values())
-    return isinstance(item, Module)
+        return bool(item) and all(_is_tree(part) for part in item.values())
+    return isinstance(item, (Module, np.ndarray))
 
 
 def _is_part(module: Module, name: str, item: Any) -> bool:
-    return name in vars(module).get("_buffers", ()) or _is_parameter(module, name, item) or _is_child(item)
+    return name in vars(module).get("_buffers", ()) or _is_tree(item)
 
 
 class _Static:
-    """What is static in a module: equal where everything in it is."""
+    """What is static in a module: equal where everything in it is, and was when it was looked at."""
 
-    __slots__ = ("items", "names")
+    __slots__ = ("form", "items", "names")
 
     def __init__(self, names: tuple[str, ...], items: tuple[tuple[str, Any], ...]) -> None:
         self.names = names
         self.items = items
+        self.form = tuple((name, _frozen(item)) for name, item in items)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Static) and self.names == other.names and self.items == other.items
+        return isinstance(other, _Static) and self.names == other.names and self.form == other.form
 
     def __hash__(self) -> int:
         return hash(self.names)
+
+
+def _frozen(item: Any) -> Any:
+    """An object as it is now, comparable: what lists, dicts and plain objects hold may change."""
+    if isinstance(item, np.ndarray):
+        raise TypeError(
+            f"an array ({item.dtype}{list(item.shape)}) beside other things in a list, tuple, dict or object of a module is neither a "
+            "parameter nor static: make it an attribute of its own"
+        )
+    if isinstance(item, (list, tuple)):
+        return type(item), tuple(_frozen(part) for part in item)
+    if isinstance(item, dict):
+        return dict, tuple((key, _frozen(part)) for key, part in item.items())
+    if hasattr(item, "__dict__") and not isinstance(item, type) and not callable(item):
+        return type(item), tuple((key, _frozen(part)) for key, part in vars(item).items())
+    return type(item), repr(item) if isinstance(item, float) else item  # 1, 1.0 and True differ, and so do zeros of different signs
 
 
 def _as_array(item: Any) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -255,8 +256,15 @@ def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
     guards = [(read, item) for read, item in traced.guards if not (isinstance(read, ArrayLayout) and id(read.read) in reads)]
     positional, keywords = tree.unflatten(call.structure, range(len(call.leaves)))
     static = dict(call.static)
-    positional = tuple(_same(static[place]) if place in static else part for place, part in enumerate(positional))
-    keywords = {name: _same(static[name]) if name in static else keywords[name] for name in call.names}
+    try:
+        positional = tuple(
+            _same(static[place]) if place in static else _expected(part, call.arguments[0][place]) for place, part in enumerate(positional)
+        )
+        keywords = {
+            name: _same(static[name]) if name in static else _expected(keywords[name], call.arguments[1][name]) for name in call.names
+        }
+    except _NotNative:
+        return None
     donations = match_donations(traced.graph, _donated(traced, call))
     written = [inputs[place] for place in (*donations.values(), *traced.stored)]
     if any(a.kind != ARRAY or not a.writeable or a.strides is not None for a in written):
@@ -269,6 +277,47 @@ def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
     aliases = tree.aliases(call.leaves)
     shape = CallShape(positional, keywords, arguments, captured, guards, outputs, traced.stored, result, donations, aliases)
     return shape if is_native(shape) else None
+
+
+_IMMUTABLE = (bool, int, float, str, bytes, np.dtype, type, np.ufunc, types.FunctionType, types.BuiltinFunctionType)
+
+
+class _NotNative(Exception):
+    """Something that only Python can compare."""
+
+
+def _expected(places: Any, given: Any) -> Any:
+    """A tree of places as the native entry checks it, like what is given: what is static in an object is as a static argument."""
+    if type(places) is dict:
+        return {key: _expected(part, given[key]) for key, part in places.items()}
+    if type(places) in (list, tuple):
+        return type(places)(_expected(part, own) for part, own in zip(places, given, strict=True))
+    if not hasattr(type(places), "tree_flatten"):
+        return places
+    children, *_ = given.tree_flatten()
+    leaves = set(map(id, children))
+    made = object.__new__(type(places))
+    for name, part in vars(places).items():
+        own = vars(given)[name]
+        vars(made)[name] = _expected(part, own) if id(own) in leaves else _fixed(own)
+    return made
+
+
+def _fixed(item: Any) -> Any:
+    """What the native entry checks of something static in an object: that it is what it was, and holds what it held.
+
+    Raises:
+        _NotNative: it may change in ways that are not seen.
+    """
+    if type(item) in (list, tuple):
+        return type(item)(_fixed(part) for part in item)
+    if type(item) is dict and all(type(key) is str for key in item):
+        return {key: _fixed(part) for key, part in item.items()}
+    if item is None:
+        return None
+    if isinstance(item, _IMMUTABLE):
+        return Same(item)
+    raise _NotNative
 
 
 def _same(item: Any) -> Any:

@@ -171,3 +171,75 @@ def test_layers_have_lines_of_their_own_beside_the_users() -> None:
         model(np.ones((2, 1, 5)))
     with pytest.raises(TraceError, match=r"test_module.py:\d+: .*in irdl/nn/layers.py"):
         irdl.jit(lambda x: nn.Flatten(0)(x[x > 0]))(np.ones(3))
+
+
+class Settings:
+    def __init__(self) -> None:
+        self.factor = 2.0
+
+
+class Static(nn.Module):
+    """What is static, of every kind, and arrays in containers."""
+
+    def __init__(self, settings: bool) -> None:
+        self.weight = np.ones(3)
+        self.sizes = [1, 2]
+        self.options = {"rate": 1.0}
+        self.flag, self.scale, self.nothing = True, 1.5, None
+        self.function = np.tanh
+        self.inner = nn.Linear(3, 2, dtype=np.float64)
+        self.weights = [np.ones(2), np.full(2, 2.0)]
+        self.places = np.array([1, 0])
+        if settings:
+            self.settings = Settings()
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        scale = sum(self.sizes) * self.options["rate"] * (2 if self.flag else 1) * self.scale
+        if hasattr(self, "settings"):
+            scale *= self.settings.factor
+        return self.inner(self.function(x * self.weight * scale))[self.places] + self.weights[0] * self.weights[1]
+
+
+def _change_settings(model: Any) -> None:
+    if hasattr(model, "settings"):
+        model.settings.factor = 5.0
+
+
+CHANGES: list[Callable[[Any], Any]] = [
+    lambda model: model.sizes.append(3),
+    lambda model: model.options.update(rate=0.5),
+    lambda model: setattr(model, "flag", False),
+    lambda model: setattr(model, "scale", 2),
+    lambda model: setattr(model, "scale", 2.0),
+    lambda model: setattr(model, "weight", model.weight * 0.5),
+    lambda model: setattr(model, "function", np.sin),
+    lambda model: model.weights.__setitem__(0, np.full(2, 3.0)),
+    lambda model: model.inner.weight.__imul__(2),
+    lambda model: setattr(model.inner, "bias", None),
+    lambda model: setattr(model, "places", np.array([0, 0])),
+    lambda model: model.eval(),
+    _change_settings,
+]
+
+
+@pytest.mark.parametrize("settings", [False, True])
+def test_what_changes_in_a_module_is_seen(settings: bool) -> None:
+    """Also where it is changed in place, and by the native entry, which takes modules without plain objects among what is static."""
+    model, x = Static(settings), np.array([0.1, 0.2, -0.3])
+    compiled = irdl.jit(lambda model, x: model(x))
+    for change in [lambda model: None, *CHANGES]:
+        change(model)
+        for _ in range(3):
+            np.testing.assert_allclose(compiled(model, x), model(x), rtol=1e-12)
+    assert bool(irdl.compile(lambda model, x: model(x))(model, x).entries) is not settings
+    gradient = irdl.grad(lambda model: model(x).sum())(model)
+    assert gradient.places is None
+    assert [part.shape for part in gradient.weights] == [(2,), (2,)]
+    assert {"weights.0", "weights.1", "inner.weight"} <= set(model.state_dict())
+
+
+def test_an_array_beside_other_things_is_an_error() -> None:
+    model = Static(False)
+    model.mixed = [np.ones(2), 3]
+    with pytest.raises(TypeError, match="neither a parameter nor static: make it an attribute of its own"):
+        irdl.jit(lambda model, x: model(x))(model, np.ones(3))

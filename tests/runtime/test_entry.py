@@ -897,3 +897,18 @@ def test_one_array_in_many_places(count):
         np.testing.assert_allclose(compiled(differ), f(differ))
     assert compiled._entries[0]([(x, other) for x in xs]) is not MISS or compiled._entries[1]([(x, other) for x in xs]) is not MISS
     assert compiled.cache_size() == 2
+
+
+def test_defaults_of_keyword_only_parameters():
+    def scaled(x, *, factor=2.0):
+        return x * factor
+
+    f = irdl.jit(lambda x: scaled(x))
+    x = np.ones(2)
+    assert irdl.compile(lambda x: scaled(x))(x).entries
+    for factor in (2.0, 3.0, 4.0):
+        for _ in range(3):
+            np.testing.assert_array_equal(f(x), x * factor)
+        scaled.__kwdefaults__["factor"] = factor + 1
+    scaled.__kwdefaults__ = {"factor": 7.0}
+    np.testing.assert_array_equal(f(x), x * 7)

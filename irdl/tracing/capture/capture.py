@@ -38,6 +38,7 @@ from irdl.tracing.capture.reads import (
     CellContents,
     Defaults,
     Item,
+    KeywordDefaults,
     Outline,
     Read,
     Write,
@@ -288,9 +289,9 @@ class Capture:
             cells,
         )
         if function.__kwdefaults__:
-            made.__kwdefaults__ = {
-                key: self.replace(item, Item(lambda: function.__kwdefaults__, key), key) for key, item in function.__kwdefaults__.items()
-            }
+            defaults = KeywordDefaults(function)
+            self.guards.append((defaults, function.__kwdefaults__))
+            made.__kwdefaults__ = {key: self.replace(item, Item(defaults, key), key) for key, item in function.__kwdefaults__.items()}
         made.__qualname__ = function.__qualname__
         made.__dict__.update(function.__dict__)
         self._memo[id(function)] = (function, made, read)

@@ -102,6 +102,16 @@ class Defaults:
 
 
 @dataclass(frozen=True, eq=False)
+class KeywordDefaults:
+    """The dict of those of keyword-only parameters."""
+
+    function: types.FunctionType
+
+    def __call__(self) -> Any:
+        return self.function.__kwdefaults__
+
+
+@dataclass(frozen=True, eq=False)
 class Outline:
     """A container's type and keys (or length)."""
 

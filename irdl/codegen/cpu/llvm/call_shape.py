@@ -80,14 +80,19 @@ def is_native(shape: CallShape) -> bool:
 
 
 def _is_known(tree: Any) -> bool:
-    """As `is_plain`, named tuples and objects of dataclasses too."""
+    """As `is_plain`, named tuples and objects that are trees too."""
     if is_named_tuple(tree) or type(tree) is list or type(tree) is tuple:
         return all(_is_known(item) for item in tree)
     if type(tree) is dict:
         return all(type(key) is str and _is_known(item) for key, item in tree.items())
-    if is_dataclass(tree) and type(tree) is not Same:
-        return hasattr(tree, "__dict__") and all(_is_known(item) for item in vars(tree).values())
+    if is_object(tree):
+        return all(_is_known(item) for item in vars(tree).values())
     return tree is None or type(tree) in (int, Same)
+
+
+def is_object(tree: Any) -> bool:
+    """An object that is a tree, all of it in its dict."""
+    return (is_dataclass(tree) or hasattr(type(tree), "tree_flatten")) and type(tree) is not Same and hasattr(tree, "__dict__")
 
 
 def is_named_tuple(tree: Any) -> bool:

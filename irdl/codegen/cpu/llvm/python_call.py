@@ -11,12 +11,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import is_dataclass
 from typing import Any
 
 import numpy as np
 
-from irdl.codegen.cpu.llvm.call_shape import Argument, CallShape, Same
+from irdl.codegen.cpu.llvm.call_shape import Argument, CallShape, Same, is_object
 from irdl.codegen.cpu.llvm.python_objects import Function
 from irdl.codegen.cpu.llvm.python_reads import SAME_MEMBERS
 from irdl.codegen.cpu.llvm.python_results import PythonResults
@@ -373,4 +372,4 @@ class PythonCall(PythonResults):
 def _parts(tree: Any) -> Iterable[Any]:
     if isinstance(tree, dict):
         return tree.values()
-    return tree if isinstance(tree, (list, tuple)) else vars(tree).values() if is_dataclass(tree) and type(tree) is not Same else ()
+    return tree if isinstance(tree, (list, tuple)) else vars(tree).values() if is_object(tree) else ()

@@ -24,6 +24,7 @@ from irdl.tracing.capture.reads import (
     DictItem,
     HasItem,
     Item,
+    KeywordDefaults,
     Outline,
     Read,
 )
@@ -33,7 +34,7 @@ def is_native_read(read: Read) -> bool:
     if isinstance(read, AreSame):
         return is_native_read(read.first) and is_native_read(read.second)
     if isinstance(read, (Item, Outline)):
-        if isinstance(read.owner, Defaults):
+        if isinstance(read.owner, (Defaults, KeywordDefaults)):
             return True
         container = read.owner()
         is_tuple = isinstance(container, tuple) and type(container).__iter__ is tuple.__iter__
@@ -46,7 +47,7 @@ def is_native_read(read: Read) -> bool:
         return type(array) is np.ndarray and array.dtype.isnative and is_native_read(read.read)
     if isinstance(read, ClassMembers):
         return dict_of(read.cls) is not None
-    return isinstance(read, (Always, DictItem, CellContents, HasItem, Defaults))
+    return isinstance(read, (Always, DictItem, CellContents, HasItem, Defaults, KeywordDefaults))
 
 
 def dict_of(cls: type) -> dict[str, Any] | None:
@@ -98,6 +99,8 @@ class PythonReads(PythonObjects):
             found = self._load("ptr", self._object(read.cell), "cell contents")
         elif isinstance(read, Defaults):
             found = b.fresh(f"call ptr {self._function('PyFunction_GetDefaults')}(ptr {self._object(read.function)})")
+        elif isinstance(read, KeywordDefaults):
+            found = b.fresh(f"call ptr {self._function('PyFunction_GetKwDefaults')}(ptr {self._object(read.function)})")
         elif isinstance(read, Attribute):
             return self._entries[id(read.owner), read.name]
         else:
@@ -105,6 +108,8 @@ class PythonReads(PythonObjects):
             if (id(read.owner), read.key) in self._entries:
                 return self._entries[id(read.owner), read.key]
             owner = self.read(read.owner)
+            if isinstance(read.owner, KeywordDefaults):
+                return self._lookup(owner, read.key)
             is_list = not isinstance(read.owner, Defaults) and type(read.owner()) is list
             items = self._load("ptr", owner, "list items") if is_list else self._field(owner, "tuple items")
             return b.fresh(f"load ptr, ptr {self._element(items, read.key)}")

@@ -198,7 +198,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ("irdl/codegen/cpu/llvm/python_trees.py", "  call void %keep(ptr %item)\n  %have", "  %have", "tests/runtime/test_entry.py -k many"),
     ("irdl/passes/expand.py", "if is_float(x.dtype):", "if False:", "tests/passes/test_passes.py -k search"),
     ("irdl/ops/rules.py", "base = builder.value(e.DIV, [one, x]) if number < 0 else x", "base = x", "tests/tracing/test_powers.py"),
-    ("irdl/runtime/compiled.py", "if start < written_reach:", "if False:", "tests/tracing/test_trace.py -k store_into_an_argument"),
+    ("irdl/runtime/overlaps.py", "if start < written_reach:", "if False:", "tests/tracing/test_trace.py -k store_into_an_argument"),
     (
         "irdl/codegen/cpu/llvm/python_reads.py",
         "%same = and i1 %same_key, %same_item",
@@ -285,6 +285,13 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ("irdl/passes/overlap.py", "not set(found.w_labels) & walked", "True", "tests/tracing/test_windows.py -k local"),
     ("irdl/codegen/lowering/layout.py", "parts[axis] * step + tap * dilation", "parts[axis] * step + tap", OPS + " -k windows"),
     ("irdl/tracing/views.py", "+ first * windows.dilations[place]", "+ first", "tests/tracing/test_windows.py"),
+    ("irdl/tracing/printing.py", "array[step] for array in arrays", "array[0] for array in arrays", "tests/tracing/test_printing.py"),
+    ("irdl/tracing/numpy/moving_slices.py", "[place]", "[start]", "tests/tracing/test_traced_indices.py -k do_not_fit"),
+    ("irdl/nn/recurrent.py", "np.concatenate([reset[1:], np.zeros_like(reset[:1])])", "reset", "tests/nn/test_recurrent.py -k reset"),
+    ("irdl/nn/module.py", "return type(item), tuple(_frozen(part) for part in item)", "return item", "tests/nn/test_module.py -k changes"),
+    ("irdl/tracing/capture/arguments.py", "if id(item) not in given:", "if False:", "tests/nn/test_module.py -k buffers"),
+    ("irdl/nn/normalization.py", "* (count / (count - 1))", "* 1.0", "tests/nn/test_layers.py -k running"),
+    ("irdl/optim.py", "np.where(number == 0, d, ", "(", "tests/nn/test_optim.py -k sgd"),
 ]
 
 

@@ -5,27 +5,24 @@ from __future__ import annotations
 import gc
 import os
 import threading
-import types
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from irdl.codegen.cpu.llvm.call_shape import FROM_ARGUMENTS, Argument, CallShape, Same, is_native
-from irdl.errors import DonationError, TraceError
+from irdl.errors import TraceError
 from irdl.ir.graph import Graph
-from irdl.ir.types import TensorType
 from irdl.loops.language import Program
 from irdl.runtime.call import Call, Options, Roles, explain, take_apart
-from irdl.runtime.entry import MISS, is_busy, layouts_hold
-from irdl.runtime.executable import Executable, match_donations
+from irdl.runtime.entry import MISS, is_busy
+from irdl.runtime.executable import Executable
+from irdl.runtime.expected import call_shape, donated_inputs
+from irdl.runtime.overlaps import check_donations, check_stores
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON, as_kind
-from irdl.tracing.capture.reads import ArrayLayout, Read
 from irdl.tracing.capture.recipes import Script
 from irdl.tracing.function import TracedFunction, trace_function
-from irdl.tracing.users import is_hashable
 
 #: Native entries of one signature, each with scratch memory of its own.
 _MOST_ENTRIES = 4
@@ -56,7 +53,9 @@ class Compiled:
         self._traced = replace(traced, effects=[], result=None)
         self._positional, self._names = len(call.arguments[0]), call.names
         shape = call_shape(traced, call)
-        self._executable = Executable(traced.graph, _donated(traced, call), options.disable, shape, traced.static_arrays, options.backend)
+        self._executable = Executable(
+            traced.graph, donated_inputs(traced, call), options.disable, shape, traced.static_arrays, options.backend
+        )
         self._results = len(traced.kinds)
         self.name = name
         #: builtin functions for calls of this signature (they give `MISS` for others); none where only the way through Python
@@ -193,10 +192,10 @@ class Compiled:
         traced = self._traced
         inputs = [*(np.asarray(leaf) for leaf in call.leaves), *captured]
         if call.donated:
-            _check_donations(inputs, self._executable.donations)
+            check_donations(inputs, self._executable.donations)
         if traced.stored:
             again = {place for place, _ in tree.aliases(call.leaves)}
-            _check_stores([array if place not in again else array[..., :0] for place, array in enumerate(inputs)], traced.stored)
+            check_stores([array if place not in again else array[..., :0] for place, array in enumerate(inputs)], traced.stored)
         results = self._executable(inputs)
         for place, result in zip(traced.stored, results[self._results :], strict=False):
             np.copyto(inputs[place], result)
@@ -206,130 +205,10 @@ class Compiled:
         return tree.unflatten(traced.structure, leaves)
 
 
-def _donated(traced: TracedFunction, call: Call) -> tuple[int, ...]:
-    """The donated arguments that results may be computed in: what is stored into holds its new contents when the call ends."""
-    return tuple(place for place in call.donated if place not in traced.stored)
-
-
 def _is_ready(leaf: Any) -> bool:
     """The code can work on the leaf's numbers where they lie."""
     flags = leaf.flags if type(leaf) is np.ndarray else None
     return flags is not None and flags.c_contiguous and flags.aligned and leaf.dtype.isnative
-
-
-def _array_argument(array: np.ndarray, type_: TensorType) -> Argument | None:
-    """What the native entry expects in an array's place; None of one that has to be made ready in Python."""
-    if not (array.flags.aligned and array.dtype.isnative):
-        return None
-    return Argument(type_, ARRAY, np.ndarray, array.flags.writeable, None if array.flags.c_contiguous else array.strides)
-
-
-def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
-    """What the native entry expects of a call; None where only the way through Python will do."""
-    if not layouts_hold():
-        return None
-    arguments: list[Argument] = []
-    captured: list[tuple[Read, Argument]] = []
-    for leaf, value in zip(call.leaves, traced.graph.inputs, strict=False):
-        if type(leaf) is np.ndarray:
-            argument = _array_argument(leaf, value.type)
-            if argument is None:
-                return None
-            arguments.append(argument)
-        elif type(leaf) in (bool, int, float) or isinstance(leaf, np.generic):
-            arguments.append(Argument(value.type, tree.leaf_kind(leaf) or ARRAY, type(leaf)))
-        else:
-            return None
-    for item in traced.captured:
-        array = item.read()
-        argument = None
-        if type(array) is np.ndarray:
-            argument = _array_argument(array, item.value.type)
-        elif item.kind != ARRAY:
-            argument = Argument(item.value.type, item.kind, type(array))
-        if argument is None:
-            return None
-        captured.append((item.read, argument))
-    inputs = [*arguments, *(argument for _, argument in captured)]
-    # The native entry verifies the layout of captured arrays itself.
-    reads = {id(item.read) for item in traced.captured}
-    guards = [(read, item) for read, item in traced.guards if not (isinstance(read, ArrayLayout) and id(read.read) in reads)]
-    positional, keywords = tree.unflatten(call.structure, range(len(call.leaves)))
-    static = dict(call.static)
-    try:
-        positional = tuple(
-            _same(static[place]) if place in static else _expected(part, call.arguments[0][place]) for place, part in enumerate(positional)
-        )
-        keywords = {
-            name: _same(static[name]) if name in static else _expected(keywords[name], call.arguments[1][name]) for name in call.names
-        }
-    except _NotNative:
-        return None
-    donations = match_donations(traced.graph, _donated(traced, call))
-    written = [inputs[place] for place in (*donations.values(), *traced.stored)]
-    if any(a.kind != ARRAY or not a.writeable or a.strides is not None for a in written):
-        return None
-    if any(out >= len(traced.kinds) or traced.kinds[out] != ARRAY for out in donations):
-        return None
-    kinds = [*traced.kinds, *(ARRAY for _ in traced.stored)]
-    outputs = [(value.type, kind) for value, kind in zip(traced.graph.outputs, kinds, strict=True)]
-    result = FROM_ARGUMENTS if traced.result is not None else tree.unflatten(traced.structure, range(len(traced.kinds)))
-    aliases = tree.aliases(call.leaves)
-    shape = CallShape(positional, keywords, arguments, captured, guards, outputs, traced.stored, result, donations, aliases)
-    return shape if is_native(shape) else None
-
-
-_IMMUTABLE = (bool, int, float, str, bytes, np.dtype, type, np.ufunc, types.FunctionType, types.BuiltinFunctionType)
-
-
-class _NotNative(Exception):
-    """Something that only Python can compare."""
-
-
-def _expected(places: Any, given: Any) -> Any:
-    """A tree of places as the native entry checks it, like what is given: what is static in an object is as a static argument."""
-    if type(places) is dict:
-        return {key: _expected(part, given[key]) for key, part in places.items()}
-    if type(places) in (list, tuple):
-        return type(places)(_expected(part, own) for part, own in zip(places, given, strict=True))
-    if not hasattr(type(places), "tree_flatten"):
-        return places
-    children, *_ = given.tree_flatten()
-    leaves = set(map(id, children))
-    made = object.__new__(type(places))
-    for name, part in vars(places).items():
-        own = vars(given)[name]
-        vars(made)[name] = _expected(part, own) if id(own) in leaves else _fixed(own)
-    return made
-
-
-def _fixed(item: Any) -> Any:
-    """What the native entry checks of something static in an object: that it is what it was, and holds what it held.
-
-    Raises:
-        _NotNative: it may change in ways that are not seen.
-    """
-    if type(item) in (list, tuple):
-        return type(item)(_fixed(part) for part in item)
-    if type(item) is dict and all(type(key) is str for key in item):
-        return {key: _fixed(part) for key, part in item.items()}
-    if item is None:
-        return None
-    if isinstance(item, _IMMUTABLE):
-        return Same(item)
-    raise _NotNative
-
-
-def _same(item: Any) -> Any:
-    """What the native entry checks of a static argument: the very object, or containers that hold the same where they may
-    change. It does not know tuples of other types."""
-    if isinstance(item, tuple) and not is_hashable(item):
-        return tuple(_same(part) for part in item) if type(item) is tuple else item
-    if type(item) is list:
-        return [_same(part) for part in item]
-    if type(item) is dict:
-        return {key: _same(part) for key, part in item.items()}
-    return Same(item)
 
 
 def _equal_plain(a: Any, b: Any) -> bool:
@@ -337,58 +216,6 @@ def _equal_plain(a: Any, b: Any) -> bool:
     if type(a) is not type(b) or not isinstance(a, (bool, int, float, complex, str, bytes, tuple, np.generic)):
         return False
     return a == b and repr(a) == repr(b)
-
-
-def _check_donations(inputs: Sequence[np.ndarray], donations: Mapping[int, int]) -> None:
-    for place in donations.values():
-        array = inputs[place]
-        flags = array.flags
-        if not (flags.writeable and flags.c_contiguous and flags.aligned and array.dtype.isnative):
-            what = "read-only" if not flags.writeable else "not contiguous, aligned and of native byte order"
-            raise DonationError(f"donated argument {place} is {what}: pass a copy")
-    pair = _overlapping(inputs, set(donations.values()))
-    if pair is not None:
-        raise DonationError(f"donated argument {pair[0]} shares its memory with argument {pair[1]}: pass a copy")
-
-
-def _check_stores(inputs: Sequence[np.ndarray], stored: Sequence[int]) -> None:
-    for place in stored:
-        if _overlaps_itself(inputs[place]):
-            raise TraceError(f"the function stores into input {place}, whose elements overlap in memory: pass a copy")
-    pair = _overlapping(inputs, set(stored))
-    if pair is not None:
-        place, other = pair
-        raise TraceError(f"the function stores into input {place}, which shares its memory with input {other}: pass a copy of one")
-
-
-def _overlapping(inputs: Sequence[np.ndarray], written: set[int]) -> tuple[int, int] | None:
-    """One of `written` and another input whose extents in memory overlap, if there are such."""
-    bounds = sorted((*np.lib.array_utils.byte_bounds(array), place) for place, array in enumerate(inputs) if array.size)
-    reach, reader = 0, -1  # the furthest end so far, and whose it is; the same of those written
-    written_reach, writer = 0, -1
-    for start, end, place in bounds:
-        if place in written and start < reach:
-            return place, reader
-        if start < written_reach:
-            return writer, place
-        if end > reach:
-            reach, reader = end, place
-        if place in written and end > written_reach:
-            written_reach, writer = end, place
-    return None
-
-
-def _overlaps_itself(array: np.ndarray) -> bool:
-    """False where no two elements share memory; True where that is not certain."""
-    if array.flags.c_contiguous or array.flags.f_contiguous:
-        return False
-    reach = array.itemsize
-    for stride, extent in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
-        if extent > 1:
-            if stride < reach:
-                return True
-            reach += (extent - 1) * stride
-    return False
 
 
 def compile_call(

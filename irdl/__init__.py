@@ -56,7 +56,7 @@ __all__ = [
 del _protocol
 
 #: loaded when they are first asked for
-_LAYERS = ("nn", "optim")
+_LAYERS = ("data", "nn", "optim")
 
 
 def __getattr__(name: str) -> Any:

@@ -12,10 +12,10 @@ import optree
 
 from irdl.tracing.capture.arguments import let_trace
 from irdl.tracing.recorder import trace_stack
-from irdl.tracing.tree import NAMESPACE, flatten
+from irdl.tracing.tree import NAMESPACE, _meet, flatten
 from irdl.tracing.tree import unflatten as _unflatten
 
-__all__ = ["flatten", "leaves", "map", "reduce", "register_class", "structure", "unflatten"]
+__all__ = ["flatten", "leaves", "map", "paths", "reduce", "register_class", "structure", "unflatten"]
 
 
 def unflatten(structure: Any, leaves: Sequence[Any]) -> Any:
@@ -30,6 +30,12 @@ def unflatten(structure: Any, leaves: Sequence[Any]) -> Any:
 def leaves(tree: Any) -> list[Any]:
     """The leaves."""
     return flatten(tree)[0]
+
+
+def paths(tree: Any) -> list[str]:
+    """A name for each leaf, of the keys, places and attributes that lead there: `model.layers.0.weight`."""
+    found, _, _ = optree.tree_flatten_with_path(tree, is_leaf=_meet, namespace=NAMESPACE)
+    return [".".join(map(str, path)) for path in found]
 
 
 def structure(tree: Any) -> Any:

@@ -25,6 +25,7 @@ from irdl.nn.losses import binary_cross_entropy_with_logits, mse, nll, softmax_c
 from irdl.nn.module import Module
 from irdl.nn.normalization import BatchNorm1d, BatchNorm2d, LayerNorm, LayerNorm1d, RMSNorm
 from irdl.nn.recurrent import GRU, LSTM, RNN, Recurrent
+from irdl.nn.saving import load, load_checkpoint, save, save_checkpoint
 
 __all__ = [
     "GELU",
@@ -66,9 +67,13 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "functional",
     "init",
+    "load",
+    "load_checkpoint",
     "manual_seed",
     "mse",
     "nll",
     "one_hot",
+    "save",
+    "save_checkpoint",
     "softmax_cross_entropy",
 ]

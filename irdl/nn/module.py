@@ -74,6 +74,10 @@ class Module:
         vars(module).update(zip(rest.names, parts, strict=True))
         return module
 
+    def tree_names(self) -> tuple[str, ...]:
+        """What the parts are called."""
+        return tuple(name for name, item in vars(self).items() if _is_part(self, name, item))
+
     def tree_trainable(self) -> list[bool]:
         """Which of the parts have gradients: all but the buffers."""
         buffers = vars(self).get("_buffers", ())

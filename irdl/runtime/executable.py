@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from irdl.codegen.cpu.llvm.call_shape import CallShape
-from irdl.ir.graph import Graph
+from irdl.ir.graph import Graph, Value
 from irdl.loops.language import Program
 from irdl.runtime.backends import find_backend
 from irdl.runtime.build import Build
@@ -103,13 +103,32 @@ class Executable:
 
 
 def match_donations(graph: Graph, donated: Collection[int]) -> dict[int, int]:
-    """Each output takes the first donated input of its type that is still free."""
-    free = list(donated)
+    """Each output takes the donated input of its type that it is made of, element by element, and so can be computed in the place of;
+    else the first of its type. None is taken twice."""
+    places = {graph.inputs[place]: place for place in donated}
     matched: dict[int, int] = {}
     for out, value in enumerate(graph.outputs):
-        for place in free:
-            if graph.inputs[place].type == value.type:
-                matched[out] = place
-                free.remove(place)
-                break
-    return matched
+        found = next((source for source in _elementwise_sources(value) if source in places and source.type == value.type), None)
+        if found is not None:
+            matched[out] = places.pop(found)
+    for out, value in enumerate(graph.outputs):
+        found = next((source for source in places if source.type == value.type), None) if out not in matched else None
+        if found is not None:
+            matched[out] = places.pop(found)
+    return dict(sorted(matched.items()))
+
+
+#: how far back elementwise operations are followed
+_LOOK_BACK = 24
+
+
+def _elementwise_sources(value: Value) -> Iterator[Value]:
+    """The value, and what it is made of by elementwise operations, the nearest first."""
+    waiting = [value]
+    for place in range(_LOOK_BACK):
+        if place == len(waiting):
+            return
+        item = waiting[place]
+        yield item
+        if item.node is not None and item.node.op.is_elementwise:
+            waiting += [operand for operand in item.node.operands if operand.shape == value.shape and operand not in waiting]

@@ -63,13 +63,17 @@ def short_path(file: str) -> str:
     return os.path.relpath(file, os.path.dirname(_PACKAGE[:-1])) if file.startswith(_PACKAGE) else os.path.basename(file)
 
 
+def is_users_class(cls: type) -> bool:
+    """A class of the user's, by its module; one that is not known as such is code that was run by hand."""
+    module = sys.modules.get(cls.__module__)
+    return module is None or cls.__module__ == "__main__" or is_users(getattr(module, "__file__", None))
+
+
 def is_plain_object(item: Any) -> bool:
     """An instance of a user's class that is all in its `__dict__`."""
     cls = type(item)
-    module = sys.modules.get(cls.__module__)
-    users = is_users(getattr(module, "__file__", None)) or cls.__module__ == "__main__"
     return (
-        (users or cls in _HOLDERS)
+        (is_users_class(cls) or cls in _HOLDERS)
         and (cls.__new__ is object.__new__ or cls is types.SimpleNamespace)  # type: ignore[comparison-overlap]
         and hasattr(item, "__dict__")
         and not isinstance(item, type)
@@ -115,6 +119,4 @@ def is_code(item: Any) -> bool:
 
 def has_arrays(cls: type) -> bool:
     """A user's class with arrays among its attributes."""
-    module = sys.modules.get(cls.__module__)
-    users = is_users(getattr(module, "__file__", None)) or cls.__module__ == "__main__"
-    return users and any(type(member) is np.ndarray for base in cls.__mro__ for member in vars(base).values())
+    return is_users_class(cls) and any(type(member) is np.ndarray for base in cls.__mro__ for member in vars(base).values())

@@ -82,6 +82,16 @@ def test_buffers_are_bound_anew(way: str) -> None:
     assert gradient.layers[0].weight[1] == pytest.approx((loss(difference, x) - loss(model, x)) / step, rel=1e-4)
 
 
+def test_buffers_of_layers_in_a_sequence() -> None:
+    """Whose names are no identifiers of Python."""
+    model = nn.Sequential(nn.Identity(), nn.Sequential(nn.BatchNorm1d(3, dtype=np.float64)))
+    x = np.arange(12.0).reshape(4, 3)
+    for function in (irdl.jit(lambda model, x: model(x)), irdl.jit(irdl.grad(lambda model, x: (model(x) ** 2).sum()))):
+        before = model[1][0].running_mean
+        function(model, x)
+        np.testing.assert_allclose(model[1][0].running_mean, 0.9 * before + 0.1 * x.mean(0))
+
+
 def test_a_compiled_step_of_a_module_compiles_once() -> None:
     model, x = Nested(), np.ones(3)
     optimizer = optim.SGD(0.1, momentum=0.9)

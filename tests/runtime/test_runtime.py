@@ -158,3 +158,22 @@ def test_results_are_new_arrays() -> None:
     a[:] = 5
     b[:] = 6
     assert x.max() == 1 and c.max() == 1
+
+
+def test_donated_arguments_are_matched_with_what_is_made_of_them():
+    """Whatever the order of the results: each is computed where its own argument lies."""
+
+    def step(p, m, x):
+        g = np.tanh(x @ x)
+        m = 0.9 * m + g
+        return g.sum(axis=1), m, p - 0.1 * m
+
+    p, m, x = np.ones((4, 4)), np.full((4, 4), 2.0), np.eye(4)
+    expected = step(p, m, x)
+    compiled = irdl.compile(step, donate_argnums=(0, 1))(p, m, x)
+    _, new_m, new_p = compiled(p, m, x)
+    assert new_m is m
+    assert new_p is p
+    np.testing.assert_allclose(new_m, expected[1])
+    np.testing.assert_allclose(new_p, expected[2])
+    assert compiled.entries

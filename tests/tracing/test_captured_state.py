@@ -20,6 +20,7 @@ from scipy import special as scipy_special
 
 import irdl
 from irdl.errors import TraceError
+from irdl.tracing.function import trace_function
 
 X = np.array([1.0, 2.0, 3.0])
 
@@ -252,3 +253,18 @@ def test_large_uniform_arrays_are_never_made() -> None:
     tracemalloc.stop()
     assert peak < 50e6 and compiled.memory.constants < 1000
     assert compiled(0.5) == 2**26 + 2.0
+
+
+def test_a_name_is_depended_on_once():
+    """However often it is looked up: a builtin's absence among the globals, too."""
+
+    def f(x):
+        for _ in range(300):
+            x = x + len(x) + min(SCALE, 3.0)
+        return x
+
+    traced = trace_function(f, (np.ones(3),), {})
+    assert len(traced.guards) < 10
+
+
+SCALE = 2.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import functools
-import sys
 import types
 from collections import OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, Any
@@ -15,17 +14,13 @@ import optree
 from irdl.tracing import tree
 from irdl.tracing.capture.reads import Always, Attribute, ClassMembers, Read
 from irdl.tracing.tree import NAMESPACE
-from irdl.tracing.users import is_users
+from irdl.tracing.users import is_users_class
 
 if TYPE_CHECKING:
     from irdl.tracing.capture.capture import Capture
 
 #: members that a subclass has of its own
 _OWN = ("__new__", "__dict__", "__weakref__", "__module__", "__slots__", "__init_subclass__")
-
-
-def is_users_class(cls: type) -> bool:
-    return is_users(getattr(sys.modules.get(cls.__module__), "__file__", None)) or cls.__module__ == "__main__"
 
 
 def can_be_subclassed(cls: type) -> bool:

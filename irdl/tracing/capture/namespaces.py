@@ -45,6 +45,8 @@ class Globals(dict[str, Any]):
         self._capture = capture
         self._original = original
         self._seen: dict[str, tuple[Any, Any]] = {}
+        #: names that were looked for in vain: builtins
+        self._absent: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
         if dict.__contains__(self, name):
@@ -52,7 +54,9 @@ class Globals(dict[str, Any]):
         try:
             item = self._original[name]
         except KeyError:
-            self._capture.guards.append((HasItem(self._original, name), False))
+            if name not in self._absent:
+                self._absent.add(name)
+                self._capture.guards.append((HasItem(self._original, name), False))
             raise
         seen = self._seen.get(name)
         if seen is None or seen[0] is not item:

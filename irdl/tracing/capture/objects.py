@@ -9,8 +9,8 @@ import types
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from irdl.tracing.capture.classes import is_users_class
 from irdl.tracing.capture.reads import Attribute, Attributes, Read
+from irdl.tracing.users import is_users_class
 
 if TYPE_CHECKING:
     from irdl.tracing.capture.capture import Capture

@@ -139,7 +139,8 @@ class Part:
     def write(self, script: Script) -> None:
         expression, steps = self.path
         for step in steps:
-            expression += f".{step.key}" if step.is_attribute else f"[{script.constant(step.key)}]"
+            key = script.constant(step.key)
+            expression = f"getattr({expression}, {key})" if step.is_attribute else f"{expression}[{key}]"
         script.bind(self, expression)
 
 

@@ -17,15 +17,12 @@ def _each(value: Any, count: int) -> tuple[int, ...]:
     return (value,) * count if isinstance(value, int) else tuple(value)
 
 
-def _windows(x: Any, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Any:
-    """Windows of the last axes: (..., *places, *kernel)."""
-    count = len(kernel)
+def _windows(x: Any, axes: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Any:
+    """Windows of these axes, the places where they were and the taps last."""
     spans = tuple((size - 1) * step + 1 for size, step in zip(kernel, dilation, strict=True))
-    windows = sliding_window_view(x, spans, axis=tuple(range(-count, 0)))
-    places = tuple(slice(None, None, step) for step in stride)
-    taps = tuple(slice(None, None, step) for step in dilation)
-    where: Any = (..., *places, *taps)
-    return windows[where]
+    windows = sliding_window_view(x, spans, axis=axes)
+    steps = dict(zip(axes, stride, strict=True)) | dict(zip(range(x.ndim, windows.ndim), dilation, strict=True))
+    return windows[tuple(slice(None, None, steps.get(axis, 1)) for axis in range(windows.ndim))]
 
 
 class _Convolution(Module):
@@ -86,19 +83,22 @@ class _Convolution(Module):
         if x.ndim not in (self.rank + 1, self.rank + 2) or x.shape[-self.rank - 1] != self.in_channels:
             raise ValueError(f"{type(self).__name__} of {self.in_channels} channels cannot take an input of shape {x.shape}")
         batched = x if x.ndim == self.rank + 2 else x[None]
-        padded = np.pad(batched, ((0, 0), (0, 0), *self.padding)) if any(map(any, self.padding)) else batched
-        windows = _windows(padded, self.kernel_size, self.stride, self.dilation)
+        inner = np.moveaxis(batched, 1, -1)  # channels innermost, as the contraction wants them
+        if any(map(any, self.padding)):
+            inner = np.pad(inner, ((0, 0), *self.padding, (0, 0)))
+        windows = _windows(inner, tuple(range(1, self.rank + 1)), self.kernel_size, self.stride, self.dilation)
         places, taps = "xyz"[: self.rank], "ijk"[: self.rank]
         if self.groups == 1:
-            y = np.einsum(f"nc{places}{taps},oc{taps}->no{places}", windows, self.weight)
+            y = np.einsum(f"n{places}c{taps},oc{taps}->n{places}o", windows, self.weight)
         else:
             g = self.groups
-            shape = (windows.shape[0], g, self.in_channels // g, *windows.shape[2:])
+            shape = (*windows.shape[: self.rank + 1], g, self.in_channels // g, *windows.shape[self.rank + 2 :])
             weight = self.weight.reshape(g, self.out_channels // g, *self.weight.shape[1:])
-            y = np.einsum(f"ngc{places}{taps},goc{taps}->ngo{places}", windows.reshape(shape), weight)
-            y = y.reshape(y.shape[0], self.out_channels, *y.shape[3:])
+            y = np.einsum(f"n{places}gc{taps},goc{taps}->n{places}go", windows.reshape(shape), weight)
+            y = y.reshape(*y.shape[:-2], self.out_channels)
         if self.bias is not None:
-            y = y + self.bias.reshape(-1, *[1] * self.rank)
+            y = y + self.bias
+        y = np.moveaxis(y, -1, 1)
         return y if x.ndim == self.rank + 2 else y[0]
 
     def extra_repr(self) -> str:
@@ -126,7 +126,7 @@ class MaxPool2d(Module):
         if any(self.padding):
             widths = ((0, 0),) * (x.ndim - 2) + tuple((n, n) for n in self.padding)
             x = np.pad(x, widths, constant_values=-np.inf)
-        return np.max(_windows(x, self.kernel_size, self.stride, (1, 1)), axis=(-2, -1))
+        return np.max(_windows(x, (x.ndim - 2, x.ndim - 1), self.kernel_size, self.stride, (1, 1)), axis=(-2, -1))
 
 
 class AvgPool2d(Module):
@@ -139,4 +139,4 @@ class AvgPool2d(Module):
     def forward(self, x: Any) -> Any:
         if any(self.padding):
             x = np.pad(x, ((0, 0),) * (x.ndim - 2) + tuple((n, n) for n in self.padding))
-        return np.mean(_windows(x, self.kernel_size, self.stride, (1, 1)), axis=(-2, -1))
+        return np.mean(_windows(x, (x.ndim - 2, x.ndim - 1), self.kernel_size, self.stride, (1, 1)), axis=(-2, -1))

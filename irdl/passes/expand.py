@@ -3,6 +3,7 @@
     argmax(x) -> min(select(x == max(x) or x is nan, place, extent))
     arctanh(x) -> log1p(2 |x| / (1 - |x|)) / 2, with the sign of x
     unwindow(y) -> sums of windows of y (`passes/overlap.py`)
+    dot(x, y) whose last axis is short -> the same with another axis last, transposed
 
 and the maximum of bools is `any`, the minimum `all`. The inverse hyperbolic functions are the identities by log1p; each was found within
 4 units in the last place of a wider float (`tests/codegen/test_vector_math.py`).
@@ -20,10 +21,11 @@ from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
 from irdl.ops import elementwise as e
+from irdl.ops.contract import DOT, DotAttributes
 from irdl.ops.reduce import ALL, ANY, ARGMAX, ARGMIN, MAX, MIN, ReduceAttributes
 from irdl.ops.rules import uniform_number
-from irdl.ops.shape import IOTA, RESHAPE, IotaAttributes, ReshapeAttributes
-from irdl.ops.windows import UNWINDOW
+from irdl.ops.shape import IOTA, RESHAPE, SLICE, TRANSPOSE, IotaAttributes, ReshapeAttributes, TransposeAttributes
+from irdl.ops.windows import UNWINDOW, WINDOWS
 from irdl.passes.maker import Maker
 from irdl.passes.overlap import overlap_add
 
@@ -113,6 +115,38 @@ def _arctanh(make: Maker, x: Value) -> Sequence[Value]:
     return [make(e.COPYSIGN, make(e.MUL, make(e.LOG1P, ratio), 0.5), x)]
 
 
+#: A shorter last axis of a contraction does not fill a vector.
+_NARROW = 8
+
+
+def _wider_last(make: Maker, x: Value, y: Value) -> Sequence[Value] | None:
+    """A kernel's vector lies along the last axis of its result: the longest of those whose numbers lie side by side in one operand and
+    that the other does not have."""
+    left, right, output = make.node.attributes.labels
+    extents = dict(zip(output, make.node.output.shape, strict=True))
+    if not output or extents[output[-1]] >= _NARROW:
+        return None
+    side_by_side = {_innermost(x, left), _innermost(y, right)} - (set(left) & set(right))
+    wide = [label for label in output if extents[label] >= _NARROW and label in side_by_side]
+    chosen = max(wide, key=lambda label: extents[label], default=None)
+    if chosen is None:
+        return None
+    moved = output.replace(chosen, "") + chosen
+    made = make(DOT, x, y, attributes=DotAttributes(f"{left},{right}->{moved}"))
+    return [make(TRANSPOSE, made, attributes=TransposeAttributes(tuple(moved.index(label) for label in output)))]
+
+
+def _innermost(value: Value, labels: str) -> str:
+    """Of the axes of a view, that whose neighbours are neighbours in memory."""
+    while value.node is not None and value.node.op in (TRANSPOSE, SLICE, WINDOWS):
+        node = value.node
+        if node.op is TRANSPOSE:
+            labels = "".join(labels[node.attributes.permutation.index(axis)] for axis in range(len(labels)))
+        value = node.operands[0]
+        labels = labels[: len(value.shape)]
+    return labels[-1:]
+
+
 _RULES: dict[Op, Callable[..., Sequence[Value] | None]] = {
     MAX: _extremum_of_bools,
     MIN: _extremum_of_bools,
@@ -123,4 +157,5 @@ _RULES: dict[Op, Callable[..., Sequence[Value] | None]] = {
     e.ARCCOSH: _arccosh,
     e.ARCTANH: _arctanh,
     UNWINDOW: overlap_add,
+    DOT: _wider_last,
 }

@@ -1,4 +1,4 @@
-"""Simplification: the ops' equations to a fixed point, and slices moved towards what they read from."""
+"""Simplification: the ops' equations to a fixed point, slices moved towards what they read from, transposes towards what reads them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from irdl.ir.graph import Graph, Node, Value
 from irdl.ops.contract import DOT
 from irdl.ops.rules import apply_rules
 from irdl.ops.shape import SLICE, SliceAttributes
+from irdl.passes.transposes import sink_transposes
 
 _ROUNDS = 6
 
@@ -17,7 +18,7 @@ _ROUNDS = 6
 def simplify(graph: Graph) -> Graph:
     """Apply the rules until nothing changes."""
     for _ in range(_ROUNDS):
-        new = sink_slices(apply_rules(graph))
+        new = sink_transposes(sink_slices(apply_rules(graph)))
         if new == graph:
             return new
         graph = new

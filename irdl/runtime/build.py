@@ -19,7 +19,7 @@ from irdl.codegen.cpu.llvm.emit import ENTRY, emit_program
 from irdl.codegen.cpu.llvm.machine import assembly, compile_object, host_description
 from irdl.codegen.cpu.llvm.python_call import PythonCall
 from irdl.codegen.cpu.llvm.status import looks
-from irdl.codegen.lowering.in_place import can_overwrite
+from irdl.codegen.lowering.in_place import can_overwrite, last_reads
 from irdl.codegen.lowering.lower import lower
 from irdl.ir.builder import CONSTANT
 from irdl.ir.evaluate import evaluate
@@ -137,7 +137,8 @@ class Build:
     @cached_property
     def in_place(self) -> dict[int, int]:
         final = self.graphs[-1].code
-        return {out: place for out, place in self.donations.items() if can_overwrite(final, final.inputs[place], final.outputs[out])}
+        reads = last_reads(final)
+        return {o: place for o, place in self.donations.items() if can_overwrite(final, final.inputs[place], final.outputs[o], reads)}
 
     @cached_property
     def program(self) -> Program:

@@ -177,3 +177,24 @@ def test_donated_arguments_are_matched_with_what_is_made_of_them():
     np.testing.assert_allclose(new_m, expected[1])
     np.testing.assert_allclose(new_p, expected[2])
     assert compiled.entries
+
+
+@pytest.mark.parametrize(
+    ("f", "in_place"),
+    [
+        (lambda x, v: x - np.mean(np.tanh(x.reshape(20, 80) @ x.reshape(80, 20))), True),  # read before
+        (lambda x, v: x * 2 + x.T, False),  # read by the group that computes the new value
+        (lambda x, v: x * 2 + x.reshape(2, 20, 40)[::-1].reshape(40, 40), False),
+        (lambda x, v: ((y := x * 2), np.tanh((x.reshape(20, 80) + y.sum()) @ np.tanh(x.reshape(80, 20)))), False),  # read after
+    ],
+)
+def test_views_of_a_donated_argument(f: Any, in_place: bool) -> None:
+    """Its memory is overwritten at once where no view of it is read any more, else copied into at the end."""
+    x, v = np.arange(1600.0).reshape(40, 40) / 1600, np.linspace(0, 1, 40)
+    expected = f(x, v)
+    compiled = irdl.compile(f, donate_argnums=0)(x.copy(), v)
+    assert bool(compiled._executable.loaded.in_place) == in_place
+    donated = x.copy()
+    found = compiled(donated, v)
+    assert_close(found, expected)
+    assert (found[0] if isinstance(found, tuple) else found) is donated

@@ -55,23 +55,23 @@ def _origin(value: Value) -> Value:
 
 def in_place_carries(body: Graph, consts: int, count: int) -> set[int]:
     """The carries whose new value may overwrite the old one as it is computed."""
-    return {place for place in range(count) if can_overwrite(body, body.inputs[consts + place], body.outputs[place])}
+    reads = last_reads(body)
+    return {place for place in range(count) if can_overwrite(body, body.inputs[consts + place], body.outputs[place], reads)}
 
 
-def can_overwrite(graph: Graph, old: Value, new: Value) -> bool:
+def can_overwrite(graph: Graph, old: Value, new: Value, reads: dict[Value, float]) -> bool:
     """True if `new` may be computed where `old` lies: element for element by one group that is the last to read it, or by stores
-    into it."""
+    into it. `reads`: `last_reads` of the graph."""
     if old is new:
         return True
     if old.type != new.type or new.node is None or graph.outputs.count(new) != 1 or old in graph.outputs:
         return False
     if new.node.op is not FUSED:
-        return _is_stored_into(graph, old, new)
+        return _is_stored_into(old, new, reads)
     node = new.node
-    for user in graph.users()[old]:
-        # A view of the old value may be read later than the view was made.
-        if user is not node and (user.serial > node.serial or user.op.is_view):
-            return False
+    # A view of the old value may be read later than the view was made, or by this very group while it changes.
+    if reads.get(old, 0) > node.serial or any(value is not old and _origin(value) is old for value in node.operands):
+        return False
     if old not in node.operands:
         return True
     region = node.regions[0]
@@ -79,8 +79,7 @@ def can_overwrite(graph: Graph, old: Value, new: Value) -> bool:
     return node.operands.count(old) == 1 and _read_in_step(region, inner)
 
 
-def _is_stored_into(graph: Graph, old: Value, new: Value) -> bool:
-    reads = last_reads(graph)
+def _is_stored_into(old: Value, new: Value, reads: dict[Value, float]) -> bool:
     value: Value | None = new
     while value is not None and value is not old:
         value = base_of(value, reads)

@@ -221,12 +221,13 @@ class _GraphLowering:
             and node.operands[place].node.op is FUSED  # type: ignore[union-attr]
             and operands[place].buffer.depth == self.shared.depth
         ]
+        reads = last_reads(body)
         for y in range(attributes.carry, len(node.outputs)):
             value = node.outputs[y]
             if value in self.planned:
                 continue
             for place in free:
-                if node.operands[place].type == value.type and can_overwrite(body, body.inputs[place], body.outputs[y]):
+                if node.operands[place].type == value.type and can_overwrite(body, body.inputs[place], body.outputs[y], reads):
                     self.planned[value] = operands[place]
                     free.remove(place)
                     break

@@ -74,7 +74,7 @@ def split(k: Any, num: int = 2) -> Any:
 
 def fold_in(k: Any, data: Any) -> Any:
     """A new key from a key and an integer (a step number, say), which may be traced."""
-    counter = data.astype(np.uint64) if isinstance(data, (np.ndarray, np.generic)) else np.uint64(data)
+    counter = data.astype(np.uint64) if isinstance(data, (np.ndarray, np.generic)) else np.uint64(0) + data
     words = _philox(_check(k), np.reshape(counter, (1,)) if is_box(counter) else np.asarray(counter).reshape(1), _FOLD)
     return np.concatenate(words[:2]).astype(np.uint32)
 

@@ -226,6 +226,31 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "tests/codegen/test_carries.py -k 'data_give'",
     ),
     ("irdl/codegen/lowering/in_place.py", "reads[base] <= node.serial and", "True and", "tests/codegen/test_stores.py"),
+    (
+        "irdl/codegen/lowering/in_place.py",
+        "if reads.get(old, 0) > node.serial or any(",
+        "if any(",
+        "tests/runtime/test_runtime.py -k 'donated or donation'",
+    ),
+    (
+        "irdl/codegen/lowering/in_place.py",
+        " or any(value is not old and _origin(value) is old for value in node.operands):",
+        ":",
+        "tests/runtime/test_runtime.py -k 'donated or donation'",
+    ),
+    (
+        "irdl/passes/transposes.py",
+        "[sorted(kept).index(axis) for axis in kept]",
+        "[kept.index(axis) for axis in sorted(kept)]",
+        "tests/passes/test_transposes.py",
+    ),
+    ("irdl/passes/transposes.py", "if len(orders) != 1 or None in orders:", "if None in orders:", "tests/passes/test_transposes.py"),
+    (
+        "irdl/passes/expand.py",
+        "tuple(moved.index(label) for label in output)",
+        "tuple(output.index(label) for label in moved)",
+        "tests/codegen/test_contractions.py",
+    ),
     ("irdl/codegen/lowering/in_place.py", "and not is_viewed else None", "else None", "tests/codegen/test_stores.py"),
     ("irdl/codegen/lowering/moves.py", 'start = Operation("minimum", (', 'start = Operation("maximum", (', OPS + " -k dynamic"),
     (
@@ -292,6 +317,16 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ("irdl/tracing/capture/arguments.py", "if id(item) not in given:", "if False:", "tests/nn/test_module.py -k buffers"),
     ("irdl/nn/normalization.py", "* (count / (count - 1))", "* 1.0", "tests/nn/test_layers.py -k running"),
     ("irdl/optim.py", "np.where(number == 0, d, ", "(", "tests/nn/test_optim.py -k sgd"),
+    ("irdl/nn/losses.py", " & (states != np.roll(states, 2, axis=1))", "", "tests/nn/test_ctc.py"),
+    ("irdl/nn/losses.py", "np.where((time < input_lengths)[:, None], after, before)", "after", "tests/nn/test_ctc.py"),
+    ("irdl/nn/seq2seq.py", "np.where(ended, end, token)", "token", "tests/nn/test_seq2seq.py"),
+    (
+        "irdl/nn/seq2seq.py",
+        "np.arange(memory.shape[1]) < lengths[:, None]",
+        "np.arange(memory.shape[1]) <= lengths[:, None]",
+        "tests/nn/test_seq2seq.py",
+    ),
+    ("irdl/nn/seq2seq.py", " & ~np.all(ended)", "", "tests/nn/test_seq2seq.py"),
 ]
 
 

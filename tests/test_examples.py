@@ -68,3 +68,40 @@ def test_time_machine() -> None:
 def test_mlp_resnet_mnist() -> None:
     printed = run("mlp_resnet_mnist", "--data", data("mnist"), "--epochs", "1", "--images", "20000")
     assert float(re.findall(r"(\S+) % of 10,000 test images", printed)[0]) > 90
+
+
+def test_resnet9_cifar10() -> None:
+    """The thousand images are learnt by heart."""
+    printed = run("resnet9_cifar10", "--data", data("cifar10"), "--epochs", "40")
+    assert float(re.findall(r"^loss (\S+);", printed, re.M)[0]) < 0.05
+    assert "of 400 test images" in printed
+
+
+def test_ptb_lm(tmp_path: Path) -> None:
+    """In the Penn Treebank's format, words that follow one another as they always do."""
+    for part, lines in (("train", 300), ("valid", 10), ("test", 30)):
+        (tmp_path / f"ptb.{part}.txt").write_text(" the cat <unk> on a mat\n" * lines)
+    for cell in ("LSTM", "RNN"):
+        printed = run("ptb_lm", "--data", str(tmp_path), "--epochs", "6", "--cell", cell, "--hidden", "32", "--steps", "7", "--batch", "4")
+        perplexities = [float(number) for number in re.findall(r"(\S+) of the test text", printed)]
+        assert len(perplexities) == 6
+        assert perplexities[-1] < 1.3 < float(re.findall(r"epoch 1: perplexity ([\d.]+)", printed)[0])
+
+
+def test_ptb_lm_of_a_book() -> None:
+    printed = run("ptb_lm", "--data", data("text"), "--epochs", "1", "--hidden", "64")
+    assert "29,497 words, 2,183 different ones" in printed
+    assert float(re.findall(r"(\S+) of the test text", printed)[0]) < 500
+
+
+def test_seq2seq() -> None:
+    printed = run("seq2seq", "--data", data("translation"), "--epochs", "1", "--pairs", "12800", "--hidden", "32")
+    assert len(re.findall(r"^\d+\+\d+ -> \d+$", printed, re.M)) == 5
+    assert float(re.findall(r"^loss (\S+);", printed, re.M)[0]) < 2
+    assert "1,280 held-out pairs" in printed
+
+
+def test_seq2seq_translates() -> None:
+    printed = run("seq2seq", "--task", "translation", "--data", data("translation"), "--epochs", "2", "--pairs", "2000", "--hidden", "32")
+    assert len(re.findall(r"^[\w ',<>]+[.!?] -> ", printed, re.M)) == 5
+    assert "200 held-out pairs" in printed

@@ -21,11 +21,12 @@ from irdl.nn.layers import (
     Softmax,
     Tanh,
 )
-from irdl.nn.losses import binary_cross_entropy_with_logits, mse, nll, softmax_cross_entropy
+from irdl.nn.losses import binary_cross_entropy_with_logits, ctc, mse, nll, softmax_cross_entropy
 from irdl.nn.module import Module
 from irdl.nn.normalization import BatchNorm1d, BatchNorm2d, LayerNorm, LayerNorm1d, RMSNorm
 from irdl.nn.recurrent import GRU, LSTM, RNN, Recurrent
 from irdl.nn.saving import load, load_checkpoint, save, save_checkpoint
+from irdl.nn.seq2seq import Seq2Seq
 
 __all__ = [
     "GELU",
@@ -59,12 +60,14 @@ __all__ = [
     "ReLU",
     "Recurrent",
     "Residual",
+    "Seq2Seq",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softmax",
     "Tanh",
     "binary_cross_entropy_with_logits",
+    "ctc",
     "functional",
     "init",
     "load",

@@ -46,6 +46,8 @@ def test_fold_in_takes_traced_steps() -> None:
     steps = np.arange(4)
     keys = irdl.jit(lambda k, n: irdl.scan(lambda c, i: (c, random.fold_in(k, i)), 0, n)[1])(key, steps)
     np.testing.assert_array_equal(keys, [random.fold_in(key, int(n)) for n in steps])
+    counted = irdl.jit(lambda k: irdl.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, random.fold_in(c[1], c[0])), (0, k))[1])(key)
+    np.testing.assert_array_equal(counted, random.fold_in(random.fold_in(random.fold_in(key, 0), 1), 2))
 
 
 def test_statistics() -> None:

@@ -240,6 +240,22 @@ def test_losses(reduction: str) -> None:
     close(nn.binary_cross_entropy_with_logits(x, y, reduction), theirs, np.float64)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_ctc(reduction: str) -> None:
+    random = np.random.default_rng(0)
+    x = normal(12, 5, 6)
+    rest = (random.integers(1, 6, (5, 4)), random.integers(8, 13, 5), random.integers(0, 5, 5))
+
+    def ours(x: Any) -> Any:
+        return nn.ctc(nn.functional.log_softmax(x), *rest, reduction=reduction)
+
+    there = tensor(x).requires_grad_()
+    theirs = torch.nn.functional.ctc_loss(torch.log_softmax(there, -1), *map(tensor, rest), reduction=reduction)
+    close(irdl.jit(ours)(x), theirs.detach(), np.float64)
+    theirs.sum().backward()
+    close(irdl.grad(lambda x: np.sum(ours(x)))(x), there.grad, np.float64)
+
+
 OPTIMISERS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "sgd": (optim.SGD(0.1), lambda p: torch.optim.SGD(p, 0.1)),
     "momentum": (

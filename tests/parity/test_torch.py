@@ -192,9 +192,9 @@ def test_layers(name: str, train: bool) -> None:
     if theirs is None:
         t = torch.nn
         theirs = t.Sequential(t.Linear(5, 4), t.Tanh(), TorchResidual(t.Linear(4, 4)), t.Sigmoid(), t.Flatten())
-    for path, module, attribute in list(ours._slots()):
-        if getattr(module, attribute).dtype.kind == "f":
-            setattr(module, attribute, getattr(module, attribute).astype(np.float64))
+    for path, owner, key in list(ours._slots()):
+        if owner[key].dtype.kind == "f":
+            owner[key] = owner[key].astype(np.float64)
         assert path in theirs.state_dict()
     inputs = [shape if isinstance(shape, np.ndarray) else normal(*shape) for shape in shapes]
     for _ in range(3):  # running statistics move on

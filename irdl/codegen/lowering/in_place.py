@@ -64,12 +64,12 @@ def can_overwrite(graph: Graph, old: Value, new: Value, reads: dict[Value, float
     into it. `reads`: `last_reads` of the graph."""
     if old is new:
         return True
-    if old.type != new.type or new.node is None or graph.outputs.count(new) != 1 or old in graph.outputs:
+    if old.type != new.type or new.node is None or graph.outputs.count(new) != 1:
         return False
     if new.node.op is not FUSED:
         return _is_stored_into(old, new, reads)
     node = new.node
-    # A view of the old value may be read later than the view was made, or by this very group while it changes.
+    # A view of the old value may be read later than the view was made, or by this very group while it changes; outputs are read last.
     if reads.get(old, 0) > node.serial or any(value is not old and _origin(value) is old for value in node.operands):
         return False
     if old not in node.operands:

@@ -49,7 +49,8 @@ class Optimizer:
             raise ValueError(f"there are {len(given)} gradients for {len(own)} parameters")
         number = state["step"]
         kept = {name: state[name] for name in self._kept()}
-        found, new = [], {name: [] for name in kept}  # type: ignore[var-annotated]
+        found: list[Any] = []
+        new: dict[str, list[Any]] = {name: [] for name in kept}
         for place, (value, gradient) in enumerate(zip(own, given, strict=True)):
             delta, after = self._step(value, gradient, {name: kept[name][place] for name in kept}, number)
             found.append(delta.astype(value.dtype))

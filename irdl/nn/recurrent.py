@@ -262,7 +262,12 @@ class _RNNBase(_Layered):
         first, second = (share(*item) for item in names)
         return first, second
 
+    def forward(self, x: Any, h0: Any = None, lengths: Any = None, reset: Any = None) -> tuple[Any, Any]:
+        y, last = self._run(x, None if h0 is None else self._split(h0, x.ndim), lengths, reset)
+        return y, self._joined(last, x.ndim)
+
     def _step(self, layer: int, suffix: str) -> Callable[[Any, Any], tuple[Any, Any]]:
+        """One layer's step in one direction: (x, state) -> (state, y)."""
         raise NotImplementedError
 
     def _zeros(self, batch: int) -> Any:
@@ -336,10 +341,6 @@ class RNN(_RNNBase):
 
         return step
 
-    def forward(self, x: Any, h0: Any = None, lengths: Any = None, reset: Any = None) -> tuple[Any, Any]:
-        y, last = self._run(x, None if h0 is None else self._split(h0, x.ndim), lengths, reset)
-        return y, self._joined(last, x.ndim)
-
 
 class GRU(_RNNBase):
     __doc__ = f"Gated recurrent units (Cho et al., 2014), gates r, z, n. {_RNNBase.__doc__}{_OPTIONS}"
@@ -368,10 +369,6 @@ class GRU(_RNNBase):
             return h, h
 
         return step
-
-    def forward(self, x: Any, h0: Any = None, lengths: Any = None, reset: Any = None) -> tuple[Any, Any]:
-        y, last = self._run(x, None if h0 is None else self._split(h0, x.ndim), lengths, reset)
-        return y, self._joined(last, x.ndim)
 
 
 class LSTM(_RNNBase):

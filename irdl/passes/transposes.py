@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from irdl.ir.builder import Builder, rewrite
 from irdl.ir.graph import Graph, Node, Value
@@ -135,7 +134,6 @@ def _move(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value
         a = SliceAttributes(inner(a.start), inner(a.limit), inner(a.stride))
     else:
         assert node.op is REVERSE
-        a = replace(a, axes=tuple(sorted(order[axis] for axis in a.axes)))
-        assert isinstance(a, ReverseAttributes)
+        a = ReverseAttributes(tuple(sorted(order[axis] for axis in a.axes)))
     made = builder.value(node.op, [value.node.operands[0], *rest], a, location=node.location)
     return [_moved(builder, made, node, order)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from irdl.ir.op import find_op
-from irdl.loops.language import CheckIndex, For, Let, Load, Operation, Statement, Store
-from irdl.loops.walk import subexpressions
+from irdl.loops.language import CheckIndex, For, Let, Load, Operation, Statement, Store, While
+from irdl.loops.walk import nested, subexpressions
 
 
 def cycles(body: Sequence[Statement]) -> float:
@@ -24,4 +25,18 @@ def cycles(body: Sequence[Statement]) -> float:
                     total += op.cycles if op is not None else 1
                 elif isinstance(item, Load) and item.buffer.space != "register":
                     total += 0.5
+    return total
+
+
+def most_cycles(body: Sequence[Statement]) -> float:
+    """As `cycles`, of whole programs: what is inside of kernels counts, both sides of a choice do, and a while loop has no end."""
+    total = 0.0
+    for statement in body:
+        if isinstance(statement, While):
+            return math.inf
+        inside = [most_cycles(part) for part in nested(statement)]
+        steps = (
+            len(range(statement.start, statement.stop, statement.step)) if isinstance(statement, For) and statement.kind != "vector" else 1
+        )
+        total += steps * sum(inside) if inside else cycles([statement])
     return total

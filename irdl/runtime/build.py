@@ -26,6 +26,7 @@ from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
 from irdl.ir.printer import print_graph
 from irdl.ir.verify import verify
+from irdl.loops.cost import most_cycles
 from irdl.loops.language import Check, Program
 from irdl.loops.rewrite import copy_program
 from irdl.loops.target import Target
@@ -36,6 +37,9 @@ from irdl.runtime.backend import Backend
 
 #: bytes of a line of the cache
 ALIGNMENT = 64
+#: cycles, as `cost` counts them, of a call that holds the interpreter's lock: some 5 us, below which two threads that let go of it
+#: get less done than one
+_SHORT = 15_000
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,13 @@ class Build:
         if self.shape is None:
             return text
         fixed = len(self.program.constants) + (self.program.threads > 1)
-        return text + PythonCall(self.shape, fixed, ENTRY).text() + "\n"
+        return text + PythonCall(self.shape, fixed, ENTRY, self.is_short).text() + "\n"
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a call holds the interpreter's lock. A thread that waits for it needs some 50 us to wake when it is let go: one that
+        lets go of it again and again for a moment keeps it from all others, for seconds."""
+        return self.program.threads == 1 and most_cycles(self.program.body) < _SHORT
 
     @property
     def asm(self) -> str:

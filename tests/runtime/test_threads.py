@@ -231,6 +231,26 @@ def test_the_interpreter_ends_while_daemon_threads_call():
         run(PROGRAM + code, IRDL_NUM_THREADS="4")
 
 
+def test_short_calls_do_not_keep_the_interpreter_from_other_threads():
+    code = """
+    import time
+    g = irdl.jit(lambda rows: rows[0] @ rows[1])
+    rows = list(a[::2, ::2])
+    g(rows)
+    def call():
+        while True:
+            g(rows)
+    threading.Thread(target=call, daemon=True).start()
+    turns, end = 0, time.time() + 2
+    while time.time() < end:
+        time.sleep(0)
+        turns += 1
+    print(turns)
+    """
+    # Python asks for the lock every 5 ms. When each call let go of it for a microsecond, a turn took 0.2 to 1.2 s.
+    assert int(run(PROGRAM + code, IRDL_NUM_THREADS="1")) > 40
+
+
 def test_a_thread_that_is_joined_at_the_end_may_go_on_calling():
     code = """
     import atexit
@@ -418,19 +438,23 @@ def timed(compiled, a, expected) -> float:
     return time.perf_counter() - start
 
 
-def test_a_team_no_faster_than_its_caller_is_left_alone():
-    """A row in each barrier: two threads take longer than one, and after a few calls one is left."""
+def test_a_team_slower_than_its_caller_is_left_alone():
+    """A row in each barrier: where two threads take longer than one, after a few calls one is left."""
     a = array(2, 8)
     team = _team()
+    with_team, took = [], []
     with team_of(2):
         compiled = irdl.compile(lambda a: irdl.scan(lambda c, _: (np.tanh(c[::-1]), None), a, None, length=2000)[0])(a)
         assert compiled.program.threads == 2
-        with_team = []
         for _ in range(300):
             before = team.barriers()
             team.trust()  # whatever else the machine does
+            start = time.perf_counter()
             compiled(a)
+            took.append(time.perf_counter() - start)
             with_team.append(team.barriers() > before)
     if not any(with_team[:50]):
         pytest.skip("no worker came: the other cores are busy")
-    assert sum(with_team[150:]) < 75, "tried, and given up"
+    if sum(with_team[150:]) >= 75:  # not given up: it is no slower then, as on cores that meet at a barrier within nanoseconds
+        alone = min(seconds for seconds, team in zip(took, with_team, strict=True) if not team)
+        assert np.median(took[150:]) < 1.25 * alone

@@ -1,5 +1,5 @@
 """The native way in from Python: one function, called by the interpreter itself, that checks a call's arguments, makes the
-arrays of its results, and runs the code with the interpreter's lock released.
+arrays of its results, and runs the code, with the interpreter's lock released unless it is short.
 
 It walks the structure it expects (lists, tuples and dicts of arrays and numbers) and gives `MISS` back at the first thing that
 differs, before it has changed anything; the caller then goes the way written in Python. Everything it needs from the process
@@ -35,11 +35,14 @@ class PythonCall(PythonResults):
     The table starts with `MISS`, the free arena (0 while it is in use), and three functions in Python: `prepare()`, which gives
     the captured arrays as a tuple, or None where the trace no longer holds; `finish(*leaves)`, which makes the result; and
     `fail(value, code)`, which raises; then what is asked whether to stop (see `status`). The fixed addresses follow, then `objects`.
+
+    `short`: the code runs with the interpreter's lock held.
     """
 
-    def __init__(self, shape: CallShape, fixed: int, main: str) -> None:
+    def __init__(self, shape: CallShape, fixed: int, main: str, short: bool = False) -> None:
         super().__init__(shape, fixed)
         self.main = main
+        self.short = short
 
     def text(self) -> str:
         b, shape = self.b, self.shape
@@ -73,9 +76,14 @@ class PythonCall(PythonResults):
         for place in (FAILED, STOPPED):
             b.do(f"store i64 0, ptr {self._number(status, place)}")
         b.do(f"store ptr {self._entry(self.POLL)}, ptr {self._number(status, POLL)}")
-        state = b.fresh(f"call ptr {self._function('PyEval_SaveThread')}()")
-        b.do(f"call void @{self.main}(ptr {slots}, ptr {self.arena}, ptr {status})")
-        b.do(f"call void {self._function('PyEval_RestoreThread')}(ptr {state})")
+        run = f"call void @{self.main}(ptr {slots}, ptr {self.arena}, ptr {status})"
+        let_go, take = self._function("PyEval_SaveThread"), self._function("PyEval_RestoreThread")  # the table is one for both
+        if self.short:
+            b.do(run)
+        else:
+            state = b.fresh(f"call ptr {let_go}()")
+            b.do(run)
+            b.do(f"call void {take}(ptr {state})")
         self._drop_held()
         if prepared:
             self._drop(prepared)

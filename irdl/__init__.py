@@ -1,12 +1,10 @@
 """irdl: a compiler for models written in NumPy."""
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from irdl import debug, errors, ops, random, testing, tree
-from irdl.dumps import parse
+from irdl import debug, errors, ops, random, tree
 from irdl.ir.graph import Graph
-from irdl.runtime.compiled import Compiled
+from irdl.loading import load
 from irdl.runtime.jit import ShapeDtype, compile, eval_shape, jit, trace
 from irdl.runtime.threads import num_threads, set_num_threads
 from irdl.tracing.control import cond, scan, while_loop
@@ -16,6 +14,11 @@ from irdl.transforms.api import grad, jvp, value_and_grad, vjp, vmap
 from irdl.transforms.checkpoint import checkpoint
 from irdl.transforms.custom import custom_vjp, stop_gradient
 from irdl.transforms.derivatives import custom_jvp, hessian, jacfwd, jacrev
+
+if TYPE_CHECKING:
+    from irdl import testing
+    from irdl.dumps import parse
+    from irdl.runtime.compiled import Compiled
 
 __version__ = "0.1.0"
 __all__ = [
@@ -55,11 +58,12 @@ __all__ = [
 ]
 del _protocol
 
-#: loaded when they are first asked for
-_LAYERS = ("data", "nn", "optim")
+#: loaded when they are first asked for: modules, and names of modules
+_LATER = {"data": "", "nn": "", "optim": "", "testing": "", "Compiled": "runtime.compiled", "parse": "dumps"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAYERS:
-        return importlib.import_module(f"irdl.{name}")
+    if name in _LATER:
+        module = load(f"irdl.{_LATER[name] or name}")
+        return getattr(module, name) if _LATER[name] else module
     raise AttributeError(f"module 'irdl' has no attribute {name!r}")

@@ -329,7 +329,7 @@ def caught(number: int) -> tuple[int, bool, str]:
     file, old, new, tests = MUTANTS[number]
     with tempfile.TemporaryDirectory() as folder:
         for part in ("irdl", "tests", "examples", "benchmarks"):
-            shutil.copytree(ROOT / part, Path(folder) / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / part, Path(folder) / part)
         shutil.copy(ROOT / "pyproject.toml", folder)
         target = Path(folder) / file
         text = target.read_text()

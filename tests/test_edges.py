@@ -123,6 +123,16 @@ def test_the_command_line() -> None:
         assert text in result.stdout
 
 
+def test_import_loads_no_code_generation() -> None:
+    code = """
+    import sys, irdl
+    print([name for name in sys.modules if name.startswith(("irdl.codegen", "irdl.loops", "irdl.nn", "llvmlite", "networkx"))])
+    print(irdl.Compiled.__name__, irdl.parse.__name__, irdl.testing.__name__)
+    """
+    result = run(code)
+    assert result.stdout.splitlines() == ["[]", "Compiled parse irdl.testing"], result.stderr
+
+
 def test_the_readmes_code_runs_as_pasted() -> None:
     text = (Path(__file__).parent.parent / "README.md").read_text()
     code = "\n".join(block.split("```")[0] for block in text.split("```python\n")[1:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from irdl.errors import GraphError
 from irdl.ir.graph import NOWHERE, Graph, Location, Node, Value, freeze_attributes
 from irdl.ir.op import NO_ATTRIBUTES, Op, find_op, register
 from irdl.ir.types import TensorType
+from irdl.lazy import cached_property
 
 #: Folding never makes a constant larger than this many elements out of smaller ones.
 FOLD_LIMIT = 1024

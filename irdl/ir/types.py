@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from irdl.errors import GraphError
 from irdl.ir.dtypes import DTYPES, canonical, short_name
+from irdl.lazy import cached_property
 
 
 @dataclass(frozen=True)

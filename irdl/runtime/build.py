@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
 from irdl.ir.printer import print_graph
 from irdl.ir.verify import verify
+from irdl.lazy import cached_property
 from irdl.loops.cost import most_cycles
 from irdl.loops.language import Check, Program
 from irdl.loops.rewrite import copy_program

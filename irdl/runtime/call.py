@@ -14,6 +14,9 @@ from irdl.errors import TraceError
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR
 
+#: What a native entry returns when a call is not of its signature.
+MISS = object()
+
 
 @dataclass(frozen=True)
 class Options:

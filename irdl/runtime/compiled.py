@@ -14,8 +14,8 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
-from irdl.runtime.call import Call, Options, Roles, explain, take_apart
-from irdl.runtime.entry import MISS, is_busy
+from irdl.runtime.call import MISS, Call, Options, Roles, explain, take_apart
+from irdl.runtime.entry import is_busy
 from irdl.runtime.executable import Executable
 from irdl.runtime.expected import call_shape, donated_inputs
 from irdl.runtime.overlaps import check_donations, check_stores

@@ -24,7 +24,8 @@ from irdl.runtime.build import ALIGNMENT, Build
 from irdl.runtime.disk_cache import cached_code
 from irdl.runtime.entry import make_entry
 from irdl.runtime.signals import poll_address, raise_polled
-from irdl.runtime.threads import num_threads, team_address
+from irdl.runtime.team import team_address
+from irdl.runtime.threads import num_threads
 
 #: Arenas kept for reuse, per program; calls beyond that many at once allocate and free their own.
 _KEPT_ARENAS = 4

@@ -14,9 +14,7 @@ import numpy as np
 
 from irdl.codegen.cpu.llvm.python_call import PythonCall
 from irdl.codegen.cpu.llvm.python_objects import LAYOUTS, Function
-
-#: What an entry returns when a call is not of its signature.
-MISS = object()
+from irdl.runtime.call import MISS
 
 _FASTCALL_WITH_KEYWORDS = 0x82
 

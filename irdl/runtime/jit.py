@@ -13,24 +13,27 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from irdl import config
 from irdl.errors import TraceError
 from irdl.ir.graph import Graph
+from irdl.loading import load
 from irdl.ops.rules import apply_rules
-from irdl.runtime.backends import find_backend
-from irdl.runtime.call import Options, Roles, explain, roles_of, take_apart
-from irdl.runtime.compiled import Compiled, compile_call
-from irdl.runtime.entry import MISS
-from irdl.runtime.executable import Executable
+from irdl.runtime.backends import check_backend
+from irdl.runtime.call import MISS, Options, Roles, explain, roles_of, take_apart
 from irdl.runtime.threads import num_threads, on_change
 from irdl.tracing import tree
 from irdl.tracing.box import is_box
 from irdl.tracing.function import trace_function
 
+if TYPE_CHECKING:
+    from irdl.runtime.compiled import Compiled
+
+#: code generation, of which `import irdl` loads nothing
+_COMPILATION = "irdl.runtime.compiled"
 #: Native entries that a call tries; each that misses costs some 50 ns. A layer's function may be called with many static weights.
 _ENTRIES = 16
 
@@ -54,7 +57,7 @@ def _options(
     donate_argnames: str | Sequence[str],
     disable_passes: Sequence[str],
 ) -> Options:
-    find_backend(backend)
+    check_backend(backend)
     static, donated = (_tuple(static_argnums), _tuple(static_argnames)), (_tuple(donate_argnums), _tuple(donate_argnames))
     return Options(*static, *donated, _tuple(disable_passes), backend)
 
@@ -166,6 +169,7 @@ class Jit:
         return str(vars(self)["__qualname__"]) if found is self else (Jit, (self._function, self._options, self._roles))
 
     def _compile(self, call: Any, signature: tuple[Any, ...]) -> Compiled:
+        compile_call = load(_COMPILATION).compile_call
         start = time.perf_counter()
         changing = {name for earlier in self._cache.get(signature, ()) for name in earlier.changed()}
         compiled = compile_call(self._function, call, self._options, self._roles, self._name, changing)
@@ -239,7 +243,9 @@ def compile(
     """
     options = _options(backend, static_argnums, static_argnames, donate_argnums, donate_argnames, disable_passes)
     if isinstance(f, Graph):
-        return lambda: Executable(f, disable=options.disable, backend=options.backend)
+        executable = load("irdl.runtime.executable").Executable
+        return lambda: executable(f, disable=options.disable, backend=options.backend)
+    compile_call = load(_COMPILATION).compile_call
 
     def compile_for(*arguments: Any, **keywords: Any) -> Compiled:
         function = f._function if isinstance(f, Jit) else f

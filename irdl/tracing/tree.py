@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
-import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +19,7 @@ import optree
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_supported
 from irdl.ir.types import TensorType
+from irdl.loading import hold_while_forking
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, is_box
 
 NAMESPACE = "irdl"
@@ -27,7 +28,6 @@ _seen: set[type] = set()
 #: held while optree's code runs, while the process forks, and from the interpreter's end on
 _lock = threading.RLock()
 _PATIENCE = 1.0
-_held_by_fork: list[Any] = []
 
 
 def _acquire() -> Any:
@@ -53,12 +53,7 @@ def _alone(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any
 
 
 atexit.register(_acquire)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=lambda: _held_by_fork.append(_acquire()),
-        after_in_parent=lambda: _held_by_fork.pop().release(),
-        after_in_child=lambda: _held_by_fork.pop().release(),
-    )
+hold_while_forking(_acquire, lambda lock: lock.release())
 
 
 def _register_dataclass(cls: type) -> None:
@@ -194,7 +189,8 @@ def leaf_type(leaf: Any, what: str) -> TensorType:
         return leaf.type
     if leaf_kind(leaf) is None:
         raise TraceError(f"{what} is a {type(leaf).__name__}, not an array or a number: list it in static_argnums or close over it")
-    if isinstance(leaf, (np.matrix, np.ma.MaskedArray)):
+    # NumPy imports its masked arrays when they are first asked for; without them there is none.
+    if isinstance(leaf, np.matrix) or ("numpy.ma" in sys.modules and isinstance(leaf, np.ma.MaskedArray)):
         raise TraceError(f"{what} is a {type(leaf).__name__}, whose arithmetic is its own: pass np.asarray of it")
     array = np.asarray(leaf)
     if isinstance(leaf, int) and not isinstance(leaf, np.generic) and not -(2**63) <= leaf < 2**63:

@@ -20,7 +20,7 @@ import irdl
 from irdl.codegen.cpu.llvm import status
 from irdl.codegen.cpu.llvm.team_layout import COUNT, HEADER, PER_THREAD
 from irdl.runtime.executable import Executable
-from irdl.runtime.threads import _team
+from irdl.runtime.team import the_team
 from tests.teams import team_of
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers here")
@@ -113,7 +113,7 @@ def test_a_team_works_on_after_signals() -> None:
             irdl.jit(irdl.grad(lambda x: (states(x) ** 2).sum())),
         )
         expected, slope = states(x), gradient(x)
-        team = _team()
+        team = the_team()
         for _ in range(30):
             stops(lambda: long(x), after=generator.uniform(0.001, 0.02))
             # All wait for each other again, and from the same barrier on.

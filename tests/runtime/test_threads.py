@@ -20,7 +20,7 @@ from irdl.loops.dependence import apart, never_meet
 from irdl.loops.index import Index
 from irdl.loops.language import For, Kernel
 from irdl.loops.walk import is_parallel, walk
-from irdl.runtime.threads import _team
+from irdl.runtime.team import the_team
 from tests.models import lstm_data, lstm_loss
 from tests.teams import Race, team_of, watch
 
@@ -441,7 +441,7 @@ def timed(compiled, a, expected) -> float:
 def test_a_team_slower_than_its_caller_is_left_alone():
     """A row in each barrier: where two threads take longer than one, after a few calls one is left."""
     a = array(2, 8)
-    team = _team()
+    team = the_team()
     with_team, took = [], []
     with team_of(2):
         compiled = irdl.compile(lambda a: irdl.scan(lambda c, _: (np.tanh(c[::-1]), None), a, None, length=2000)[0])(a)

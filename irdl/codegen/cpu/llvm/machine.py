@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from functools import lru_cache
 import llvmlite.binding as llvm
 
 from irdl import config
+from irdl.loading import hold_while_forking
 from irdl.loops.target import Target
 
 _lock = threading.RLock()
@@ -29,14 +29,13 @@ def _before_fork() -> None:
         _llvmlite_lock.__enter__()
 
 
-def _after_fork() -> None:
+def _after_fork(_: None) -> None:
     if _llvmlite_lock is not None:
         _llvmlite_lock.__exit__(None, None, None)
     _lock.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+hold_while_forking(_before_fork, _after_fork)
 
 
 #: What the baselines that IRDL_TARGET may name have beyond the one before (of what code is made with here).

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.measure import Task, compare, format_seconds, markdown, median, seconds, serve
 
-_SUITES = ("lstm", "cells", "gemm", "elementwise", "call", "train-step", "language-model", "threads", "handwritten")
+_SUITES = ("lstm", "cells", "gemm", "elementwise", "call", "train-step", "language-model", "models", "threads", "handwritten")
 SUITES = {name: name.replace("-", "_") for name in _SUITES}
 _NOT_RIVALS = ("irdl", "numpy")
 

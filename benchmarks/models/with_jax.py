@@ -79,7 +79,7 @@ def lstm_gates(p, carried, share, key, xs, target):
         h = jnp.reshape(jax.nn.sigmoid(o) * jnp.tanh(c), 1)
         return (h, c), h
 
-    _, hs = jax.lax.scan(step, (jnp.zeros(1, xs.dtype), jnp.zeros((), xs.dtype)), xs @ p["weight_ih"].T, unroll=True)
+    _, hs = jax.lax.scan(step, (jnp.zeros(1, xs.dtype), jnp.zeros((), xs.dtype)), xs @ p["weight_ih"].T)
     return ((hs - target) ** 2).mean(), carried
 
 

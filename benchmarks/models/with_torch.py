@@ -6,7 +6,6 @@ from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional

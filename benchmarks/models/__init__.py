@@ -1,8 +1,9 @@
-"""One whole training step of each system in `examples/`, at the sizes of its default run: forward, backward, clipping where it clips,
-the optimiser's update of everything. irdl has the example's own model; PyTorch its modules and optimisers; JAX one jitted, donated step.
+"""One whole training step of each system in `examples/`, at the sizes of its default run: forward, backward, clipping where it
+clips, the optimiser's update of everything. irdl has the example's own model; PyTorch its modules and optimisers; JAX one jitted,
+donated step.
 
-Results are checked against irdl's step run eagerly by NumPy in float64. Each peer draws its dropout masks from its own generator, so
-they are checked with nothing dropped; times are taken as the examples train.
+Results are checked against irdl's step run eagerly by NumPy in float64. Each peer draws its dropout masks from its own generator,
+so they are checked with nothing dropped; times are taken as the examples train.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ RESNET = (
     + product(IMAGES, 128, 128 + 10)
 )
 TRANSLATOR = (
-    sum(Lstm(steps, PAIRS, EMBEDDING, HIDDEN).training_flops + product(steps * PAIRS, EMBEDDING, 4 * HIDDEN, 1) for steps in (SUM, ANSWER))
+    sum(Lstm(steps, PAIRS, EMBEDDING, HIDDEN).training_flops for steps in (SUM, ANSWER))
+    + product((SUM + ANSWER) * PAIRS, EMBEDDING, 4 * HIDDEN, 1)  # to the embeddings
     + product(PAIRS * SUM, HIDDEN, HIDDEN)
     + 2 * product(PAIRS * ANSWER, HIDDEN, SUM)
     + product(PAIRS * ANSWER, 2 * HIDDEN, HIDDEN)
@@ -75,18 +77,18 @@ ROWS = {
 MODES = ("step",)
 PEERS = ("irdl", "torch", "jax")
 
-# The optimisers are in the middle of a training when the results are checked: at Adam's first step an update is the sign of a gradient
-# and nothing else, which rounding decides where that is tiny. This root is about as large as the gradients are.
+# The optimisers are in the middle of a training when the results are checked: at Adam's first step an update is the sign of a
+# gradient and nothing else, which rounding decides where that is tiny. The root of this is about as large as the gradients are.
 STEPS_BEFORE = 10
 SQUARES = 1e-10
-#: a system's last step, at which its learning rate would be 0
+#: how many steps `seq2seq` takes, at the end of which its learning rate is 0
 SEQ2SEQ_STEPS = 20 * (45_000 // PAIRS)
 #: batches that take turns: with a single one a model would soon have nothing left to learn
 BATCHES = 4
 
-# A difference is allowed relative to the largest number of an array, and of a parameter the change is looked at: the parameter itself
-# would hardly tell whether there was an update. float32 keeps three digits of a change of 1e-4 of an embedding's numbers, and as many
-# of the gradients in front of a batch norm.
+# A difference is allowed relative to the largest number of an array, and of a parameter the change is looked at: the parameter
+# itself would hardly tell whether there was an update. float32 keeps three digits of a change of 1e-4 of an embedding's numbers,
+# and about as many of a bias in front of a batch norm beside its weight.
 TOLERANCE = {"float32": 5e-3, "float64": 1e-9}
 
 
@@ -128,8 +130,8 @@ class Problem:
         self.row, self.parameters, self.batches = row, parameters, batches
 
     def arrays(self, value: object, parameters: Arrays) -> list[np.ndarray]:
-        """What is checked of a step: its loss, and the change of each array, a layer's bias together with its weight: in front of a batch
-        norm a bias has a gradient of nothing but rounding errors."""
+        """What is checked of a step: its loss, and the change of each array, a layer's bias together with its weight: in front of a
+        batch norm a bias has a gradient of nothing but rounding errors."""
         changes = {name: np.ravel(parameters[name].astype(np.float64) - array) for name, array in self.parameters.items()}
         for name in [name for name in changes if name.endswith(".bias")]:
             weight = name.removesuffix("bias") + "weight"

@@ -25,8 +25,8 @@ def example(name: str) -> Any:
     return import_module(name)
 
 
-# The two systems that the examples do not train: the networks with their weights as an argument, in plain NumPy. The weights are not
-# those of the examples, which are all alike, or shut the gates so tightly that the gradients are 0.
+# The two systems that the examples do not train: the networks with their weights as an argument, in plain NumPy. The weights are
+# not those of the examples, which are all alike, or shut the gates so tightly that the gradients are 0.
 
 
 def srn(parameters: Any, xs: Any) -> Any:

@@ -17,9 +17,9 @@ from benchmarks.models import Arrays, Problem
 
 PAD = -100
 
-# Parameters keep PyTorch's names; weights are (inputs, outputs), of convolutions (height, width, inputs, outputs), images have their
-# channels last. A model takes parameters, running statistics, the share that is dropped, a key, and the batch; it gives the loss and
-# what is carried on: new statistics, or a state.
+# Parameters keep PyTorch's names; weights are (inputs, outputs), of convolutions (height, width, inputs, outputs), images have
+# their channels last. A model takes parameters, what is carried on (running statistics, or a state), the share that is dropped, a
+# key, and the batch; it gives the loss and what is carried on.
 
 
 def cross_entropy(logits, labels):
@@ -100,7 +100,8 @@ def resnet9(p, carried, share, key, images, labels):
     def conv_bn(name, stride, x):
         weight = p[f"{name}.0.weight"]
         around = weight.shape[0] // 2
-        y = jax.lax.conv_general_dilated(x, weight, (stride, stride), [(around, around)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        sides, axes = [(around, around)] * 2, ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(x, weight, (stride, stride), sides, dimension_numbers=axes)
         return jax.nn.relu(batch_norm(p, carried, f"{name}.1", y + p[f"{name}.0.bias"]))
 
     x = conv_bn("1", 2, conv_bn("0", 4, images))

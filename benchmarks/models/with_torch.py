@@ -27,8 +27,8 @@ class Residual(nn.Module):
 
 def mlp_resnet() -> nn.Module:
     def block() -> nn.Module:
-        inner = nn.Sequential(nn.Linear(100, 50), nn.BatchNorm1d(50), nn.ReLU(), nn.Dropout(0.1), nn.Linear(50, 100), nn.BatchNorm1d(100))
-        return nn.Sequential(Residual(inner), nn.ReLU())
+        first = nn.Linear(100, 50), nn.BatchNorm1d(50), nn.ReLU(), nn.Dropout(0.1)
+        return nn.Sequential(Residual(nn.Sequential(*first, nn.Linear(50, 100), nn.BatchNorm1d(100))), nn.ReLU())
 
     return nn.Sequential(nn.Flatten(), nn.Linear(784, 100), nn.ReLU(), block(), block(), block(), nn.Linear(100, 10))
 
@@ -117,7 +117,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "time_machine": CharacterModel,
     "seq2seq": Seq2Seq,
 }
-#: our names for the weights of the two small systems, whether they are transposed
+#: the suite's names for the weights of the two small systems; those of the first are transposed
 SMALL = {
     "srn": {"W": "rnn.weight_ih_l0", "U": "rnn.weight_hh_l0", "V": "out.weight"},
     "lstm_gates": {"weight_ih": "weight_ih_l0", "weight_hh": "weight_hh_l0"},
@@ -125,7 +125,7 @@ SMALL = {
 
 
 def _translated(row: str, arrays: Arrays) -> Arrays:
-    """Arrays by our names, from those by PyTorch's or the other way round."""
+    """Arrays by the suite's names, from those by PyTorch's or the other way round."""
     if row not in SMALL:
         return arrays
     there = SMALL[row] if arrays.keys() == SMALL[row].keys() else {theirs: ours for ours, theirs in SMALL[row].items()}
@@ -135,7 +135,8 @@ def _translated(row: str, arrays: Arrays) -> Arrays:
 def _optimiser(row: str, parameters: list[nn.Parameter]) -> tuple[torch.optim.Optimizer, float | None]:
     """And the norm at which gradients are clipped."""
     if row in ("srn", "lstm_gates", "time_machine"):
-        return torch.optim.SGD(parameters, 1.0 if row == "time_machine" else 0.1, fused=True), 1.0 if row == "time_machine" else None
+        rate, limit = (1.0, 1.0) if row == "time_machine" else (0.1, None)
+        return torch.optim.SGD(parameters, rate, fused=True), limit
     decay = {"mlp_resnet_mnist": 1e-4, "resnet9_cifar10": 1e-3}.get(row, 0.0)
     rate = {"ptb_lm": 2e-3, "seq2seq": 1e-2}.get(row, 1e-3)
     optimiser = torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)

@@ -15,9 +15,13 @@ from pathlib import Path
 
 from benchmarks.measure import Task, compare, format_seconds, markdown, median, seconds, serve
 
-_SUITES = ("lstm", "cells", "gemm", "elementwise", "call", "train-step", "language-model", "models", "threads", "handwritten")
+_SUITES = (
+    *("lstm", "cells", "gemm", "conv", "elementwise", "call"),
+    *("train-step", "language-model", "models", "threads", "handwritten"),
+)
 SUITES = {name: name.replace("-", "_") for name in _SUITES}
-_NOT_RIVALS = ("irdl", "numpy")
+_OURS = ("irdl", "irdl-nhwc")
+_NOT_RIVALS = (*_OURS, "numpy")
 
 
 def limits(threads: int) -> dict[str, float]:
@@ -32,7 +36,8 @@ def run_suite(options: argparse.Namespace) -> list[dict]:
     name = options.suite
     suite = import_module(f"benchmarks.{SUITES[name]}")
     peers = [peer for peer in suite.PEERS if not options.peers or peer in options.peers.split(",")]
-    rivals = [peer for peer in peers if peer not in _NOT_RIVALS] or [peer for peer in peers if peer != "irdl"]
+    ours = [peer for peer in peers if peer in _OURS]
+    rivals = [peer for peer in peers if peer not in _NOT_RIVALS] or [peer for peer in peers if peer not in ours]
     records: list[dict] = []
     for threads in map(int, options.threads.split(",")):
         machine = limits(threads)
@@ -50,11 +55,13 @@ def run_suite(options: argparse.Namespace) -> list[dict]:
                 amount, unit = suite.work(row, mode)
                 best = min((times[peer] for peer in rivals if peer in times), default=None)
                 records.append({"suite": name, "row": row, "mode": mode, "threads": threads, "seconds": times})
-                share = f"{amount / times['irdl'] / machine[unit]:.0%}" if unit in machine else ""
+                fastest = min(times[peer] for peer in ours)
+                share = f"{amount / fastest / machine[unit]:.0%}" if unit in machine else ""
                 cells = [format_seconds(times[peer]) if peer in times else "" for peer in peers]
-                table.append([row, mode, *cells, f"{best / times['irdl']:.2f}" if best else "", share])
+                ratios = [f"{best / times[peer]:.2f}" if best else "" for peer in ours]
+                table.append([row, mode, *cells, *ratios, share])
                 print(" | ".join(table[-1]), file=sys.stderr, flush=True)
-        print(markdown(["row", "mode", *peers, "best rival / irdl", "of the machine"], table))
+        print(markdown(["row", "mode", *peers, *(f"best rival / {peer}" for peer in ours), "of the machine"], table))
     return records
 
 

@@ -1,10 +1,16 @@
-"""The same numbers as PyTorch's, with weights loaded by name: outputs, gradients, statistics, optimisers."""
+"""The same numbers as PyTorch's, with weights loaded by name: outputs, gradients, statistics, optimisers.
+
+Each combination of the recurrent layers' options is compiled by itself, which takes nearly all of the time: by default a few are
+tried, such that each pair of options occurs; with `--slow` all are.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from typing import Any
+import random
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -32,20 +38,24 @@ def flat(result: Any) -> list[Any]:
 
 
 def compare(
-    ours: nn.Module, theirs: Any, inputs: list[Any], dtype: Any, train: bool = False, call: Callable[..., Any] | None = None
+    ours: nn.Module,
+    theirs: Any,
+    inputs: list[Any],
+    dtype: Any,
+    train: bool = False,
+    call: Callable[..., Any] | None = None,
+    times: int = 1,
 ) -> None:
-    """Outputs, and gradients of a weighted sum of them with respect to parameters and float inputs; eager, and compiled."""
+    """Outputs, gradients of a weighted sum of them with respect to parameters and float inputs, and buffers; eager, and compiled.
+
+    With `times` that often, one after the other, as the buffers move on.
+    """
     theirs = theirs.to(torch.float64 if dtype is np.float64 else torch.float32)
     theirs.train(train)
-    theirs.zero_grad()
     ours.train(train)
-    ours.load_state_dict(theirs.state_dict())
     call = call or (lambda model, *inputs: model(*inputs))
     floats = [place for place, x in enumerate(inputs) if x.dtype.kind == "f"]
-    given = [tensor(x, grad=place in floats) for place, x in enumerate(inputs)]
-    expected = flat(call(theirs, *given))
-    weights = [np.cos(np.arange(part.numel()).reshape(part.shape)).astype(dtype) for part in expected]
-    sum((part * tensor(w)).sum() for part, w in zip(expected, weights, strict=True)).backward()
+    weights: list[np.ndarray] = []
 
     def loss(model: nn.Module, *chosen: Any) -> tuple[Any, Any]:
         whole = list(inputs)
@@ -56,22 +66,38 @@ def compare(
 
     argnums = tuple(range(1 + len(floats)))
     both = irdl.value_and_grad(loss, argnums=argnums, has_aux=True)
-    before = ours.state_dict()
-    for function in (both, irdl.jit(both)):
-        ours.load_state_dict(before)
-        (_, results), (gradient, *inner) = function(ours, *(inputs[place] for place in floats))
-        for ours_part, part in zip(results, expected, strict=True):
-            close(ours_part, part, dtype, "an output")
-        own = dict(gradient.named_parameters())
-        for name, parameter in theirs.named_parameters():
-            close(own[name], parameter.grad, dtype, name)
-        for place, found in zip(floats, inner, strict=True):
-            close(found, given[place].grad, dtype, f"input {place}")
-        for name, buffer in theirs.named_buffers():
-            close(dict(ours.named_buffers())[name], buffer, dtype, name)
+    functions = (both, irdl.jit(both))
+    for _ in range(times):
+        before = {name: value.numpy().copy() for name, value in theirs.state_dict().items()}
+        theirs.zero_grad()
+        given = [tensor(x, grad=place in floats) for place, x in enumerate(inputs)]
+        expected = flat(call(theirs, *given))
+        weights[:] = weights or [np.cos(np.arange(part.numel()).reshape(part.shape)).astype(dtype) for part in expected]
+        sum((part * tensor(w)).sum() for part, w in zip(expected, weights, strict=True)).backward()
+        for function in functions:
+            ours.load_state_dict(before)
+            (_, results), (gradient, *inner) = function(ours, *(inputs[place] for place in floats))
+            for ours_part, part in zip(results, expected, strict=True):
+                close(ours_part, part, dtype, "an output")
+            own = dict(gradient.named_parameters())
+            for name, parameter in theirs.named_parameters():
+                close(own[name], parameter.grad, dtype, name)
+            for place, found in zip(floats, inner, strict=True):
+                close(found, given[place].grad, dtype, f"input {place}")
+            for name, buffer in theirs.named_buffers():
+                close(dict(ours.named_buffers())[name], buffer, dtype, name)
 
 
 RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _numbers_of_its_own(request: pytest.FixtureRequest) -> None:
+    """A test draws the same numbers, whichever ran before it."""
+    global RNG
+    seed = zlib.crc32(request.node.name.encode())
+    RNG = np.random.default_rng(seed)
+    torch.manual_seed(seed)
 
 
 def normal(*shape: int, dtype: Any = np.float64) -> np.ndarray:
@@ -87,28 +113,83 @@ KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_recurrent_layers(kind: str, layers: int, bidirectional: bool, dtype: Any) -> None:
+#: what a recurrent layer may be; `begin`: from given states, and not from zeros
+OPTIONS: dict[str, tuple[Any, ...]] = {
+    "kind": tuple(KINDS),
+    "layers": (1, 2, 3),
+    "bidirectional": (False, True),
+    "batch_first": (False, True),
+    "bias": (True, False),
+    "unbatched": (False, True),
+    "begin": (False, True),
+    "dtype": (np.float64, np.float32),
+}
+Case: TypeAlias = tuple[Any, ...]
+EVERY: list[Case] = list(itertools.product(*OPTIONS.values()))
+
+
+def pairs(case: Case) -> set[Any]:
+    """Of the options of a case, with their places."""
+    return set(itertools.combinations(enumerate(case), 2))
+
+
+def covering(cases: Sequence[Case]) -> list[Case]:
+    """Some of the cases, in which each pair occurs that occurs in any: always the one with the most new pairs."""
+    missing = {case: pairs(case) for case in cases}
+    chosen: list[Case] = []
+    while missing:
+        chosen.append(max(missing, key=lambda case: len(missing[case])))
+        found = missing[chosen[-1]].copy()
+        for left in missing.values():
+            left -= found
+        missing = {case: left for case, left in missing.items() if left}
+    return chosen
+
+
+FEW = covering(random.Random(0).sample(EVERY, len(EVERY)))
+
+
+def same_recurrence(
+    kind: str, layers: int, bidirectional: bool, batch_first: bool, bias: bool, unbatched: bool, begin: bool, dtype: Any
+) -> None:
+    """A layer with these options is PyTorch's."""
     ours, theirs, options = KINDS[kind]
-    for batch_first, bias, unbatched in itertools.product((False, True), repeat=3):
-        if dtype is np.float32 and (batch_first or not bias):
+    sizes = {"input_size": 5, "hidden_size": 6, "num_layers": layers, "bidirectional": bidirectional}
+    options = sizes | options | {"batch_first": batch_first, "bias": bias}
+    x = normal(*((7, 5) if unbatched else (3, 7, 5) if batch_first else (7, 3, 5)), dtype=dtype)
+    rows = (layers * (1 + bidirectional), *(() if unbatched else (3,)))
+    inputs, call = [x], None
+    if begin:
+        inputs.append(normal(*rows, options.get("proj_size", 6), dtype=dtype))
+    if begin and ours is nn.LSTM:
+        inputs.append(normal(*rows, 6, dtype=dtype))
+        call = lambda model, x, h, c: model(x, (h, c))  # noqa: E731
+    compare(ours(**options, dtype=dtype), theirs(**options), inputs, dtype, call=call)
+
+
+@pytest.mark.parametrize("case", FEW, ids=lambda case: "-".join(getattr(part, "__name__", str(part)) for part in case))
+def test_recurrent_layers(case: Case) -> None:
+    same_recurrence(*case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", OPTIONS["kind"])
+@pytest.mark.parametrize("layers", OPTIONS["layers"])
+@pytest.mark.parametrize("bidirectional", OPTIONS["bidirectional"])
+def test_recurrent_layers_with_all_options(kind: str, layers: int, bidirectional: bool) -> None:
+    """Every combination of the others, in float32 those of one layout with biases; what is tried anyway is left out."""
+    for case in EVERY:
+        _, _, _, batch_first, bias, _, _, dtype = case
+        if case[:3] != (kind, layers, bidirectional) or case in FEW or (dtype is np.float32 and (batch_first or not bias)):
             continue
-        sizes = {"input_size": 5, "hidden_size": 6, "num_layers": layers, "bidirectional": bidirectional}
-        sizes |= {"batch_first": batch_first, "bias": bias}
-        model = ours(**sizes, **options, dtype=dtype)
-        x = normal(*((7, 5) if unbatched else (3, 7, 5) if batch_first else (7, 3, 5)), dtype=dtype)
-        states = layers * (1 + bidirectional)
-        rows = () if unbatched else (3,)
-        h = normal(states, *rows, options.get("proj_size", 6), dtype=dtype)
-        if ours is nn.LSTM:
-            c = normal(states, *rows, 6, dtype=dtype)
-            compare(model, theirs(**sizes, **options), [x, h, c], dtype, call=lambda m, x, h, c: m(x, (h, c)))
-        else:
-            compare(model, theirs(**sizes, **options), [x, h], dtype)
-        compare(model, theirs(**sizes, **options), [x], dtype)
+        same_recurrence(*case)
+
+
+def test_each_pair_of_options_occurs() -> None:
+    tried = set().union(*map(pairs, FEW))
+    for (first, some), (second, others) in itertools.combinations(enumerate(OPTIONS.values()), 2):
+        for one, other in itertools.product(some, others):
+            assert ((first, one), (second, other)) in tried
 
 
 @pytest.mark.parametrize("kind", ["tanh", "lstm", "gru"])
@@ -197,8 +278,7 @@ def test_layers(name: str, train: bool) -> None:
             owner[key] = owner[key].astype(np.float64)
         assert path in theirs.state_dict()
     inputs = [shape if isinstance(shape, np.ndarray) else normal(*shape) for shape in shapes]
-    for _ in range(3):  # running statistics move on
-        compare(ours, theirs, inputs, np.float64, train)
+    compare(ours, theirs, inputs, np.float64, train, times=3 if dict(theirs.named_buffers()) else 1)
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
@@ -242,9 +322,8 @@ def test_losses(reduction: str) -> None:
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_ctc(reduction: str) -> None:
-    random = np.random.default_rng(0)
     x = normal(12, 5, 6)
-    rest = (random.integers(1, 6, (5, 4)), random.integers(8, 13, 5), random.integers(0, 5, 5))
+    rest = (RNG.integers(1, 6, (5, 4)), RNG.integers(8, 13, 5), RNG.integers(0, 5, 5))
 
     def ours(x: Any) -> Any:
         return nn.ctc(nn.functional.log_softmax(x), *rest, reduction=reduction)
@@ -267,9 +346,10 @@ OPTIMISERS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "adam with decay": (optim.Adam(0.01, (0.8, 0.9), 1e-6, 0.1), lambda p: torch.optim.Adam(p, 0.01, (0.8, 0.9), 1e-6, 0.1)),
     "adamw": (optim.AdamW(0.01), lambda p: torch.optim.AdamW(p, 0.01)),
     "rmsprop": (optim.RMSprop(0.01), lambda p: torch.optim.RMSprop(p, 0.01)),
+    # A small eps would let a difference in the last bit grow to 1e-6 in a hundred steps, between two runs of PyTorch as well.
     "centred": (
-        optim.RMSprop(0.01, 0.9, 1e-6, 0.1, 0.5, True),
-        lambda p: torch.optim.RMSprop(p, 0.01, 0.9, 1e-6, 0.1, 0.5, True),
+        optim.RMSprop(0.01, 0.9, 1e-2, 0.1, 0.5, True),
+        lambda p: torch.optim.RMSprop(p, 0.01, 0.9, 1e-2, 0.1, 0.5, True),
     ),
     "adagrad": (optim.Adagrad(0.1, 0.01, 0.1, 0.5), lambda p: torch.optim.Adagrad(p, 0.1, 0.01, 0.1, 0.5)),
 }

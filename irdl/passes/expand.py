@@ -12,6 +12,7 @@ and the maximum of bools is `any`, the minimum `all`. The inverse hyperbolic fun
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -27,7 +28,7 @@ from irdl.ops.rules import uniform_number
 from irdl.ops.shape import IOTA, RESHAPE, SLICE, TRANSPOSE, IotaAttributes, ReshapeAttributes, TransposeAttributes
 from irdl.ops.windows import UNWINDOW, WINDOWS
 from irdl.passes.maker import Maker
-from irdl.passes.overlap import overlap_add
+from irdl.passes.overlap import overlap_add, overlap_add_within
 
 #: Shorter axes are searched step by step.
 _SHORT = 16
@@ -35,10 +36,20 @@ _SHORT = 16
 
 def expand(graph: Graph) -> Graph:
     """`graph` with those ops put together from others."""
+    readers = Counter(value for node in graph.all_nodes() for value in node.operands)
+    #: what stands for an unwindow that one node reads -> that unwindow, and its new operand
+    unwindowed: dict[Value, tuple[Node, Value]] = {}
 
     def visit(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+        make = Maker(builder, node)
+        if node.op is SLICE and operands[0] in unwindowed:
+            inner, y = unwindowed[operands[0]]
+            return overlap_add_within(make, y, inner.attributes)
         rule = _RULES.get(node.op)
-        return None if rule is None else rule(Maker(builder, node), *operands)
+        found = None if rule is None else rule(make, *operands)
+        if node.op is UNWINDOW and found is not None and readers[node.output] == 1:
+            unwindowed[found[0]] = node, operands[0]
+        return found
 
     return rewrite(graph, visit)
 

@@ -33,13 +33,13 @@ from irdl.ops.shape import (
     ReverseAttributes,
     SliceAttributes,
 )
-from irdl.ops.windows import DIAGONAL, WINDOWS, DiagonalAttributes, WindowsAttributes
+from irdl.ops.windows import DIAGONAL, WINDOWS, DiagonalAttributes, UnwindowAttributes, WindowsAttributes
 from irdl.passes.maker import Maker
 
 
 @dataclass(frozen=True)
 class _Phase:
-    """The places r, r + step, .. of a result: which taps they get (first, first + every, ..), and from which windows."""
+    """The places r, r + step, .. of what is kept of a result: which taps they get (first, first + every, ..), and from which windows."""
 
     first: int
     every: int
@@ -65,29 +65,50 @@ class _Axis:
 def overlap_add(make: Maker, y: Value) -> Sequence[Value]:
     """What stands for `unwindow(y)`."""
     a = make.node.attributes
-    sizes = y.shape[len(y.shape) - len(a.axes) :]
-    axes = [_plan(*window) for window in zip(a.axes, a.extents, sizes, a.steps, a.dilations, strict=True)]
+    return [_overlap_add(make, y, a, [(0, extent) for extent in a.extents])]
+
+
+def overlap_add_within(make: Maker, y: Value, a: UnwindowAttributes) -> Sequence[Value] | None:
+    """What stands for a slice of `unwindow(y)`, where no more than it keeps is computed; None for one with steps.
+
+    The gradient of a convolution with padding is such.
+    """
+    kept = make.node.attributes
+    if any(stride > 1 for stride in kept.stride):
+        return None
+    found = _overlap_add(make, y, a, [(kept.start[axis], kept.limit[axis]) for axis in a.axes])
+    for axis, (start, limit) in enumerate(zip(kept.start, kept.limit, strict=True)):
+        if axis not in a.axes:
+            found = _part(make, found, axis, start, limit)
+    return [found]
+
+
+def _overlap_add(make: Maker, y: Value, a: UnwindowAttributes, kept: Sequence[tuple[int, int]]) -> Value:
+    """`kept`: of each windowed axis of the result, from where to where."""
+    rank = len(y.shape) - len(a.axes)
+    axes = [_plan(*window) for window in zip(a.axes, kept, y.shape[rank:], a.steps, a.dilations, strict=True)]
     if not y.type.size:
-        return [_zeros(make, y, make.node.output.shape)]
+        extents = dict(zip(a.axes, kept, strict=True))
+        return _zeros(make, y, tuple(extents[i][1] - extents[i][0] if i in extents else n for i, n in enumerate(y.shape[:rank])))
     found = _of_contraction(make, y, axes)
     if found is not None:
-        return [found]
+        return found
     for axis in reversed(axes):  # its taps are the last axis now
         y = _along(make, y, axis)
-    return [y]
+    return y
 
 
-def _plan(axis: int, extent: int, size: int, step: int, dilation: int) -> _Axis:
+def _plan(axis: int, kept: tuple[int, int], size: int, step: int, dilation: int) -> _Axis:
     every = step // math.gcd(step, dilation)
     phases: list[_Phase | None] = []
-    for r in range(step):
+    for r in range(kept[0], kept[0] + step):
         first = next((tap for tap in range(min(every, size)) if (tap * dilation - r) % step == 0), None)
         if first is None:
             phases.append(None)
         else:
             taps = len(range(first, size, every))
             phases.append(_Phase(first, every, taps, (first * dilation - r) // step, every * dilation // step))
-    return _Axis(axis, extent, step, tuple(phases))
+    return _Axis(axis, kept[1] - kept[0], step, tuple(phases))
 
 
 def _along(make: Maker, y: Value, axis: _Axis) -> Value:
@@ -99,7 +120,7 @@ def _along(make: Maker, y: Value, axis: _Axis) -> Value:
             parts.append(_zeros(make, y, shape))
             continue
         taps = _part(make, y, len(y.shape) - 1, phase.first, y.shape[-1], phase.every)
-        around = _reach(make, taps, axis, phase)
+        around = _reach(make, taps, [axis], [phase])
         if phase.taps == 1:
             parts.append(make(RESHAPE, around, attributes=ReshapeAttributes(shape)))
             continue
@@ -148,7 +169,8 @@ def _of_contraction(make: Maker, y: Value, axes: Sequence[_Axis]) -> Value | Non
     at = [_Axis(dot.g_labels.index(dot.kept[axis.axis]), axis.extent, axis.step, axis.phases) for axis in axes]
     places = [dot.w_labels.index(label) for label in dot.taps]
     spec = DotAttributes(f"{dot.g_labels}{dot.taps},{dot.w_labels}->{dot.kept}")
-    shape = list(make.node.output.shape)
+    extents = {**dict(zip(dot.g_labels, dot.g.shape, strict=True)), **dict(zip(dot.w_labels, dot.w.shape, strict=True))}
+    shape = [extents[label] for label in dot.kept]
     for axis in axes:
         shape[axis.axis] = axis.count
     parts: list[Value] = []
@@ -157,9 +179,8 @@ def _of_contraction(make: Maker, y: Value, axes: Sequence[_Axis]) -> Value | Non
         if len(chosen) < len(axes):
             parts.append(_zeros(make, y, tuple(shape)))
             continue
-        around, weight = dot.g, dot.w
-        for axis, place, phase in zip(at, places, chosen, strict=True):
-            around = _reach(make, around, axis, phase)
+        around, weight = _reach(make, dot.g, at, chosen), dot.w
+        for place, phase in zip(places, chosen, strict=True):
             weight = _part(make, weight, place, phase.first, weight.shape[place], phase.every)
         parts.append(make(DOT, _windows(make, around, at, chosen), _reversed(make, weight, places), attributes=spec))
     for axis in reversed(axes):
@@ -167,15 +188,22 @@ def _of_contraction(make: Maker, y: Value, axes: Sequence[_Axis]) -> Value | Non
     return parts[0]
 
 
-def _reach(make: Maker, y: Value, axis: _Axis, phase: _Phase) -> Value:
-    """y padded with zeros along `axis` so that window q of `phase.taps` ends with what place q gets of its first tap."""
-    reach = (phase.taps - 1) * phase.dilation
-    low, length = phase.shift + reach, axis.count + reach
-    before, behind = [0] * len(y.shape), [0] * len(y.shape)
-    before[axis.axis], behind[axis.axis] = low, max(0, length - low - y.shape[axis.axis])
-    if low or behind[axis.axis]:
+def _reach(make: Maker, y: Value, axes: Sequence[_Axis], phases: Sequence[_Phase]) -> Value:
+    """What of y, between zeros, the windows of `phase.taps` along each axis take: window q ends with what place q gets of its first
+    tap."""
+    start, limit, before, behind = [0] * len(y.shape), list(y.shape), [0] * len(y.shape), [0] * len(y.shape)
+    for axis, phase in zip(axes, phases, strict=True):
+        place, reach = axis.axis, (phase.taps - 1) * phase.dilation
+        low, length = phase.shift + reach, axis.count + reach
+        before[place] = min(max(low, 0), length)
+        start[place] = min(max(-low, 0), y.shape[place])
+        limit[place] = max(start[place], min(y.shape[place], length - low))
+        behind[place] = length - before[place] - (limit[place] - start[place])
+    for axis in axes:
+        y = _part(make, y, axis.axis, start[axis.axis], limit[axis.axis])
+    if any(before) or any(behind):
         y = make(PAD, y, 0, attributes=PadAttributes(tuple(before), tuple(behind)))
-    return _part(make, y, axis.axis, 0, length)
+    return y
 
 
 def _windows(make: Maker, x: Value, axes: Sequence[_Axis], phases: Sequence[_Phase]) -> Value:

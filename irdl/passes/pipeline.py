@@ -1,11 +1,10 @@
-"""The course of a graph from trace to groups of nodes, the same for every machine. What follows is a backend's."""
+"""The course of a graph from trace to what is fused into groups, the same for every machine. What follows is a backend's."""
 
 from __future__ import annotations
 
 from irdl.ir.graph import Graph
 from irdl.passes.distribute import distribute
 from irdl.passes.expand import expand
-from irdl.passes.fuse import fuse
 from irdl.passes.inline import forget_order, inline_calls
 from irdl.passes.manager import Pass
 from irdl.passes.prune import prune
@@ -22,5 +21,4 @@ GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     Pass("simplify", simplify),
     Pass("forget-order", forget_order, required=True),
     Pass("expand", expand, required=True),
-    Pass("fuse", fuse, required=True),
 )

@@ -6,18 +6,22 @@ from irdl.codegen.cpu.alternate import walk_there_and_back
 from irdl.codegen.cpu.carries import keep_carries
 from irdl.codegen.cpu.merge import merge_kernels
 from irdl.codegen.cpu.pack import pack
+from irdl.codegen.cpu.parts import cut_contractions
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
 from irdl.loops.passes.barriers import insert_barriers
 from irdl.loops.passes.memory import plan_memory
 from irdl.loops.passes.parallel import parallelise
 from irdl.passes.distribute import hoist_invariants
+from irdl.passes.fuse import fuse
 from irdl.passes.manager import Pass
 from irdl.passes.pipeline import GRAPH_PASSES
 from irdl.passes.prune import prune
 
 CPU_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     *GRAPH_PASSES,
+    Pass("parts", cut_contractions),
+    Pass("fuse", fuse, required=True),
     Pass("pack", pack, needs=("target", "static_inputs")),
     Pass("hoist", hoist_invariants),
     Pass("prune", prune),

@@ -1,0 +1,70 @@
+"""Long contractions in parts: what NumPy computes, whatever the forms, the extents and what follows."""
+
+import numpy as np
+import pytest
+
+import irdl
+from irdl.codegen.cpu.parts import cut_contractions
+from irdl.ops.contract import DOT
+from irdl.testing import assert_close, check
+from tests.teams import team_of
+
+RNG = np.random.default_rng(0)
+FORMS = {
+    "x @ y": ("mk,kn->mn", (9, 1203), (1203, 17)),
+    "x.T @ y": ("km,kn->mn", (601, 24), (601, 40)),
+    "x @ y.T": ("mk,nk->mn", (33, 1999), (65, 1999)),
+    "transposed": ("mk,kn->nm", (33, 1300), (1300, 20)),
+    "two axes": ("abm,abn->mn", (31, 47, 12), (31, 47, 30)),
+    "the first is short": ("abm,abn->mn", (2, 901, 12), (2, 901, 30)),
+    "batched": ("bmk,bkn->bmn", (3, 10, 1205), (3, 1205, 19)),
+}
+
+
+def dots(f, *arguments) -> int:
+    graph = cut_contractions(irdl.trace(f)(*arguments))
+    return sum(node.op is DOT for node in graph.all_nodes())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("form", FORMS)
+def test_same_as_numpy(form: str, dtype: str) -> None:
+    spec, left, right = FORMS[form]
+    x, y = RNG.standard_normal(left).astype(dtype), RNG.standard_normal(right).astype(dtype)
+    f = lambda x, y: np.maximum(np.einsum(spec, x, y) + 1, 0)  # noqa: E731
+    assert dots(f, x, y) > 1
+    wide, magnitude = f(x.astype(np.longdouble), y.astype(np.longdouble)), f(np.abs(x), np.abs(y))
+    for threads in (1, 2):
+        with team_of(threads):
+            assert_close(irdl.jit(f)(x, y), f(x, y), wide, magnitude=magnitude)
+
+
+@pytest.mark.parametrize("extent", [1199, 1200, 1201, 1600, 1601, 2399, 5000, 30_000])
+def test_extents(extent: int) -> None:
+    x, y = RNG.standard_normal((extent, 9)), RNG.standard_normal((extent, 16))
+    f = lambda x, y: x.T @ y  # noqa: E731
+    assert 1 < dots(f, x, y) <= 25
+    assert_close(irdl.jit(f)(x, y), f(x, y), magnitude=f(np.abs(x), np.abs(y)))
+
+
+def test_what_is_left_whole() -> None:
+    assert dots(lambda x, y: x @ y, np.ones((9, 1000)), np.ones((1000, 17))) == 1  # short
+    assert dots(lambda x, y: x @ y, np.ones((2, 5000)), np.ones((5000, 17))) == 1  # few rows: nothing is read again
+    assert dots(lambda x, y: x @ y, np.ones((9, 5000)), np.ones(5000)) == 1  # a vector
+    assert dots(lambda x, y: x @ y, np.ones((9, 5000), int), np.ones((5000, 17), int)) == 1
+
+
+def test_gradients_and_steps() -> None:
+    x, w = RNG.standard_normal((1300, 9)), RNG.standard_normal((9, 16)) / 3
+    check(lambda w: (np.tanh(x @ w) ** 2).mean(), w)
+
+    def step(w, x):
+        return w - 0.1 * irdl.grad(lambda w: (np.tanh(x @ w) ** 2).mean())(w)
+
+    found = w.copy()
+    assert_close(irdl.jit(step, donate_argnums=0)(found, x), step(w, x), ulps=200)
+
+
+def test_integers_are_exact() -> None:
+    x = RNG.integers(-9, 9, (5000, 20))
+    np.testing.assert_array_equal(irdl.jit(lambda x: x.T @ x)(x), x.T @ x)

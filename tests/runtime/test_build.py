@@ -5,6 +5,7 @@ import numpy as np
 import irdl
 from irdl.runtime.backends import find_backend
 from irdl.runtime.build import Build
+from tests.teams import team_of
 
 
 def test_only_short_calls_hold_the_interpreters_lock():
@@ -18,3 +19,5 @@ def test_only_short_calls_hold_the_interpreters_lock():
     assert not is_short(lambda x: x @ x, large)
     assert not is_short(steps, small)
     assert not is_short(no_end, small)
+    with team_of(2):
+        assert not is_short(lambda x: x @ x, small)  # other threads work too, for as long as it takes

@@ -309,6 +309,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "min(first + step - 1, extents[axis])",
         "tests/codegen/test_parts.py",
     ),
+    ("irdl/codegen/cpu/parts.py", "left.replace(second", "left.replace(first", "tests/codegen/test_parts.py"),
     ("irdl/runtime/build.py", "self.program.threads == 1 and ", "", "tests/runtime/test_build.py"),
     ("irdl/passes/overlap.py", "not set(found.w_labels) & walked", "True", "tests/tracing/test_windows.py -k local"),
     ("irdl/codegen/lowering/layout.py", "parts[axis] * step + tap * dilation", "parts[axis] * step + tap", OPS + " -k windows"),

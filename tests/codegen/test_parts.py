@@ -6,13 +6,14 @@ import pytest
 import irdl
 from irdl.codegen.cpu.parts import cut_contractions
 from irdl.ops.contract import DOT
+from irdl.ops.fusion import PACK
 from irdl.testing import assert_close, check
 from tests.teams import team_of
 
 RNG = np.random.default_rng(0)
 FORMS = {
     "x @ y": ("mk,kn->mn", (9, 1203), (1203, 17)),
-    "x.T @ y": ("km,kn->mn", (601, 24), (601, 40)),
+    "x.T @ y": ("km,kn->mn", (1601, 24), (1601, 40)),
     "x @ y.T": ("mk,nk->mn", (33, 1999), (65, 1999)),
     "transposed": ("mk,kn->nm", (33, 1300), (1300, 20)),
     "two axes": ("abm,abn->mn", (31, 47, 12), (31, 47, 30)),
@@ -45,6 +46,24 @@ def test_extents(extent: int) -> None:
     f = lambda x, y: x.T @ y  # noqa: E731
     assert 1 < dots(f, x, y) <= 25
     assert_close(irdl.jit(f)(x, y), f(x, y), magnitude=f(np.abs(x), np.abs(y)))
+
+
+@pytest.mark.parametrize(("steps", "rows", "columns"), [(64, 8, 65), (100, 30, 130), (401, 9, 257), (1300, 70, 66), (2048, 64, 128)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_that_lie_across(steps: int, rows: int, columns: int, dtype: str) -> None:
+    """They are copied first; so is a slice of them, and steps and sequences are one axis."""
+    x, y = RNG.standard_normal((steps, rows)).astype(dtype), RNG.standard_normal((steps, columns)).astype(dtype)
+    both = lambda x, y: (x.T @ y, (y.T @ x).T, x[1:-1, 1:].T @ y[1:-1])  # noqa: E731
+    wide, magnitude = both(x.astype(np.longdouble), y.astype(np.longdouble)), both(np.abs(x), np.abs(y))
+    parts = cut_contractions(irdl.trace(lambda x, y: x.T @ y)(x, y))
+    assert any(node.op is PACK for node in parts.all_nodes()) == (columns * x.itemsize > 256)
+    for threads in (1, 2):
+        with team_of(threads):
+            assert_close(irdl.jit(both)(x, y), both(x, y), wide, magnitude=magnitude)
+    if steps % 4 == 0:
+        apart = lambda x, y: np.einsum("tbi,tbh->ih", x, y)  # noqa: E731
+        x, y = x.reshape(4, -1, rows), y.reshape(4, -1, columns)
+        assert_close(irdl.jit(apart)(x, y), apart(x, y), wide[0], magnitude=magnitude[0])
 
 
 def test_what_is_left_whole() -> None:

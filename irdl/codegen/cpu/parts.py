@@ -1,13 +1,15 @@
-"""Long contractions, cut into parts along what they sum over: each part's operands stay in the cache while its tiles read them again
-and again.
+"""Contractions that sum over many steps, as those of a weight's gradient do, as a CPU wants them.
 
     dot(x, y) -> dot(x[:, :n], y[:n]) + dot(x[:, n:], y[n:])
 
-The sum so far is an operand of the next part's group, and the last part alone has what follows.
+Each part's operands stay in the cache while its tiles read them again and again; the sum so far is an operand of the next part's group,
+and the last part alone has what follows. Before that, summed axes that follow each other become one; and of x.T @ y, where every step
+of a tile would read another line of x, x is copied so that a row's steps lie next to each other.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -15,8 +17,10 @@ from irdl.ir.builder import Builder, rewrite
 from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
-from irdl.ops.contract import DOT
-from irdl.ops.shape import SLICE, TRANSPOSE, SliceAttributes
+from irdl.ops.contract import DOT, DotAttributes
+from irdl.ops.fusion import PACK, UNPACK, PackAttributes
+from irdl.ops.shape import RESHAPE, SLICE, TRANSPOSE, ReshapeAttributes, SliceAttributes
+from irdl.ops.windows import WINDOWS
 from irdl.passes.maker import Maker
 
 #: Steps of a part; fewer where the rows' operand lies across them, as each step then reads another page of memory.
@@ -25,10 +29,13 @@ _STEPS, _STEPS_ACROSS = 800, 400
 _MOST = 24
 #: Rows and columns from which on a tile reads its operands often enough.
 _ROWS, _COLUMNS = 8, 16
+#: Steps, and bytes of a row of the columns (a tile's width), from which on a rows' operand that lies across is copied so that it does
+#: not: tiles read it once for each of their columns.
+_TURNED_STEPS, _TURNED_BYTES = 64, 256
 
 
 def cut_contractions(graph: Graph) -> Graph:
-    """`graph` with its long contractions in parts."""
+    """`graph` with its long contractions in parts, and their operands as tiles read them best."""
 
     def visit(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
         return _cut(Maker(builder, node), *operands) if node.op is DOT and is_float(node.output.dtype) else None
@@ -37,7 +44,7 @@ def cut_contractions(graph: Graph) -> Graph:
 
 
 def _cut(make: Maker, x: Value, y: Value) -> Sequence[Value] | None:
-    left, right, output = make.node.attributes.labels
+    x, y, (left, right, output) = _merged(make, x, y)
     extents = dict(zip((*left, *right), (*x.shape, *y.shape), strict=True))
     summed = [label for label in left if label not in output]
     if not output or not summed:
@@ -47,23 +54,64 @@ def _cut(make: Maker, x: Value, y: Value) -> Sequence[Value] | None:
     if output[-1] in rows or _size(extents, set(rows) - set(columns)) < _ROWS or _size(extents, set(columns) - set(rows)) < _COLUMNS:
         return None
     total = _size(extents, set(summed))
-    most = _STEPS if _innermost(rows_value, rows) in summed else _STEPS_ACROSS
-    if total <= most * 1.5:
+    across = _innermost(rows_value, rows) not in summed
+    wide = extents[output[-1]] * x.dtype.itemsize > _TURNED_BYTES
+    turns = across and wide and len(summed) == 1 and total >= _TURNED_STEPS and not _is_windows(rows_value)
+    most = _STEPS_ACROSS if across and not turns else _STEPS
+    is_long = total > most * 1.5
+    if not is_long and not turns:
         return None
     # The axis that is walked slowest, so that a part is one piece of memory where the whole is.
     axis = max(summed, key=lambda label: (extents[label] * most >= total, -summed.index(label)))
-    step = max(1, most * extents[axis] // total, -(-extents[axis] // _MOST))
-    step = -(-extents[axis] // -(-extents[axis] // step))  # parts of about one size
-    if step >= 4:
-        step = -(-step // 4) * 4
+    step = extents[axis]
+    if is_long:
+        count = -(-step // max(1, most * step // total, -(-step // _MOST)))
+        step = -(-step // count)  # parts of about one size
+        step = -(-step // 4) * 4 if step >= 4 else step
+    attributes = DotAttributes(f"{left},{right}->{output}")
     sum_so_far: Value | None = None
     for first in range(0, extents[axis], step):
         span = first, min(first + step, extents[axis])
-        part = make(
-            DOT, _slice(make, x, left.index(axis), *span), _slice(make, y, right.index(axis), *span), attributes=make.node.attributes
-        )
+        parts = [_slice(make, x, left.index(axis), *span), _slice(make, y, right.index(axis), *span)]
+        if turns:
+            place = 0 if rows == left else 1
+            parts[place] = _turned(make, parts[place], rows.index(axis))
+        part = make(DOT, *parts, attributes=attributes)
         sum_so_far = part if sum_so_far is None else make(e.ADD, sum_so_far, part)
     return None if sum_so_far is None else [sum_so_far]
+
+
+def _merged(make: Maker, x: Value, y: Value) -> tuple[Value, Value, tuple[str, str, str]]:
+    """The operands and their letters, with summed axes that follow each other in both as one: the steps and the sequences of a batch,
+    in the gradient of a weight."""
+    left, right, output = make.node.attributes.labels
+    if any(value.node is not None and value.node.op.is_view for value in (x, y)):
+        return x, y, (left, right, output)
+    for first, second in itertools.pairwise(left):
+        pair = first + second
+        if pair in right and first not in output and second not in output:
+            x, y = (_merge(make, value, labels.index(pair)) for value, labels in ((x, left), (y, right)))
+            return x, y, (left.replace(second, ""), right.replace(second, ""), output)
+    return x, y, (left, right, output)
+
+
+def _merge(make: Maker, value: Value, axis: int) -> Value:
+    shape = value.shape
+    return make(RESHAPE, value, attributes=ReshapeAttributes((*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])))
+
+
+def _turned(make: Maker, value: Value, axis: int) -> Value:
+    """A copy of a matrix whose elements along `axis` lie next to each other."""
+    attributes = PackAttributes(axis, value.shape[axis], value.shape[axis])
+    return make(UNPACK, make(PACK, value, attributes=attributes), attributes=attributes)
+
+
+def _is_windows(value: Value) -> bool:
+    while value.node is not None and value.node.op.is_view:
+        if value.node.op is WINDOWS:
+            return True
+        value = value.node.operands[0]
+    return False
 
 
 def _size(extents: dict[str, int], labels: set[str]) -> int:
@@ -79,6 +127,8 @@ def _innermost(value: Value, labels: str) -> str:
 
 
 def _slice(make: Maker, value: Value, axis: int, first: int, limit: int) -> Value:
+    if (first, limit) == (0, value.shape[axis]):
+        return value
     start, limits = [0] * len(value.shape), list(value.shape)
     start[axis], limits[axis] = first, limit
     return make(SLICE, value, attributes=SliceAttributes(tuple(start), tuple(limits), (1,) * len(start)))

@@ -14,6 +14,7 @@ from irdl.loops.index import Index
 from irdl.loops.language import Check, CheckIndex, Expression, IndexValue, Let, Load, Statement, Store, Variable
 from irdl.loops.rewrite import Names
 from irdl.loops.walk import subexpressions
+from irdl.ops.contract import DOT
 from irdl.ops.fusion import UNPACK
 from irdl.ops.index import GATHER
 
@@ -130,8 +131,20 @@ def group_of(region: Graph, inputs: Sequence[Layout], stored: Iterable[tuple[Val
         frozenset(s.variable.name for scope in (inner, outer) for s in scope.statements if isinstance(s, CheckIndex)),
         any(isinstance(e, IndexValue) for e in _leaves(inner) + _leaves(outer)),
         frozenset(dtypes),
-        frozenset(node.attributes.width for node in region.nodes if node.op is UNPACK),
+        _sliver_widths(region),
     )
+
+
+def _sliver_widths(region: Graph) -> frozenset[int]:
+    """Of the operands that are packed along an axis of the result. (One packed along what is summed is only transposed.)"""
+    found = set()
+    for node in region.nodes:
+        if node.op is DOT:
+            *labels, output = node.attributes.labels
+            for value, own in zip(node.operands, labels, strict=True):
+                if value.node is not None and value.node.op is UNPACK and own[value.node.attributes.axis] in output:
+                    found.add(value.node.attributes.width)
+    return frozenset(found)
 
 
 def _loads(scope: Scope) -> tuple[Load, ...]:

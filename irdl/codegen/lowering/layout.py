@@ -154,7 +154,10 @@ def view_index(node: Node, index: tuple[Index, ...], extents: dict[str, int]) ->
         return tuple(index[-1] if axis in both else next(others) for axis in range(len(operand.shape)))
     assert node.op is UNPACK
     rest = list(index)
-    whole, part = split_index(rest.pop(attributes.axis), attributes.width, extents)
+    along = rest.pop(attributes.axis)
+    if attributes.width >= attributes.extent:
+        return (Index(), *rest, along)
+    whole, part = split_index(along, attributes.width, extents)
     return (whole, *rest, part)
 
 

@@ -29,9 +29,9 @@ _STEPS, _STEPS_ACROSS = 800, 400
 _MOST = 24
 #: Rows and columns from which on a tile reads its operands often enough.
 _ROWS, _COLUMNS = 8, 16
-#: Steps, and bytes of a row of the columns (a tile's width), from which on a rows' operand that lies across is copied so that it does
-#: not: tiles read it once for each of their columns.
-_TURNED_STEPS, _TURNED_BYTES = 64, 256
+#: A rows' operand that lies across is copied so that it does not where the first-level cache does not hold it (bytes), its rows have
+#: steps enough, and tiles read it more than once: bytes of a row of the columns, a tile's width.
+_TURNED_BYTES, _TURNED_STEPS, _TILE_BYTES = 64 * 1024, 64, 256
 
 
 def cut_contractions(graph: Graph) -> Graph:
@@ -55,8 +55,8 @@ def _cut(make: Maker, x: Value, y: Value) -> Sequence[Value] | None:
         return None
     total = _size(extents, set(summed))
     across = _innermost(rows_value, rows) not in summed
-    wide = extents[output[-1]] * x.dtype.itemsize > _TURNED_BYTES
-    turns = across and wide and len(summed) == 1 and total >= _TURNED_STEPS and not _is_windows(rows_value)
+    large = rows_value.type.nbytes > _TURNED_BYTES and extents[output[-1]] * x.dtype.itemsize > _TILE_BYTES
+    turns = across and large and len(summed) == 1 and total >= _TURNED_STEPS and not _is_windows(rows_value)
     most = _STEPS_ACROSS if across and not turns else _STEPS
     is_long = total > most * 1.5
     if not is_long and not turns:

@@ -8,6 +8,7 @@ from typing import Any
 from irdl.ir.builder import Builder
 from irdl.ir.graph import Node, Value
 from irdl.ir.op import Op
+from irdl.ops.shape import SLICE, SliceAttributes
 
 
 @dataclass(frozen=True)
@@ -24,3 +25,11 @@ class Maker:
         if attributes is None:
             return self.builder.value(op, values, location=self.node.location)
         return self.builder.value(op, values, attributes, (), self.node.location)
+
+    def part(self, x: Value, axis: int, start: int, limit: int, stride: int = 1) -> Value:
+        """`x[start:limit:stride]` along one axis."""
+        if (start, limit, stride) == (0, x.shape[axis], 1):
+            return x
+        starts, limits, strides = [0] * len(x.shape), list(x.shape), [1] * len(x.shape)
+        starts[axis], limits[axis], strides[axis] = start, limit, stride
+        return self(SLICE, x, attributes=SliceAttributes(tuple(starts), tuple(limits), tuple(strides)))

@@ -24,14 +24,12 @@ from irdl.ops.shape import (
     PAD,
     RESHAPE,
     REVERSE,
-    SLICE,
     TRANSPOSE,
     BroadcastAttributes,
     ConcatAttributes,
     PadAttributes,
     ReshapeAttributes,
     ReverseAttributes,
-    SliceAttributes,
 )
 from irdl.ops.windows import DIAGONAL, WINDOWS, DiagonalAttributes, UnwindowAttributes, WindowsAttributes
 from irdl.passes.maker import Maker
@@ -79,7 +77,7 @@ def overlap_add_within(make: Maker, y: Value, a: UnwindowAttributes) -> Sequence
     found = _overlap_add(make, y, a, [(kept.start[axis], kept.limit[axis]) for axis in a.axes])
     for axis, (start, limit) in enumerate(zip(kept.start, kept.limit, strict=True)):
         if axis not in a.axes:
-            found = _part(make, found, axis, start, limit)
+            found = make.part(found, axis, start, limit)
     return [found]
 
 
@@ -119,7 +117,7 @@ def _along(make: Maker, y: Value, axis: _Axis) -> Value:
         if phase is None:
             parts.append(_zeros(make, y, shape))
             continue
-        taps = _part(make, y, len(y.shape) - 1, phase.first, y.shape[-1], phase.every)
+        taps = make.part(y, len(y.shape) - 1, phase.first, y.shape[-1], phase.every)
         around = _reach(make, taps, [axis], [phase])
         if phase.taps == 1:
             parts.append(make(RESHAPE, around, attributes=ReshapeAttributes(shape)))
@@ -181,7 +179,7 @@ def _of_contraction(make: Maker, y: Value, axes: Sequence[_Axis]) -> Value | Non
             continue
         around, weight = _reach(make, dot.g, at, chosen), dot.w
         for place, phase in zip(places, chosen, strict=True):
-            weight = _part(make, weight, place, phase.first, weight.shape[place], phase.every)
+            weight = make.part(weight, place, phase.first, weight.shape[place], phase.every)
         parts.append(make(DOT, _windows(make, around, at, chosen), _reversed(make, weight, places), attributes=spec))
     for axis in reversed(axes):
         parts = [_interleaved(make, parts[first : first + axis.step], axis) for first in range(0, len(parts), axis.step)]
@@ -200,7 +198,7 @@ def _reach(make: Maker, y: Value, axes: Sequence[_Axis], phases: Sequence[_Phase
         limit[place] = max(start[place], min(y.shape[place], length - low))
         behind[place] = length - before[place] - (limit[place] - start[place])
     for axis in axes:
-        y = _part(make, y, axis.axis, start[axis.axis], limit[axis.axis])
+        y = make.part(y, axis.axis, start[axis.axis], limit[axis.axis])
     if any(before) or any(behind):
         y = make(PAD, y, 0, attributes=PadAttributes(tuple(before), tuple(behind)))
     return y
@@ -214,25 +212,17 @@ def _windows(make: Maker, x: Value, axes: Sequence[_Axis], phases: Sequence[_Pha
 def _interleaved(make: Maker, parts: Sequence[Value], axis: _Axis) -> Value:
     """Part r of the parts at the places r, r + step, .. of the axis."""
     if axis.step == 1:
-        return _part(make, parts[0], axis.axis, 0, axis.extent)
+        return make.part(parts[0], axis.axis, 0, axis.extent)
     shape = parts[0].shape
     apart = ReshapeAttributes((*shape[: axis.axis + 1], 1, *shape[axis.axis + 1 :]))
     joined = make(CONCAT, *(make(RESHAPE, part, attributes=apart) for part in parts), attributes=ConcatAttributes(axis.axis + 1))
     whole = (*shape[: axis.axis], axis.count * axis.step, *shape[axis.axis + 1 :])
-    return _part(make, make(RESHAPE, joined, attributes=ReshapeAttributes(whole)), axis.axis, 0, axis.extent)
+    return make.part(make(RESHAPE, joined, attributes=ReshapeAttributes(whole)), axis.axis, 0, axis.extent)
 
 
 def _reversed(make: Maker, x: Value, axes: Sequence[int]) -> Value:
     wide = tuple(axis for axis in axes if x.shape[axis] > 1)
     return make(REVERSE, x, attributes=ReverseAttributes(wide)) if wide else x
-
-
-def _part(make: Maker, x: Value, axis: int, start: int, limit: int, stride: int = 1) -> Value:
-    if (start, limit, stride) == (0, x.shape[axis], 1):
-        return x
-    starts, limits, strides = [0] * len(x.shape), list(x.shape), [1] * len(x.shape)
-    starts[axis], limits[axis], strides[axis] = start, limit, stride
-    return make(SLICE, x, attributes=SliceAttributes(tuple(starts), tuple(limits), tuple(strides)))
 
 
 def _zeros(make: Maker, like: Value, shape: tuple[int, ...]) -> Value:

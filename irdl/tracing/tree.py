@@ -17,9 +17,9 @@ import numpy as np
 import optree
 
 from irdl.errors import TraceError
+from irdl.forks import hold_while_forking
 from irdl.ir.dtypes import is_supported
 from irdl.ir.types import TensorType
-from irdl.loading import hold_while_forking
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, is_box
 
 NAMESPACE = "irdl"

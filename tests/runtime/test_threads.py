@@ -214,8 +214,7 @@ def test_the_interpreter_ends_with_workers_alive():
     run(PROGRAM + "    threading.Thread(target=lambda: [f(a) for _ in range(10000)], daemon=True).start()", IRDL_NUM_THREADS="2")
 
 
-def test_the_interpreter_ends_while_daemon_threads_call():
-    code = """
+SHORT_CALLS = """
     import time
     g = irdl.jit(lambda rows: rows[0] @ rows[1])
     rows = list(a[::2, ::2])
@@ -223,23 +222,21 @@ def test_the_interpreter_ends_while_daemon_threads_call():
     def call():
         while True:
             g(rows)
+"""
+
+
+def test_the_interpreter_ends_while_daemon_threads_call():
+    start = """
     for _ in range(3):
         threading.Thread(target=call, daemon=True).start()
     time.sleep(0.05)
     """
     for _ in range(3):
-        run(PROGRAM + code, IRDL_NUM_THREADS="4")
+        run(PROGRAM + SHORT_CALLS + start, IRDL_NUM_THREADS="4")
 
 
 def test_short_calls_do_not_keep_the_interpreter_from_other_threads():
-    code = """
-    import time
-    g = irdl.jit(lambda rows: rows[0] @ rows[1])
-    rows = list(a[::2, ::2])
-    g(rows)
-    def call():
-        while True:
-            g(rows)
+    count = """
     threading.Thread(target=call, daemon=True).start()
     turns, end = 0, time.time() + 2
     while time.time() < end:
@@ -248,7 +245,7 @@ def test_short_calls_do_not_keep_the_interpreter_from_other_threads():
     print(turns)
     """
     # Python asks for the lock every 5 ms. When each call let go of it for a microsecond, a turn took 0.2 to 1.2 s.
-    assert int(run(PROGRAM + code, IRDL_NUM_THREADS="1")) > 40
+    assert int(run(PROGRAM + SHORT_CALLS + count, IRDL_NUM_THREADS="1")) > 40
 
 
 def test_a_thread_that_is_joined_at_the_end_may_go_on_calling():

@@ -19,7 +19,7 @@ from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
 from irdl.ops.contract import DOT, DotAttributes
 from irdl.ops.fusion import PACK, UNPACK, PackAttributes
-from irdl.ops.shape import RESHAPE, SLICE, TRANSPOSE, ReshapeAttributes, SliceAttributes
+from irdl.ops.shape import RESHAPE, TRANSPOSE, ReshapeAttributes
 from irdl.ops.windows import WINDOWS
 from irdl.passes.maker import Maker
 
@@ -72,7 +72,7 @@ def _cut(make: Maker, x: Value, y: Value) -> Sequence[Value] | None:
     sum_so_far: Value | None = None
     for first in range(0, extents[axis], step):
         span = first, min(first + step, extents[axis])
-        parts = [_slice(make, x, left.index(axis), *span), _slice(make, y, right.index(axis), *span)]
+        parts = [make.part(x, left.index(axis), *span), make.part(y, right.index(axis), *span)]
         if turns:
             place = 0 if rows == left else 1
             parts[place] = _turned(make, parts[place], rows.index(axis))
@@ -124,11 +124,3 @@ def _innermost(value: Value, labels: str) -> str:
     if value.node is not None and value.node.op is TRANSPOSE:
         return labels[value.node.attributes.permutation.index(place)]
     return labels[place]
-
-
-def _slice(make: Maker, value: Value, axis: int, first: int, limit: int) -> Value:
-    if (first, limit) == (0, value.shape[axis]):
-        return value
-    start, limits = [0] * len(value.shape), list(value.shape)
-    start[axis], limits[axis] = first, limit
-    return make(SLICE, value, attributes=SliceAttributes(tuple(start), tuple(limits), (1,) * len(start)))

@@ -11,7 +11,7 @@ from functools import lru_cache
 import llvmlite.binding as llvm
 
 from irdl import config
-from irdl.loading import hold_while_forking
+from irdl.forks import hold_while_forking
 from irdl.loops.target import Target
 
 _lock = threading.RLock()

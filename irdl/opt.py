@@ -10,7 +10,7 @@ from typing import Any
 
 from irdl.codegen.cpu.llvm.machine import host_target
 from irdl.codegen.cpu.pipeline import CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
-from irdl.codegen.cpu.schedule import schedule
+from irdl.codegen.cpu.schedule import CpuSchedule
 from irdl.codegen.lowering.lower import lower
 from irdl.dumps import parse
 from irdl.errors import IrdlError
@@ -20,7 +20,7 @@ from irdl.loops.language import Program
 from irdl.loops.verify import verify_program
 from irdl.passes.manager import Context, Pass, run_passes
 
-_LOWER: Pass[Any] = Pass("lower", lambda graph, target: lower(graph, target, schedule), required=True, needs=("target",))
+_LOWER: Pass[Any] = Pass("lower", lambda graph, target: lower(graph, CpuSchedule(target)), required=True, needs=("target",))
 #: Which passes a kind of code has, by name.
 _PASSES: dict[type, dict[str, Pass[Any]]] = {
     Graph: {item.name: item for item in (*CPU_GRAPH_PASSES, _LOWER)},

@@ -131,7 +131,9 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "tests/passes/test_passes.py -k stacked",
     ),
     ("irdl/codegen/cpu/llvm/ir_builder.py", "if self.has_fma:", "if True:", "tests/codegen/test_targets.py -k 'baselines and exp'"),
-    ("irdl/codegen/cuda/emit.py", 'self.line("irdl::grid_barrier(barrier, passed);")', "pass", "tests/codegen/test_cuda.py -k functions"),
+    ("irdl/codegen/cuda/emit.py", '"all": "irdl::grid_barrier(barrier, passed);"', '"all": ""', "tests/codegen/test_cuda.py -k functions"),
+    ("irdl/codegen/cuda/emit.py", '"block": "__syncthreads();"', '"block": ""', "tests/codegen/test_cuda.py -k functions"),
+    ("irdl/codegen/cuda/emit.py", '"warp": "__syncwarp();"', '"warp": ""', "tests/codegen/test_cuda.py -k functions"),
     ("irdl/codegen/cuda/prelude.h", "return x >= y || x != x ? x : y", "return x >= y ? x : y", "tests/codegen/test_cuda.py -k every_op"),
     ("irdl/codegen/cpu/llvm/values.py", "            if element:\n", "            if not element:\n", OPS + " -k sum"),
     (

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import ProgramError, out_of_bounds
+from irdl.ir.dtypes import is_float
 from irdl.ir.op import find_op
 from irdl.loops.index import Index
 from irdl.loops.language import (
+    BOUND,
     Buffer,
     CheckIndex,
     Expression,
@@ -18,6 +20,7 @@ from irdl.loops.language import (
     If,
     IndexValue,
     Kernel,
+    Launch,
     Let,
     Literal,
     Load,
@@ -69,7 +72,9 @@ class Machine:
                 piece = self._arena[buffer.offset : buffer.offset + buffer.nbytes]
                 self.memory[buffer] = piece.view(buffer.dtype)
             else:
-                self.memory[buffer] = np.zeros(buffer.size, buffer.dtype)
+                # What nobody has stored shows.
+                garbage = np.nan if is_float(buffer.dtype) and buffer.space in ("register", "shared") else 0
+                self.memory[buffer] = np.full(buffer.size, garbage, buffer.dtype)
         return self.memory[buffer]
 
     def run(self, body: Sequence[Statement], scope: dict[str, Any]) -> None:
@@ -77,7 +82,7 @@ class Machine:
             if isinstance(statement, For):
                 steps = statement.steps(scope)
                 # Backwards, so that a loop whose steps depend on each other shows.
-                for step in reversed(steps) if statement.kind == "parallel" else steps:
+                for step in reversed(steps) if statement.kind in ("parallel", *BOUND) else steps:
                     self.run(statement.body, {**scope, statement.variable: step})
             elif isinstance(statement, Let):
                 scope[statement.variable.name] = self.value(statement.value, scope)
@@ -101,7 +106,7 @@ class Machine:
                     if not self.value(statement.condition, inner):
                         break
                     self.run(statement.body, dict(scope))
-            elif isinstance(statement, Kernel):
+            elif isinstance(statement, (Kernel, Launch)):
                 self.run(statement.body, dict(scope))
 
     def read(self, buffer: Buffer, place: int) -> Any:

@@ -6,15 +6,17 @@
                | arena buffer at offset [depth n]
                | alias buffer buffer                                    they share memory
                | check axis n of extent "where"                         what a failing check says, by its code
-    statement  = for v in start:stop[:step] [unrolled | abreast | vector of lanes | parallel] [turning with v] { statement* }
+    statement  = for v in start:stop[:step] [kind] [turning with v] { statement* }
                | let x = expression
                | let x = check expression in extent code n              made non-negative; out of range reports, and binds 0
                | buffer[index] = expression
                | if expression { statement* } else { statement* }
                | while { statement* test expression } { statement* }
-               | kernel name [independent] { (register buffer)* statement* }
-               | barrier
+               | kernel name [independent] { (register buffer [of n] | shared buffer at offset [of n])* statement* }
+               | launch name blocks=n threads=n shared=bytes [cooperative] [exact] { statement* }
+               | barrier [of n blocks | of block | of warp]
                | prefetch buffer[index] to (read | write)
+    kind       = unrolled | abreast | vector of lanes | parallel | grid | block | warp | lane
     expression = literal | variable | index(index) | buffer[index] | op(expression, ...)
     index      = integer + integer * variable + ...
     buffer     = name: dtype[size] where it is declared, else its name
@@ -26,9 +28,17 @@ A vector loop runs its steps, at most `lanes`, as one; its variable is the lane.
 independent: it is unrolled, and their instructions take turns. A loop that turns with an outer variable runs backwards
 where that is odd.
 
-All threads of a team run the program. Each takes its share of the steps of a parallel loop, in any order; a kernel without
+On a CPU all threads of a team run the program. Each takes its share of the steps of a parallel loop, in any order; a kernel without
 one is the first thread's; a barrier lets none pass before all have come. After a barrier there may be fewer: a caller that has
 waited for long goes on alone.
+
+On a GPU a program is a list of launches, whose threads all run their bodies. A loop of kind `grid` deals its steps out to all threads,
+one of kind `block` to the blocks, `warp` to the warps of a block, `lane` to the lanes of a warp: round robin, the steps of a perfect
+nest of one kind as one flat sequence. Stores are inside of such loops, so that one thread does each. `shared` is the memory of a block,
+anew in every step of the outermost block loop around; a register belongs to a thread, and is anew in each step of the bound loops
+(those four kinds) around all of its uses. A buffer `of n` outlives that: it holds what n threads, or blocks, have, one after the other,
+and is indexed in full. A barrier lets no thread pass before all others of the launch, of a run of blocks, of its block, or of its warp have
+come; blocks may wait for each other only in a cooperative launch.
 """
 
 from __future__ import annotations
@@ -41,8 +51,11 @@ import numpy as np
 
 from irdl.loops.index import Index
 
-KINDS = ("serial", "unrolled", "abreast", "vector", "parallel")
-SPACES = ("input", "output", "constant", "status", "arena", "register")
+#: the levels of a GPU that loops are dealt out to, from the widest
+BOUND = ("grid", "block", "warp", "lane")
+KINDS = ("serial", "unrolled", "abreast", "vector", "parallel", *BOUND)
+SPACES = ("input", "output", "constant", "status", "arena", "register", "shared")
+SCOPES = ("all", "blocks", "block", "warp")
 
 
 @dataclass(eq=False)
@@ -50,7 +63,8 @@ class Buffer:
     """`size` elements of one dtype.
 
     Of the arena's buffers, `depth` is how many loops around it (outside of kernels) a buffer belongs to: no step of the innermost of
-    those sees what another left there. `offset` (bytes) is set by the memory pass.
+    those sees what another left there. `offset` (bytes, in the arena or in a block's shared memory) is set by the memory pass.
+    Of registers, `copies` is how many threads', and of shared memory how many blocks', parts lie one after the other in it.
     """
 
     name: str
@@ -59,6 +73,7 @@ class Buffer:
     space: str
     offset: int = 0
     depth: int = 0
+    copies: int = 1
 
     @property
     def nbytes(self) -> int:
@@ -186,8 +201,28 @@ class Kernel:
 
 
 @dataclass
+class Launch:
+    """One run of a function on a GPU, of so many threads in each block.
+
+    `blocks`: as many as have work; there may be fewer, unless it is `exact`: then each does one step of a nest of blocks, and keeps its
+    shared memory from one nest to the next. `cooperative`: all of them run at once.
+    """
+
+    name: str
+    blocks: int
+    threads: int
+    body: list[Statement]
+    shared_bytes: int = 0
+    cooperative: bool = False
+    exact: bool = False
+
+
+@dataclass
 class Barrier:
-    """Every thread waits here for all others."""
+    """Every thread of the scope waits here for all others. `blocks`: of an exact launch, so many blocks that follow each other."""
+
+    scope: str = "all"
+    blocks: int = 0
 
 
 @dataclass
@@ -199,7 +234,7 @@ class Prefetch:
     write: bool = False
 
 
-Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | Barrier | Prefetch
+Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | Launch | Barrier | Prefetch
 
 
 class Check(NamedTuple):

@@ -15,6 +15,7 @@ from irdl.ir.types import TensorType
 from irdl.loops.index import Index
 from irdl.loops.language import (
     KINDS,
+    SCOPES,
     Barrier,
     Buffer,
     Check,
@@ -24,6 +25,7 @@ from irdl.loops.language import (
     If,
     IndexValue,
     Kernel,
+    Launch,
     Let,
     Literal,
     Load,
@@ -79,6 +81,8 @@ class _Parser(Tokens):
         super().__init__(text, _TOKEN)
         self._constants = constants
         self._buffers: dict[str, Buffer] = {}
+        #: registers and shared memory that several kernels have
+        self._outliving: dict[str, Buffer] = {}
         #: what is bound by `let`
         self._variables: dict[str, Variable] = {}
 
@@ -143,7 +147,7 @@ class _Parser(Tokens):
         self.expect("[")
         buffer = Buffer(name, dtype_of_short_name(dtype), self._integer(), space)
         self.expect("]")
-        if name in self._buffers and space != "register":
+        if name in self._buffers and space not in ("register", "shared"):
             raise self.error(f"the buffer {name} is declared twice")
         self._buffers[name] = buffer
         return buffer
@@ -196,8 +200,10 @@ class _Parser(Tokens):
             return self._while()
         if word == "kernel":
             return self._kernel()
+        if word == "launch":
+            return self._launch()
         if word == "barrier":
-            return Barrier()
+            return self._barrier()
         if word == "prefetch":
             buffer, index = self._buffer(), self._place()
             self.expect("to")
@@ -260,11 +266,40 @@ class _Parser(Tokens):
     def _kernel(self) -> Kernel:
         kernel = Kernel(self.take("word"), [], self.accept("independent"))
         self.expect("{")
-        while self.peek()[1] == "register" and self.peek(1)[0] == "word":
-            self.skip()
-            self._declared("register")
+        while self.peek()[1] in ("register", "shared") and self.peek(1)[0] == "word":
+            buffer = self._declared(self.take("word"))
+            if buffer.space == "shared":
+                self.expect("at")
+                buffer.offset = self._integer()
+            buffer.copies = self._integer() if self.accept("of") else 1
+            if buffer.copies > 1:
+                buffer = self._outliving.setdefault(buffer.name, buffer)
+                self._buffers[buffer.name] = buffer
         kernel.body = self._body()
         return kernel
+
+    def _launch(self) -> Launch:
+        launch = Launch(self.take("word"), 0, 0, [])
+        for name in ("blocks", "threads", "shared"):
+            self.expect(name)
+            self.expect("=")
+            setattr(launch, "shared_bytes" if name == "shared" else name, self._integer())
+        launch.cooperative = self.accept("cooperative")
+        launch.exact = self.accept("exact")
+        self.expect("{")
+        launch.body = self._body()
+        return launch
+
+    def _barrier(self) -> Barrier:
+        # A buffer may be called `of`.
+        if self.peek()[1] != "of" or self.peek(1)[0] not in ("word", "number"):
+            return Barrier()
+        self.skip()
+        blocks = self._integer() if self.peek()[0] == "number" else 0
+        scope = self.take("word")
+        if scope not in SCOPES or (scope == "blocks") != bool(blocks):
+            raise self.error(f"a barrier is of all, of some blocks, of block or of warp, not of {scope}")
+        return Barrier(scope, blocks)
 
     def _buffer(self) -> Buffer:
         name = self.take("word")

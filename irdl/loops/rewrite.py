@@ -16,6 +16,7 @@ from irdl.loops.language import (
     If,
     IndexValue,
     Kernel,
+    Launch,
     Let,
     Load,
     Operation,
@@ -49,7 +50,7 @@ def rewrite(
 
     result: list[Statement] = []
     for statement in body:
-        if isinstance(statement, (For, Kernel)):
+        if isinstance(statement, (For, Kernel, Launch)):
             result.append(replace(statement, body=inside(statement.body)))
         elif isinstance(statement, (Let, CheckIndex)):
             result.append(replace(statement, value=value(statement.value)))
@@ -129,7 +130,7 @@ def _names(program: Program) -> set[str]:
     for statement in walk(program.body):
         if isinstance(statement, For):
             found.add(statement.variable)
-        elif isinstance(statement, Kernel):
+        elif isinstance(statement, (Kernel, Launch)):
             found.add(statement.name)
         elif isinstance(statement, (Let, CheckIndex)):
             found.add(statement.variable.name)

@@ -19,10 +19,7 @@ class Worth:
 
 @dataclass(frozen=True)
 class Target:
-    """Cores that work together, each with vectors of so many bytes and so many vector registers.
-
-    On a GPU a warp counts as a core whose vectors are its lanes, one for each thread.
-    """
+    """Cores that work together, each with vectors of so many bytes and so many vector registers."""
 
     vector_bytes: int = 64
     registers: int = 32
@@ -32,12 +29,15 @@ class Target:
     fma: bool = True
     threads: int = 1
     worth: Worth = Worth()
-    #: lanes of a vector of whatever dtype, as those of a warp; 0: as many as its bytes hold
-    fixed_lanes: int = 0
 
     def lanes(self, dtype: np.dtype) -> int:
-        return self.fixed_lanes or max(1, self.vector_bytes // dtype.itemsize)
+        return max(1, self.vector_bytes // dtype.itemsize)
 
 
-#: A GPU of 132 multiprocessors with eight warps each, which are at work anyway.
-GPU = Target(registers=64, threads=1056, worth=Worth(0, 0, 0), fixed_lanes=32)
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU of NVIDIA's: its compute capability (90 is 9.0), its multiprocessors, and the shared memory that a block can have."""
+
+    capability: int = 90
+    multiprocessors: int = 132
+    shared_bytes: int = 227 * 1024

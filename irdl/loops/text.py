@@ -17,6 +17,7 @@ from irdl.loops.language import (
     If,
     IndexValue,
     Kernel,
+    Launch,
     Let,
     Literal,
     Load,
@@ -98,13 +99,25 @@ def _print_body(body: Sequence[Statement], indent: str, lines: list[str]) -> Non
             _print_body(statement.body, indent + "  ", lines)
             lines.append(indent + "}")
         elif isinstance(statement, Barrier):
-            lines.append(indent + "barrier")
+            scope = f"{statement.blocks} blocks" if statement.scope == "blocks" else statement.scope
+            lines.append(indent + ("barrier" if scope == "all" else f"barrier of {scope}"))
         elif isinstance(statement, Prefetch):
             lines.append(f"{indent}prefetch {statement.buffer.name}[{statement.index}] to {'write' if statement.write else 'read'}")
+        elif isinstance(statement, Launch):
+            shape = f"blocks={statement.blocks} threads={statement.threads} shared={statement.shared_bytes}"
+            lines.append(
+                f"{indent}launch {statement.name} {shape}{' cooperative' if statement.cooperative else ''}{' exact' if statement.exact else ''} {{"
+            )
+            _print_body(statement.body, indent + "  ", lines)
+            lines.append(indent + "}")
         else:
             assert isinstance(statement, Kernel)
             lines.append(f"{indent}kernel {statement.name}{' independent' if statement.independent else ''} {{")
-            lines += [f"{indent}  register {_declared(buffer)}" for buffer in _buffers(statement.body, "register")]
+            for space in ("register", "shared"):
+                for buffer in _buffers(statement.body, space):
+                    where = f" at {buffer.offset}" if space == "shared" else ""
+                    copies = f" of {buffer.copies}" if buffer.copies > 1 else ""
+                    lines.append(f"{indent}  {space} {_declared(buffer)}{where}{copies}")
             _print_body(statement.body, indent + "  ", lines)
             lines.append(indent + "}")
 

@@ -12,6 +12,7 @@ from irdl.loops.language import (
     If,
     IndexValue,
     Kernel,
+    Launch,
     Let,
     Load,
     Operation,
@@ -24,7 +25,7 @@ from irdl.loops.language import (
 
 def nested(statement: Statement) -> list[list[Statement]]:
     """The statement lists inside a statement."""
-    if isinstance(statement, (For, Kernel)):
+    if isinstance(statement, (For, Kernel, Launch)):
         return [statement.body]
     if isinstance(statement, If):
         return [statement.then, statement.otherwise]
@@ -114,4 +115,15 @@ def variables_read(expression: Expression) -> set[str]:
             found.add(item.name)
         elif isinstance(item, (Load, IndexValue)):
             found |= item.index.variables()
+    return found
+
+
+def bound_nest(loop: For) -> list[For]:
+    """The loops of one kind that are dealt out as one flat sequence: this one, and what is perfectly nested in it."""
+    found = [loop]
+    while len(found[-1].body) == 1:
+        inner = found[-1].body[0]
+        if not (isinstance(inner, For) and inner.kind == loop.kind):
+            break
+        found.append(inner)
     return found

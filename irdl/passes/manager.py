@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from irdl import config
 from irdl.errors import GraphError
-from irdl.loops.target import Target
+from irdl.loops.target import Gpu, Target
 
 Code = TypeVar("Code")
 
@@ -18,7 +18,7 @@ Code = TypeVar("Code")
 class Context:
     """What a pass may ask for beside the code: the machine, and how many of a graph's last inputs are the same at every call."""
 
-    target: Target = field(default_factory=Target)
+    target: Target | Gpu = field(default_factory=Target)
     static_inputs: int = 0
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from irdl.codegen.lowering.lower import Schedule
+from irdl.codegen.lowering.schedule import Schedule
 from irdl.errors import GraphError
 from irdl.ir.graph import Graph
 from irdl.ir.op import registered_ops
 from irdl.loops.language import Program
-from irdl.loops.target import Target
+from irdl.loops.target import Gpu, Target
 from irdl.passes.manager import Pass
 
 if TYPE_CHECKING:
@@ -52,14 +52,12 @@ class Backend(ABC):
     Attributes:
         name: as users say it: `irdl.jit(f, backend=name)`.
         graph_passes, program_passes: in order; between them the graph is lowered.
-        schedule: how a group of nodes becomes loops.
         has_entry: whether calls may come straight from the interpreter (see `Loaded.entry`).
     """
 
     name: str
     graph_passes: tuple[Pass[Graph], ...]
     program_passes: tuple[Pass[Program], ...]
-    schedule: Schedule
     has_entry: bool = False
 
     def __init__(self) -> None:
@@ -76,8 +74,12 @@ class Backend(ABC):
         """The elementwise ops that it has code for, by name."""
 
     @abstractmethod
-    def target(self) -> Target:
+    def target(self) -> Target | Gpu:
         """The machine as it is now."""
+
+    @abstractmethod
+    def schedule(self, target: Any) -> Schedule:
+        """How its groups become loops for such a machine."""
 
     @abstractmethod
     def load(self, build: Build) -> Loaded:

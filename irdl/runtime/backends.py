@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from irdl.runtime.backend import Backend
 
 #: where the classes are
-BACKENDS = {"cpu": "irdl.runtime.cpu.Cpu", "interpret": "irdl.runtime.interpreted.Interpret"}
+BACKENDS = {"cpu": "irdl.runtime.cpu.Cpu", "interpret": "irdl.runtime.interpreted.Interpret", "cuda": "irdl.runtime.cuda.Cuda"}
 
 
 def check_backend(name: str) -> None:

@@ -21,6 +21,7 @@ from irdl.codegen.cpu.llvm.python_call import PythonCall
 from irdl.codegen.cpu.llvm.status import looks
 from irdl.codegen.lowering.in_place import can_overwrite, last_reads
 from irdl.codegen.lowering.lower import lower
+from irdl.errors import IrdlError
 from irdl.ir.builder import CONSTANT
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
@@ -30,7 +31,7 @@ from irdl.lazy import cached_property
 from irdl.loops.cost import most_cycles
 from irdl.loops.language import Check, Program
 from irdl.loops.rewrite import copy_program
-from irdl.loops.target import Target
+from irdl.loops.target import Gpu, Target
 from irdl.loops.verify import verify_program
 from irdl.passes.manager import Context, Step, disabled_passes, run_passes
 from irdl.passes.precompute import precompute
@@ -87,7 +88,7 @@ class Build:
         disable: Collection[str] = (),
         shape: CallShape | None = None,
         static_arrays: Sequence[np.ndarray] = (),
-        target: Target | None = None,
+        target: Target | Gpu | None = None,
     ) -> None:
         self.graph = graph
         self.backend = backend
@@ -130,7 +131,7 @@ class Build:
     def programs(self, copy: Callable[[Program], Program] | None = None) -> list[Step[Program]]:
         """The program after each of its passes, which change it: `copy` keeps each as it was."""
         start = time.perf_counter()
-        program = lower(self.graphs[-1].code, self.target, self.backend.schedule, self.in_place)
+        program = lower(self.graphs[-1].code, self.backend.schedule(self.target), self.in_place)
         first = Step("lower", program if copy is None else copy(program), time.perf_counter() - start)
         return [first, *run_passes(self.backend.program_passes, program, Context(self.target), self._disabled, verify_program, copy)]
 
@@ -153,6 +154,8 @@ class Build:
 
     @cached_property
     def llvm_ir(self) -> str:
+        if isinstance(self.target, Gpu):
+            raise IrdlError("the backend 'cuda' makes no LLVM IR: .cuda_source shows its code")
         text = emit_program(self.program, self.target)
         if self.shape is None:
             return text
@@ -171,13 +174,15 @@ class Build:
 
     @cached_property
     def cuda_source(self) -> str:
-        """CUDA C of the same graph, scheduled for a GPU."""
-        from irdl.codegen.cuda.emit import emit_cuda
-        from irdl.runtime.cuda import Cuda  # few programs ask for it
+        """CUDA C of the same graph: for the GPU that it runs on, else for an H100."""
+        from irdl.codegen.cuda.emit import emit_cuda  # few programs ask for it
+        from irdl.runtime.cuda import Cuda
 
+        if isinstance(self.backend, Cuda):
+            return emit_cuda(self.program)
         cuda = Cuda()
         there = {item.name for item in cuda.graph_passes} | {item.name for item in cuda.program_passes}
-        return emit_cuda(Build(self.graph, cuda, self.donations, set(self._disabled) & there).program)
+        return emit_cuda(Build(self.graph, cuda, self.donations, set(self._disabled) & there, target=Gpu()).program)
 
     def code(self) -> Code:
         program = self.program

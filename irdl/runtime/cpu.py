@@ -16,7 +16,7 @@ from irdl.codegen.cpu.llvm.machine import LoadedObject, host_target
 from irdl.codegen.cpu.llvm.python_call import PYTHON_ENTRY
 from irdl.codegen.cpu.llvm.status import FAILED, POLL, POLLED, STOPPED, WORDS
 from irdl.codegen.cpu.pipeline import CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
-from irdl.codegen.cpu.schedule import schedule
+from irdl.codegen.cpu.schedule import CpuSchedule
 from irdl.errors import out_of_bounds
 from irdl.loops.target import Target, Worth
 from irdl.runtime.backend import Backend, Loaded
@@ -37,7 +37,6 @@ class Cpu(Backend):
 
     name = "cpu"
     graph_passes, program_passes = CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
-    schedule = staticmethod(schedule)
     has_entry = True
 
     def operations(self) -> Collection[str]:
@@ -45,6 +44,9 @@ class Cpu(Backend):
 
     def target(self) -> Target:
         return replace(host_target(), threads=num_threads(), worth=_WORTH)
+
+    def schedule(self, target: Target) -> CpuSchedule:
+        return CpuSchedule(target)
 
     def load(self, build: Build) -> Loaded:
         return _Native(build)

@@ -17,12 +17,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from irdl import config
 from irdl.loops.language import Check
 from irdl.runtime.build import Build, Code
+
+Kept = TypeVar("Kept")
 
 _FORMAT = b"irdl-code-1"
 #: Bytes that the folder may hold; the files used longest ago go first.
@@ -33,14 +36,23 @@ _NEW, _UNFINISHED = "irdl-new-", 3600
 
 def cached_code(build: Build) -> Code:
     """The code of a build: from the disk, or made now and kept there."""
+    return _cached(build.key, _decode, build.code, _encode)
+
+
+def cached_image(key: Callable[[], str], make: Callable[[], bytes]) -> bytes:
+    """A file's bytes: from the disk, or made now and kept there. `key`: a digest of all that they depend on."""
+    return _cached(key, bytes, make, bytes)
+
+
+def _cached(key: Callable[[], str], decode: Callable[[bytes], Kept], make: Callable[[], Kept], encode: Callable[[Kept], bytes]) -> Kept:
     folder = _folder()
     if folder is None:
-        return build.code()
-    path = folder / f"{build.key()}.irdl"
-    found = _read(path)
+        return make()
+    path = folder / f"{key()}.irdl"
+    found = _read(path, decode)
     if found is None:
-        found = build.code()
-        _write(path, found)
+        found = make()
+        _write(path, encode(found))
     if "cache" in config.LOG.value:
         print(f"irdl: {path}", file=sys.stderr)
     return found
@@ -68,7 +80,7 @@ def _is_private(status: os.stat_result, kind: Callable[[int], bool]) -> bool:
     return kind(status.st_mode) and own and not status.st_mode & 0o022
 
 
-def _read(path: Path) -> Code | None:
+def _read(path: Path, decode: Callable[[bytes], Kept]) -> Kept | None:
     try:
         # Without O_NONBLOCK, a pipe in the file's place would be waited for.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
@@ -77,19 +89,19 @@ def _read(path: Path) -> Code | None:
             if not _is_private(status, stat.S_ISREG) or status.st_size > _MOST:
                 return None
             data = file.read()
-        found = _decode(data)
+        found = decode(_checked(data))
         os.utime(path)
         return found
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, MemoryError):
         return None
 
 
-def _write(path: Path, code: Code) -> None:
+def _write(path: Path, payload: bytes) -> None:
     with contextlib.suppress(OSError):
         descriptor, name = tempfile.mkstemp(prefix=_NEW, dir=path.parent)
         try:
             with open(descriptor, "wb") as file:
-                file.write(_encode(code))
+                file.write(_FORMAT + b" " + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
             os.replace(name, path)
         except OSError:
             os.unlink(name)
@@ -118,14 +130,22 @@ def _encode(code: Code) -> bytes:
         "image": len(code.image),
         "constants": [[array.dtype.str, array.shape] for array in code.constants],
     }
-    payload = b"".join([json.dumps(header).encode(), b"\n", code.image, *(array.tobytes() for array in code.constants)])
-    return _FORMAT + b" " + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
+    return b"".join([json.dumps(header).encode(), b"\n", code.image, *(array.tobytes() for array in code.constants)])
 
 
-def _decode(data: bytes) -> Code:
+def _checked(data: bytes) -> bytes:
+    """What follows the first line.
+
+    Raises:
+        ValueError: it is not what was written.
+    """
     first, _, payload = data.partition(b"\n")
     if first != _FORMAT + b" " + hashlib.sha256(payload).hexdigest().encode():
         raise ValueError("damaged")
+    return payload
+
+
+def _decode(payload: bytes) -> Code:
     text, _, rest = payload.partition(b"\n")
     header = json.loads(text)
     place = header["image"]

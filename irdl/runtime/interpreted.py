@@ -8,7 +8,7 @@ import numpy as np
 
 from irdl.codegen.cpu.llvm.machine import host_target
 from irdl.codegen.cpu.pipeline import CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
-from irdl.codegen.cpu.schedule import schedule
+from irdl.codegen.cpu.schedule import CpuSchedule
 from irdl.ir.op import registered_ops
 from irdl.loops.interpret import interpret
 from irdl.loops.target import Target
@@ -22,7 +22,6 @@ class Interpret(Backend):
 
     name = "interpret"
     graph_passes, program_passes = CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
-    schedule = staticmethod(schedule)
 
     def operations(self) -> Collection[str]:
         """What NumPy has: the ops' own meanings."""
@@ -30,6 +29,9 @@ class Interpret(Backend):
 
     def target(self) -> Target:
         return host_target()
+
+    def schedule(self, target: Target) -> CpuSchedule:
+        return CpuSchedule(target)
 
     def load(self, build: Build) -> Loaded:
         return _Interpreted(build)

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from irdl.codegen.cuda.emit import ENTRY, emit_cuda, prelude
+from irdl.codegen.cuda.emit import barrier_bytes, emit_cuda, launches, parameters
+from irdl.codegen.cuda.expressions import prelude
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
+from irdl.loops.target import Gpu
 from irdl.runtime.build import Build
 from irdl.runtime.cuda import Cuda
+from tests.codegen.cuda.nvcc_on_cpu import FLAGS, build
 
 HERE = Path(__file__).parent / "cuda"
-FLAGS = ("-std=c++17", "-fno-strict-aliasing", "-fno-extern-tls-init", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-pthread")
 HAVE_COMPILER = shutil.which("g++") is not None
 
 
@@ -33,25 +35,18 @@ class Launch(ctypes.Structure):
 
 
 def gpu_program(graph: Graph) -> Program:
-    return Build(graph, Cuda()).program
+    return Build(graph, Cuda(), target=Gpu()).program
 
 
 def collect(programs: Sequence[Program]) -> str:
-    """One source of several programs, the kernel of each with its number behind its name."""
+    """One source of several programs, the functions of each with its number behind their names."""
     parts = []
     for number, program in enumerate(programs):
-        text = emit_cuda(program).removeprefix(prelude()).replace(f" {ENTRY}(", f" {ENTRY}_{number}(")
-        parts.append(f"namespace program_{number} {{\n{text}}}\nusing program_{number}::{ENTRY}_{number};\n")
+        text = emit_cuda(program).removeprefix(prelude())
+        for launch in launches(program):
+            text = text.replace(f" {launch.name}(", f" {launch.name}_{number}(")
+        parts.append(text)
     return prelude() + "".join(parts)
-
-
-def build_kernels(programs: Sequence[Program], folder: Path) -> Path:
-    """A library with the kernels of the programs, for `OnCpu` and for the stand-in driver."""
-    source, library = folder / "kernels.cpp", folder / "kernels.so"
-    exports = "".join(f"CUDA_ON_CPU_EXPORT({ENTRY}_{number})\n" for number in range(len(programs)))
-    source.write_text('#include "cuda_on_cpu.h"\n' + collect(programs) + exports)
-    subprocess.run(["g++", *FLAGS, "-O1", f"-I{HERE}", str(source), "-o", str(library)], check=True)
-    return library
 
 
 @lru_cache(maxsize=1)
@@ -61,44 +56,41 @@ def _runner(folder: Path) -> ctypes.CDLL:
     return ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
 
 
-def kernel_arrays(program: Program, arguments: Sequence[np.ndarray]) -> tuple[list[np.ndarray], slice]:
-    """What the kernel takes, in order, and which of it are the outputs."""
-    arrays = [np.ascontiguousarray(a, b.dtype) for a, b in zip(arguments, program.inputs, strict=True)]
-    outputs = [np.empty(buffer.size, buffer.dtype) for buffer in program.outputs]
-    constants = [np.ascontiguousarray(array) for _, array in program.constants]
-    arena, status, barrier = np.full(program.arena_bytes + 64, 255, np.uint8), np.zeros(3, np.int64), np.zeros(1, np.uint32)
-    arena = arena[-arena.ctypes.data % 64 :]
-    return [*arrays, *outputs, *constants, arena, status, barrier], slice(len(arrays), len(arrays) + len(outputs))
-
-
 class OnCpu:
     """The kernels of some programs, ready to be launched."""
 
     def __init__(self, programs: Sequence[Program], folder: Path) -> None:
         self.programs = programs
         _runner(folder.parent)
-        self.library = ctypes.CDLL(str(build_kernels(programs, folder)))
+        build(collect(programs), folder / "kernels.so")
+        self.library = ctypes.CDLL(str(folder / "kernels.so"))
 
-    def __call__(
-        self, number: int, arguments: Sequence[np.ndarray], *, blocks: int = 2, warps: int = 2, order: int = 0
-    ) -> list[np.ndarray]:
-        """Flat outputs. `order` is that in which threads start: ascending, descending, or a shuffle's seed.
+    def __call__(self, number: int, arguments: Sequence[np.ndarray], *, blocks: int = 3, order: int = 0) -> list[np.ndarray]:
+        """Flat outputs. `blocks`: at most so many a launch. `order` is that in which threads start: ascending, descending, or a
+        shuffle's seed.
 
         Raises:
             IndexError: an index check failed.
             RuntimeError: the kernel's threads were not in step.
         """
         program = self.programs[number]
-        arrays, outputs = kernel_arrays(program, arguments)
-        packed = np.array([array.ctypes.data for array in arrays], np.uint64).tobytes()
-        status = arrays[-2]
-        launch = Launch((blocks, 1, 1), (32 * warps, 1, 1), 0, 1, order)
-        run = getattr(self.library, f"{ENTRY}_{number}_launch")
-        run.restype = ctypes.c_char_p
-        error = run(ctypes.byref(launch), packed)
-        if error:
-            raise RuntimeError(error.decode())
+        memory = {b: np.ascontiguousarray(a, b.dtype) for a, b in zip(arguments, program.inputs, strict=True)}
+        memory |= {buffer: np.empty(buffer.size, buffer.dtype) for buffer in program.outputs}
+        memory |= {buffer: np.ascontiguousarray(array) for buffer, array in program.constants}
+        arena, status = np.full(program.arena_bytes + 64, 255, np.uint8), np.zeros(3, np.int64)
+        arena = arena[-arena.ctypes.data % 64 :]
+        for launch in launches(program):
+            barrier = np.zeros(barrier_bytes(launch) // 4, np.uint32)
+            arrays = [*(memory[buffer] for buffer in parameters(program, launch)), arena, status, barrier]
+            packed = np.array([array.ctypes.data for array in arrays], np.uint64).tobytes()
+            grid = launch.blocks if launch.exact else min(launch.blocks, blocks)
+            how = Launch((grid, 1, 1), (launch.threads, 1, 1), launch.shared_bytes, launch.cooperative, order)
+            run = getattr(self.library, f"{launch.name}_{number}_launch")
+            run.restype = ctypes.c_char_p
+            error = run(ctypes.byref(how), packed)
+            if error:
+                raise RuntimeError(error.decode())
         if status[0]:
             axis, extent, _ = program.checks[status[2]]
             raise IndexError(f"index {status[1]} is out of bounds for axis {axis} with size {extent}")
-        return arrays[outputs]
+        return [memory[buffer] for buffer in program.outputs]

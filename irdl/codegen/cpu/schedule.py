@@ -5,31 +5,68 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from irdl.codegen.cpu.across import Across
+from irdl.codegen.cpu.over import LINES_TOGETHER, over, scatters_lines
 from irdl.codegen.cpu.tile import column_vectors, row_count
 from irdl.codegen.cpu.tiled import Tile
 from irdl.codegen.lowering.group import Axis, Group
-from irdl.codegen.lowering.nest import Loop, blocks, build_nest, join, narrow_lanes
+from irdl.codegen.lowering.layout import Layout, merged, sub_layout
+from irdl.codegen.lowering.nest import Loop, blocks, build_nest, join, narrow_lanes, wrap_in_loops
+from irdl.codegen.lowering.schedule import Element, Schedule
 from irdl.loops.index import Index
-from irdl.loops.language import Statement
+from irdl.loops.language import Load, Statement, Store
+from irdl.loops.rewrite import Names
 from irdl.loops.target import Target
 
 #: Half of a small second-level cache.
 _CACHE_BYTES = 256 * 1024
 
 
-def schedule(group: Group, target: Target) -> list[Statement]:
-    """The loops of one group."""
-    if any(axis.extent == 0 for axis in group.domain):
-        return []
-    scheduled = Scheduled(group.merged(), target)
-    if not group.body.reductions:
-        return scheduled.elementwise()
-    vector = scheduled.best(scheduled.group.domain, over_domain=True)
-    across = scheduled.best(scheduled.group.reduced, over_domain=False)
-    if vector is not None and (across is None or vector[0] >= across[0]):
-        return scheduled.tiled(vector[1])
-    return Across(scheduled, None if across is None else across[1]).statements()
+class CpuSchedule(Schedule):
+    """The loops of one thread; which of them are divided among several, a pass of the program finds."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.divides = target.threads > 1
+
+    def group(self, group: Group, loops: int) -> list[Statement]:
+        if any(axis.extent == 0 for axis in group.domain):
+            return []
+        scheduled = Scheduled(group.merged(), self.target)
+        if not group.body.reductions:
+            return scheduled.elementwise()
+        vector = scheduled.best(scheduled.group.domain, over_domain=True)
+        across = scheduled.best(scheduled.group.reduced, over_domain=False)
+        if vector is not None and (across is None or vector[0] >= across[0]):
+            return scheduled.tiled(vector[1])
+        return Across(scheduled, None if across is None else across[1]).statements()
+
+    def over(self, shape: Sequence[int], accesses: Sequence[Layout], element: Element, names: Names, dtype: np.dtype) -> list[Statement]:
+        return over(shape, accesses, element, names, self.target, dtype)
+
+    def each(self, loops: Sequence[Loop], body: Sequence[Statement]) -> list[Statement]:
+        return wrap_in_loops(loops, body)
+
+    def copy(self, source: Layout, target: Layout, names: Names) -> list[Statement]:
+        source, target = merged(source, target)
+        if not scatters_lines(source, target):
+            return super().copy(source, target, names)
+        # Row by row, each line would go to another place. Some rows at a time, the lines of each place are written together.
+        result: list[Statement] = []
+        for first, size, count in blocks(source.shape[1], LINES_TOGETHER):
+            step = names("i")
+            start: list[int | Index] = [0, Index.variable(step, size) + first, 0]
+            shape = (source.shape[0], size, source.shape[2])
+            piece, place = sub_layout(source, start, shape), sub_layout(target, start, shape)
+
+            def element(index: tuple[Index, ...], piece: Layout = piece, place: Layout = place) -> list[Statement]:
+                return [Store(place.buffer, place.at(index), Load(piece.buffer, piece.at(index)))]
+
+            lines = self.over(shape, [place, place, piece], element, names, place.buffer.dtype)
+            result += wrap_in_loops([Loop(step, count)], lines)
+        return result
 
 
 class Scheduled:
@@ -43,20 +80,7 @@ class Scheduled:
         self.lanes = min(target.lanes(dtype) for dtype in group.dtypes)
 
     def best(self, axes: Sequence[Axis], over_domain: bool) -> tuple[float, Axis] | None:
-        """The axis whose neighbours lie next to each other in most accesses, with its score."""
-        best: tuple[float, Axis] | None = None
-        for axis in axes:
-            if axis.extent < 2:
-                continue
-            score = sum(_stride_score(load.index.coefficient(axis.variable), axis.extent) for load in self.group.inner_loads) * 4
-            if over_domain:
-                score += sum(_stride_score(load.index.coefficient(axis.variable), axis.extent) for load in self.group.outer_loads)
-                score += 3 * sum(_stride_score(store.coefficient(axis.variable), axis.extent) for store in self.group.stores)
-            if axis.extent < self.lanes // 2:
-                score -= 1
-            if score > 0 and (best is None or score >= best[0]):
-                best = (score, axis)
-        return best
+        return self.group.contiguous_axis(axes, over_domain, self.lanes)
 
     # Elementwise groups.
 
@@ -89,7 +113,7 @@ class Scheduled:
 
     def tiled(self, vector: Axis) -> list[Statement]:
         nodes = self.group.body.reductions
-        row = self._row_axis(vector)
+        row = self.group.shared_axis(vector)
         rows = row.extent if row else 1
         if self.group.unpacked:
             columns = min(self.group.unpacked) // self.lanes
@@ -131,23 +155,3 @@ class Scheduled:
             if load.index.coefficient(vector.variable):
                 total += math.prod(extents.get(name, 1) for name in load.index.variables()) * load.dtype.itemsize
         return total <= _CACHE_BYTES
-
-    def _row_axis(self, vector: Axis) -> Axis | None:
-        """An output axis along which some load stays put: its rows share that load."""
-        best: tuple[int, Axis] | None = None
-        for axis in self.group.domain:
-            if axis is vector or axis.extent < 2:
-                continue
-            if any(
-                load.index.coefficient(vector.variable) and not load.index.coefficient(axis.variable) for load in self.group.inner_loads
-            ) and (best is None or axis.extent >= best[0]):
-                best = (axis.extent, axis)
-        return best[1] if best else None
-
-
-def _stride_score(coefficient: int, extent: int) -> float:
-    if coefficient == 1:
-        return 1.0
-    if coefficient == 0:
-        return 0.1
-    return -1.0

@@ -1,20 +1,30 @@
-"""The course of a program for a GPU. Its groups are scheduled as a CPU's are, a warp's lanes being the vector, until they have a
-schedule of their own."""
+"""The course of a graph, from groups of nodes on, and of its program to what is printed, for a GPU."""
 
 from __future__ import annotations
 
-from irdl.codegen.cpu.pipeline import CPU_GRAPH_PASSES as CUDA_GRAPH_PASSES
-from irdl.codegen.cpu.schedule import schedule
+from irdl.codegen.cuda.barriers import insert_barriers
+from irdl.codegen.cuda.block_memory import plan_block_memory
+from irdl.codegen.cuda.launches import make_launches
+from irdl.codegen.cuda.resident import keep_resident
+from irdl.ir.graph import Graph
 from irdl.loops.language import Program
-from irdl.loops.passes.barriers import insert_barriers
 from irdl.loops.passes.memory import plan_memory
-from irdl.loops.passes.parallel import parallelise
+from irdl.passes.distribute import hoist_invariants
+from irdl.passes.fuse import fuse
 from irdl.passes.manager import Pass
+from irdl.passes.pipeline import GRAPH_PASSES
+from irdl.passes.prune import prune
 
-__all__ = ["CUDA_GRAPH_PASSES", "CUDA_PROGRAM_PASSES", "schedule"]
-
+CUDA_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
+    *GRAPH_PASSES,
+    Pass("fuse", fuse, required=True),
+    Pass("hoist", hoist_invariants),
+    Pass("prune", prune),
+)
 CUDA_PROGRAM_PASSES: tuple[Pass[Program], ...] = (
     Pass("memory", plan_memory, required=True),
-    Pass("parallel", parallelise, needs=("target",)),
+    Pass("resident", keep_resident, needs=("target",)),
+    Pass("block-memory", plan_block_memory, required=True),
     Pass("barriers", insert_barriers, required=True),
+    Pass("launches", make_launches, required=True, needs=("target",)),
 )

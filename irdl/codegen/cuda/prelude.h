@@ -128,17 +128,36 @@ __device__ inline long long check(long long index, long long extent, long long c
     return 0;
 }
 
-// Lets no thread of the grid pass before all have come. `count` starts from 0, and all blocks run at once.
-__device__ inline void grid_barrier(unsigned* count, unsigned& passed) {
+// What a block did before it arrives, those see that await it.
+__device__ inline void arrive(unsigned* count) {
+#ifdef CUDA_ON_CPU
+    __atomic_fetch_add(count, 1u, __ATOMIC_RELEASE);
+#else
+    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(count) : "memory");
+#endif
+}
+__device__ inline void await(unsigned* count, unsigned wanted) {
+    unsigned arrived;
+    do {
+#ifdef CUDA_ON_CPU
+        arrived = __atomic_load_n(count, __ATOMIC_ACQUIRE);
+        if (int(arrived - wanted) < 0) __nanosleep(20);
+#else
+        asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(arrived) : "l"(count) : "memory");
+#endif
+    } while (int(arrived - wanted) < 0);
+}
+
+// Lets no thread of some blocks pass before all have come. `count` starts from 0, and the blocks run at once.
+__device__ inline void meet(unsigned* count, unsigned blocks, unsigned& met) {
     __syncthreads();
+    met += blocks;
     if (threadIdx.x == 0) {
-        __threadfence();
-        atomicAdd(count, 1u);
-        passed += gridDim.x;
-        while (int(atomicAdd(count, 0u) - passed) < 0) __nanosleep(20);
-        __threadfence();
+        arrive(count);
+        await(count, met);
     }
     __syncthreads();
 }
+__device__ inline void grid_barrier(unsigned* count, unsigned& passed) { meet(count, gridDim.x, passed); }
 
 } // namespace irdl

@@ -176,24 +176,23 @@ class GroupBody:
         assert isinstance(bound, Variable)
         return Index.variable(bound.name)
 
-    def term(self, node: Node, index: tuple[Index, ...], reduced: Sequence[Index], scope: Scope) -> tuple[Expression, ...]:
-        """What one step of an accumulator adds: one factor for a reduction, two for a contraction."""
+    def factors(self, node: Node, index: tuple[Index, ...], reduced: Sequence[Index]) -> list[tuple[Value, tuple[Index, ...]]]:
+        """What one step of an accumulator is made of: one value for a reduction, two for a contraction, each at its index."""
         if node.op is DOT:
             left, right, output = node.attributes.labels
             place = dict(zip(output, index, strict=True))
             place.update(zip([label for label in left if label not in output], reduced, strict=True))
-            return tuple(
-                self.expression(
-                    operand,
-                    tuple(Index() if extent == 1 else place[label] for label, extent in zip(labels, operand.shape, strict=True)),
-                    scope,
-                )
+            return [
+                (operand, tuple(Index() if extent == 1 else place[label] for label, extent in zip(labels, operand.shape, strict=True)))
                 for operand, labels in zip(node.operands, (left, right), strict=True)
-            )
+            ]
         (operand,) = node.operands
         kept, gone = iter(index), iter(reduced)
-        full = tuple(next(gone) if axis in node.attributes.axes else next(kept) for axis in range(len(operand.shape)))
-        return (self.expression(operand, full, scope),)
+        return [(operand, tuple(next(gone) if axis in node.attributes.axes else next(kept) for axis in range(len(operand.shape))))]
+
+    def term(self, node: Node, index: tuple[Index, ...], reduced: Sequence[Index], scope: Scope) -> tuple[Expression, ...]:
+        """What one step of an accumulator adds: one factor for a reduction, two for a contraction."""
+        return tuple(self.expression(operand, place, scope) for operand, place in self.factors(node, index, reduced))
 
 
 def _cast(expression: Expression, dtype: np.dtype) -> Expression:

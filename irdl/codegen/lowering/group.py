@@ -74,6 +74,34 @@ class Group:
         """A contraction reads neighbours along the axis, which tiles and packing cut."""
         return any(load.index.coefficient(axis.variable) == 1 for load in self.inner_loads)
 
+    def contiguous_axis(self, axes: Sequence[Axis], over_domain: bool, lanes: int) -> tuple[float, Axis] | None:
+        """The axis whose neighbours lie next to each other in most accesses, with its score. `over_domain`: stores count as well."""
+        best: tuple[float, Axis] | None = None
+        for axis in axes:
+            if axis.extent < 2:
+                continue
+            score = sum(_stride_score(load.index.coefficient(axis.variable)) for load in self.inner_loads) * 4
+            if over_domain:
+                score += sum(_stride_score(load.index.coefficient(axis.variable)) for load in self.outer_loads)
+                score += 3 * sum(_stride_score(store.coefficient(axis.variable)) for store in self.stores)
+            if axis.extent < lanes // 2:
+                score -= 1
+            if score > 0 and (best is None or score >= best[0]):
+                best = (score, axis)
+        return best
+
+    def shared_axis(self, vector: Axis) -> Axis | None:
+        """An axis of the result along which some load of neighbours along `vector` stays put: its rows share that load."""
+        best: tuple[int, Axis] | None = None
+        for axis in self.domain:
+            if axis is vector or axis.extent < 2:
+                continue
+            if any(load.index.coefficient(vector.variable) and not load.index.coefficient(axis.variable) for load in self.inner_loads) and (
+                best is None or axis.extent >= best[0]
+            ):
+                best = (axis.extent, axis)
+        return best[1] if best else None
+
     def merged(self) -> Group:
         """Neighbouring axes that every access walks as one, as one; those that a contraction reads columns along stay."""
         if self.uses_indices:
@@ -84,6 +112,14 @@ class Group:
         if self.body.reductions and not self.unpacked:
             reduced = _merged(reduced, [load.index for load in self.inner_loads], keep=set(), drops_ones=False)
         return replace(self, domain=_merged(self.domain, accesses, columns, drops_ones=True), reduced=reduced)
+
+
+def _stride_score(coefficient: int) -> float:
+    if coefficient == 1:
+        return 1.0
+    if coefficient == 0:
+        return 0.1
+    return -1.0
 
 
 def _merged(axes: Sequence[Axis], accesses: Sequence[Index], keep: set[str], drops_ones: bool) -> tuple[Axis, ...]:

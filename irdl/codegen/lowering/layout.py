@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,26 @@ def is_same_place(a: Layout, b: Layout) -> bool:
 
 def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def sub_layout(whole: Layout, start: Sequence[int | Index], shape: Sequence[int], stride: Sequence[int] | None = None) -> Layout:
+    """The layout of `whole[start : start + shape * stride : stride]`."""
+    stride = stride or [1] * len(start)
+    offset = whole.offset
+    for first, step in zip(start, whole.strides, strict=True):
+        offset = offset + first * step
+    return Layout(whole.buffer, offset, tuple(a * b for a, b in zip(whole.strides, stride, strict=True)), tuple(shape))
+
+
+def merged(source: Layout, target: Layout) -> tuple[Layout, Layout]:
+    """The two layouts with neighbouring axes merged where both walk them as one."""
+    shape, a, b = list(source.shape), list(source.strides), list(target.strides)
+    for axis in reversed(range(len(shape) - 1)):
+        if all(s[axis] == s[axis + 1] * shape[axis + 1] for s in (a, b)) or shape[axis] == 1:
+            shape[axis + 1] *= shape[axis]
+            for part in (shape, a, b):
+                del part[axis]
+    return Layout(source.buffer, source.offset, tuple(a), tuple(shape)), Layout(target.buffer, target.offset, tuple(b), tuple(shape))
 
 
 def view_layout(node: Node, base: Layout) -> Layout | None:

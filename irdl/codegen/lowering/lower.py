@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from irdl.codegen.lowering import moves
-from irdl.codegen.lowering.group import Group, group_of
+from irdl.codegen.lowering.group import group_of
 from irdl.codegen.lowering.in_place import STORES, base_of, can_overwrite, in_place_carries, last_reads
-from irdl.codegen.lowering.layout import Layout, is_same_place, view_layout
+from irdl.codegen.lowering.layout import Layout, is_same_place, sub_layout, view_layout
+from irdl.codegen.lowering.schedule import Schedule
 from irdl.errors import GraphError
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Graph, Node, Value
@@ -19,7 +20,6 @@ from irdl.ir.types import TensorType
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Check, For, If, Kernel, Load, Program, Statement, While
 from irdl.loops.rewrite import Names
-from irdl.loops.target import Target
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.fusion import FUSED
 from irdl.ops.shape import CONCAT, RESHAPE
@@ -29,13 +29,9 @@ from irdl.ops.shape import CONCAT, RESHAPE
 _SMALL_STACK, _SMALL_STACK_OF_MANY = 128 * 1024, 4 * 1024 * 1024
 
 
-#: how a machine runs a group: the loops that compute and store its values
-Schedule: TypeAlias = Callable[[Group, Target], list[Statement]]
-
-
-def lower(graph: Graph, target: Target, schedule: Schedule, in_place: Mapping[int, int] | None = None) -> Program:
-    """The program of a fused graph for `target`. `in_place`: output -> the donated input it is computed in."""
-    lowering = _Lowering(target, schedule)
+def lower(graph: Graph, schedule: Schedule, in_place: Mapping[int, int] | None = None) -> Program:
+    """The program of a fused graph. `in_place`: output -> the donated input it is computed in."""
+    lowering = _Lowering(schedule)
     inputs = [
         Buffer(identifier(value.name, f"in{place}"), value.dtype, value.type.size, "input") for place, value in enumerate(graph.inputs)
     ]
@@ -61,8 +57,7 @@ def _make_unique(buffers: list[Buffer]) -> None:
 class _Lowering:
     """The state of one program under construction."""
 
-    def __init__(self, target: Target, schedule: Schedule) -> None:
-        self.target = target
+    def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         self.names = Names()
         self.constants: list[tuple[Buffer, np.ndarray]] = []
@@ -119,7 +114,7 @@ class _GraphLowering:
         for number, (value, layout) in enumerate(self.destinations):
             source = self.environment[value]
             if number not in self.stored and not is_same_place(source, layout):
-                result += self.shared.kernel("copy", moves.copy(source, layout, self.shared.names, self.shared.target))
+                result += self.shared.kernel("copy", self.shared.schedule.copy(source, layout, self.shared.names))
         return result
 
     def destination(self, value: Value) -> Layout:
@@ -177,7 +172,7 @@ class _GraphLowering:
         if node.op is FUSED:
             stored = [*zip(node.regions[0].outputs, outputs, strict=True), *self._more_stores(node, outputs)]
             group = group_of(node.regions[0], operands, stored, shared.names, shared.checks)
-            return shared.kernel(_describe(node), shared.schedule(group, shared.target), independent=True)
+            return shared.kernel(_describe(node), shared.schedule.group(group, shared.depth), independent=True)
         if node.op is SCAN:
             return self._scan(node, operands, outputs)
         if node.op is COND:
@@ -187,7 +182,7 @@ class _GraphLowering:
         make = moves.MOVES.get(node.op)
         if make is None:
             raise GraphError(f"op {node.op.name} reached the code generator, which has no rule for it")
-        statements = make(node, operands, outputs, shared.names, shared.target, shared.checks)
+        statements = make(node, operands, outputs, shared.names, shared.schedule, shared.checks)
         return shared.kernel(node.op.name, statements, node.op in moves.INDEPENDENT)
 
     def _view(self, node: Node, base: Layout) -> list[Statement]:
@@ -198,7 +193,7 @@ class _GraphLowering:
             assert node.op is RESHAPE, node
             operand = node.operands[0]
             fresh = self.shared.arena(operand.type)
-            copied = self.shared.kernel("copy", moves.copy(base, fresh, self.shared.names, self.shared.target))
+            copied = self.shared.kernel("copy", self.shared.schedule.copy(base, fresh, self.shared.names))
             layout = view_layout(node, fresh)
             assert layout is not None
         self.environment[node.output] = layout
@@ -249,7 +244,7 @@ class _GraphLowering:
         consts, count, length = attributes.consts, attributes.carry, attributes.length
         (body,) = node.regions
         in_place = in_place_carries(body, consts, count)
-        limit = _SMALL_STACK if self.shared.target.threads == 1 else _SMALL_STACK_OF_MANY
+        limit = _SMALL_STACK_OF_MANY if self.shared.schedule.divides else _SMALL_STACK
         stacks: dict[int, Layout] = {}
         for place in range(count):
             old, new = body.inputs[consts + place], body.outputs[place]
@@ -264,7 +259,7 @@ class _GraphLowering:
             self.planned[final] = stack.element(Index(last))
             for y in ys:
                 start = min(first, 1) if body.outputs[y] is old else min(last, 1)
-                self.planned[node.outputs[y]] = moves.sub_layout(stack, [start, *[0] * len(old.shape)], (length, *old.shape))
+                self.planned[node.outputs[y]] = sub_layout(stack, [start, *[0] * len(old.shape)], (length, *old.shape))
         self.stacks[node] = stacks
 
     def _scan(self, node: Node, operands: list[Layout], outputs: list[Layout]) -> list[Statement]:
@@ -280,7 +275,7 @@ class _GraphLowering:
         for place, source in enumerate(given.carry):
             target = stacks[place].element(Index(start)) if place in stacks else outputs[place]
             if not is_same_place(source, target):
-                steps += shared.kernel("init", moves.copy(source, target, shared.names, shared.target))
+                steps += shared.kernel("init", shared.schedule.copy(source, target, shared.names))
         if length == 0:
             return steps
         t = shared.names("t")
@@ -311,7 +306,7 @@ class _GraphLowering:
         loop.body = shared.graph(body, environment, destinations)
         for place in range(count):
             if place not in stacks and destinations[place] is not outputs[place]:
-                loop.body += shared.kernel("carry", moves.copy(destinations[place], outputs[place], shared.names, shared.target))
+                loop.body += shared.kernel("carry", shared.schedule.copy(destinations[place], outputs[place], shared.names))
         shared.depth -= 1
         return [*steps, loop]
 
@@ -328,7 +323,7 @@ class _GraphLowering:
         for source, target in zip(operands[first + second :], outputs, strict=True):
             if is_same_place(source, target):
                 continue
-            steps += shared.kernel("init", moves.copy(source, target, shared.names, shared.target))
+            steps += shared.kernel("init", shared.schedule.copy(source, target, shared.names))
         loop = While([], Load(Buffer("", np.dtype(bool), 1, "arena"), Index()), [])
         shared.depth += 1
         verdict = shared.arena(TensorType(np.dtype(bool), ()), "go")
@@ -344,7 +339,7 @@ class _GraphLowering:
         loop.body = shared.graph(body, dict(zip(body.inputs, inputs, strict=True)), destinations)
         for source, target in zip(destinations, outputs, strict=True):
             if source is not target:
-                loop.body += shared.kernel("carry", moves.copy(source, target, shared.names, shared.target))
+                loop.body += shared.kernel("carry", shared.schedule.copy(source, target, shared.names))
         shared.depth -= 1
         return [*steps, loop]
 

@@ -4,12 +4,13 @@ arg-reductions, packing."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from irdl.codegen.lowering.layout import Layout, is_same_place
-from irdl.codegen.lowering.nest import Loop, blocks, build_nest, join, narrow_lanes, wrap_in_loops
+from irdl.codegen.lowering.layout import Layout, is_same_place, sub_layout
+from irdl.codegen.lowering.nest import Loop
+from irdl.codegen.lowering.schedule import Schedule
 from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Node
 from irdl.ir.printer import format_location
@@ -30,125 +31,13 @@ from irdl.loops.language import (
     Variable,
 )
 from irdl.loops.rewrite import Names
-from irdl.loops.target import Target
 from irdl.ops.dynamic import DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE
 from irdl.ops.fusion import PACK
 from irdl.ops.index import SCATTER_ADD, SCATTER_SET
 from irdl.ops.reduce import ARGMAX, ARGMIN, CUMMAX, CUMMIN, CUMPROD, CUMSUM
 from irdl.ops.shape import CONCAT, PAD, UPDATE_SLICE
 
-#: From an index to the statements for that element.
-Element = Callable[[tuple[Index, ...]], list[Statement]]
-Move = Callable[[Node, list[Layout], list[Layout], Names, Target, list[Check]], list[Statement]]
-
-#: Bytes of a cache line, and how many neighbours are written one after the other where they are read from far apart.
-_LINE_BYTES, _LINES_TOGETHER = 64, 8
-
-
-def over(
-    shape: Sequence[int], accesses: Sequence[Layout], element: Element, names: Names, target: Target, dtype: np.dtype
-) -> list[Statement]:
-    """`element` at every index of `shape`, as vectors along the axis where most `accesses` are contiguous."""
-    if 0 in shape:
-        return []
-    lanes = target.lanes(dtype)
-    variables = [names("i") for _ in shape]
-    scores = [sum(1 if layout.strides[axis] == 1 else -1 for layout in accesses) for axis in range(len(shape))]
-    # A few neighbours are one vector as well, as they are where they are computed.
-    candidates = [a for a, extent in enumerate(shape) if extent >= max(2, lanes // 2) or (extent > 1 and scores[a] == len(accesses))]
-    vector = max(candidates, key=lambda axis: (scores[axis], axis), default=None)
-    if vector is not None and scores[vector] < 0:
-        vector = None
-    if vector is not None and any(abs(layout.strides[vector]) * dtype.itemsize >= 1024 for layout in accesses):
-        lanes = min(lanes, 8)  # lanes so far apart share a set of the cache, which holds eight of them
-
-    def index(place: Index | None) -> tuple[Index, ...]:
-        return tuple(
-            place if axis == vector and place is not None else Index.variable(name) if extent > 1 else Index()
-            for axis, (name, extent) in enumerate(zip(variables, shape, strict=True))
-        )
-
-    others = [axis for axis, extent in enumerate(shape) if extent > 1 and axis != vector]
-    if vector is None:
-        return build_nest([Loop(variables[axis], shape[axis]) for axis in others], element(index(None)))
-    # Where an access jumps from lane to lane, the axis along which it is contiguous runs innermost.
-    jumping = [layout for layout in accesses if layout.strides[vector] != 1]
-    near = next((axis for layout in jumping for axis in others if layout.strides[axis] == 1), None)
-    # Reading in order is what the hardware fetches ahead; the first access is the one that is read.
-    others.sort(key=lambda axis: -abs(accesses[0].strides[axis]))
-    outer = [Loop(variables[axis], shape[axis]) for axis in others if axis != near]
-    inner = [Loop(variables[near], shape[near])] if near is not None else []
-    whole, rest = divmod(shape[vector], lanes)
-    lane = names("l")
-    result: list[Statement] = []
-    if whole:
-        block = names("b")
-        place = Index.variable(block, lanes) + Index.variable(lane)
-        nest = [*outer, Loop(block, whole), *inner, Loop(lane, lanes, "vector", lanes)]
-        result += build_nest(nest, element(index(place)))
-    if rest:
-        lane = names("l")
-        place = Index.variable(lane) + whole * lanes
-        tail = build_nest([*outer, *inner, Loop(lane, rest, "vector", narrow_lanes(rest, lanes))], element(index(place)))
-        result = join(result, tail, len(outer))
-    return result
-
-
-def merged(source: Layout, target: Layout) -> tuple[Layout, Layout]:
-    """The two layouts with neighbouring axes merged where both walk them as one."""
-    shape, a, b = list(source.shape), list(source.strides), list(target.strides)
-    for axis in reversed(range(len(shape) - 1)):
-        if all(s[axis] == s[axis + 1] * shape[axis + 1] for s in (a, b)) or shape[axis] == 1:
-            shape[axis + 1] *= shape[axis]
-            for part in (shape, a, b):
-                del part[axis]
-    return Layout(source.buffer, source.offset, tuple(a), tuple(shape)), Layout(target.buffer, target.offset, tuple(b), tuple(shape))
-
-
-def copy(source: Layout, target: Layout, names: Names, machine: Target) -> list[Statement]:
-    """`target[...] = source[...]`."""
-    source, target = merged(source, target)
-    if not _scatters_lines(source, target):
-        return _copy(source, target, [source, target, target], names, machine)
-    # Row by row, each line would go to another place. Some rows at a time, the lines of each place are written together.
-    result: list[Statement] = []
-    for first, size, count in blocks(source.shape[1], _LINES_TOGETHER):
-        step = names("i")
-        start: list[int | Index] = [0, Index.variable(step, size) + first, 0]
-        shape = (source.shape[0], size, source.shape[2])
-        piece, place = sub_layout(source, start, shape), sub_layout(target, start, shape)
-        result += wrap_in_loops([Loop(step, count)], _copy(piece, place, [place, place, piece], names, machine))
-    return result
-
-
-def _copy(source: Layout, target: Layout, accesses: Sequence[Layout], names: Names, machine: Target) -> list[Statement]:
-    def element(index: tuple[Index, ...]) -> list[Statement]:
-        return [Store(target.buffer, target.at(index), Load(source.buffer, source.at(index)))]
-
-    return over(source.shape, accesses, element, names, machine, target.buffer.dtype)
-
-
-def _scatters_lines(source: Layout, target: Layout) -> bool:
-    """Rows of single lines, one row after the other in the source, line by line beneath each other in the target."""
-    if len(source.shape) != 3:
-        return False
-    (_, rows, line), (near, far, one) = source.shape, source.strides
-    in_lines = one == 1 and target.strides[1:] == (line, 1) and line * target.buffer.dtype.itemsize <= _LINE_BYTES
-    return in_lines and abs(near) < abs(far) and rows >= _LINES_TOGETHER
-
-
-def fill(target: Layout, value: Expression, names: Names, machine: Target) -> list[Statement]:
-    _, target = merged(target, target)
-    return over(target.shape, [target], lambda index: [Store(target.buffer, target.at(index), value)], names, machine, target.buffer.dtype)
-
-
-def sub_layout(whole: Layout, start: Sequence[int | Index], shape: Sequence[int], stride: Sequence[int] | None = None) -> Layout:
-    """The layout of `whole[start : start + shape * stride : stride]`."""
-    stride = stride or [1] * len(start)
-    offset = whole.offset
-    for first, step in zip(start, whole.strides, strict=True):
-        offset = offset + first * step
-    return Layout(whole.buffer, offset, tuple(a * b for a, b in zip(whole.strides, stride, strict=True)), tuple(shape))
+Move: TypeAlias = Callable[[Node, list[Layout], list[Layout], Names, Schedule, list[Check]], list[Statement]]
 
 
 def concat_piece(node: Node, whole: Layout, place: int) -> Layout:
@@ -160,54 +49,56 @@ def concat_piece(node: Node, whole: Layout, place: int) -> Layout:
 
 
 def _concat(
-    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, schedule: Schedule, checks: list[Check]
 ) -> list[Statement]:
     result: list[Statement] = []
     for place, source in enumerate(operands):
         piece = concat_piece(node, outputs[0], place)
         if not is_same_place(source, piece):
-            result += copy(source, piece, names, target)
+            result += schedule.copy(source, piece, names)
     return result
 
 
-def _pad(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]) -> list[Statement]:
+def _pad(
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, schedule: Schedule, checks: list[Check]
+) -> list[Statement]:
     x, filler = operands
     (whole,) = outputs
-    result = fill(whole, Load(filler.buffer, filler.offset), names, target)
-    return result + copy(x, sub_layout(whole, node.attributes.low, x.shape), names, target)
+    result = schedule.fill(whole, Load(filler.buffer, filler.offset), names)
+    return result + schedule.copy(x, sub_layout(whole, node.attributes.low, x.shape), names)
 
 
 def _update_slice(
-    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, schedule: Schedule, checks: list[Check]
 ) -> list[Statement]:
     x, update = operands
     (whole,) = outputs
-    result = [] if is_same_place(x, whole) else copy(x, whole, names, target)
+    result = [] if is_same_place(x, whole) else schedule.copy(x, whole, names)
     where = sub_layout(whole, node.attributes.start, update.shape, node.attributes.stride)
-    return result + copy(update, where, names, target)
+    return result + schedule.copy(update, where, names)
 
 
 def _dynamic_slice(
-    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, schedule: Schedule, checks: list[Check]
 ) -> list[Statement]:
     x, starts = operands
     (piece,) = outputs
     if 0 in piece.shape:
         return []
     bound, window = _window(x, starts, node.attributes.axes, piece.shape, names)
-    return [*bound, *copy(window, piece, names, target)]
+    return [*bound, *schedule.copy(window, piece, names)]
 
 
 def _dynamic_update_slice(
-    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, schedule: Schedule, checks: list[Check]
 ) -> list[Statement]:
     x, update, starts = operands
     (whole,) = outputs
-    result = [] if is_same_place(x, whole) else copy(x, whole, names, target)
+    result = [] if is_same_place(x, whole) else schedule.copy(x, whole, names)
     if 0 in update.shape:
         return result
     bound, window = _window(whole, starts, node.attributes.axes, update.shape, names)
-    return [*result, *bound, *copy(update, window, names, target)]
+    return [*result, *bound, *schedule.copy(update, window, names)]
 
 
 def _window(x: Layout, starts: Layout, axes: Sequence[int], shape: tuple[int, ...], names: Names) -> tuple[list[Statement], Layout]:
@@ -227,7 +118,9 @@ def _window(x: Layout, starts: Layout, axes: Sequence[int], shape: tuple[int, ..
     return bound, sub_layout(x, first, shape)
 
 
-def _pack(node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]) -> list[Statement]:
+def _pack(
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, schedule: Schedule, checks: list[Check]
+) -> list[Statement]:
     (x,) = operands
     (packed,) = outputs
     axis, width, extent = node.attributes.axis, node.attributes.width, node.attributes.extent
@@ -238,24 +131,24 @@ def _pack(node: Node, operands: list[Layout], outputs: list[Layout], names: Name
     result: list[Statement] = []
     if whole:
         source = Layout(x.buffer, x.offset, (step * width, *rest_strides, step), (whole, *rest_shape, width))
-        result += copy(source, sub_layout(packed, [0] * len(packed.shape), source.shape), names, target)
+        result += schedule.copy(source, sub_layout(packed, [0] * len(packed.shape), source.shape), names)
     if rest:
         last = packed.element(Index(whole))
         zero = Literal(packed.buffer.dtype.type(0))
         padding = (*rest_shape, width - rest)
-        result += fill(sub_layout(last, [*[0] * len(rest_shape), rest], padding), zero, names, target)
+        result += schedule.fill(sub_layout(last, [*[0] * len(rest_shape), rest], padding), zero, names)
         source = Layout(x.buffer, x.offset + whole * width * step, (*rest_strides, step), (*rest_shape, rest))
-        result += copy(source, sub_layout(last, [0] * len(last.shape), source.shape), names, target)
+        result += schedule.copy(source, sub_layout(last, [0] * len(last.shape), source.shape), names)
     return result
 
 
 def _scatter(
-    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, schedule: Schedule, checks: list[Check]
 ) -> list[Statement]:
     x, indices, updates = operands
     (whole,) = outputs
     axes = node.attributes.axes
-    result = [] if is_same_place(x, whole) else copy(x, whole, names, target)
+    result = [] if is_same_place(x, whole) else schedule.copy(x, whole, names)
     lead = len(indices.shape) - 1
     if 0 in updates.shape:
         return result
@@ -285,7 +178,7 @@ def _scatter(
             value = Operation("add", (Load(slot.buffer, slot.at(index)), value), slot.buffer.dtype)
         return [Store(slot.buffer, slot.at(index), value)]
 
-    inner = over(shape, [slot, update], element, names, target, x.buffer.dtype)
+    inner = schedule.over(shape, [slot, update], element, names, x.buffer.dtype)
     body: list[Statement] = [*bound, *inner]
     for name, extent in zip(reversed(rows), reversed(indices.shape[:-1]), strict=True):
         body = [For(name, 0, extent, 1, "serial", body)]
@@ -296,7 +189,7 @@ _CUMULATIVE = {CUMSUM: "add", CUMPROD: "mul", CUMMAX: "maximum", CUMMIN: "minimu
 
 
 def _cumulative(
-    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, schedule: Schedule, checks: list[Check]
 ) -> list[Statement]:
     (x,), (y,) = operands, outputs
     axis, extent = node.attributes.axis, x.shape[node.attributes.axis]
@@ -304,7 +197,7 @@ def _cumulative(
         return []
     combine = _CUMULATIVE[node.op]
     first = extent - 1 if node.attributes.reverse else 0
-    result = copy(_at(x, axis, Index(first)), _at(y, axis, Index(first)), names, target)
+    result = schedule.copy(_at(x, axis, Index(first)), _at(y, axis, Index(first)), names)
     if extent == 1:
         return result
     step = names("i")
@@ -316,7 +209,7 @@ def _cumulative(
         total = Operation(combine, (Load(there.buffer, there.at(index)), Load(item.buffer, item.at(index))), y.buffer.dtype)
         return [Store(here.buffer, here.at(index), total)]
 
-    body = over(here.shape, [here, item], element, names, target, y.buffer.dtype)
+    body = schedule.over(here.shape, [here, item], element, names, y.buffer.dtype)
     return [*result, For(step, 1, extent, 1, "serial", body)]
 
 
@@ -332,7 +225,7 @@ def _at(layout: Layout, axis: int, position: Index) -> Layout:
 
 
 def _arg_reduce(
-    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, target: Target, checks: list[Check]
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, schedule: Schedule, checks: list[Check]
 ) -> list[Statement]:
     (x,), (out,) = operands, outputs
     axis = node.attributes.axis
@@ -367,9 +260,7 @@ def _arg_reduce(
         For(step, 1, x.shape[axis], 1, "serial", inner),
         Store(out.buffer, out.at(row), Load(place, Index())),
     ]
-    for name, extent in zip(reversed(rows), reversed(out.shape), strict=True):
-        body = [For(name, 0, extent, 1, "serial", body)]
-    return body
+    return schedule.each([Loop(name, extent) for name, extent in zip(rows, out.shape, strict=True)], body)
 
 
 MOVES: dict[Any, Move] = {

@@ -1,0 +1,220 @@
+"""A loop over time whose blocks all run at once becomes one launch, in which what does not change stays with the threads that read it:
+the weights of a recurrent cell are read once, and not in every step.
+
+Before -> after:
+
+    for t { block b { lane l { for s { acc += h[t, s] * w[s, 32 * b + l] } .. } } }
+
+    launch { block b { lane l { for s { kept[b, l, s] = w[s, 32 * b + l] } } }
+             for t { block b { lane l { for s { acc += h[t, s] * kept[b, l, s] } .. } } } }
+
+What a step reads of what no step writes, its part of xs, is read before the step waits for others. What does not fit the registers
+lies in the block's shared memory, and what does not fit there is read in every step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from irdl.codegen.cuda.block_memory import shared_buffers
+from irdl.codegen.cuda.reductions import WARP, WARPS, bound
+from irdl.codegen.lowering.nest import Loop
+from irdl.loops.index import Index
+from irdl.loops.language import BOUND, Buffer, Expression, For, If, Kernel, Launch, Load, Program, Statement, Store, Variable, While
+from irdl.loops.rewrite import Names, rewrite
+from irdl.loops.target import Gpu
+from irdl.loops.walk import bound_nest, expressions, nested, subexpressions, walk
+
+#: registers of a thread for what stays, and for what a step reads ahead
+_KEPT, _AHEAD = 160, 32
+#: bytes of shared memory that other uses, and the driver, are left
+_SPARED = 2 * 1024
+
+
+def keep_resident(program: Program, target: Gpu) -> Program:
+    """Make launches of the loops whose blocks all run at once, in place."""
+    names = Names(program)
+    program.body = [
+        _launch(statement, program, names, target)
+        if isinstance(statement, For) and statement.kind == "serial" and _fits(statement, target)
+        else statement
+        for statement in program.body
+    ]
+    return program
+
+
+def _fits(loop: For, gpu: Gpu) -> bool:
+    """All that it does, blocks do that can all run at once."""
+    nests = list(_nests(loop.body))
+    steps = [math.prod(item.stop for item in bound_nest(nest)) for nest in nests]
+    return bool(nests) and all(nest.kind == "block" for nest in nests) and max(steps) <= gpu.multiprocessors
+
+
+def _nests(body: Sequence[Statement]) -> Iterator[For]:
+    """The outermost bound loops."""
+    for statement in body:
+        if isinstance(statement, For) and statement.kind in BOUND:
+            yield statement
+        else:
+            for part in nested(statement):
+                yield from _nests(part)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A load of a phase: the load, and the loops and conditions of one thread around it there."""
+
+    load: Load
+    around: tuple[For | If, ...]
+
+    @property
+    def loops(self) -> list[For]:
+        """Those that its place depends on."""
+        return [s for s in self.around if isinstance(s, For) and self.load.index.coefficient(s.variable)]
+
+    @property
+    def count(self) -> int:
+        return math.prod(len(range(loop.start, loop.stop, loop.step)) for loop in self.loops)
+
+
+def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> Launch:
+    written = {s.buffer for s in walk(loop.body) if isinstance(s, Store)}
+    written |= {other for pair in program.aliased for other in pair if written & set(pair)}
+    room = gpu.shared_bytes - _SPARED - sum(buffer.nbytes for buffer in shared_buffers(loop.body))
+    registers, ahead = _KEPT, _AHEAD
+    before: list[Statement] = []
+    early: list[Statement] = []
+    times = {loop.variable, *(s.variable for s in walk(loop.body) if isinstance(s, For) and s.kind == "serial" and list(_nests(s.body)))}
+    for nest in _nests(loop.body):
+        blocks = bound_nest(nest)
+        phases = blocks[-1].body
+        for place, phase in enumerate(phases):
+            threads = _threads(phase)
+            if threads is None:
+                continue
+            warps, lanes = threads
+            known = {item.variable for item in (*blocks, *warps, *lanes)}
+            kept: dict[Load, Load] = {}
+            fills: dict[tuple[bool, tuple[int, ...]], tuple[_Read, list[Statement]]] = {}
+            for read in _distinct(read for read in _reads(lanes[-1].body) if read.load.buffer not in written):
+                variables = read.load.index.variables() - known - {item.variable for item in read.loops}
+                if not variables <= times:
+                    continue
+                size = read.count * max(1, read.load.dtype.itemsize // 4)
+                nbytes = read.count * WARPS * WARP * read.load.dtype.itemsize
+                space = "register"
+                if not variables and size <= registers:
+                    registers -= size
+                elif not variables and nbytes <= room:
+                    room, space = room - nbytes, "shared"
+                elif variables == {loop.variable} and size <= ahead:
+                    ahead -= size
+                else:
+                    continue
+                kept[read.load] = copy = _copy(read, space, blocks, warps, lanes, names)
+                key = (not variables, (space == "register", *(id(s) for s in read.around)))
+                fills.setdefault(key, (read, []))[1].append(Store(copy.buffer, copy.index, read.load))
+            for (unchanging, _), (read, stores) in fills.items():
+                fill = _nest(blocks, warps, lanes, _around(read, stores))
+                (before if unchanging else early).append(Kernel(names("keep_" if unchanging else "ahead_"), [fill]))
+            if kept:
+                phases[place] = _with_copies(phase, kept)
+    loop.body[:0] = early
+    return Launch("", 0, 0, [*before, loop], cooperative=True, exact=True)
+
+
+def _threads(phase: Statement) -> tuple[list[For], list[For]] | None:
+    """The loops over warps and lanes around all that a phase does, if each thread does one step of them."""
+    if not (isinstance(phase, For) and phase.kind == "warp"):
+        return None
+    warps = bound_nest(phase)
+    inner = warps[-1].body
+    if len(inner) != 1 or not isinstance(inner[0], For) or inner[0].kind != "lane":
+        return None
+    lanes = bound_nest(inner[0])
+    one_step = math.prod(loop.stop for loop in warps) <= WARPS and math.prod(loop.stop for loop in lanes) <= WARP
+    return (warps, lanes) if one_step else None
+
+
+def _reads(body: Sequence[Statement], around: tuple[For | If, ...] = ()) -> Iterator[_Read]:
+    """The loads from memory, where what is around them does not depend on data."""
+    for statement in body:
+        for expression in expressions(statement):
+            for item in subexpressions(expression):
+                if isinstance(item, Load) and item.buffer.space not in ("register", "shared"):
+                    yield _Read(item, around)
+        if isinstance(statement, For):
+            yield from _reads(statement.body, (*around, statement))
+        elif isinstance(statement, If):
+            if not any(isinstance(item, (Load, Variable)) for item in subexpressions(statement.condition)):
+                yield from _reads(statement.then, (*around, statement))
+        else:
+            assert not isinstance(statement, While)
+
+
+def _distinct(reads: Iterable[_Read]) -> list[_Read]:
+    """Each once, those of many elements first; without those that stand under different conditions."""
+    found: dict[Load, list[_Read]] = {}
+    for read in reads:
+        found.setdefault(read.load, []).append(read)
+    alike = [same[0] for same in found.values() if len({tuple(map(id, read.around)) for read in same}) == 1]
+    return sorted(alike, key=lambda read: -read.count)
+
+
+def _copy(read: _Read, space: str, blocks: Sequence[For], warps: Sequence[For], lanes: Sequence[For], names: Names) -> Load:
+    """What takes the place of a load."""
+    slot, size = Index(), 1
+    for loop in reversed(read.loops):
+        slot = slot + (Index.variable(loop.variable) + (-loop.start)) * size
+        size *= loop.stop - loop.start
+    block, thread, threads = _flat(blocks), _flat(warps) * WARP + _flat(lanes), WARPS * WARP
+    count = math.prod(loop.stop for loop in blocks)
+    if space == "register":
+        place, copies = (block * threads + thread) * size + slot, count * threads
+    else:
+        # Neighbouring threads read neighbours.
+        place, copies = block * (threads * size) + slot * threads + thread, count
+    prefix = "kept_" if space == "register" else "near_"
+    return Load(Buffer(names(prefix), read.load.dtype, count * threads * size, space, copies=copies), place)
+
+
+def _around(read: _Read, stores: list[Statement]) -> list[Statement]:
+    """The stores in the loops and under the conditions of a read. Registers have no address: the loops are unrolled."""
+    body = stores
+    for statement in reversed(read.around):
+        if isinstance(statement, If):
+            body = [If(statement.condition, body, [])]
+        elif any(statement is loop for loop in read.loops):
+            body = [replace(statement, kind="unrolled", body=body)]
+    return body
+
+
+def _nest(blocks: Sequence[For], warps: Sequence[For], lanes: Sequence[For], body: list[Statement]) -> Statement:
+    for kind, loops in (("lane", lanes), ("warp", warps), ("block", blocks)):
+        body = bound(kind, [Loop(loop.variable, loop.stop) for loop in loops], body)
+    return body[0]
+
+
+def _flat(nest: Sequence[For]) -> Index:
+    """The number of a step of a nest."""
+    index, stride = Index(), 1
+    for loop in reversed(nest):
+        index = index + Index.variable(loop.variable, stride)
+        stride *= loop.stop
+    return index
+
+
+def _with_copies(phase: Statement, kept: dict[Load, Load]) -> Statement:
+    """The phase with loads replaced. Registers have no address: loops that they are indexed by are unrolled."""
+
+    def leaf(old: Expression) -> Expression:
+        return kept.get(old, old) if isinstance(old, Load) else old
+
+    (result,) = rewrite([phase], leaf, lambda _, index: index)
+    unrolled = {name for copy in kept.values() if copy.buffer.space == "register" for name in copy.index.variables()}
+    for statement in walk([result]):
+        if isinstance(statement, For) and statement.kind == "serial" and statement.variable in unrolled:
+            statement.kind = "unrolled"
+    return result

@@ -1,0 +1,48 @@
+"""How a GPU runs a group, and whatever else is made element by element: all of its steps are dealt out to threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from irdl.codegen.cuda.reductions import WARP, bound, schedule_reduction
+from irdl.codegen.lowering.group import Group
+from irdl.codegen.lowering.layout import Layout
+from irdl.codegen.lowering.nest import Loop
+from irdl.codegen.lowering.schedule import Element, Schedule
+from irdl.loops.index import Index
+from irdl.loops.language import Statement
+from irdl.loops.rewrite import Names
+from irdl.loops.target import Gpu
+
+
+class CudaSchedule(Schedule):
+    divides = True
+
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu = gpu
+
+    def group(self, group: Group, loops: int) -> list[Statement]:
+        if any(axis.extent == 0 for axis in group.domain):
+            return []
+        group = group.merged()
+        if group.body.reductions:
+            return schedule_reduction(group, self.gpu, loops > 0)
+        best = group.contiguous_axis(group.domain, True, WARP)
+        last = None if best is None else best[1]
+        axes = sorted((axis for axis in group.domain if axis.extent > 1), key=lambda axis: axis is last)
+        return self.each([Loop(axis.variable, axis.extent) for axis in axes], group.element({}))
+
+    def over(self, shape: Sequence[int], accesses: Sequence[Layout], element: Element, names: Names, dtype: np.dtype) -> list[Statement]:
+        if 0 in shape:
+            return []
+        axes = [axis for axis, extent in enumerate(shape) if extent > 1]
+        variables = {axis: names("i") for axis in axes}
+        index = tuple(Index.variable(variables[axis]) if axis in variables else Index() for axis in range(len(shape)))
+        # Neighbouring threads take neighbours, of what is written first of all.
+        axes.sort(key=lambda axis: (sum(layout.strides[axis] == 1 for layout in accesses), axis))
+        return self.each([Loop(variables[axis], shape[axis]) for axis in axes], element(index))
+
+    def each(self, loops: Sequence[Loop], body: Sequence[Statement]) -> list[Statement]:
+        return bound("grid", loops, body)

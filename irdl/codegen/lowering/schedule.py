@@ -1,0 +1,64 @@
+"""What a machine decides of a lowering: which loops run a group, or an element at every place of a shape, and in what order."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from irdl.codegen.lowering.group import Group
+from irdl.codegen.lowering.layout import Layout, merged
+from irdl.codegen.lowering.nest import Loop
+from irdl.loops.index import Index
+from irdl.loops.language import Expression, Load, Statement, Store
+from irdl.loops.rewrite import Names
+
+#: from an index to the statements for that element
+Element: TypeAlias = Callable[[tuple[Index, ...]], list[Statement]]
+
+
+class Schedule(ABC):
+    """A machine's loops.
+
+    Attributes:
+        divides: threads share what it makes, and meet where one needs what another has made.
+    """
+
+    divides: bool
+
+    @abstractmethod
+    def group(self, group: Group, loops: int) -> list[Statement]:
+        """The loops that compute and store a group's values, inside so many loops over time."""
+
+    @abstractmethod
+    def over(self, shape: Sequence[int], accesses: Sequence[Layout], element: Element, names: Names, dtype: np.dtype) -> list[Statement]:
+        """`element` at every index of `shape`, in any order.
+
+        Args:
+            accesses: where elements lie, what is read first.
+            dtype: of the elements.
+        """
+
+    @abstractmethod
+    def each(self, loops: Sequence[Loop], body: Sequence[Statement]) -> list[Statement]:
+        """`body` in every step of the loops, in any order."""
+
+    def copy(self, source: Layout, target: Layout, names: Names) -> list[Statement]:
+        """`target[...] = source[...]`."""
+        source, target = merged(source, target)
+
+        def element(index: tuple[Index, ...]) -> list[Statement]:
+            return [Store(target.buffer, target.at(index), Load(source.buffer, source.at(index)))]
+
+        return self.over(source.shape, [source, target, target], element, names, target.buffer.dtype)
+
+    def fill(self, target: Layout, value: Expression, names: Names) -> list[Statement]:
+        """`target[...] = value`."""
+        _, target = merged(target, target)
+
+        def element(index: tuple[Index, ...]) -> list[Statement]:
+            return [Store(target.buffer, target.at(index), value)]
+
+        return self.over(target.shape, [target], element, names, target.buffer.dtype)

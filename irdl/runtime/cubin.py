@@ -30,7 +30,7 @@ def make_cubin(source: str, capability: int) -> bytes:
         IrdlError: there is no nvcc, or it refuses: an old architecture, say.
     """
     compiler = find_nvcc()
-    flags = (*_FLAGS, f"-arch=sm_{capability}")
+    flags = nvcc_flags(capability)
 
     def key() -> str:
         digest = hashlib.sha256()
@@ -39,6 +39,11 @@ def make_cubin(source: str, capability: int) -> bytes:
         return digest.hexdigest()
 
     return cached_image(key, lambda: _compile(compiler, flags, source))
+
+
+def nvcc_flags(capability: int) -> tuple[str, ...]:
+    """What nvcc is told, for a GPU of a capability times ten."""
+    return (*_FLAGS, f"-arch=sm_{capability}")
 
 
 def find_nvcc() -> str:

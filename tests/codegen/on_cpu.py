@@ -34,8 +34,8 @@ class Launch(ctypes.Structure):
     )
 
 
-def gpu_program(graph: Graph) -> Program:
-    return Build(graph, Cuda(), target=Gpu()).program
+def gpu_program(graph: Graph, gpu: Gpu | None = None) -> Program:
+    return Build(graph, Cuda(), target=gpu or Gpu()).program
 
 
 def collect(programs: Sequence[Program]) -> str:

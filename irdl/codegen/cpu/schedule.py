@@ -31,7 +31,7 @@ class CpuSchedule(Schedule):
         self.target = target
         self.divides = target.threads > 1
 
-    def group(self, group: Group, loops: int) -> list[Statement]:
+    def group(self, group: Group) -> list[Statement]:
         if any(axis.extent == 0 for axis in group.domain):
             return []
         scheduled = Scheduled(group.merged(), self.target)
@@ -46,7 +46,7 @@ class CpuSchedule(Schedule):
     def over(self, shape: Sequence[int], accesses: Sequence[Layout], element: Element, names: Names, dtype: np.dtype) -> list[Statement]:
         return over(shape, accesses, element, names, self.target, dtype)
 
-    def each(self, loops: Sequence[Loop], body: Sequence[Statement]) -> list[Statement]:
+    def each(self, loops: Sequence[Loop], body: Sequence[Statement], names: Names) -> list[Statement]:
         return wrap_in_loops(loops, body)
 
     def copy(self, source: Layout, target: Layout, names: Names) -> list[Statement]:

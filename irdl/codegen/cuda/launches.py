@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from irdl.codegen.cuda.block_memory import shared_bytes
-from irdl.codegen.cuda.reductions import WARP, WARPS
+from irdl.codegen.cuda.dealing import WARP, WARPS
 from irdl.loops.language import Barrier, CheckIndex, For, Kernel, Launch, Let, Load, Program, Statement, Store
 from irdl.loops.rewrite import Names
 from irdl.loops.target import Gpu

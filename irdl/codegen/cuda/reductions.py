@@ -13,8 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
-
+from irdl.codegen.cuda.dealing import WARP, WARPS, bound, in_tiles, only_below, rows_of_tile
 from irdl.codegen.lowering.body import COMBINE, Scope, combine, identity_of
 from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.nest import Loop
@@ -24,8 +23,6 @@ from irdl.loops.language import (
     Buffer,
     Expression,
     For,
-    If,
-    IndexValue,
     Literal,
     Load,
     Operation,
@@ -35,15 +32,14 @@ from irdl.loops.language import (
 from irdl.loops.rewrite import substitute
 from irdl.loops.target import Gpu
 
-WARP = 32
-#: warps of a block
-WARPS = 8
 #: threads of a multiprocessor that hide each other's latency, and warps where some are in one block anyway
 _THREADS_AT_WORK, _WARPS_AT_WORK = 512, 16
 #: the fewest terms worth a thread of their own
 _FEW_TERMS = 8
 #: results of a thread that share what they read
 _ROWS = (8, 4, 2)
+#: terms of a column that the registers and the shared memory of a block have room for, in loops over time
+_TERMS_KEPT = 2560
 #: accumulators of a thread, and bytes of shared memory for what all columns of a tile read
 _ACCUMULATORS, _STAGED_BYTES = 32, 64 * 1024
 
@@ -53,22 +49,8 @@ def schedule_reduction(group: Group, gpu: Gpu, in_loop: bool) -> list[Statement]
     reduction = _Reduction(group, gpu)
     wanted = gpu.multiprocessors * _THREADS_AT_WORK
     if (reduction.results * 4 >= wanted and not in_loop) or reduction.terms < 8 * _FEW_TERMS:
-        return reduction.by_threads(wanted)
+        return reduction.by_threads(wanted, in_loop)
     return reduction.by_warps(in_loop)
-
-
-def bound(kind: str, loops: Sequence[Loop], body: Sequence[Statement]) -> list[Statement]:
-    """`body` in every step of the loops, which are dealt out together. Without a loop, it is one step."""
-    result = list(body)
-    for loop in reversed(loops or [Loop("alone", 1)]):
-        result = [For(loop.variable, 0, loop.extent, 1, kind, result)]
-    return result
-
-
-def only_below(index: Index, extent: int, body: list[Statement]) -> list[Statement]:
-    """`body` where the index is less than `extent`."""
-    condition = Operation("less", (IndexValue(index), Literal(np.int64(extent))), np.dtype(bool))
-    return [If(condition, body, [])]
 
 
 class _Reduction:
@@ -103,13 +85,13 @@ class _Reduction:
                 stores.append(Store(buffer, Index(row), combine(node, Load(buffer, Index(row)), factors)))
         return [*scope.statements, *stores]
 
-    def by_threads(self, wanted: int) -> list[Statement]:
+    def by_threads(self, wanted: int, in_loop: bool) -> list[Statement]:
         """A thread for some rows of the result, one after the other along the contiguous axis."""
         best = self.group.contiguous_axis(self.group.domain, True, WARP)
         column = None if best is None else best[1]
         row = None if column is None else self.group.shared_axis(column)
         rows = 1
-        if row is not None:
+        if row is not None and not in_loop:
             rows = next((n for n in _ROWS if row.extent % n == 0 and self.results // n >= wanted), 1)
         loops = [Loop(axis.variable, axis.extent) for axis in self.group.domain if axis.extent > 1 and axis not in (row, column)]
         places: list[dict[str, Index]] = [{} for _ in range(rows)]
@@ -124,7 +106,7 @@ class _Reduction:
         for number, where in enumerate(places):
             totals: dict[Node, Expression] = {n: Load(a, Index(number)) for n, a in zip(self.nodes, accumulators, strict=True)}
             body += self.group.element(where, totals)
-        return bound("grid", loops, body)
+        return in_tiles(loops, body, self.names, self.gpu) if in_loop else bound("grid", loops, body)
 
     def serial(self, axes: Sequence[Axis], body: list[Statement]) -> list[Statement]:
         for axis in reversed(axes):
@@ -136,6 +118,11 @@ class _Reduction:
         best = self.group.contiguous_axis(self.group.domain, True, WARP)
         across = self.group.contiguous_axis(self.group.reduced, False, WARP)
         column = best[1] if best is not None and (across is None or best[0] >= across[0]) and best[1].extent >= _FEW_TERMS else None
+        if column is None and in_loop and self.terms * len(self.nodes) <= _TERMS_KEPT:
+            # What is read once may lie as it will.
+            column = next(
+                (a for a in self.group.domain if a.extent >= _FEW_TERMS and self.group.stores[0].coefficient(a.variable) == 1), None
+            )
         longest = max(self.group.reduced, key=lambda axis: axis.extent)
         split = longest if column is not None or across is None else across[1]
         row = None if column is None else self.group.shared_axis(column)
@@ -158,7 +145,9 @@ class _ByWarps:
         others = [axis for axis in group.domain if axis.extent > 1 and axis not in (column, row)]
         steps = [axis.extent for axis in others] + ([] if column is None else [-(-column.extent // WARP)])
         #: rows of a tile
-        self.rows = 1 if row is None else _rows_of_tile(row.extent, math.prod(steps), len(reduction.nodes), gpu, in_loop)
+        self.rows = 1
+        if row is not None and in_loop:
+            self.rows = rows_of_tile(row.extent, math.prod(steps), max(1, _ACCUMULATORS // len(reduction.nodes)), gpu)
         if row is not None:
             others.append(row)
             steps.insert(len(others) - 1, row.extent // self.rows)
@@ -364,11 +353,3 @@ class _ByWarps:
 
 def _nth_of(buffer: Buffer, count: int, number: int, place: Index) -> Load:
     return Load(buffer, place * count + number)
-
-
-def _rows_of_tile(extent: int, others: int, nodes: int, gpu: Gpu, in_loop: bool) -> int:
-    """How many rows a tile has. In a loop, as few as let all tiles run at once; else one, which makes the most tiles."""
-    if not in_loop:
-        return 1
-    fitting = [n for n in range(1, extent + 1) if extent % n == 0 and n * nodes <= _ACCUMULATORS]
-    return next((n for n in fitting if others * (extent // n) <= gpu.multiprocessors), fitting[-1])

@@ -19,13 +19,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from irdl.codegen.cuda.block_memory import shared_buffers
-from irdl.codegen.cuda.reductions import WARP, WARPS, bound
+from irdl.codegen.cuda.dealing import WARP, WARPS, bound
 from irdl.codegen.lowering.nest import Loop
 from irdl.loops.index import Index
 from irdl.loops.language import BOUND, Buffer, Expression, For, If, Kernel, Launch, Load, Program, Statement, Store, Variable, While
 from irdl.loops.rewrite import Names, rewrite
 from irdl.loops.target import Gpu
-from irdl.loops.walk import bound_nest, expressions, nested, subexpressions, walk
+from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, walk
 
 #: registers of a thread for what stays, and for what a step reads ahead
 _KEPT, _AHEAD = 160, 32
@@ -122,7 +122,101 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> Launch:
             if kept:
                 phases[place] = _with_copies(phase, kept)
     loop.body[:0] = early
-    return Launch("", 0, 0, [*before, loop], cooperative=True, exact=True)
+    after = _keep_carries(loop, before, registers, names)
+    return Launch("", 0, 0, [*before, loop, *after], cooperative=True, exact=True)
+
+
+def _keep_carries(loop: For, before: list[Statement], registers: int, names: Names) -> list[Statement]:
+    """Elements of the arena that one thread alone reads and writes, at one place in all steps, become registers of it; returns what
+    puts them back behind the loop."""
+    after: list[Statement] = []
+    places = _places(loop.body)
+    for buffer, found in places.items():
+        indices, phases = {index for index, _, _ in found}, {id(phase) for _, phase, _ in found}
+        if buffer.space != "arena" or len(indices) != 1 or len(phases) != 1 or not registers:
+            continue
+        (index,), (_, phase, nest) = indices, found[0]
+        threads = _threads(phase)
+        if threads is None:
+            continue
+        blocks, (warps, lanes) = bound_nest(nest), threads
+        if index.variables() - {item.variable for item in (*blocks, *warps, *lanes)} or not _own(index, (*blocks, *warps, *lanes)):
+            continue
+        registers -= 1
+        own = _copy(_Read(Load(buffer, index), ()), "register", blocks, warps, lanes, names)
+        guards = _guards(lanes[-1].body, buffer)
+        if guards is None:
+            continue
+        load, put = Store(own.buffer, own.index, Load(buffer, index)), Store(buffer, index, own)
+        read = _Read(Load(buffer, index), guards)
+        before.append(Kernel(names("keep_"), [_nest(blocks, warps, lanes, _around(read, [load]))]))
+        after.append(Kernel(names("put_"), [_nest(blocks, warps, lanes, _around(read, [put]))]))
+        body = nest if not blocks else blocks[-1]
+        body.body[:] = [_moved(part, buffer, own) if part is phase else part for part in body.body]
+    return after
+
+
+def _places(body: Sequence[Statement]) -> dict[Buffer, list[tuple[Index, Statement, For]]]:
+    """Of each buffer that phases store into, all places where it is touched, with the phase and its nest of blocks."""
+    found: dict[Buffer, list[tuple[Index, Statement, For]]] = {}
+    stored: set[Buffer] = set()
+    for nest in _nests(body):
+        for phase in bound_nest(nest)[-1].body:
+            for statement in walk([phase]):
+                if isinstance(statement, Store):
+                    found.setdefault(statement.buffer, []).append((statement.index, phase, nest))
+                    stored.add(statement.buffer)
+                loads = [item for e in expressions(statement) for item in subexpressions(e) if isinstance(item, Load)]
+                for load in loads:
+                    found.setdefault(load.buffer, []).append((load.index, phase, nest))
+    # What is read elsewhere, by a condition say, is read there.
+    inside = {id(s) for nest in _nests(body) for s in walk([nest])}
+    for statement in walk(body):
+        if id(statement) not in inside:
+            stored -= set(buffers_of(statement))
+    return {buffer: places for buffer, places in found.items() if buffer in stored}
+
+
+def _own(index: Index, loops: Sequence[For]) -> bool:
+    """Different threads have different places: the loops' strides are those of a mixed number, in some order."""
+    strides = sorted((abs(index.coefficient(loop.variable)), loop.stop) for loop in loops if loop.stop > 1)
+    reach = 0
+    for stride, extent in strides:
+        if stride <= reach:
+            return False
+        reach += stride * (extent - 1)
+    return True
+
+
+def _guards(body: Sequence[Statement], buffer: Buffer) -> tuple[If, ...] | None:
+    """The conditions around all that touches a buffer; None if they are not the same, or loops are among them."""
+    found: set[tuple[int, ...]] = set()
+    chains: list[tuple[If, ...]] = []
+
+    def visit(body: Sequence[Statement], around: tuple[If, ...], in_loop: bool) -> None:
+        for statement in body:
+            if buffer in buffers_of(statement):
+                found.add((-1,) if in_loop else tuple(map(id, around)))
+                chains.append(around)
+            for part in nested(statement):
+                visit(part, (*around, statement) if isinstance(statement, If) else around, in_loop or isinstance(statement, For))
+
+    visit(body, (), False)
+    plain = all(not isinstance(item, (Load, Variable)) for chain in chains for s in chain for item in subexpressions(s.condition))
+    return chains[0] if len(found) == 1 and (-1,) not in found and plain else None
+
+
+def _moved(phase: Statement, buffer: Buffer, own: Load) -> Statement:
+    """The phase with all that it touches of a buffer at `own`."""
+    (result,) = rewrite(
+        [phase],
+        lambda old: own if isinstance(old, Load) and old.buffer is buffer else old,
+        lambda b, index: own.index if b is buffer else index,
+    )
+    for statement in walk([result]):
+        if isinstance(statement, Store) and statement.buffer is buffer:
+            statement.buffer = own.buffer
+    return result
 
 
 def _threads(phase: Statement) -> tuple[list[For], list[For]] | None:

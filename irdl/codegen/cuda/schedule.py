@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from irdl.codegen.cuda.reductions import WARP, bound, schedule_reduction
+from irdl.codegen.cuda.contraction import schedule_contraction, tile_of
+from irdl.codegen.cuda.dealing import WARP, bound, in_tiles
+from irdl.codegen.cuda.reductions import schedule_reduction
 from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.layout import Layout
 from irdl.codegen.lowering.nest import Loop
@@ -18,21 +20,33 @@ from irdl.loops.target import Gpu
 
 
 class CudaSchedule(Schedule):
+    """A GPU's loops.
+
+    Args:
+        in_loop: they run in every step of a loop over time: what stays with its thread need not be exchanged.
+    """
+
     divides = True
 
-    def __init__(self, gpu: Gpu) -> None:
+    def __init__(self, gpu: Gpu, in_loop: bool = False) -> None:
         self.gpu = gpu
+        self._in_loop = in_loop
 
-    def group(self, group: Group, loops: int) -> list[Statement]:
+    def inside_loop(self) -> Schedule:
+        return CudaSchedule(self.gpu, in_loop=True)
+
+    def group(self, group: Group) -> list[Statement]:
         if any(axis.extent == 0 for axis in group.domain):
             return []
-        group = group.merged()
+        group = group.merged() if not self._in_loop or group.body.reductions else group
         if group.body.reductions:
-            return schedule_reduction(group, self.gpu, loops > 0)
+            if not self._in_loop and (tile := tile_of(group, self.gpu)) is not None:
+                return schedule_contraction(group, *tile)
+            return schedule_reduction(group, self.gpu, self._in_loop)
         best = group.contiguous_axis(group.domain, True, WARP)
         last = None if best is None else best[1]
         axes = sorted((axis for axis in group.domain if axis.extent > 1), key=lambda axis: axis is last)
-        return self.each([Loop(axis.variable, axis.extent) for axis in axes], group.element({}))
+        return self.each([Loop(axis.variable, axis.extent) for axis in axes], group.element({}), group.body.names)
 
     def over(self, shape: Sequence[int], accesses: Sequence[Layout], element: Element, names: Names, dtype: np.dtype) -> list[Statement]:
         if 0 in shape:
@@ -42,7 +56,9 @@ class CudaSchedule(Schedule):
         index = tuple(Index.variable(variables[axis]) if axis in variables else Index() for axis in range(len(shape)))
         # Neighbouring threads take neighbours, of what is written first of all.
         axes.sort(key=lambda axis: (sum(layout.strides[axis] == 1 for layout in accesses), axis))
-        return self.each([Loop(variables[axis], shape[axis]) for axis in axes], element(index))
+        return self.each([Loop(variables[axis], shape[axis]) for axis in axes], element(index), names)
 
-    def each(self, loops: Sequence[Loop], body: Sequence[Statement]) -> list[Statement]:
-        return bound("grid", loops, body)
+    def each(self, loops: Sequence[Loop], body: Sequence[Statement], names: Names) -> list[Statement]:
+        if any(loop.extent == 0 for loop in loops):
+            return []
+        return in_tiles(loops, body, names, self.gpu) if self._in_loop else bound("grid", loops, body)

@@ -58,13 +58,17 @@ class _Lowering:
     """The state of one program under construction."""
 
     def __init__(self, schedule: Schedule) -> None:
-        self.schedule = schedule
+        self._schedules = schedule, schedule.inside_loop()
         self.names = Names()
         self.constants: list[tuple[Buffer, np.ndarray]] = []
         self.checks: list[Check] = []
         #: how many loops (scan and while) are around the graph that is being lowered
         self.depth = 0
         self._constant_of: dict[tuple[Any, ...], Buffer] = {}
+
+    @property
+    def schedule(self) -> Schedule:
+        return self._schedules[self.depth > 0]
 
     def arena(self, type: TensorType, name: str = "a") -> Layout:
         buffer = Buffer(self.names(name), type.dtype, type.size, "arena", depth=self.depth)
@@ -172,7 +176,7 @@ class _GraphLowering:
         if node.op is FUSED:
             stored = [*zip(node.regions[0].outputs, outputs, strict=True), *self._more_stores(node, outputs)]
             group = group_of(node.regions[0], operands, stored, shared.names, shared.checks)
-            return shared.kernel(_describe(node), shared.schedule.group(group, shared.depth), independent=True)
+            return shared.kernel(_describe(node), shared.schedule.group(group), independent=True)
         if node.op is SCAN:
             return self._scan(node, operands, outputs)
         if node.op is COND:

@@ -260,7 +260,7 @@ def _arg_reduce(
         For(step, 1, x.shape[axis], 1, "serial", inner),
         Store(out.buffer, out.at(row), Load(place, Index())),
     ]
-    return schedule.each([Loop(name, extent) for name, extent in zip(rows, out.shape, strict=True)], body)
+    return schedule.each([Loop(name, extent) for name, extent in zip(rows, out.shape, strict=True)], body, names)
 
 
 MOVES: dict[Any, Move] = {

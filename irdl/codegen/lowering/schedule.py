@@ -29,8 +29,8 @@ class Schedule(ABC):
     divides: bool
 
     @abstractmethod
-    def group(self, group: Group, loops: int) -> list[Statement]:
-        """The loops that compute and store a group's values, inside so many loops over time."""
+    def group(self, group: Group) -> list[Statement]:
+        """The loops that compute and store a group's values."""
 
     @abstractmethod
     def over(self, shape: Sequence[int], accesses: Sequence[Layout], element: Element, names: Names, dtype: np.dtype) -> list[Statement]:
@@ -42,8 +42,12 @@ class Schedule(ABC):
         """
 
     @abstractmethod
-    def each(self, loops: Sequence[Loop], body: Sequence[Statement]) -> list[Statement]:
+    def each(self, loops: Sequence[Loop], body: Sequence[Statement], names: Names) -> list[Statement]:
         """`body` in every step of the loops, in any order."""
+
+    def inside_loop(self) -> Schedule:
+        """What runs what a loop over time does in each step."""
+        return self
 
     def copy(self, source: Layout, target: Layout, names: Names) -> list[Statement]:
         """`target[...] = source[...]`."""

@@ -1,0 +1,73 @@
+"""Steps that are independent, dealt out: to all threads of a grid, or, in loops over time, in tiles to blocks, which then have the same
+elements in every step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from irdl.codegen.lowering.nest import Loop
+from irdl.loops.index import Index
+from irdl.loops.language import For, If, IndexValue, Literal, Operation, Statement
+from irdl.loops.rewrite import Names, substitute
+from irdl.loops.target import Gpu
+
+WARP = 32
+#: warps of a block
+WARPS = 8
+
+
+def bound(kind: str, loops: Sequence[Loop], body: Sequence[Statement]) -> list[Statement]:
+    """`body` in every step of the loops, which are dealt out together. Without a loop, it is one step."""
+    result = list(body)
+    for loop in reversed(loops or [Loop("alone", 1)]):
+        result = [For(loop.variable, 0, loop.extent, 1, kind, result)]
+    return result
+
+
+def only_below(index: Index, extent: int, body: list[Statement]) -> list[Statement]:
+    """`body` where the index is less than `extent`."""
+    condition = Operation("less", (IndexValue(index), Literal(np.int64(extent))), np.dtype(bool))
+    return [If(condition, body, [])]
+
+
+def rows_of_tile(extent: int, others: int, most: int, gpu: Gpu) -> int:
+    """How many of `extent` rows, at most `most`, a tile has: as few as let all tiles run at once, or as many as there may be."""
+    fitting = [n for n in range(1, extent + 1) if extent % n == 0 and n <= most]
+    return next((n for n in fitting if others * (extent // n) <= gpu.multiprocessors), fitting[-1])
+
+
+def in_tiles(loops: Sequence[Loop], body: Sequence[Statement], names: Names, gpu: Gpu) -> list[Statement]:
+    """`body` in every step of the loops: blocks have tiles of some rows of 32 columns, the steps of the last loop.
+
+    Before -> after: `for i in 0:32 { for j in 0:256 { b } }` ->
+    `block p { block q { warp r { lane l { b, where i is 2 * p + r and j is 32 * q + l } } } }`
+    """
+    body = substitute(body, {loop.variable: Index() for loop in loops if loop.extent == 1})
+    loops = [loop for loop in loops if loop.extent > 1]
+    if not loops:
+        return bound("block", [], bound("warp", [], bound("lane", [], body)))
+    *others, column = loops
+    row = max(others, key=lambda loop: loop.extent, default=None)
+    rest = [loop for loop in others if loop is not row]
+    columns = -(-column.extent // WARP)
+    tiles = columns * math.prod(loop.extent for loop in rest)
+    rows = 1 if row is None else rows_of_tile(row.extent, tiles, row.extent, gpu)
+    #: column tiles of a block
+    wide = -(-columns // max(1, gpu.multiprocessors // (tiles // columns))) if row is None else 1
+    block, warp, number, lane = names("j"), names("i"), names("n"), names("l")
+    blocks, places = list(rest), {}
+    if row is not None:
+        tile = names("j")
+        blocks.append(Loop(tile, row.extent // rows))
+        places[row.variable] = Index.variable(tile, rows) + (Index.variable(warp) if rows > 1 else Index())
+    blocks.append(Loop(block, -(-columns // wide)))
+    place = Index.variable(block, wide) + (Index.variable(number) if wide > 1 else Index())
+    place = place * WARP + Index.variable(lane)
+    body = substitute(body, {**places, column.variable: place})
+    if column.extent % (WARP * wide):
+        body = only_below(place, column.extent, body)
+    warps = [loop for loop in (Loop(number, wide), Loop(warp, rows)) if loop.extent > 1]
+    return bound("block", blocks, bound("warp", warps, bound("lane", [Loop(lane, min(WARP, column.extent))], body)))

@@ -1,0 +1,158 @@
+"""Which threads of a GPU touch the same memory in two phases of a program, from the indices of what they read and write.
+
+Level by level it is asked whether the thread that touches a place in the second phase is one of another block than the one that
+touched it in the first, of another warp of that block, another lane of that warp, or the same thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from irdl.loops.dependence import Extents, apart, never_meet
+from irdl.loops.index import Index
+from irdl.loops.language import BOUND, Buffer, Expression, For, Load, Statement, Store, While
+from irdl.loops.walk import expressions, nested, subexpressions
+
+#: how many threads there are around both: none but the thread itself, a warp, a block, so many more blocks, all
+NOBODY, WARP, BLOCK, ALL = 0, 1, 2, 1 << 40
+#: where the threads of two steps of a level are
+_AROUND = {"grid": ALL, "block": ALL, "warp": BLOCK, "lane": WARP}
+
+#: what a single thread repeats
+Repeat: TypeAlias = For | While
+
+
+@dataclass(frozen=True)
+class Access:
+    """One place that a phase reads or writes.
+
+    Attributes:
+        loops: those of the phase around it, and the nest of blocks that the phase is in.
+        repeats: the loops around the phase that all threads run together.
+    """
+
+    buffer: Buffer
+    index: Index
+    writes: bool
+    loops: tuple[For, ...]
+    repeats: tuple[Repeat, ...]
+
+    def level(self, kind: str) -> list[For]:
+        return [loop for loop in self.loops if loop.kind == kind]
+
+
+def accesses(body: Sequence[Statement], loops: tuple[For, ...], repeats: tuple[Repeat, ...]) -> Iterator[Access]:
+    """What statements touch of the memory that threads share."""
+    for statement in body:
+        for expression in expressions(statement):
+            yield from reads(expression, loops, repeats)
+        if isinstance(statement, Store) and statement.buffer.space != "register":
+            yield Access(statement.buffer, statement.index, True, loops, repeats)
+        inside = (*loops, statement) if isinstance(statement, For) else loops
+        for part in nested(statement):
+            yield from accesses(part, inside, repeats)
+
+
+def reads(expression: Expression, loops: tuple[For, ...], repeats: tuple[Repeat, ...]) -> Iterator[Access]:
+    for item in subexpressions(expression):
+        if isinstance(item, Load) and item.buffer.space not in ("register", "constant"):
+            yield Access(item.buffer, item.index, False, loops, repeats)
+
+
+def meeting(first: Access, second: Access, carried: Repeat | None, exact: bool) -> int:
+    """Around how many threads those are that touch one place in the first phase and, later, in the second.
+
+    Args:
+        carried: the second is of a later step of this loop, the outermost of such; None: of the same step of all loops around both.
+        exact: each block does one step of a nest of blocks.
+    """
+    if first.buffer is not second.buffer:
+        return BLOCK if first.buffer.space == "shared" else ALL
+    pair = _Pair(first, second)
+    if not pair.align(carried):
+        return NOBODY
+    if never_meet(pair.here, pair.there, pair.extents):
+        return NOBODY
+    for level in BOUND:
+        mine, its = first.level(level), second.level(level)
+        # A block has its shared memory to itself, and steps of one run of a nest of blocks are independent.
+        if level == "block" and first.buffer.space != "shared" and mine and carried is mine[0]:
+            return NOBODY
+        if level in ("grid", "block") and (first.buffer.space == "shared" or (not carried and mine and its and mine[0] is its[0])):
+            for one, two in zip(mine, its, strict=False):
+                pair.unite(one, two)
+            continue
+        if [loop.stop for loop in mine[1:]] != [loop.stop for loop in its[1:]] or bool(mine) != bool(its):
+            return _AROUND[level]
+        for place, (one, two) in enumerate(zip(mine, its, strict=True)):
+            if not pair.keeps_apart(one, two):
+                # Blocks of the same steps of the loops further out follow each other.
+                return (
+                    blocks_around(math.prod(loop.stop for loop in mine[place:])) if level == "block" and place and exact else _AROUND[level]
+                )
+    return NOBODY
+
+
+def blocks_around(count: int) -> int:
+    """The measure of so many blocks."""
+    return BLOCK + count
+
+
+class _Pair:
+    """Two indices, the variables of the second renamed but for those that have the same value in both."""
+
+    def __init__(self, first: Access, second: Access) -> None:
+        self.first, self.second = first, second
+        self.here = first.index
+        names = [loop.variable for loop in (*second.loops, *second.repeats) if isinstance(loop, For)]
+        self.fresh = {name: name + "'" for name in names}
+        self.there = second.index.substitute({old: Index.variable(new) for old, new in self.fresh.items()})
+        self.extents: Extents = {}
+        self.extents.update((loop.variable, loop.stop) for loop in (*first.loops, *first.repeats) if isinstance(loop, For))
+        self.extents.update((self.fresh[loop.variable], loop.stop) for loop in (*second.loops, *second.repeats) if isinstance(loop, For))
+        for name in (*self.here.variables(), *self.there.variables()):
+            self.extents.setdefault(name, None)  # the data say where it points
+
+    def align(self, carried: Repeat | None) -> bool:
+        """Take into account which steps of the loops around both the two are in; False: there are no such steps."""
+        for one, two in zip(self.first.repeats, self.second.repeats, strict=False):
+            if one is not two:
+                break
+            if one is carried:
+                return self._follow(one)
+            if isinstance(one, For):
+                self.unite(one, one)
+        return True
+
+    def _follow(self, loop: Repeat) -> bool:
+        """The second is one step of the loop later, or more."""
+        if isinstance(loop, For):
+            steps = len(range(loop.start, loop.stop, loop.step))
+            later = Index.variable(loop.variable) + Index.variable(loop.variable + "+", loop.step) + loop.step
+            self.there = self.there.substitute({self.fresh[loop.variable]: later})
+            self.extents[loop.variable + "+"] = steps - 1
+            self._cancel(loop.variable)
+            return steps > 1
+        return True
+
+    def unite(self, one: For, two: For) -> None:
+        """The two loops are in the same step."""
+        self.there = self.there.substitute({self.fresh[two.variable]: Index.variable(one.variable)})
+        self._cancel(one.variable)
+
+    def _cancel(self, name: str) -> None:
+        if self.here.coefficient(name) == self.there.coefficient(name):
+            self.here, self.there = self.here.substitute({name: Index()}), self.there.substitute({name: Index()})
+
+    def keeps_apart(self, one: For, two: For) -> bool:
+        """Different steps of the two loops touch different places. From then on, they are in the same step."""
+        self.there = self.there.substitute({self.fresh[two.variable]: Index.variable(one.variable)})
+        steps = max(one.stop, two.stop)
+        others = {name: extent for name, extent in self.extents.items() if name != one.variable}
+        if steps > 1 and not apart(self.here, self.there, replace(one, start=0, stop=steps), others):
+            return False
+        self._cancel(one.variable)
+        return True

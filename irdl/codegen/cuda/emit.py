@@ -106,7 +106,9 @@ class _Function:
     def text(self) -> str:
         launch = self.launch
         self.scope(launch.body)
-        head = f'extern "C" __global__ void __launch_bounds__({launch.threads}) {launch.name}'
+        # Where blocks keep something, one that runs well is worth more than several at once.
+        few = ", 1" if launch.cooperative or launch.shared_bytes else ""
+        head = f'extern "C" __global__ void __launch_bounds__({launch.threads}{few}) {launch.name}'
         given = [*map(self.parameter, self.parameters), "char* arena", "unsigned long long* status", "unsigned* barrier"]
         return f"{head}({', '.join(given)}) {{\n" + "".join(f"{line}\n" for line in [*self._places(), *self.lines]) + "}\n"
 

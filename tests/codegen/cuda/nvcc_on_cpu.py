@@ -16,7 +16,7 @@ FLAGS = ("-std=c++17", "-fno-strict-aliasing", "-fno-extern-tls-init", "-ffp-con
 
 def exports(source: str) -> str:
     """What makes each kernel of a source one that can be launched."""
-    names = re.findall(r'extern "C" __global__ void (?:__launch_bounds__\(\d+\) )?(\w+)\(', source)
+    names = re.findall(r'extern "C" __global__ void (?:__launch_bounds__\([\d, ]+\) )?(\w+)\(', source)
     return "".join(f"CUDA_ON_CPU_EXPORT({name})\n" for name in names)
 
 

@@ -190,6 +190,9 @@ def test_barriers_of_a_recurrent_loop():
     once = ["8 blocks", "block", "block"]
     assert kinds_of_barriers(lstm, *arguments) == [once]
     assert kinds_of_barriers(lstm_gradient, *arguments) == [once, once]
+    # Columns that do not fill their tiles.
+    once = ["3 blocks", "block", "block"]
+    assert kinds_of_barriers(lstm_gradient, normal(3, 4, 3), *weights(3, 70, 4)) == [once, once]
 
 
 def test_an_index_out_of_range_is_reported(functions):

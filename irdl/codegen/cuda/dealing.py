@@ -10,7 +10,7 @@ import numpy as np
 
 from irdl.codegen.lowering.nest import Loop
 from irdl.loops.index import Index
-from irdl.loops.language import For, If, IndexValue, Literal, Operation, Statement
+from irdl.loops.language import Expression, For, If, IndexValue, Literal, Operation, Statement
 from irdl.loops.rewrite import Names, substitute
 from irdl.loops.target import Gpu
 
@@ -31,6 +31,14 @@ def only_below(index: Index, extent: int, body: list[Statement]) -> list[Stateme
     """`body` where the index is less than `extent`."""
     condition = Operation("less", (IndexValue(index), Literal(np.int64(extent))), np.dtype(bool))
     return [If(condition, body, [])]
+
+
+def as_guard(condition: Expression) -> tuple[Index, int] | None:
+    """A place that is less than how far it may go, and that, if the condition says so."""
+    if not (isinstance(condition, Operation) and condition.name == "less"):
+        return None
+    place, extent = condition.arguments
+    return (place.index, int(extent.value)) if isinstance(place, IndexValue) and isinstance(extent, Literal) else None
 
 
 def rows_of_tile(extent: int, others: int, most: int, gpu: Gpu) -> int:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
+from irdl.codegen.cuda.dealing import as_guard
 from irdl.codegen.cuda.expressions import c_type, format_index, format_literal, format_operation, prelude
 from irdl.errors import ProgramError
 from irdl.loops.index import Index
@@ -23,7 +24,6 @@ from irdl.loops.language import (
     Let,
     Literal,
     Load,
-    Operation,
     Prefetch,
     Program,
     Statement,
@@ -258,7 +258,7 @@ class _Function:
             return expression.name
         if isinstance(expression, IndexValue):
             return f"(long long)({format_index(expression.index)})"
-        if (guard := _guard(expression)) is not None:
+        if (guard := as_guard(expression)) is not None:
             return f"{format_index(guard[0])} < {guard[1]}"
         if isinstance(expression, Load):
             return self.place(expression.buffer, expression.index)
@@ -272,14 +272,6 @@ def _parameter_names(program: Program) -> dict[Buffer, str]:
             own = re.sub(r"\W", "_", buffer.name, flags=re.ASCII)
             names[buffer] = own if own == f"{space}{place}" else f"{space}{place}_{own}"
     return names
-
-
-def _guard(expression: Expression) -> tuple[Index, int] | None:
-    """A place that is compared with how far it may go, and that."""
-    if not (isinstance(expression, Operation) and expression.name == "less"):
-        return None
-    place, extent = expression.arguments
-    return (place.index, int(extent.value)) if isinstance(place, IndexValue) and isinstance(extent, Literal) else None
 
 
 def _registers(body: Sequence[Statement]) -> list[Buffer]:

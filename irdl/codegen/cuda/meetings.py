@@ -7,13 +7,14 @@ touched it in the first, of another warp of that block, another lane of that war
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from irdl.codegen.cuda.dealing import as_guard
 from irdl.loops.dependence import Extents, apart, never_meet
 from irdl.loops.index import Index
-from irdl.loops.language import BOUND, Buffer, Expression, For, Load, Statement, Store, While
+from irdl.loops.language import BOUND, Buffer, Expression, For, If, Load, Statement, Store, While
 from irdl.loops.walk import expressions, nested, subexpressions
 
 #: how many threads there are around both: none but the thread itself, a warp, a block, so many more blocks, all
@@ -32,6 +33,7 @@ class Access:
     Attributes:
         loops: those of the phase around it, and the nest of blocks that the phase is in.
         repeats: the loops around the phase that all threads run together.
+        guards: what is less than what, there.
     """
 
     buffer: Buffer
@@ -39,27 +41,37 @@ class Access:
     writes: bool
     loops: tuple[For, ...]
     repeats: tuple[Repeat, ...]
+    guards: tuple[tuple[Index, int], ...] = ()
 
     def level(self, kind: str) -> list[For]:
         return [loop for loop in self.loops if loop.kind == kind]
 
 
-def accesses(body: Sequence[Statement], loops: tuple[For, ...], repeats: tuple[Repeat, ...]) -> Iterator[Access]:
+def accesses(
+    body: Sequence[Statement], loops: tuple[For, ...], repeats: tuple[Repeat, ...], guards: tuple[tuple[Index, int], ...] = ()
+) -> Iterator[Access]:
     """What statements touch of the memory that threads share."""
     for statement in body:
         for expression in expressions(statement):
-            yield from reads(expression, loops, repeats)
+            yield from reads(expression, loops, repeats, guards)
         if isinstance(statement, Store) and statement.buffer.space != "register":
-            yield Access(statement.buffer, statement.index, True, loops, repeats)
+            yield Access(statement.buffer, statement.index, True, loops, repeats, guards)
+        if isinstance(statement, If):
+            guard = as_guard(statement.condition)
+            yield from accesses(statement.then, loops, repeats, guards if guard is None else (*guards, guard))
+            yield from accesses(statement.otherwise, loops, repeats, guards)
+            continue
         inside = (*loops, statement) if isinstance(statement, For) else loops
         for part in nested(statement):
-            yield from accesses(part, inside, repeats)
+            yield from accesses(part, inside, repeats, guards)
 
 
-def reads(expression: Expression, loops: tuple[For, ...], repeats: tuple[Repeat, ...]) -> Iterator[Access]:
+def reads(
+    expression: Expression, loops: tuple[For, ...], repeats: tuple[Repeat, ...], guards: tuple[tuple[Index, int], ...] = ()
+) -> Iterator[Access]:
     for item in subexpressions(expression):
         if isinstance(item, Load) and item.buffer.space not in ("register", "constant"):
-            yield Access(item.buffer, item.index, False, loops, repeats)
+            yield Access(item.buffer, item.index, False, loops, repeats, guards)
 
 
 def meeting(first: Access, second: Access, carried: Repeat | None, exact: bool) -> int:
@@ -74,7 +86,7 @@ def meeting(first: Access, second: Access, carried: Repeat | None, exact: bool) 
     pair = _Pair(first, second)
     if not pair.align(carried):
         return NOBODY
-    if never_meet(pair.here, pair.there, pair.extents):
+    if pair.never_meet():
         return NOBODY
     for level in BOUND:
         mine, its = first.level(level), second.level(level)
@@ -101,19 +113,44 @@ def blocks_around(count: int) -> int:
     return BLOCK + count
 
 
+class _Side:
+    """One of the two indices, and what is known of parts of it."""
+
+    def __init__(self, access: Access, mark: str) -> None:
+        self.index = access.index
+        self.guards = list(access.guards)
+        self._mark = mark
+
+    def substitute(self, values: Mapping[str, Index | int]) -> None:
+        self.index = self.index.substitute(values)
+        self.guards = [(index.substitute(values), extent) for index, extent in self.guards]
+
+    def guarded(self) -> tuple[Index, Extents]:
+        """The index with each part that a guard bounds as one variable, and how far those go."""
+        index, extents = self.index, Extents()
+        for number, (part, extent) in enumerate(self.guards):
+            for name, coefficient in part.terms[:1]:
+                factor, rest = divmod(index.coefficient(name), coefficient)
+                if factor and not rest and all(index.coefficient(n) == c * factor for n, c in part.terms):
+                    variable = f"{self._mark}{number}"
+                    index = index + part * -factor + Index.variable(variable, factor)
+                    extents[variable] = extent
+        return index, extents
+
+
 class _Pair:
     """Two indices, the variables of the second renamed but for those that have the same value in both."""
 
     def __init__(self, first: Access, second: Access) -> None:
         self.first, self.second = first, second
-        self.here = first.index
+        self.here, self.there = _Side(first, "<"), _Side(second, "<'")
         names = [loop.variable for loop in (*second.loops, *second.repeats) if isinstance(loop, For)]
         self.fresh = {name: name + "'" for name in names}
-        self.there = second.index.substitute({old: Index.variable(new) for old, new in self.fresh.items()})
+        self.there.substitute({old: Index.variable(new) for old, new in self.fresh.items()})
         self.extents: Extents = {}
         self.extents.update((loop.variable, loop.stop) for loop in (*first.loops, *first.repeats) if isinstance(loop, For))
         self.extents.update((self.fresh[loop.variable], loop.stop) for loop in (*second.loops, *second.repeats) if isinstance(loop, For))
-        for name in (*self.here.variables(), *self.there.variables()):
+        for name in (*self.here.index.variables(), *self.there.index.variables()):
             self.extents.setdefault(name, None)  # the data say where it points
 
     def align(self, carried: Repeat | None) -> bool:
@@ -132,7 +169,7 @@ class _Pair:
         if isinstance(loop, For):
             steps = len(range(loop.start, loop.stop, loop.step))
             later = Index.variable(loop.variable) + Index.variable(loop.variable + "+", loop.step) + loop.step
-            self.there = self.there.substitute({self.fresh[loop.variable]: later})
+            self.there.substitute({self.fresh[loop.variable]: later})
             self.extents[loop.variable + "+"] = steps - 1
             self._cancel(loop.variable)
             return steps > 1
@@ -140,19 +177,29 @@ class _Pair:
 
     def unite(self, one: For, two: For) -> None:
         """The two loops are in the same step."""
-        self.there = self.there.substitute({self.fresh[two.variable]: Index.variable(one.variable)})
+        self.there.substitute({self.fresh[two.variable]: Index.variable(one.variable)})
         self._cancel(one.variable)
 
     def _cancel(self, name: str) -> None:
-        if self.here.coefficient(name) == self.there.coefficient(name):
-            self.here, self.there = self.here.substitute({name: Index()}), self.there.substitute({name: Index()})
+        if self.here.index.coefficient(name) == self.there.index.coefficient(name):
+            for side in (self.here, self.there):
+                side.index = side.index.substitute({name: Index()})
+
+    def never_meet(self) -> bool:
+        here, more = self.here.guarded()
+        there, others = self.there.guarded()
+        return never_meet(self.here.index, self.there.index, self.extents) or never_meet(here, there, self.extents | more | others)
 
     def keeps_apart(self, one: For, two: For) -> bool:
         """Different steps of the two loops touch different places. From then on, they are in the same step."""
-        self.there = self.there.substitute({self.fresh[two.variable]: Index.variable(one.variable)})
+        self.there.substitute({self.fresh[two.variable]: Index.variable(one.variable)})
         steps = max(one.stop, two.stop)
-        others = {name: extent for name, extent in self.extents.items() if name != one.variable}
-        if steps > 1 and not apart(self.here, self.there, replace(one, start=0, stop=steps), others):
+        loop = replace(one, start=0, stop=steps)
+        extents = {name: extent for name, extent in self.extents.items() if name != one.variable}
+        here, more = self.here.guarded()
+        there, others = self.there.guarded()
+        whole = steps > 1 and not apart(self.here.index, self.there.index, loop, extents)
+        if whole and not apart(here, there, loop, extents | more | others):
             return False
         self._cancel(one.variable)
         return True

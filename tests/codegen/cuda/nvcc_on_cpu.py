@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -20,11 +21,11 @@ def exports(source: str) -> str:
     return "".join(f"CUDA_ON_CPU_EXPORT({name})\n" for name in names)
 
 
-def build(source: str, library: Path) -> None:
+def build(source: str, library: Path, flags: Sequence[str] = ()) -> None:
     """Compile CUDA C for the CPU."""
     text = library.with_suffix(".cpp")
     text.write_text(f'#include "cuda_on_cpu.h"\n{source}{exports(source)}')
-    subprocess.run(["g++", *FLAGS, "-O1", f"-I{HERE}", str(text), "-o", str(library)], check=True)
+    subprocess.run(["g++", *FLAGS, *flags, "-O1", f"-I{HERE}", str(text), "-o", str(library)], check=True)
 
 
 if __name__ == "__main__":

@@ -97,15 +97,16 @@ def load_text(path):
     return np.array([index[c] for c in text], np.int64), characters
 
 
-def sample(params, characters, hidden, count=300, seed=1):
+def sample(params, characters, hidden, backend, count=300, seed=1):
     """`count` characters drawn from the model, one compiled step each."""
-    step = irdl.jit(forward)
+    step = irdl.jit(forward, backend=backend)
     rng = np.random.default_rng(seed)
     carry = (np.zeros((1, hidden), np.float32),) * 2
     token, drawn = np.zeros((1, 1), np.int64), []
     for _ in range(count):
         carry, logits = step(params, token, carry)
-        weights = np.exp((logits[0, 0] - logits.max()) / 0.7, dtype=np.float64)
+        logits = np.asarray(logits)[0, 0]
+        weights = np.exp((logits - logits.max()) / 0.7, dtype=np.float64)
         token = np.array([[rng.choice(len(characters), p=weights / weights.sum())]])
         drawn.append(characters[token.item()])
     return "".join(drawn)
@@ -118,6 +119,7 @@ def main(arguments=None):
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--time", type=int, default=50, help="characters per piece of text (50)")
     parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("--backend", default="cpu", help="what runs the step: cpu, cuda")
     options = parser.parse_args(arguments)
 
     tokens, characters = load_text(options.text)
@@ -129,26 +131,31 @@ def main(arguments=None):
         parser.error(f"the text has {len(tokens)} characters; {B} lanes of {T} need {B * T + 1}")
     params = initialise(len(characters), H)
     moments = (zeros_like(params), zeros_like(params))
-    carry = (np.zeros((B, H), np.float32), np.zeros((B, H), np.float32))
+    start_carry = (np.zeros((B, H), np.float32), np.zeros((B, H), np.float32))
+
+    put = irdl.device_put if options.backend == "cuda" else lambda arrays: arrays  # on a GPU they stay there
 
     print(f"{len(tokens):,} characters, {len(characters)} symbols, {sum(p.size for p in params.values()):,} parameters\n")
-    print(irdl.trace(cell)(params, carry, np.zeros((B, 4 * H), np.float32)))
+    print(irdl.trace(cell)(params, start_carry, np.zeros((B, 4 * H), np.float32)))
 
     start = time.perf_counter()
-    step = irdl.compile(train_step, donate_argnums=(0, 1, 5))(params, moments, np.float32(0), lanes[:T], following[:T], carry)
+    params, moments, carry = put((params, moments, start_carry))
+    compiler = irdl.compile(train_step, donate_argnums=(0, 1, 5), backend=options.backend)
+    step = compiler(params, moments, np.float32(0), lanes[:T], following[:T], carry)
     print(f"compiled forward, backward, clipping and Adam into one function in {time.perf_counter() - start:.2f} s\n")
 
     bar, average = tqdm(range(options.steps), unit="step"), None
     for number in bar:
         piece = number % pieces
         if piece == 0:
-            carry = (np.zeros((B, H), np.float32), np.zeros((B, H), np.float32))
+            carry = put(irdl.tree.map(np.copy, start_carry))
         part = slice(piece * T, piece * T + T)
         params, moments, carry, value = step(params, moments, np.float32(number), lanes[part], following[part], carry)
+        value = float(value)
         average = value if average is None else 0.95 * average + 0.05 * value
         bar.set_postfix(loss=f"{average:.3f}")
 
-    print(f"\nloss {average:.3f} nats per character; a sample:\n\n{sample(params, characters, H)}\n")
+    print(f"\nloss {average:.3f} nats per character; a sample:\n\n{sample(params, characters, H, options.backend)}\n")
     compare_speed(step, params, moments, lanes[:T], following[:T], carry)
 
 
@@ -156,13 +163,15 @@ def compare_speed(step, params, moments, tokens, targets, carry, repeats=5):
     """The same step run eagerly by NumPy (gradients by `irdl.grad`, untraced), and the compiled one, each one after the other as in
     training: each hands its results to the next."""
     compiled, eager = [], []
+    numbers = irdl.device_get((params, moments, carry))
     for _ in range(repeats):
         start = time.perf_counter()
-        train_step(params, moments, np.float32(1), tokens, targets, carry)
+        train_step(*numbers[:2], np.float32(1), tokens, targets, numbers[2])
         eager.append(time.perf_counter() - start)
     for _ in range(8 * repeats):
         start = time.perf_counter()
-        params, moments, carry, _ = step(params, moments, np.float32(1), tokens, targets, carry)
+        params, moments, carry, value = step(params, moments, np.float32(1), tokens, targets, carry)
+        float(value)  # a GPU works on its own until it is asked
         compiled.append(time.perf_counter() - start)
     fast, slow = np.median(compiled), np.median(eager)
     print(f"compiled step: {1e3 * fast:.1f} ms; the same step in eager NumPy: {1e3 * slow:.1f} ms ({slow / fast:.1f}x)")

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from irdl import testing
     from irdl.dumps import parse
     from irdl.runtime.compiled import Compiled
+    from irdl.runtime.device_array import DeviceArray, device_get, device_put
 
 __version__ = "0.1.0"
 __all__ = [
     "Compiled",
+    "DeviceArray",
     "Graph",
     "ShapeDtype",
     "associative_scan",
@@ -32,6 +34,8 @@ __all__ = [
     "custom_jvp",
     "custom_vjp",
     "debug",
+    "device_get",
+    "device_put",
     "errors",
     "eval_shape",
     "fori_loop",
@@ -59,7 +63,16 @@ __all__ = [
 del _protocol
 
 #: loaded when they are first asked for: modules, and names of modules
-_LATER = {"data": "", "nn": "", "optim": "", "testing": "", "Compiled": "runtime.compiled", "parse": "dumps"}
+_LATER = {
+    "data": "",
+    "nn": "",
+    "optim": "",
+    "testing": "",
+    "Compiled": "runtime.compiled",
+    "DeviceArray": "runtime.device_array",
+    "parse": "dumps",
+    **dict.fromkeys(("device_get", "device_put"), "runtime.device_array"),
+}
 
 
 def __getattr__(name: str) -> Any:

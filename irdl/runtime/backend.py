@@ -41,6 +41,10 @@ class Loaded(ABC):
             IndexError: an index was out of range.
         """
 
+    def run_on_device(self, inputs: Sequence[Any], types: Sequence[tuple[tuple[int, ...], np.dtype]]) -> list[Any]:
+        """As `run`, of a backend that has arrays of its own: some inputs are such, and so are the results, of those shapes and dtypes."""
+        raise NotImplementedError
+
     def entry(self, prepare: Callable[..., Any], finish: Callable[..., Any]) -> Any:
         """A builtin function for the signature that the program was made for, if the backend has such."""
         return None

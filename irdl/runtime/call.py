@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
+from irdl.runtime.device_array import DeviceArray
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR
 
@@ -109,6 +110,8 @@ def _leaf_signature(leaf: Any) -> tuple[Any, ...]:
         return (ARRAY, leaf.dtype, leaf.shape, layout, leaf.flags.writeable, subclass)
     if isinstance(leaf, np.generic):
         return (SCALAR, leaf.dtype)
+    if isinstance(leaf, DeviceArray):
+        return (ARRAY, leaf.dtype, leaf.shape, DeviceArray)
     return (PYTHON, type(leaf))
 
 
@@ -207,7 +210,7 @@ def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], roles: Role
     static += [(name, item) for name, item in options.items() if name in roles.static]
     leaves, structure = tree.flatten((tuple(traced_arguments), traced_options))
     for place, leaf in enumerate(leaves):
-        if tree.leaf_kind(leaf) is None:
+        if tree.leaf_kind(leaf) is None and not isinstance(leaf, DeviceArray):
             raise TraceError(f"argument `{_leaf_name(function, traced_arguments, traced_options, place)}` {_what_to_do(leaf)}")
     donated: list[int] = []
     if roles.donated:

@@ -15,6 +15,7 @@ from irdl.errors import TraceError
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
 from irdl.runtime.call import MISS, Call, Options, Roles, explain, take_apart
+from irdl.runtime.device_array import DeviceArray, stand_in
 from irdl.runtime.entry import is_busy
 from irdl.runtime.executable import Executable
 from irdl.runtime.expected import call_shape, donated_inputs
@@ -91,7 +92,7 @@ class Compiled:
 
     @property
     def cuda_source(self) -> str:
-        """The graph as one CUDA C kernel; see `codegen/cuda`."""
+        """The graph as CUDA C; see `codegen/cuda`."""
         return self._executable.cuda_source
 
     @property
@@ -190,6 +191,8 @@ class Compiled:
     def run(self, call: Call, captured: tuple[Any, ...]) -> Any:
         """Run a call that is known to fit, on captured arrays that were verified."""
         traced = self._traced
+        if any(isinstance(leaf, DeviceArray) for leaf in call.leaves):
+            return self._run_on_device(call, captured)
         inputs = [*(np.asarray(leaf) for leaf in call.leaves), *captured]
         if call.donated:
             check_donations(inputs, self._executable.donations)
@@ -202,6 +205,22 @@ class Compiled:
         if self._leave is not None:
             return self._leave(*call.arguments, results)
         leaves = [as_kind(result, kind) for result, kind in zip(results, traced.kinds, strict=False)]
+        return tree.unflatten(traced.structure, leaves)
+
+    def _run_on_device(self, call: Call, captured: tuple[Any, ...]) -> Any:
+        """As `run`, with results that stay where arguments are."""
+        traced = self._traced
+        inputs = [*(leaf if isinstance(leaf, DeviceArray) else np.asarray(leaf) for leaf in call.leaves), *captured]
+        results = self._executable.call_on_device(inputs)
+        for place, result in zip(traced.stored, results[self._results :], strict=False):
+            target = inputs[place]
+            if isinstance(target, DeviceArray):
+                target.replace(result)
+            else:
+                np.copyto(target, np.asarray(result))
+        if self._leave is not None:
+            return self._leave(*call.arguments, results)
+        leaves = [result.item() if kind == PYTHON else result for result, kind in zip(results, traced.kinds, strict=False)]
         return tree.unflatten(traced.structure, leaves)
 
 
@@ -223,7 +242,10 @@ def compile_call(
 ) -> Compiled:
     """Trace and compile one call. `changing`: captured numbers and lists that earlier calls have found changed; where the code asks
     for what they hold now, it is compiled for that all the same."""
-    arguments, keywords = tree.unflatten(call.structure, call.leaves)
+    if options.backend != "cuda" and any(isinstance(leaf, DeviceArray) for leaf in call.leaves):
+        raise TraceError(f"an argument is on a GPU, and {name} is compiled for the backend {options.backend!r}: pass np.asarray of it")
+    leaves = [stand_in(leaf.shape, leaf.dtype) if isinstance(leaf, DeviceArray) else leaf for leaf in call.leaves]
+    arguments, keywords = tree.unflatten(call.structure, leaves)
     with _collector_paused:
         try:
             traced = trace_function(function, arguments, keywords, name, dict(call.static), changing=changing)

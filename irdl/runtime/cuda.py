@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from irdl.runtime.backend import Backend, Loaded
 from irdl.runtime.build import Build
 from irdl.runtime.cubin import make_cubin
 from irdl.runtime.device import Function, Module, find_device
+from irdl.runtime.device_array import DeviceArray
 
 #: bytes of the status word: whether an index was out of range, which, and what it was checked for
 _STATUS = 24
@@ -63,10 +65,15 @@ class _OnDevice(Loaded):
             for launch in launches(program):
                 self._functions.append((Function(device, module, launch), parameters(program, launch), self._word_bytes))
                 self._word_bytes += barrier_bytes(launch)
-            self._constants = {}
+            self._constants: dict[Buffer, Any] = {}
             for buffer, array in program.constants:
                 self._constants[buffer] = device.keep(buffer.nbytes, "a constant")
                 device.upload(np.ascontiguousarray(array), self._constants[buffer])
+            #: those of the inputs that are the same at every call, by identity
+            self._prepared: dict[int, Any] = {}
+            for array in build.prepared:
+                self._prepared[id(array)] = device.keep(array.nbytes, "a static array")
+                device.upload(array, self._prepared[id(array)])
             #: the status word, and where blocks wait
             self._words = device.keep(self._word_bytes, "barriers")
             device.wait()
@@ -74,22 +81,65 @@ class _OnDevice(Loaded):
     def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         device, program = self._device, self._program
         with self._turn, device.active(), device.borrow() as allocate:
-            memory = dict(self._constants)
-            for buffer, array in zip(program.inputs, inputs, strict=True):
-                memory[buffer] = allocate(buffer.nbytes, f"the input {buffer.name}")
-                device.upload(array, memory[buffer])
+            memory = self._place(inputs, allocate)
             for buffer in program.outputs:
-                same: Buffer | None = self._same.get(buffer)
+                same = self._same.get(buffer)
                 memory[buffer] = allocate(buffer.nbytes, "a result") if same is None else memory[same]
-            arena = allocate(program.arena_bytes, "what is computed on the way")
-            words = int(self._words)
-            device.clear(words, self._word_bytes)
-            for function, buffers, offset in self._functions:
-                function.launch([*(int(memory[buffer]) for buffer in buffers), int(arena), words, words + offset])
-            status = np.zeros(_STATUS // 8, np.int64)
-            device.download(words, status)
+            status = self._launch(memory, allocate)
             for buffer, array in zip(program.outputs, outputs, strict=True):
                 device.download(memory[buffer], array)
             device.wait()
+        self._check(status)
+
+    def run_on_device(self, inputs: Sequence[Any], types: Sequence[tuple[tuple[int, ...], np.dtype]]) -> list[DeviceArray]:
+        device, program = self._device, self._program
+        given = dict(zip(program.inputs, inputs, strict=True))
+        with self._turn, device.active(), device.borrow() as allocate:
+            memory = self._place(inputs, allocate)
+            results = []
+            for buffer, (shape, dtype) in zip(program.outputs, types, strict=True):
+                donated = given[self._same[buffer]] if buffer in self._same else None
+                if isinstance(donated, DeviceArray) and not donated.is_shared:
+                    memory[buffer] = donated.take()
+                else:
+                    memory[buffer] = device.hold(buffer.nbytes, "a result")
+                    if buffer in self._same:
+                        # It is computed in the place of the input: there has to be one.
+                        source = self._same[buffer]
+                        device.copy(memory[source], memory[buffer], buffer.nbytes)
+                        memory[source] = memory[buffer]
+                results.append(DeviceArray(device, memory[buffer], dtype, shape))
+            status = self._launch(memory, allocate)
+            if program.checks:
+                device.wait()
+        self._check(status)
+        return results
+
+    def _place(self, inputs: Sequence[Any], allocate: Callable[[int, str], Any]) -> dict[Buffer, Any]:
+        """Where constants and inputs are on the device, brought there if need be."""
+        memory = dict(self._constants)
+        for buffer, array in zip(self._program.inputs, inputs, strict=True):
+            if isinstance(array, DeviceArray):
+                memory[buffer] = array.memory
+            elif id(array) in self._prepared:
+                memory[buffer] = self._prepared[id(array)]
+            else:
+                memory[buffer] = allocate(buffer.nbytes, f"the input {buffer.name}")
+                self._device.upload(array, memory[buffer])
+        return memory
+
+    def _launch(self, memory: dict[Buffer, Any], allocate: Callable[[int, str], Any]) -> np.ndarray:
+        """All launches, one after the other; returns what will be the status word."""
+        device, words = self._device, int(self._words)
+        arena = int(allocate(self._program.arena_bytes, "what is computed on the way"))
+        device.clear(words, self._word_bytes)
+        for function, buffers, offset in self._functions:
+            function.launch([*(int(memory[buffer]) for buffer in buffers), arena, words, words + offset])
+        status = np.zeros(_STATUS // 8, np.int64)
+        if self._program.checks:
+            device.download(words, status)
+        return status
+
+    def _check(self, status: np.ndarray) -> None:
         if status[0]:
-            raise out_of_bounds(int(status[1]), *program.checks[int(status[2])])
+            raise out_of_bounds(int(status[1]), *self._program.checks[int(status[2])])

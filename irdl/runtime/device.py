@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from ctypes import byref, c_char, c_int, c_size_t, c_uint, c_void_p
 from functools import lru_cache
@@ -76,9 +77,14 @@ class Device:
         with self.active():
             self._pool = DeviceMemoryPool()
             self.stream = cuda.Stream()
+        #: the arrays on it
+        self.live: weakref.WeakSet[Any] = weakref.WeakSet()
         atexit.register(self._close)
 
     def _close(self) -> None:
+        """Nothing of the device outlives its context."""
+        for array in list(self.live):
+            array.free()
         with self.active():
             self._pool.stop_holding()
 
@@ -99,13 +105,17 @@ class Device:
         """
         return self._allocate(self.cuda.mem_alloc, count, purpose)
 
+    def hold(self, count: int, purpose: str) -> Any:
+        """As `keep`, out of the pool: for who calls its `free` in the device's context."""
+        return self._allocate(self._pool.allocate, count, purpose)
+
     @contextlib.contextmanager
     def borrow(self) -> Iterator[Callable[[int, str], Any]]:
         """Memory from the pool, given back at the end; allocates as `keep` does."""
         taken: list[Any] = []
 
         def take(count: int, purpose: str) -> Any:
-            taken.append(self._allocate(self._pool.allocate, count, purpose))
+            taken.append(self.hold(count, purpose))
             return taken[-1]
 
         try:
@@ -130,6 +140,10 @@ class Device:
         """Into an array. It is there after `wait`."""
         if array.nbytes:
             self.cuda.memcpy_dtoh_async(array, int(source), self.stream)
+
+    def copy(self, source: Any, to: Any, count: int) -> None:
+        """From one place of the device to another."""
+        self.cuda.memcpy_dtod_async(int(to), int(source), count, self.stream)
 
     def clear(self, memory: Any, count: int) -> None:
         self.cuda.memset_d8_async(int(memory), 0, count, self.stream)

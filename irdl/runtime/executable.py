@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from irdl.codegen.cpu.llvm.call_shape import CallShape
+from irdl.errors import DonationError
 from irdl.ir.graph import Graph, Value
 from irdl.loops.language import Program
 from irdl.runtime.backends import find_backend
 from irdl.runtime.build import Build
+from irdl.runtime.device_array import DeviceArray
 
 
 class Executable:
@@ -68,7 +70,7 @@ class Executable:
 
     @property
     def cuda_source(self) -> str:
-        """The graph as one CUDA C kernel; see `codegen/cuda`."""
+        """The graph as CUDA C; see `codegen/cuda`."""
         return self.build.cuda_source
 
     @property
@@ -99,6 +101,28 @@ class Executable:
             if out not in in_place:
                 np.copyto(inputs[place], outputs[out])
                 outputs[out] = inputs[place]
+        return outputs
+
+    def call_on_device(self, inputs: Sequence[np.ndarray | DeviceArray]) -> list[DeviceArray]:
+        """As a call, on arrays of which some are on a GPU, where results stay. Donated ones that are there are gone afterwards.
+
+        Raises:
+            DonationError: a donated array is passed twice.
+        """
+        for place in self.donations.values():
+            if isinstance(inputs[place], DeviceArray) and sum(item is inputs[place] for item in inputs) > 1:
+                raise DonationError(f"donated argument {place} is passed twice: pass a copy")
+        arrays = [
+            item if isinstance(item, DeviceArray) else np.require(item, value.dtype, ("C", "A"))
+            for item, value in zip(inputs, self._inputs, strict=True)
+        ]
+        outputs = self.loaded.run_on_device([*arrays, *self.build.prepared], self._types)
+        for out, place in self.donations.items():
+            donated = inputs[place]
+            if isinstance(donated, DeviceArray):
+                donated.free()
+            else:
+                np.copyto(donated, np.asarray(outputs[out]))
         return outputs
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import math
-import mmap
 import sys
 import threading
 import time
@@ -24,6 +22,7 @@ from irdl.loading import load
 from irdl.ops.rules import apply_rules
 from irdl.runtime.backends import check_backend
 from irdl.runtime.call import MISS, Options, Roles, explain, roles_of, take_apart
+from irdl.runtime.device_array import DeviceArray, stand_in
 from irdl.runtime.threads import num_threads, on_change
 from irdl.tracing import tree
 from irdl.tracing.box import is_box
@@ -272,6 +271,7 @@ def trace(f: Callable[..., Any], *, roll: bool = True) -> Callable[..., Graph]:
         for leaf in tree.flatten((arguments, options))[0]:
             if is_box(leaf):
                 raise TraceError("irdl.trace takes arrays, not traced ones")
+        arguments, options = _described(arguments, options)
         return apply_rules(apply_rules(trace_function(function, arguments, options, roll=roll, share=False).graph))
 
     return traced
@@ -304,18 +304,17 @@ def eval_shape(f: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """
 
     function = f._function if isinstance(f, Jit) else f
-    arguments, options = tree.map_leaves(lambda leaf: _stand_in(leaf) if isinstance(leaf, ShapeDtype) else leaf, (arguments, options))
+    arguments, options = _described(arguments, options)
     traced = trace_function(function, arguments, options)
     types = [value.type for value, _ in zip(traced.graph.outputs, traced.kinds, strict=False)]
     return tree.unflatten(traced.structure, [ShapeDtype(type.shape, type.dtype) for type in types])
 
 
-def _stand_in(described: ShapeDtype) -> np.ndarray:
-    """An array whose memory is there only where it is touched, which no trace does."""
-    size = math.prod(described.shape)
-    if not size or sys.platform != "linux":
-        return np.empty(described.shape, described.dtype)
-    no_reserve = 0x4000  # older versions of Python do not name it
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | no_reserve
-    memory = mmap.mmap(-1, size * described.dtype.itemsize, flags=flags)
-    return np.frombuffer(memory, described.dtype).reshape(described.shape)
+def _described(arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments, with arrays where they are described, or are elsewhere."""
+
+    def here(leaf: Any) -> Any:
+        return stand_in(leaf.shape, leaf.dtype) if isinstance(leaf, (ShapeDtype, DeviceArray)) else leaf
+
+    described: tuple[tuple[Any, ...], dict[str, Any]] = tree.map_leaves(here, (arguments, options))
+    return described

@@ -12,7 +12,7 @@
                | buffer[index] = expression
                | if expression { statement* } else { statement* }
                | while { statement* test expression } { statement* }
-               | kernel name [independent] { (register buffer [of n] | shared buffer at offset [of n])* statement* }
+               | kernel name [independent] ["where"] { (register buffer [of n] | shared buffer at offset [of n])* statement* }
                | launch name blocks=n threads=n shared=bytes [cooperative] [exact] { statement* }
                | barrier [of n blocks | of block | of warp]
                | prefetch buffer[index] to (read | write)
@@ -192,12 +192,13 @@ class While:
 class Kernel:
     """A named piece of work that a backend makes one function of.
 
-    `independent`: its statements write different elements, and none reads what another writes.
+    `independent`: its statements write different elements, and none reads what another writes. `where`: the user's line.
     """
 
     name: str
     body: list[Statement]
     independent: bool = False
+    where: str = ""
 
 
 @dataclass

@@ -265,6 +265,7 @@ class _Parser(Tokens):
 
     def _kernel(self) -> Kernel:
         kernel = Kernel(self.take("word"), [], self.accept("independent"))
+        kernel.where = self.take("string")[1:-1] if self.peek()[0] == "string" else ""
         self.expect("{")
         while self.peek()[1] in ("register", "shared") and self.peek(1)[0] == "word":
             buffer = self._declared(self.take("word"))

@@ -112,7 +112,8 @@ def _print_body(body: Sequence[Statement], indent: str, lines: list[str]) -> Non
             lines.append(indent + "}")
         else:
             assert isinstance(statement, Kernel)
-            lines.append(f"{indent}kernel {statement.name}{' independent' if statement.independent else ''} {{")
+            where = f' "{statement.where}"' if statement.where else ""
+            lines.append(f"{indent}kernel {statement.name}{' independent' if statement.independent else ''}{where} {{")
             for space in ("register", "shared"):
                 for buffer in _buffers(statement.body, space):
                     where = f" at {buffer.offset}" if space == "shared" else ""

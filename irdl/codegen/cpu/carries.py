@@ -63,7 +63,9 @@ def _as_kernel(loop: For, names: Names, registers: int) -> Kernel | None:
     except _TooMany:
         return None
     first, steps = _Registers(loop, steps, names, registers).result()
-    return Kernel(kernels[-1].name, [*first, For(loop.variable, loop.start, loop.stop, loop.step, "serial", steps)])
+    return Kernel(
+        kernels[-1].name, [*first, For(loop.variable, loop.start, loop.stop, loop.step, "serial", steps)], where=kernels[-1].where
+    )
 
 
 def _inside(kernels: Sequence[Kernel]) -> list[Statement]:

@@ -70,7 +70,7 @@ class _Merging:
             return None
         row = self.names("i")
         loop = For(row, 0, count, 1, "serial", [*self._part(a, row, count), *self._part(b, row, count)])
-        kernel = Kernel(second.name, [loop])
+        kernel = Kernel(second.name, [loop], where=second.where)
         if not is_divisible(kernel, loop, loop, loop_extents(kernel)):
             return None
         self.blocked.add(row)

@@ -31,7 +31,7 @@ from irdl.loops.language import (
     Variable,
     While,
 )
-from irdl.loops.walk import bound_nest, buffers_of, nested, walk
+from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, variables_read, walk
 
 #: bytes between what different blocks wait at
 LINE = 128
@@ -158,13 +158,14 @@ class _Function:
             if buffer in self.homes or not _holds(body, uses) or any(_holds(inner, uses) for inner in _scopes(body)):
                 continue
             self.homes.add(buffer)
-            self.line(f"{c_type(buffer.dtype)} {buffer.name}[{buffer.size // buffer.copies}];")
+            count = f"[{buffer.size // buffer.copies}]" if buffer.size > buffer.copies else ""
+            self.line(f"{c_type(buffer.dtype)} {buffer.name}{count};")
         self.body(body)
 
     def body(self, statements: Sequence[Statement]) -> None:
         for statement in statements:
             if isinstance(statement, For):
-                self._for(statement)
+                self._for(statement, alone=len(statements) == 1)
             elif isinstance(statement, Let):
                 self.line(f"const {c_type(statement.variable.dtype)} {statement.variable.name} = {self.value(statement.value)};")
             elif isinstance(statement, Store):
@@ -173,7 +174,7 @@ class _Function:
                 value = f"irdl::check({self.value(statement.value)}, {statement.extent}, {statement.code}, status)"
                 self.line(f"const {self.index} {statement.variable.name} = {value};")
             elif isinstance(statement, Kernel):
-                self.line(f"// {statement.name}")
+                self.line(f"// {statement.name}{f' ({statement.where})' if statement.where else ''}")
                 self.block("", statement.body, scope=True)
             elif isinstance(statement, If):
                 self.block(f"if ({self.value(statement.condition)}) ", statement.then)
@@ -187,10 +188,10 @@ class _Function:
             else:
                 assert isinstance(statement, Prefetch), "other warps hide the latency"
 
-    def _for(self, loop: For) -> None:
+    def _for(self, loop: For, alone: bool) -> None:
         name, index = loop.variable, self.index
         if loop.kind in BOUND:
-            self._bound(loop)
+            self._bound(loop, alone)
         elif loop.kind in ("serial", "unrolled"):
             if loop.kind == "unrolled":
                 self.line("#pragma unroll")
@@ -198,8 +199,8 @@ class _Function:
         else:
             raise ProgramError(f"the loop {name} is {loop.kind}, which is a CPU's")
 
-    def _bound(self, loop: For) -> None:
-        """A nest of one kind: its steps as one sequence, of which a thread takes every so many-th."""
+    def _bound(self, loop: For, alone: bool) -> None:
+        """A nest of one kind: its steps as one sequence, of which a thread takes every so many-th. `alone`: it needs no scope of its own."""
         nest = bound_nest(loop)
         self.kinds.add(loop.kind)
         unit, count = _UNITS[loop.kind]
@@ -221,18 +222,24 @@ class _Function:
             first.append(f"const {self.index} {at} = {known} * turn + {unit};")
         else:
             head = f"for ({self.index} {at} = {unit}; {at} < {steps}; {at} += {count if known is None else known}) "
-        variables, stride = [], 1
+        variables, stride, used = [], 1, _places_read(nest[-1].body)
         for place, item in reversed(list(enumerate(nest))):
             value = at if stride == 1 else f"{at} / {stride}"
             if place and item.stop * stride < steps:
                 value += f" % {item.stop}"
-            variables.append(f"{item.variable} = {value}")
+            if item.variable in used:
+                variables.append(f"{item.variable} = {value}")
             stride *= item.stop
-        first.append(f"const {self.index} {', '.join(reversed(variables))};")
+        first += [f"const {self.index} {', '.join(reversed(variables))};"] if variables else []
         variables_of = [item.variable for item in nest]
         self.bound += variables_of
         self.blocks += variables_of if loop.kind == "block" else []
-        self.block(head, nest[-1].body, first, scope=True)
+        if alone and not head:
+            for text in first:
+                self.line(text)
+            self.scope(nest[-1].body)
+        else:
+            self.block(head, nest[-1].body, first, scope=True)
         self.bound, self.blocks = self.bound[: -len(nest)], [name for name in self.blocks if name not in variables_of]
 
     def _while(self, statement: While) -> None:
@@ -249,6 +256,8 @@ class _Function:
             # What says whose part it is, the thread or the block does.
             own = self.bound if buffer.space == "register" else self.blocks
             index = Index(index.constant, tuple((name, c) for name, c in index.terms if name not in own))
+        if buffer.space == "register" and buffer.size == buffer.copies:
+            return buffer.name
         return f"{self.name(buffer)}[{format_index(index)}]"
 
     def value(self, expression: Expression) -> str:
@@ -272,6 +281,17 @@ def _parameter_names(program: Program) -> dict[Buffer, str]:
             own = re.sub(r"\W", "_", buffer.name, flags=re.ASCII)
             names[buffer] = own if own == f"{space}{place}" else f"{space}{place}_{own}"
     return names
+
+
+def _places_read(body: Sequence[Statement]) -> set[str]:
+    """The variables that indices are made of."""
+    found: set[str] = set()
+    for statement in walk(body):
+        if isinstance(statement, Store):
+            found |= statement.index.variables()
+        for expression in expressions(statement):
+            found |= variables_read(expression)
+    return found
 
 
 def _registers(body: Sequence[Statement]) -> list[Buffer]:

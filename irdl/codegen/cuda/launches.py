@@ -67,13 +67,13 @@ def _pieces(statement: Statement) -> Iterator[Statement]:
     for inner in statement.body:
         if isinstance(inner, Barrier) and inner.scope == "all":
             if piece:
-                yield Kernel(statement.name, [*before, *piece], statement.independent)
+                yield Kernel(statement.name, [*before, *piece], statement.independent, statement.where)
             yield inner
             before += [s for s in piece if s in bindings]
             piece = []
         else:
             piece.append(inner)
-    yield Kernel(statement.name, [*before, *piece], statement.independent)
+    yield Kernel(statement.name, [*before, *piece], statement.independent, statement.where)
 
 
 def _name(body: Sequence[Statement]) -> str:

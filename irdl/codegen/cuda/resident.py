@@ -295,7 +295,7 @@ def _flat(nest: Sequence[For]) -> Index:
     """The number of a step of a nest."""
     index, stride = Index(), 1
     for loop in reversed(nest):
-        index = index + Index.variable(loop.variable, stride)
+        index = index + (Index.variable(loop.variable, stride) if loop.stop > 1 else Index())
         stride *= loop.stop
     return index
 

@@ -15,7 +15,7 @@ from irdl.codegen.lowering.schedule import Schedule
 from irdl.errors import GraphError
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Graph, Node, Value
-from irdl.ir.printer import identifier
+from irdl.ir.printer import format_location, identifier
 from irdl.ir.types import TensorType
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Check, For, If, Kernel, Load, Program, Statement, While
@@ -82,8 +82,8 @@ class _Lowering:
             self.constants.append((buffer, np.ascontiguousarray(array)))
         return Layout.contiguous(self._constant_of[key], array.shape)
 
-    def kernel(self, name: str, body: list[Statement], independent: bool = False) -> list[Statement]:
-        return [Kernel(self.names(name + "_"), body, independent)] if body else []
+    def kernel(self, name: str, body: list[Statement], independent: bool = False, where: str = "") -> list[Statement]:
+        return [Kernel(self.names(name + "_"), body, independent, where)] if body else []
 
     def graph(self, graph: Graph, environment: dict[Value, Layout], destinations: Sequence[Layout]) -> list[Statement]:
         """The statements that compute `graph`'s outputs into `destinations`."""
@@ -176,7 +176,9 @@ class _GraphLowering:
         if node.op is FUSED:
             stored = [*zip(node.regions[0].outputs, outputs, strict=True), *self._more_stores(node, outputs)]
             group = group_of(node.regions[0], operands, stored, shared.names, shared.checks)
-            return shared.kernel(_describe(node), shared.schedule.group(group), independent=True)
+            main = _weightiest(node)
+            where = format_location(main.location) if main is not None else ""
+            return shared.kernel("group" if main is None else main.op.name, shared.schedule.group(group), True, where)
         if node.op is SCAN:
             return self._scan(node, operands, outputs)
         if node.op is COND:
@@ -187,7 +189,7 @@ class _GraphLowering:
         if make is None:
             raise GraphError(f"op {node.op.name} reached the code generator, which has no rule for it")
         statements = make(node, operands, outputs, shared.names, shared.schedule, shared.checks)
-        return shared.kernel(node.op.name, statements, node.op in moves.INDEPENDENT)
+        return shared.kernel(node.op.name, statements, node.op in moves.INDEPENDENT, format_location(node.location))
 
     def _view(self, node: Node, base: Layout) -> list[Statement]:
         layout = view_layout(node, base)
@@ -348,10 +350,7 @@ class _GraphLowering:
         return [*steps, loop]
 
 
-def _describe(node: Node) -> str:
-    """A name for a group's kernel from its weightiest ops."""
-    names = [inner.op.name for inner in node.regions[0].nodes]
-    for heavy in ("dot", "sum", "max"):
-        if heavy in names:
-            return heavy
-    return names[-1] if names else "group"
+def _weightiest(node: Node) -> Node | None:
+    """The node that a group's kernel is named after."""
+    nodes = node.regions[0].nodes
+    return next((inner for heavy in ("dot", "sum", "max") for inner in nodes if inner.op.name == heavy), nodes[-1] if nodes else None)

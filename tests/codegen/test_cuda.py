@@ -17,7 +17,7 @@ from irdl.ir.evaluate import evaluate
 from irdl.loops.interpret import interpret
 from irdl.loops.language import Barrier, For
 from irdl.loops.target import Gpu
-from irdl.loops.walk import walk
+from irdl.loops.walk import buffers_of, walk
 from irdl.runtime.cubin import nvcc_flags
 from irdl.testing import assert_close
 from tests.codegen.on_cpu import HAVE_COMPILER, OnCpu, collect, gpu_program
@@ -149,6 +149,20 @@ def test_functions(functions, number, blocks, order):
     results = kernels(number, arguments, blocks=blocks, order=order)
     for result, expected in zip(results, exact, strict=True):
         np.testing.assert_allclose(result.reshape(expected.shape), expected, rtol=2e-5, atol=2e-5)
+
+
+def test_weights_that_do_not_fit(tmp_path):
+    """Some stay in registers, some in shared memory, and the rest is read in every step."""
+    for function, gates in ((lstm, 4), (lstm_gradient, 4)):
+        arguments = normal(2, 2, 3), *weights(3, 400, gates)
+        graph = irdl.trace(function)(*arguments)
+        program = gpu_program(graph, Gpu(shared_bytes=64 * 1024))
+        kept = {b.space for launch in launches(program) if launch.exact for s in walk(launch.body) for b in buffers_of(s) if b.copies > 1}
+        assert kept == {"register", "shared"}
+        (tmp_path / function.__name__).mkdir()
+        results = OnCpu([program], tmp_path / function.__name__)(0, arguments, order=3)
+        for result, exact in zip(results, evaluate(graph, arguments), strict=True):
+            np.testing.assert_allclose(result.reshape(exact.shape), exact, rtol=2e-4, atol=2e-4)
 
 
 SMALL = [

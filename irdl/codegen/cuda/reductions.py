@@ -39,9 +39,9 @@ _FEW_TERMS = 8
 #: results of a thread that share what they read
 _ROWS = (8, 4, 2)
 #: terms of a column that the registers and the shared memory of a block have room for, in loops over time
-_TERMS_KEPT = 2560
+_TERMS_KEPT = 5120
 #: accumulators of a thread, and bytes of shared memory for what all columns of a tile read
-_ACCUMULATORS, _STAGED_BYTES = 32, 64 * 1024
+_ACCUMULATORS, _STAGED_BYTES = 64, 96 * 1024
 
 
 def schedule_reduction(group: Group, gpu: Gpu, in_loop: bool) -> list[Statement]:

@@ -23,12 +23,12 @@ from irdl.codegen.cuda.dealing import WARP, WARPS, bound
 from irdl.codegen.lowering.nest import Loop
 from irdl.loops.index import Index
 from irdl.loops.language import BOUND, Buffer, Expression, For, If, Kernel, Launch, Load, Program, Statement, Store, Variable, While
-from irdl.loops.rewrite import Names, rewrite
+from irdl.loops.rewrite import Names, rewrite, substitute
 from irdl.loops.target import Gpu
 from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, walk
 
 #: registers of a thread for what stays, and for what a step reads ahead
-_KEPT, _AHEAD = 160, 32
+_KEPT, _AHEAD = 184, 32
 #: bytes of shared memory that other uses, and the driver, are left
 _SPARED = 2 * 1024
 
@@ -83,7 +83,7 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> Launch:
     written = {s.buffer for s in walk(loop.body) if isinstance(s, Store)}
     written |= {other for pair in program.aliased for other in pair if written & set(pair)}
     room = gpu.shared_bytes - _SPARED - sum(buffer.nbytes for buffer in shared_buffers(loop.body))
-    registers, ahead = _KEPT, _AHEAD
+    registers, ahead = _KEPT - _accumulators(loop), _AHEAD
     before: list[Statement] = []
     early: list[Statement] = []
     times = {loop.variable, *(s.variable for s in walk(loop.body) if isinstance(s, For) and s.kind == "serial" and list(_nests(s.body)))}
@@ -95,6 +95,7 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> Launch:
             if threads is None:
                 continue
             warps, lanes = threads
+            _cut(lanes[-1].body, written, times, registers, room, names)
             known = {item.variable for item in (*blocks, *warps, *lanes)}
             kept: dict[Load, Load] = {}
             fills: dict[tuple[bool, tuple[int, ...]], tuple[_Read, list[Statement]]] = {}
@@ -124,6 +125,40 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> Launch:
     loop.body[:0] = early
     after = _keep_carries(loop, before, registers, names)
     return Launch("", 0, 0, [*before, loop, *after], cooperative=True, exact=True)
+
+
+def _accumulators(loop: For) -> int:
+    """The most registers that a phase has already."""
+    phases = [phase for nest in _nests(loop.body) for phase in bound_nest(nest)[-1].body]
+    used = [{b for s in walk([phase]) for b in buffers_of(s) if b.space == "register"} for phase in phases]
+    return max((sum(b.size * max(1, b.dtype.itemsize // 4) for b in buffers) for buffers in used), default=0)
+
+
+def _cut(body: list[Statement], written: set[Buffer], times: set[str], registers: int, room: int, names: Names) -> None:
+    """Cut the loops of a thread where what they read of what never changes ceases to fit the registers, and then the shared memory."""
+    for place, statement in reversed(list(enumerate(body))):
+        if isinstance(statement, If):
+            _cut(statement.then, written, times, registers, room, names)
+        if not isinstance(statement, For) or statement.kind != "serial":
+            continue
+        if any(isinstance(inner, For) for inner in walk(statement.body)):
+            _cut(statement.body, written, times, registers, room, names)
+            continue
+        loads = {read.load for read in _reads([statement]) if read.load.buffer not in written and len(read.loops) == 1}
+        size = sum(max(1, load.dtype.itemsize // 4) for load in loads if not load.index.variables() & times)
+        if not size:
+            continue
+        first = statement.start + min(statement.stop - statement.start, registers // size)
+        second = first + min(statement.stop - first, room // (size * WARPS * WARP * 4))
+        if first == statement.stop:
+            continue
+        pieces: list[Statement] = []
+        for start, stop in ((statement.start, first), (first, second), (second, statement.stop)):
+            if stop > start:
+                variable = names("s")
+                inside = substitute(statement.body, {statement.variable: Index.variable(variable)})
+                pieces.append(replace(statement, variable=variable, start=start, stop=stop, body=inside))
+        body[place : place + 1] = pieces
 
 
 def _keep_carries(loop: For, before: list[Statement], registers: int, names: Names) -> list[Statement]:
@@ -249,12 +284,12 @@ def _reads(body: Sequence[Statement], around: tuple[For | If, ...] = ()) -> Iter
 
 
 def _distinct(reads: Iterable[_Read]) -> list[_Read]:
-    """Each once, those of many elements first; without those that stand under different conditions."""
+    """Each once, the first pieces of loops first, and those of many elements; without those that stand under different conditions."""
     found: dict[Load, list[_Read]] = {}
     for read in reads:
         found.setdefault(read.load, []).append(read)
     alike = [same[0] for same in found.values() if len({tuple(map(id, read.around)) for read in same}) == 1]
-    return sorted(alike, key=lambda read: -read.count)
+    return sorted(alike, key=lambda read: (max((loop.start for loop in read.loops), default=0), -read.count))
 
 
 def _copy(read: _Read, space: str, blocks: Sequence[For], warps: Sequence[For], lanes: Sequence[For], names: Names) -> Load:

@@ -17,7 +17,7 @@ from benchmarks.measure import Task, compare, format_seconds, markdown, median, 
 
 _SUITES = (
     *("lstm", "cells", "gemm", "conv", "elementwise", "call"),
-    *("train-step", "language-model", "models", "threads", "handwritten"),
+    *("train-step", "language-model", "models", "threads", "handwritten", "gpu"),
 )
 SUITES = {name: name.replace("-", "_") for name in _SUITES}
 _OURS = ("irdl", "irdl-nhwc")
@@ -93,6 +93,15 @@ def run_threads(options: argparse.Namespace) -> list[dict]:
     return threads.table(rows, options.rounds, options.budget)
 
 
+def run_gpu(options: argparse.Namespace) -> list[dict]:
+    from benchmarks import gpu
+
+    chosen = [set(filter(None, text.split(","))) for text in (options.rows, options.modes, options.peers)]
+    rows = [row for row in gpu.ROWS if not chosen[0] or row in chosen[0]]
+    peers = [peer for peer in gpu.PEERS if not chosen[2] or peer in chosen[2]]
+    return gpu.table(rows, sorted(chosen[1]), peers, options.rounds, options.budget)
+
+
 def draw(records: list[dict], path: Path) -> None:
     """Each row's times relative to irdl's, as bars."""
     import matplotlib
@@ -136,7 +145,7 @@ def main() -> int:
     parser.add_argument("--picture", type=Path, help="draw them into this file (needs matplotlib)")
     options = parser.parse_args()
     print(f"{platform.machine()}, Python {platform.python_version()}")
-    records = {"compile": run_compile, "threads": run_threads}.get(options.suite, run_suite)(options)
+    records = {"compile": run_compile, "threads": run_threads, "gpu": run_gpu}.get(options.suite, run_suite)(options)
     if options.json:
         options.json.write_text(json.dumps(records, indent=1))
     if options.picture:

@@ -20,7 +20,7 @@ from tests.test_fuzz import compare, is_single
 WEIGHTS = np.arange(6.0).reshape(2, 3)
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.gpu) if name == "cuda" else name for name in BACKENDS])
 def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     if request.param == "cuda":
         start(tmp_path_factory.getbasetemp() / "driver")

@@ -1,4 +1,4 @@
-"""Arrays that stay on a GPU, here one that the CPU stands in for."""
+"""Arrays that stay on a GPU, or on what the CPU does in its place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import pytest
 
 import irdl
 from irdl.errors import IrdlError, TraceError
-from tests.codegen.cuda.stand_in import start
+from tests.codegen.cuda.stand_in import is_gpu_here, start
+from tests.codegen.test_cuda import FUNCTIONS
+
+pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -126,6 +129,16 @@ def test_what_is_refused() -> None:
         irdl.jit(lambda a, b: a + b, backend="cuda", donate_argnums=0)(x, x)
     with pytest.raises(IndexError, match="index 7 is out of bounds"):
         irdl.jit(lambda x, i: x[i], backend="cuda")(x, np.int64(7))
+
+
+@pytest.mark.parametrize("number", range(len(FUNCTIONS)))
+def test_functions_on_a_gpu(number: int) -> None:
+    if not is_gpu_here():
+        pytest.skip("there is no GPU: tests/codegen/test_cuda.py runs the same kernels on the CPU")
+    function, *arguments = FUNCTIONS[number]
+    found, expected = irdl.jit(function, backend="cuda")(*arguments), irdl.jit(function)(*arguments)
+    for x, y in zip(irdl.tree.leaves(found), irdl.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(x, y, rtol=2e-5, atol=2e-5)
 
 
 def test_memory_is_given_back() -> None:

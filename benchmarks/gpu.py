@@ -1,0 +1,224 @@
+"""On a GPU: LSTM layers (cuDNN's in PyTorch, with TF32 and without), and kernels that memory or arithmetic bounds. Arrays are there
+before and after; a call is timed with the wait for its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import irdl
+from benchmarks import lstm
+from benchmarks.measure import Job, Task, Unavailable, compare, format_seconds, markdown
+from irdl.errors import IrdlError
+
+LAYERS = {
+    "stream-256": lstm.Row(100, 1, 256, 256),
+    "d2l": lstm.Row(35, 32, 28, 256),
+    "ptb-small": lstm.Row(20, 20, 200, 200, 2),
+    "batch": lstm.Row(50, 64, 512, 512),
+    "long-512": lstm.Row(512, 16, 512, 512),
+    "long-768": lstm.Row(1000, 16, 768, 768),
+    "wide-1024": lstm.Row(100, 64, 1024, 1024),
+}
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+#: a function, the shapes of its arguments, the bytes that it has to move, and its operations
+KERNELS = {
+    "multiply-add": (lambda x, y: x * y + x, [(4096, 1024)] * 2, 3 * 4 * 4096 * 1024, 0),
+    "softmax": (softmax, [(4096, 1024)], 2 * 4 * 4096 * 1024, 0),
+    "column-sums": (lambda x: x.sum(0), [(4096, 1024)], 4 * 4096 * 1024, 0),
+    "matmul-1024": (lambda x, y: x @ y, [(1024, 1024)] * 2, 0, 2 * 1024**3),
+    "matmul-4096": (lambda x, y: x @ y, [(4096, 4096)] * 2, 0, 2 * 4096**3),
+}
+ROWS = {**LAYERS, **KERNELS}
+MODES = ("infer", "train", "call")
+PEERS = ("irdl", "torch", "torch-tf32", "jax")
+ENVIRONMENT = {"jax": {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}}
+
+
+def missing() -> str:
+    """Why nothing can be measured here, or an empty string."""
+    from irdl.runtime.device import find_device
+
+    try:
+        find_device()
+    except IrdlError as error:
+        return str(error)
+    return ""
+
+
+def table(rows: Sequence[str], modes: Sequence[str], peers: Sequence[str], rounds: int, budget: float) -> list[dict[str, Any]]:
+    """Measure and print; the table's rows as records."""
+    if reason := missing():
+        print(f"benchmarks gpu: skipped: {reason}")
+        return []
+    from irdl.runtime.device import find_device
+
+    print(f"{find_device().name}, {find_device().gpu}\n")
+    records, lines = [], []
+    for row in rows:
+        for mode in ("infer", "train") if row in LAYERS else ("call",):
+            if modes and mode not in modes:
+                continue
+            times = compare([Task("gpu", row, mode, peer, 1) for peer in peers], rounds, budget)
+            records.append({"suite": "gpu", "row": row, "mode": mode, "threads": 1, "seconds": times})
+            rivals = [seconds for peer, seconds in times.items() if peer != "irdl"]
+            ratio = f"{min(rivals) / times['irdl']:.2f}" if rivals else ""
+            lines.append(
+                [row, mode, *(format_seconds(times[p]) if p in times else "" for p in peers), ratio, _rate(row, mode, times["irdl"])]
+            )
+            print(" | ".join(lines[-1]), file=sys.stderr, flush=True)
+    print(markdown(["row", "mode", *peers, "best rival / irdl", "irdl"], lines))
+    return records
+
+
+def _rate(row: str, mode: str, seconds: float) -> str:
+    """What irdl reaches: microseconds a step, bytes or operations a second."""
+    if row in LAYERS:
+        layer = LAYERS[row]
+        return f"{1e6 * seconds / (layer.T * layer.layers):.2f} us a step"
+    _, _, moved, operations = KERNELS[row]
+    return f"{moved / seconds / 1e12:.2f} TB/s" if moved else f"{operations / seconds / 1e12:.1f} TFLOP/s"
+
+
+def make(task: Task) -> Job:
+    if task.row in KERNELS:
+        function, shapes, _, _ = KERNELS[task.row]
+        rng = np.random.default_rng(0)
+        arguments = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+        run, arrays = _CALLS[task.peer](function, arguments, task)
+        return Job(run, arrays, [function(*(a.astype(np.float64) for a in arguments))], 5e-3 if task.peer == "torch-tf32" else 1e-4)
+    row = LAYERS[task.row]
+    weights, x, gy = lstm.data(row)
+    wide = [[w.astype(np.float64) for w in layer] for layer in weights]
+    if task.mode == "infer":
+        expected = [lstm.numpy_forward(wide, x.astype(np.float64))[0]]
+    else:
+        expected = lstm.flat(lstm.numpy_gradient(wide, x.astype(np.float64), gy.astype(np.float64)))
+    run, arrays = _LAYERS[task.peer](row, task, weights, x, gy)
+    return Job(run, arrays, expected, 2e-2 if task.peer == "torch-tf32" else 2e-3)
+
+
+def _waiting(function, *arguments):
+    from irdl.runtime.device import find_device
+
+    device = find_device()
+
+    def run():
+        result = function(*arguments)
+        device.wait()
+        return result
+
+    return run
+
+
+def _irdl_layer(row, task, weights, x, gy):
+    there = irdl.device_put((weights, x, gy))
+    if task.mode == "infer":
+        return _waiting(irdl.jit(lstm.lstm, backend="cuda"), *there[:2]), lambda y: [np.asarray(y)]
+    return _waiting(irdl.jit(irdl.value_and_grad(lstm.loss), backend="cuda"), *there), lstm.flat
+
+
+def _irdl_call(function, arguments, task):
+    return _waiting(irdl.jit(function, backend="cuda"), *irdl.device_put(arguments)), lambda y: [np.asarray(y)]
+
+
+def _torch_with(task):
+    import torch
+
+    if not torch.cuda.is_available():
+        raise Unavailable("PyTorch finds no GPU")
+    for part in (torch.backends.cudnn, torch.backends.cuda.matmul):
+        part.allow_tf32 = task.peer == "torch-tf32"
+    return torch
+
+
+def _torch_waiting(torch, function):
+    def run():
+        result = function()
+        torch.cuda.synchronize()
+        return result
+
+    return run
+
+
+def _torch_layer(row, task, weights, x, gy):
+    torch = _torch_with(task)
+    torch.set_grad_enabled(task.mode == "train")
+    layer = torch.nn.LSTM(row.I, row.H, row.layers).cuda()
+    with torch.no_grad():
+        for place, (W, U, b) in enumerate(weights):
+            getattr(layer, f"weight_ih_l{place}").copy_(torch.from_numpy(np.ascontiguousarray(W.T)))
+            getattr(layer, f"weight_hh_l{place}").copy_(torch.from_numpy(np.ascontiguousarray(U.T)))
+            getattr(layer, f"bias_ih_l{place}").copy_(torch.from_numpy(b))
+            getattr(layer, f"bias_hh_l{place}").zero_()
+    tx, tgy = torch.from_numpy(x).cuda(), torch.from_numpy(gy).cuda()
+    if task.mode == "infer":
+        return _torch_waiting(torch, lambda: layer(tx)[0]), lambda y: [y.cpu().numpy()]
+
+    def step():
+        for p in layer.parameters():
+            p.grad = None
+        value = (layer(tx)[0] * tgy).sum()
+        value.backward()
+        return value
+
+    def arrays(value):
+        result = [value.detach().cpu().numpy()]
+        for place in range(row.layers):
+            gradient = {n: getattr(layer, f"{n}_l{place}").grad.cpu().numpy() for n in ("weight_ih", "weight_hh", "bias_ih")}
+            result += [gradient["weight_ih"].T, gradient["weight_hh"].T, gradient["bias_ih"]]
+        return result
+
+    return _torch_waiting(torch, step), arrays
+
+
+def _torch_call(function, arguments, task):
+    torch = _torch_with(task)
+    there = [torch.from_numpy(a).cuda() for a in arguments]
+    theirs = {
+        "multiply-add": lambda: torch.addcmul(there[0], there[0], there[-1]),
+        "softmax": lambda: torch.softmax(there[0], -1),
+        "column-sums": lambda: there[0].sum(0),
+    }.get(task.row, lambda: there[0] @ there[-1])
+    return _torch_waiting(torch, theirs), lambda y: [y.cpu().numpy()]
+
+
+def _jax_layer(row, task, weights, x, gy):
+    _jax_with()
+    return lstm.MAKERS["jax"](row, task, weights, x, gy)
+
+
+def _jax_call(function, arguments, task):
+    jax = _jax_with()
+    import jax.numpy as jnp
+
+    theirs = {
+        "multiply-add": lambda x, y: x * y + x,
+        "softmax": lambda x: jax.nn.softmax(x, -1),
+        "column-sums": lambda x: x.sum(0),
+    }.get(task.row, lambda x, y: jnp.matmul(x, y, precision="highest"))
+    f, there = jax.jit(theirs), [jnp.asarray(a) for a in arguments]
+    return lambda: f(*there).block_until_ready(), lambda y: [np.asarray(y)]
+
+
+def _jax_with():
+    import jax
+
+    try:
+        jax.devices("gpu")
+    except RuntimeError as error:
+        raise Unavailable(f"JAX finds no GPU: {error}") from error
+    return jax
+
+
+_LAYERS = {"irdl": _irdl_layer, "torch": _torch_layer, "torch-tf32": _torch_layer, "jax": _jax_layer}
+_CALLS = {"irdl": _irdl_call, "torch": _torch_call, "torch-tf32": _torch_call, "jax": _jax_call}

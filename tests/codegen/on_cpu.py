@@ -18,20 +18,11 @@ from irdl.loops.language import Program
 from irdl.loops.target import Gpu
 from irdl.runtime.build import Build
 from irdl.runtime.cuda import Cuda
+from tests.codegen.cuda.launching import Call, launch
 from tests.codegen.cuda.nvcc_on_cpu import FLAGS, build
 
 HERE = Path(__file__).parent / "cuda"
 HAVE_COMPILER = shutil.which("g++") is not None
-
-
-class Launch(ctypes.Structure):
-    _fields_ = (
-        ("grid", ctypes.c_uint * 3),
-        ("block", ctypes.c_uint * 3),
-        ("shared", ctypes.c_uint),
-        ("cooperative", ctypes.c_uint),
-        ("order", ctypes.c_uint),
-    )
 
 
 def gpu_program(graph: Graph, gpu: Gpu | None = None) -> Program:
@@ -51,46 +42,57 @@ def collect(programs: Sequence[Program]) -> str:
 
 @lru_cache(maxsize=1)
 def _runner(folder: Path) -> ctypes.CDLL:
+    return ctypes.CDLL(str(build_runner(folder)), mode=ctypes.RTLD_GLOBAL)
+
+
+def build_runner(folder: Path) -> Path:
+    """What runs the threads of kernels."""
     library = folder / "cuda_on_cpu.so"
     subprocess.run(["g++", *FLAGS, "-O2", str(HERE / "cuda_on_cpu.cpp"), "-o", str(library)], check=True)
-    return ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    return library
+
+
+def calls_of(program: Program, number: int, arguments: Sequence[np.ndarray], blocks: int = 3) -> tuple[list[np.ndarray], list[Call]]:
+    """The launches of a program of that number in `collect`, and all arrays: inputs, outputs, constants, the arena, the status word,
+    and where blocks wait. `blocks`: at most so many a launch."""
+    buffers = [*program.inputs, *program.outputs, *(buffer for buffer, _ in program.constants)]
+    arrays = [np.ascontiguousarray(a, b.dtype) for a, b in zip(arguments, program.inputs, strict=True)]
+    arrays += [np.empty(buffer.size, buffer.dtype) for buffer in program.outputs]
+    arrays += [np.ascontiguousarray(array) for _, array in program.constants]
+    arena = np.full(program.arena_bytes + 64, 255, np.uint8)
+    arrays += [arena[-arena.ctypes.data % 64 :], np.zeros(3, np.int64)]
+    calls = []
+    for step in launches(program):
+        arrays.append(np.zeros(barrier_bytes(step) // 4, np.uint32))
+        grid = step.blocks if step.exact else min(step.blocks, blocks)
+        given = [*map(buffers.index, parameters(program, step)), len(buffers), len(buffers) + 1, len(arrays) - 1]
+        calls.append(Call(f"{step.name}_{number}", grid, step.threads, step.shared_bytes, step.cooperative, given))
+    return arrays, calls
 
 
 class OnCpu:
     """The kernels of some programs, ready to be launched."""
 
-    def __init__(self, programs: Sequence[Program], folder: Path, flags: Sequence[str] = ()) -> None:
+    def __init__(self, programs: Sequence[Program], folder: Path) -> None:
         self.programs = programs
         _runner(folder.parent)
-        build(collect(programs), folder / "kernels.so", flags)
+        build(collect(programs), folder / "kernels.so")
         self.library = ctypes.CDLL(str(folder / "kernels.so"))
 
     def __call__(self, number: int, arguments: Sequence[np.ndarray], *, blocks: int = 3, order: int = 0) -> list[np.ndarray]:
-        """Flat outputs. `blocks`: at most so many a launch. `order` is that in which threads start: ascending, descending, or a
-        shuffle's seed.
+        """Flat outputs. `order` is that in which threads start: ascending, descending, or a shuffle's seed.
 
         Raises:
             IndexError: an index check failed.
             RuntimeError: the kernel's threads were not in step.
         """
         program = self.programs[number]
-        memory = {b: np.ascontiguousarray(a, b.dtype) for a, b in zip(arguments, program.inputs, strict=True)}
-        memory |= {buffer: np.empty(buffer.size, buffer.dtype) for buffer in program.outputs}
-        memory |= {buffer: np.ascontiguousarray(array) for buffer, array in program.constants}
-        arena, status = np.full(program.arena_bytes + 64, 255, np.uint8), np.zeros(3, np.int64)
-        arena = arena[-arena.ctypes.data % 64 :]
-        for launch in launches(program):
-            barrier = np.zeros(barrier_bytes(launch) // 4, np.uint32)
-            arrays = [*(memory[buffer] for buffer in parameters(program, launch)), arena, status, barrier]
-            packed = np.array([array.ctypes.data for array in arrays], np.uint64).tobytes()
-            grid = launch.blocks if launch.exact else min(launch.blocks, blocks)
-            how = Launch((grid, 1, 1), (launch.threads, 1, 1), launch.shared_bytes, launch.cooperative, order)
-            run = getattr(self.library, f"{launch.name}_{number}_launch")
-            run.restype = ctypes.c_char_p
-            error = run(ctypes.byref(how), packed)
-            if error:
-                raise RuntimeError(error.decode())
+        arrays, calls = calls_of(program, number, arguments, blocks)
+        for call in calls:
+            launch(self.library, call, arrays, order)
+        first = len(program.inputs)
+        status = arrays[first + len(program.outputs) + len(program.constants) + 1]
         if status[0]:
             axis, extent, _ = program.checks[status[2]]
             raise IndexError(f"index {status[1]} is out of bounds for axis {axis} with size {extent}")
-        return [memory[buffer] for buffer in program.outputs]
+        return arrays[first : first + len(program.outputs)]

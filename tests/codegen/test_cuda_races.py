@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.codegen.on_cpu import HAVE_COMPILER
+import irdl
+from irdl.codegen.cuda.emit import launches
+from irdl.loops.language import Barrier, Program
+from irdl.loops.walk import nested, walk
+from tests.codegen.cuda.nvcc_on_cpu import build
+from tests.codegen.on_cpu import HAVE_COMPILER, HERE, build_runner, calls_of, collect, gpu_program
+from tests.codegen.test_cuda import lstm, lstm_gradient, normal, weights
 
 #: the status of a process in which a race was found
 RACE = 66
@@ -24,21 +33,33 @@ def sanitizer() -> str:
 pytestmark = pytest.mark.skipif(not os.path.isabs(sanitizer()), reason="needs g++ with its thread sanitizer")
 
 
-def run(function: str, dropped: int, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "LD_PRELOAD": sanitizer(), "TSAN_OPTIONS": f"exitcode={RACE} halt_on_error=1", "OMP_NUM_THREADS": "1"}
-    kernels = folder / f"{function}{dropped}"
-    kernels.mkdir()
-    command = [sys.executable, "-m", "tests.codegen.cuda.race", function, str(dropped), str(kernels)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+def run(program: Program, arguments: list[np.ndarray], folder: Path) -> subprocess.CompletedProcess[str]:
+    folder.mkdir()
+    (folder / "cuda_on_cpu.so").symlink_to(folder.parent / "cuda_on_cpu.so")
+    build(collect([program]), folder / "kernels.so", ("-fsanitize=thread", "-g"))
+    arrays, calls = calls_of(program, 0, arguments)
+    np.savez(folder / "arrays.npz", *arrays)
+    (folder / "calls.json").write_text(json.dumps(calls))
+    environment = {**os.environ, "LD_PRELOAD": sanitizer(), "TSAN_OPTIONS": f"exitcode={RACE} halt_on_error=1", "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, str(HERE / "launching.py"), str(folder)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-@pytest.mark.parametrize("function", ["lstm", "lstm_gradient"])
-def test_races(tmp_path: Path, function: str) -> None:
-    done = run(function, -1, tmp_path)
+@pytest.mark.parametrize("function", [lstm, lstm_gradient])
+def test_races(tmp_path: Path, function: Callable[..., Any]) -> None:
+    arguments = [normal(3, 4, 3), *weights(3, 70, 4)]
+    graph = irdl.trace(function)(*arguments)
+    build_runner(tmp_path)
+    done = run(gpu_program(graph), arguments, tmp_path / "as_it_is")
     if done.returncode and "race" not in done.stderr:
         pytest.skip(f"the sanitizer does not run here: {done.stderr[-300:]}")
     assert done.returncode == 0, done.stderr[-3000:]
-    count = int(re.match(r"(\d+) barriers", done.stdout)[1])  # type: ignore[index]
-    assert count == {"lstm": 1, "lstm_gradient": 2}[function]
-    for dropped in range(count):
-        assert run(function, dropped, tmp_path).returncode == RACE
+    count = {lstm: 1, lstm_gradient: 2}[function]
+    for number in range(count):
+        program = gpu_program(graph)
+        bodies = [part for launch in launches(program) for s in (launch, *walk(launch.body)) for part in nested(s)]
+        found = [(part, s) for part in bodies for s in part if isinstance(s, Barrier) and s.scope in ("all", "blocks")]
+        assert len(found) == count
+        part, barrier = found[number]
+        part[:] = [s for s in part if s is not barrier]
+        assert run(program, arguments, tmp_path / f"without_{number}").returncode == RACE

@@ -18,7 +18,8 @@ from irdl.loops.language import Program
 from irdl.loops.target import Gpu
 from irdl.runtime.build import Build
 from irdl.runtime.cuda import Cuda
-from tests.codegen.cuda.launching import Call, launch
+from tests.codegen.cuda import launching
+from tests.codegen.cuda.launching import Call
 from tests.codegen.cuda.nvcc_on_cpu import FLAGS, build
 
 HERE = Path(__file__).parent / "cuda"
@@ -89,7 +90,7 @@ class OnCpu:
         program = self.programs[number]
         arrays, calls = calls_of(program, number, arguments, blocks)
         for call in calls:
-            launch(self.library, call, arrays, order)
+            launching.launch(self.library, call, arrays, order)
         first = len(program.inputs)
         status = arrays[first + len(program.outputs) + len(program.constants) + 1]
         if status[0]:

@@ -171,7 +171,7 @@ SMALL = [
     (lstm, normal(3, 4, 3), *WEIGHTS),
     (lstm, normal(2, 2, 3), *weights(3, 65, 4)),
     (lstm_gradient, normal(2, 2, 3), *WEIGHTS),
-    (halve, normal(9) * 100),
+    (halve, normal(40) * 100),
 ]
 
 

@@ -38,8 +38,8 @@ LINE = 128
 _INDENT = "    "
 #: of each kind of bound loop: a thread's place in it, and how many places there are, where the launch does not say
 _UNITS = {"grid": ("thread", "threads"), "block": ("blockIdx.x", "gridDim.x"), "warp": ("warp", ""), "lane": ("lane", "")}
-#: the most turns that are unrolled
-_UNROLLED = 8
+#: the most turns that are unrolled, and how many a thread of a grid has at once
+_UNROLLED, _IN_FLIGHT = 8, 4
 _BARRIERS = {
     "all": "irdl::grid_barrier(barrier, passed);",
     "blocks": f"irdl::meet(barrier + {LINE // 4} * (1 + blockIdx.x / {{blocks}}), {{blocks}}, met);",
@@ -221,6 +221,8 @@ class _Function:
             head = f"for ({self.index} turn = 0; turn < {steps // known}; ++turn) "
             first.append(f"const {self.index} {at} = {known} * turn + {unit};")
         else:
+            if loop.kind == "grid" and steps >= _IN_FLIGHT * self.launch.blocks * self.launch.threads:
+                self.line(f"#pragma unroll {_IN_FLIGHT}")  # that many loads are on their way at once
             head = f"for ({self.index} {at} = {unit}; {at} < {steps}; {at} += {count if known is None else known}) "
         variables, stride, used = [], 1, _places_read(nest[-1].body)
         for place, item in reversed(list(enumerate(nest))):

@@ -13,7 +13,7 @@ from irdl.loops.target import Gpu
 from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, walk
 
 #: Blocks of a multiprocessor over which the steps of a nest over the whole grid are spread; each takes several then.
-_BLOCKS_AT_WORK = 32
+_BLOCKS_AT_WORK = 8
 
 
 def make_launches(program: Program, target: Gpu) -> Program:

@@ -48,7 +48,8 @@ def schedule_reduction(group: Group, gpu: Gpu, in_loop: bool) -> list[Statement]
     """The loops of a group that reduces. `in_loop`: they run again and again."""
     reduction = _Reduction(group, gpu)
     wanted = gpu.multiprocessors * _THREADS_AT_WORK
-    if (reduction.results * 4 >= wanted and not in_loop) or reduction.terms < 8 * _FEW_TERMS:
+    many = reduction.results * 4 >= wanted and not in_loop and not reduction.lies_along_terms()
+    if many or reduction.terms < 8 * _FEW_TERMS:
         return reduction.by_threads(wanted, in_loop)
     return reduction.by_warps(in_loop)
 
@@ -113,11 +114,17 @@ class _Reduction:
             body = [For(axis.variable, 0, axis.extent, 1, "serial", body)] if axis.extent else []
         return body
 
+    def lies_along_terms(self) -> bool:
+        """What neighbouring terms read lies next to each other, rather than what neighbouring results do."""
+        best = self.group.contiguous_axis(self.group.domain, True, WARP)
+        across = self.group.contiguous_axis(self.group.reduced, False, WARP)
+        return across is not None and (best is None or best[0] < across[0])
+
     def by_warps(self, in_loop: bool) -> list[Statement]:
         """Some warps for a result, or for 32 of them that lie next to each other."""
         best = self.group.contiguous_axis(self.group.domain, True, WARP)
         across = self.group.contiguous_axis(self.group.reduced, False, WARP)
-        column = best[1] if best is not None and (across is None or best[0] >= across[0]) and best[1].extent >= _FEW_TERMS else None
+        column = best[1] if best is not None and not self.lies_along_terms() and best[1].extent >= _FEW_TERMS else None
         if column is None and in_loop and self.terms * len(self.nodes) <= _TERMS_KEPT:
             # What is read once may lie as it will.
             column = next(

@@ -143,7 +143,12 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ("irdl/codegen/cuda/dealing.py", "if column.extent % (WARP * wide):", "if False:", "tests/codegen/test_cuda.py -k interpreted"),
     ("irdl/codegen/cuda/reductions.py", "        if rest:\n", "        if False:\n", "tests/codegen/test_cuda.py -k interpreted"),
     ("irdl/codegen/cuda/contraction.py", "if extent % whole:", "if False:", "tests/codegen/test_cuda.py -k 'functions and 4-1-0'"),
-    ("irdl/codegen/cuda/resident.py", "- {item.variable for item in read.loops}\n", "- times\n", "tests/codegen/test_cuda.py -k interpreted"),
+    (
+        "irdl/codegen/cuda/resident.py",
+        "- {item.variable for item in read.loops}\n",
+        "- times\n",
+        "tests/codegen/test_cuda.py -k interpreted",
+    ),
     ("irdl/codegen/cuda/prelude.h", "return x >= y || x != x ? x : y", "return x >= y ? x : y", "tests/codegen/test_cuda.py -k every_op"),
     ("irdl/codegen/cpu/llvm/values.py", "            if element:\n", "            if not element:\n", OPS + " -k sum"),
     (

@@ -15,9 +15,9 @@ import irdl
 from irdl.codegen.cuda.emit import launches
 from irdl.ir.evaluate import evaluate
 from irdl.loops.interpret import interpret
-from irdl.loops.language import Barrier, For
+from irdl.loops.language import Barrier, For, Load, Store
 from irdl.loops.target import Gpu
-from irdl.loops.walk import buffers_of, walk
+from irdl.loops.walk import buffers_of, expressions, subexpressions, walk
 from irdl.runtime.cubin import nvcc_flags
 from irdl.testing import assert_close
 from tests.codegen.on_cpu import HAVE_COMPILER, OnCpu, collect, gpu_program
@@ -82,6 +82,16 @@ def softmax(x):
     return e / e.sum(-1, keepdims=True)
 
 
+def layer_norm(x, w, b):
+    mean = x.mean(-1, keepdims=True)
+    variance = ((x - mean) ** 2).mean(-1, keepdims=True)
+    return (x - mean) / np.sqrt(variance + F32(1e-5)) * w + b
+
+
+def layer_norm_gradient(x, w, b):
+    return irdl.grad(lambda *a: (layer_norm(*a) ** 3).sum(), argnums=(0, 1, 2))(x, w, b)
+
+
 def take(a, i):
     return a[i] + 1
 
@@ -102,6 +112,11 @@ WEIGHTS = (normal(3, 28), normal(7, 28), normal(28))
 FUNCTIONS = [
     (lambda x, y: np.where(x > y, x * y, np.sqrt(np.abs(x)) - y), normal(3, 45), normal(45)),
     (softmax, normal(5, 70)),
+    (softmax, normal(3, 7, 128)),
+    (softmax, normal(2, 1100)),
+    (layer_norm, normal(9, 96), normal(96), normal(96)),
+    (layer_norm_gradient, normal(3, 5, 67), normal(67), normal(67)),
+    (lambda x, y: (softmax(x) * y[:, None], softmax(x.T)), normal(70, 65), normal(70)),
     (lambda x: x.sum(), normal(700)),
     (lambda x: (x.sum(0), x.max(0)), normal(300, 37)),
     (lambda x, y: (x @ y, (x * 2).sum(0) @ np.exp(y)), normal(5, 200), normal(200, 70)),
@@ -188,6 +203,20 @@ def test_interpreted(number):
             np.testing.assert_allclose(result.reshape(exact.shape), exact, rtol=2e-5, atol=2e-5)
 
 
+def test_rows_are_read_and_written_once():
+    """A softmax and a layer norm are one launch each, with the rows in registers."""
+    rows = np.zeros((8000, 300), F32)
+    for function, arguments in ((softmax, [rows]), (layer_norm, [rows, normal(300), normal(300)])):
+        program = gpu_program(irdl.trace(function)(*arguments))
+        (launch,) = launches(program)
+        assert {s.scope for s in walk(launch.body) if isinstance(s, Barrier)} == {"warp"}
+        x, out = program.inputs[0], program.outputs[0]
+        loads = [item for s in walk(launch.body) for e in expressions(s) for item in subexpressions(e) if isinstance(item, Load)]
+        assert len([load for load in loads if load.buffer is x]) == 2  # in the loop, and behind it
+        assert program.arena_bytes < x.nbytes / 8
+        assert len([s for s in walk(launch.body) if isinstance(s, Store) and s.buffer is out]) == 2
+
+
 def kinds_of_barriers(function, *arguments):
     """Of the launches with loops over time, in order: who meets in a step, outside of and within nests of blocks."""
     program = gpu_program(irdl.trace(function)(*arguments))
@@ -244,7 +273,7 @@ def test_source_of_a_compiled_function():
     source = irdl.compile(softmax)(normal(5, 70)).cuda_source
     assert source.startswith("// NumPy's meaning")
     assert re.search(
-        r'extern "C" __global__ void __launch_bounds__\(256, 1\) max_\d+\(const float\* __restrict__ in0_x, char\* arena', source
+        r'extern "C" __global__ void __launch_bounds__\(256, 1\) max_\d+\(const float\* __restrict__ in0_x, float\* out0, char\* arena', source
     )
     assert source == irdl.compile(softmax)(normal(5, 70)).cuda_source
 

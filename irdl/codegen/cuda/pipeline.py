@@ -6,6 +6,7 @@ from irdl.codegen.cuda.barriers import insert_barriers
 from irdl.codegen.cuda.block_memory import plan_block_memory
 from irdl.codegen.cuda.launches import make_launches
 from irdl.codegen.cuda.resident import keep_resident
+from irdl.codegen.cuda.rows import merge_rows
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
 from irdl.loops.passes.memory import plan_memory
@@ -22,6 +23,7 @@ CUDA_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     Pass("prune", prune),
 )
 CUDA_PROGRAM_PASSES: tuple[Pass[Program], ...] = (
+    Pass("rows", merge_rows),
     Pass("memory", plan_memory, required=True),
     Pass("resident", keep_resident, needs=("target",)),
     Pass("block-memory", plan_block_memory, required=True),

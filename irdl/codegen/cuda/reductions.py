@@ -29,7 +29,7 @@ from irdl.loops.language import (
     Statement,
     Store,
 )
-from irdl.loops.rewrite import substitute
+from irdl.loops.rewrite import Names, substitute
 from irdl.loops.target import Gpu
 
 #: threads of a multiprocessor that hide each other's latency, and warps where some are in one block anyway
@@ -40,6 +40,8 @@ _FEW_TERMS = 8
 _ROWS = (8, 4, 2)
 #: terms of a column that the registers and the shared memory of a block have room for, in loops over time
 _TERMS_KEPT = 5120
+#: rows whose elements follow what was reduced along them
+_SHORTEST_ROW, _LONGEST_ROW = 64, 8192
 #: accumulators of a thread, and bytes of shared memory for what all columns of a tile read
 _ACCUMULATORS, _STAGED_BYTES = 64, 96 * 1024
 
@@ -136,6 +138,77 @@ class _Reduction:
         return _ByWarps(self, column, row, split, in_loop).statements()
 
 
+def follows_rows(group: Group) -> Axis | None:
+    """The last axis of an elementwise group of which some operand has one number for each row, as what was reduced along it has."""
+    best = group.contiguous_axis(group.domain, True, WARP)
+    if best is None or not _SHORTEST_ROW <= best[1].extent <= _LONGEST_ROW:
+        return None
+    column = best[1]
+    others = {axis.variable for axis in group.domain if axis.extent > 1 and axis is not column}
+    by_row = any(load.index.variables() & others and not load.index.coefficient(column.variable) for load in group.outer_loads)
+    return column if by_row else None
+
+
+def schedule_rows(group: Group, column: Axis, gpu: Gpu) -> list[Statement]:
+    """The loops of an elementwise group in rows, which blocks and warps share as they share those of a reduction along the rows."""
+    others = [axis for axis in group.domain if axis.extent > 1 and axis is not column]
+    steps = [axis.extent for axis in others]
+    names = group.body.names
+    tiles = Tiles(steps, warps_of_tile(column.extent, WARP, math.prod(steps), gpu), names)
+    places = {axis.variable: where for axis, where in zip(others, tiles.where, strict=True)}
+    warp, lane, step = names("w"), names("l"), names("s")
+    slot = (Index.variable(warp) if tiles.deep > 1 else Index()) * WARP + Index.variable(lane)
+    whole, rest = divmod(column.extent, tiles.deep * WARP)
+    body: list[Statement] = []
+    if whole:
+        at = Index.variable(step, tiles.deep * WARP) + slot
+        body.append(For(step, 0, whole, 1, "serial", group.element({**places, column.variable: at})))
+    if rest:
+        last = group.element({**places, column.variable: slot + whole * tiles.deep * WARP})
+        body += only_below(slot, rest, last)
+    for index, extent in tiles.guards:
+        body = only_below(index, extent, body)
+    warps = [loop for loop in (Loop(tiles.number, tiles.wide), Loop(warp, tiles.deep)) if loop.extent > 1]
+    return bound("block", tiles.blocks, bound("warp", warps, bound("lane", [Loop(lane, WARP)], body)))
+
+
+def warps_of_tile(terms: int, lanes: int, tiles: int, gpu: Gpu) -> int:
+    """How many warps share one of so many tiles, along an axis of so many steps that `lanes` lanes lie along."""
+    most = 2 * gpu.multiprocessors * _WARPS_AT_WORK
+    return next((n for n in (8, 4, 2) if terms >= n * lanes * _FEW_TERMS // 2 and tiles * n <= most), 1)
+
+
+class Tiles:
+    """Steps of some axes, shared by blocks and their warps.
+
+    Attributes:
+        deep: warps for each tile.
+        wide, number: how many tiles a block has at once, and the variable that counts them.
+        blocks: the loops over blocks.
+        where: the place on each axis.
+        guards: what has to be less than what.
+    """
+
+    def __init__(self, steps: Sequence[int], deep: int, names: Names) -> None:
+        self.deep = deep
+        self.number = names("n")
+        self.blocks: list[Loop] = []
+        self.where: list[Index] = []
+        self.guards: list[tuple[Index, int]] = []
+        longest = max(range(len(steps)), key=lambda place: steps[place], default=-1)
+        self.wide = min(WARPS // deep, 1 << (steps[longest] - 1).bit_length()) if steps else 1
+        for place, extent in enumerate(steps):
+            variable = names("j")
+            if place != longest or self.wide == 1:
+                self.blocks.append(Loop(variable, extent))
+                self.where.append(Index.variable(variable))
+                continue
+            self.blocks.append(Loop(variable, -(-extent // self.wide)))
+            self.where.append(Index.variable(variable, self.wide) + Index.variable(self.number))
+            if extent % self.wide:
+                self.guards.append((self.where[-1], extent))
+
+
 class _ByWarps:
     """A reduction whose terms are shared by warps, and by their lanes where no axis of the result is contiguous.
 
@@ -159,15 +232,11 @@ class _ByWarps:
             others.append(row)
             steps.insert(len(others) - 1, row.extent // self.rows)
         lanes = WARP if column is None else 1
-        tiles = math.prod(steps)
-        most = gpu.multiprocessors * _WARPS_AT_WORK
-        #: warps for each tile, and tiles for each block
-        self.deep = next((n for n in (8, 4, 2) if split.extent >= n * lanes * _FEW_TERMS // 2 and tiles * n <= 2 * most), 1)
+        tiles = Tiles(steps, warps_of_tile(split.extent, lanes, math.prod(steps), gpu), names)
+        self.deep, self.wide, self.number, self.blocks = tiles.deep, tiles.wide, tiles.number, tiles.blocks
+        self.guards, tile = list(tiles.guards), tiles.where
         #: where the axes of the result are
         self.places: dict[str, Index] = {}
-        self.guards: list[tuple[Index, int]] = []
-        self.blocks: list[Loop] = []
-        self.wide, tile = self._tiles(steps)
         self.tile_row = Index()
         for place, axis in enumerate(others):
             self.places[axis.variable] = tile[place]
@@ -180,25 +249,6 @@ class _ByWarps:
                 self.guards.append((self.places[column.variable], column.extent))
         self.partial = self._partial_results(self.wide * self.rows * self.deep * WARP)
         self.staged = self._stage()
-
-    def _tiles(self, steps: Sequence[int]) -> tuple[int, list[Index]]:
-        """How many tiles a block has at once, and where they are: its warps share the longest of the axes."""
-        names = self.reduction.names
-        self.number = names("n")
-        longest = max(range(len(steps)), key=lambda place: steps[place], default=-1)
-        wide = min(WARPS // self.deep, 1 << (steps[longest] - 1).bit_length()) if steps else 1
-        where = []
-        for place, extent in enumerate(steps):
-            variable = names("j")
-            if place != longest or wide == 1:
-                self.blocks.append(Loop(variable, extent))
-                where.append(Index.variable(variable))
-                continue
-            self.blocks.append(Loop(variable, -(-extent // wide)))
-            where.append(Index.variable(variable, wide) + Index.variable(self.number))
-            if extent % wide:
-                self.guards.append((where[-1], extent))
-        return wide, where
 
     def _at_row(self, row: Index) -> dict[str, Index]:
         return self.places if self.row is None else {**self.places, self.row.variable: self.tile_row + row}

@@ -8,7 +8,7 @@ import numpy as np
 
 from irdl.codegen.cuda.contraction import schedule_contraction, tile_of
 from irdl.codegen.cuda.dealing import WARP, bound, in_tiles
-from irdl.codegen.cuda.reductions import schedule_reduction
+from irdl.codegen.cuda.reductions import follows_rows, schedule_reduction, schedule_rows
 from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.layout import Layout
 from irdl.codegen.lowering.nest import Loop
@@ -43,6 +43,8 @@ class CudaSchedule(Schedule):
             if not self._in_loop and (tile := tile_of(group, self.gpu)) is not None:
                 return schedule_contraction(group, *tile)
             return schedule_reduction(group, self.gpu, self._in_loop)
+        if not self._in_loop and (column := follows_rows(group)) is not None:
+            return schedule_rows(group, column, self.gpu)
         best = group.contiguous_axis(group.domain, True, WARP)
         last = None if best is None else best[1]
         axes = sorted((axis for axis in group.domain if axis.extent > 1), key=lambda axis: axis is last)

@@ -141,7 +141,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "tests/codegen/test_cuda.py -k barriers",
     ),
     ("irdl/codegen/cuda/dealing.py", "if column.extent % (WARP * wide):", "if False:", "tests/codegen/test_cuda.py -k interpreted"),
-    ("irdl/codegen/cuda/reductions.py", "        if rest:\n", "        if False:\n", "tests/codegen/test_cuda.py -k interpreted"),
+    ("irdl/codegen/cuda/by_warps.py", "        if rest:\n", "        if False:\n", "tests/codegen/test_cuda.py -k interpreted"),
     ("irdl/codegen/cuda/contraction.py", "if extent % whole:", "if False:", "tests/codegen/test_cuda.py -k 'functions and 4-1-0'"),
     (
         "irdl/codegen/cuda/resident.py",

@@ -15,8 +15,10 @@ from irdl.loops.rewrite import Names, substitute
 from irdl.loops.target import Gpu
 
 WARP = 32
-#: warps of a block
-WARPS = 8
+#: warps of a block, and of a multiprocessor where some are in one block anyway
+WARPS, _WARPS_AT_WORK = 8, 16
+#: the fewest terms worth a thread of their own
+FEW_TERMS = 8
 
 
 def bound(kind: str, loops: Sequence[Loop], body: Sequence[Statement]) -> list[Statement]:
@@ -79,3 +81,40 @@ def in_tiles(loops: Sequence[Loop], body: Sequence[Statement], names: Names, gpu
         body = only_below(place, column.extent, body)
     warps = [loop for loop in (Loop(number, wide), Loop(warp, rows)) if loop.extent > 1]
     return bound("block", blocks, bound("warp", warps, bound("lane", [Loop(lane, min(WARP, column.extent))], body)))
+
+
+def warps_of_tile(terms: int, lanes: int, tiles: int, gpu: Gpu) -> int:
+    """How many warps share one of so many tiles, along an axis of so many steps that `lanes` lanes lie along."""
+    most = 2 * gpu.multiprocessors * _WARPS_AT_WORK
+    return next((n for n in (8, 4, 2) if terms >= n * lanes * FEW_TERMS // 2 and tiles * n <= most), 1)
+
+
+class Tiles:
+    """Steps of some axes, shared by blocks and their warps.
+
+    Attributes:
+        deep: warps for each tile.
+        wide, number: how many tiles a block has at once, and the variable that counts them.
+        blocks: the loops over blocks.
+        where: the place on each axis.
+        guards: what has to be less than what.
+    """
+
+    def __init__(self, steps: Sequence[int], deep: int, names: Names) -> None:
+        self.deep = deep
+        self.number = names("n")
+        self.blocks: list[Loop] = []
+        self.where: list[Index] = []
+        self.guards: list[tuple[Index, int]] = []
+        longest = max(range(len(steps)), key=lambda place: steps[place], default=-1)
+        self.wide = min(WARPS // deep, 1 << (steps[longest] - 1).bit_length()) if steps else 1
+        for place, extent in enumerate(steps):
+            variable = names("j")
+            if place != longest or self.wide == 1:
+                self.blocks.append(Loop(variable, extent))
+                self.where.append(Index.variable(variable))
+                continue
+            self.blocks.append(Loop(variable, -(-extent // self.wide)))
+            self.where.append(Index.variable(variable, self.wide) + Index.variable(self.number))
+            if extent % self.wide:
+                self.guards.append((self.where[-1], extent))

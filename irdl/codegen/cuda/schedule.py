@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from irdl.codegen.cuda.contraction import schedule_contraction, tile_of
-from irdl.codegen.cuda.dealing import WARP, bound, in_tiles
-from irdl.codegen.cuda.reductions import follows_rows, schedule_reduction, schedule_rows
-from irdl.codegen.lowering.group import Group
+from irdl.codegen.cuda.dealing import WARP, Tiles, bound, in_tiles, only_below, warps_of_tile
+from irdl.codegen.cuda.reductions import schedule_reduction
+from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.layout import Layout
 from irdl.codegen.lowering.nest import Loop
 from irdl.codegen.lowering.schedule import Element, Schedule
 from irdl.loops.index import Index
-from irdl.loops.language import Statement
+from irdl.loops.language import For, Statement
 from irdl.loops.rewrite import Names
 from irdl.loops.target import Gpu
+
+#: rows whose elements follow what was reduced along them
+_SHORTEST_ROW, _LONGEST_ROW = 64, 8192
 
 
 class CudaSchedule(Schedule):
@@ -43,8 +47,8 @@ class CudaSchedule(Schedule):
             if not self._in_loop and (tile := tile_of(group, self.gpu)) is not None:
                 return schedule_contraction(group, *tile)
             return schedule_reduction(group, self.gpu, self._in_loop)
-        if not self._in_loop and (column := follows_rows(group)) is not None:
-            return schedule_rows(group, column, self.gpu)
+        if not self._in_loop and (column := _followed_rows(group)) is not None:
+            return _in_rows(group, column, self.gpu)
         best = group.contiguous_axis(group.domain, True, WARP)
         last = None if best is None else best[1]
         axes = sorted((axis for axis in group.domain if axis.extent > 1), key=lambda axis: axis is last)
@@ -64,3 +68,37 @@ class CudaSchedule(Schedule):
         if any(loop.extent == 0 for loop in loops):
             return []
         return in_tiles(loops, body, names, self.gpu) if self._in_loop else bound("grid", loops, body)
+
+
+def _followed_rows(group: Group) -> Axis | None:
+    """The last axis of an elementwise group of which some operand has one number for each row, as what was reduced along it has."""
+    best = group.contiguous_axis(group.domain, True, WARP)
+    if best is None or not _SHORTEST_ROW <= best[1].extent <= _LONGEST_ROW:
+        return None
+    column = best[1]
+    others = {axis.variable for axis in group.domain if axis.extent > 1 and axis is not column}
+    by_row = any(load.index.variables() & others and not load.index.coefficient(column.variable) for load in group.outer_loads)
+    return column if by_row else None
+
+
+def _in_rows(group: Group, column: Axis, gpu: Gpu) -> list[Statement]:
+    """The loops of an elementwise group in rows, which blocks and warps share as they share those of a reduction along the rows."""
+    others = [axis for axis in group.domain if axis.extent > 1 and axis is not column]
+    steps = [axis.extent for axis in others]
+    names = group.body.names
+    tiles = Tiles(steps, warps_of_tile(column.extent, WARP, math.prod(steps), gpu), names)
+    places = {axis.variable: where for axis, where in zip(others, tiles.where, strict=True)}
+    warp, lane, step = names("w"), names("l"), names("s")
+    slot = (Index.variable(warp) if tiles.deep > 1 else Index()) * WARP + Index.variable(lane)
+    whole, rest = divmod(column.extent, tiles.deep * WARP)
+    body: list[Statement] = []
+    if whole:
+        at = Index.variable(step, tiles.deep * WARP) + slot
+        body.append(For(step, 0, whole, 1, "serial", group.element({**places, column.variable: at})))
+    if rest:
+        last = group.element({**places, column.variable: slot + whole * tiles.deep * WARP})
+        body += only_below(slot, rest, last)
+    for index, extent in tiles.guards:
+        body = only_below(index, extent, body)
+    warps = [loop for loop in (Loop(tiles.number, tiles.wide), Loop(warp, tiles.deep)) if loop.extent > 1]
+    return bound("block", tiles.blocks, bound("warp", warps, bound("lane", [Loop(lane, WARP)], body)))

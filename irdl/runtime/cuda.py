@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -45,7 +44,7 @@ class Cuda(Backend):
 
 
 class _OnDevice(Loaded):
-    """Machine code and constants on the device. Calls of one program take turns."""
+    """Machine code and constants on the device."""
 
     def __init__(self, build: Build) -> None:
         self._device = device = find_device()
@@ -54,7 +53,6 @@ class _OnDevice(Loaded):
         self.arena_bytes = program.arena_bytes
         self.constant_bytes = sum(array.nbytes for _, array in program.constants)
         image = make_cubin(emit_cuda(program), device.gpu.capability)
-        self._turn = threading.Lock()
         #: an output -> the donated input whose memory it takes
         self._same = {second: first for first, second in program.aliased}
         with device.active():
@@ -80,7 +78,7 @@ class _OnDevice(Loaded):
 
     def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         device, program = self._device, self._program
-        with self._turn, device.active(), device.borrow() as allocate:
+        with device.active(), device.borrow() as allocate:
             memory = self._place(inputs, allocate)
             for buffer in program.outputs:
                 same = self._same.get(buffer)
@@ -94,7 +92,7 @@ class _OnDevice(Loaded):
     def run_on_device(self, inputs: Sequence[Any], types: Sequence[tuple[tuple[int, ...], np.dtype]]) -> list[DeviceArray]:
         device, program = self._device, self._program
         given = dict(zip(program.inputs, inputs, strict=True))
-        with self._turn, device.active(), device.borrow() as allocate:
+        with device.active(), device.borrow() as allocate:
             memory = self._place(inputs, allocate)
             results = []
             for buffer, (shape, dtype) in zip(program.outputs, types, strict=True):

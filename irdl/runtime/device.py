@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from ctypes import byref, c_char, c_int, c_size_t, c_uint, c_void_p
@@ -74,6 +75,8 @@ class Device:
         self.gpu = Gpu(capability, device.get_attribute(attribute.MULTIPROCESSOR_COUNT), shared)
         self._context = device.retain_primary_context()
         self._library = ctypes.CDLL("libcuda.so.1")  # the one that pycuda has loaded
+        #: a thread at a time works with the device; it may come in again, to free an array that it drops
+        self._turn = threading.RLock()
         with self.active():
             self._pool = DeviceMemoryPool()
             self.stream = cuda.Stream()
@@ -90,12 +93,13 @@ class Device:
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """Its context is the calling thread's."""
-        self._context.push()
-        try:
-            yield
-        finally:
-            self.cuda.Context.pop()
+        """Its context is the calling thread's, and no other thread's."""
+        with self._turn:
+            self._context.push()
+            try:
+                yield
+            finally:
+                self.cuda.Context.pop()
 
     def keep(self, count: int, purpose: str) -> Any:
         """Memory, whose address is its integer, for as long as the object is there.

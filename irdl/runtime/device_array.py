@@ -153,6 +153,8 @@ def _put(device: Device, leaf: Any) -> Any:
         dtype, shape = np.dtype(interface["typestr"]), tuple(interface["shape"])
         if not is_supported(dtype) or interface.get("strides") not in (None, _row_major(shape, dtype)):
             raise TypeError(f"an array of a GPU has to be contiguous and of a dtype that irdl knows: this is {dtype}{list(shape)}")
+        with device.active():
+            device.cuda.Context.synchronize()  # it may be on its way in another stream
         return DeviceArray(device, _Shared(interface["data"][0], leaf), dtype, shape)
     if not isinstance(leaf, (np.ndarray, np.generic)):
         return leaf

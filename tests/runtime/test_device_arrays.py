@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,14 @@ def test_functions_on_a_gpu(number: int) -> None:
     found, expected = irdl.jit(function, backend="cuda")(*arguments), irdl.jit(function)(*arguments)
     for x, y in zip(irdl.tree.leaves(found), irdl.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(x, y, rtol=2e-5, atol=2e-5)
+
+
+def test_threads_take_turns() -> None:
+    f = irdl.jit(lambda x, n: np.tanh(x * n).sum(), backend="cuda")
+    f(np.ones(50), 0.5)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: f(irdl.device_put(np.ones(50)), n / 10), range(24)))
+    np.testing.assert_allclose([float(x) for x in found], 50 * np.tanh(np.arange(24) / 10))
 
 
 def test_memory_is_given_back() -> None:

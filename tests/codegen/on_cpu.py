@@ -36,7 +36,7 @@ def collect(programs: Sequence[Program]) -> str:
     for number, program in enumerate(programs):
         text = emit_cuda(program).removeprefix(prelude())
         for launch in launches(program):
-            text = text.replace(f" {launch.name}(", f" {launch.name}_{number}(")
+            text = text.replace(f" {launch.name}(", f" {launch.name}__{number}(")
         parts.append(text)
     return prelude() + "".join(parts)
 
@@ -67,7 +67,7 @@ def calls_of(program: Program, number: int, arguments: Sequence[np.ndarray], blo
         arrays.append(np.zeros(barrier_bytes(step) // 4, np.uint32))
         grid = step.blocks if step.exact else min(step.blocks, blocks)
         given = [*map(buffers.index, parameters(program, step)), len(buffers), len(buffers) + 1, len(arrays) - 1]
-        calls.append(Call(f"{step.name}_{number}", grid, step.threads, step.shared_bytes, step.cooperative, given))
+        calls.append(Call(f"{step.name}__{number}", grid, step.threads, step.shared_bytes, step.cooperative, given))
     return arrays, calls
 
 

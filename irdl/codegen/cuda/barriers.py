@@ -9,7 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from irdl.codegen.cuda.meetings import ALL, BLOCK, NOBODY, WARP, Access, Repeat, accesses, blocks_around, meeting, reads
+from irdl.codegen.cuda.meetings import (
+    ALL,
+    BLOCK,
+    NOBODY,
+    WARP,
+    Access,
+    Context,
+    Repeat,
+    accesses,
+    blocks_around,
+    covers,
+    distinct,
+    join,
+    meeting,
+    reads,
+)
+from irdl.errors import ProgramError
 from irdl.loops.language import BOUND, Barrier, Buffer, For, If, Kernel, Launch, Program, Statement, While
 from irdl.loops.walk import bound_nest, walk
 
@@ -39,7 +55,7 @@ class _Phase:
         return id(self.statement), id(self.carried)
 
     def is_in(self, loop: Repeat) -> bool:
-        return any(loop is other for access in self.accesses[:1] for other in (*access.repeats, *access.loops))
+        return any(loop is other for access in self.accesses[:1] for other in (*access.around.repeats, *access.loops))
 
 
 class _Barriers:
@@ -51,6 +67,11 @@ class _Barriers:
         #: the loops around what is visited: those that all threads run together, and those of blocks
         self.repeats: list[Repeat] = []
         self.blocks: list[For] = []
+        #: how many of those that all threads run together are around the loops of blocks
+        self.outside = 0
+        #: what has been found out: of statements, and of pairs of accesses
+        self._phases: dict[int, _Phase] = {}
+        self._met: dict[tuple[int, int, int], int] = {}
 
     def visit(self, body: list[Statement], pending: list[_Phase]) -> list[_Phase]:
         """`pending`: the phases before, as far as they matter; returns those at the end of `body`."""
@@ -94,15 +115,25 @@ class _Barriers:
         return _distinct(pending)
 
     def _phase(self, statement: Statement) -> _Phase:
-        return _Phase(statement, tuple(accesses([statement], tuple(self.blocks), tuple(self.repeats))))
+        return self._once(statement, accesses([statement], self._context()))
 
     def _verdict(self, statement: If | While) -> _Phase:
         """All threads read a condition."""
-        return _Phase(statement, tuple(reads(statement.condition, tuple(self.blocks), tuple(self.repeats))))
+        return self._once(statement, reads(statement.condition, self._context()))
+
+    def _context(self) -> Context:
+        return Context(tuple(self.blocks), tuple(self.repeats), self.outside)
+
+    def _once(self, statement: Statement, found: Iterable[Access]) -> _Phase:
+        """The phase of a statement, looked at the first time."""
+        if id(statement) not in self._phases:
+            self._phases[id(statement)] = _Phase(statement, distinct(found))
+        return self._phases[id(statement)]
 
     def _inside(self, nest: Sequence[For], body: list[Statement]) -> list[_Phase]:
         """What the steps of a nest of blocks leave behind. They are independent, but for the shared memory that they take in turns."""
         self.blocks += nest
+        self.outside = len(self.repeats)
         again = not self.exact and any(loop.stop > 1 for loop in nest)
         found = self._loop(nest[0], [(body, None)], []) if again else self.visit(body, [])
         del self.blocks[-len(nest) :]
@@ -141,9 +172,9 @@ class _Barriers:
         """Where threads have to meet before the phase; None where they need not."""
         widest = NOBODY
         for earlier in pending:
-            enough = max(earlier.met, widest)
-            found = self._between(earlier, phase, enough)
-            widest = found if found > enough else widest
+            widest = self._between(earlier, phase, widest)
+        if widest > BLOCK and self.blocks:
+            raise ProgramError("steps of a nest of blocks need each other's results")
         if widest <= BLOCK:
             return {NOBODY: None, WARP: Barrier("warp"), BLOCK: Barrier("block")}[widest]
         # There is one partition of the blocks into runs.
@@ -153,16 +184,23 @@ class _Barriers:
         self.run = blocks
         return Barrier("blocks", blocks)
 
-    def _between(self, first: _Phase, second: _Phase, enough: int) -> int:
-        """The widest of any conflict's, once more than `enough`."""
-        found = enough
+    def _between(self, first: _Phase, second: _Phase, widest: int) -> int:
+        """Who meets for all conflicts of the two that have not met since, and for what asks for `widest`."""
         for one in first.accesses:
             for other in second.accesses:
+                if widest == ALL:
+                    return widest
                 if (one.writes or other.writes) and self._share_memory(one.buffer, other.buffer):
-                    found = max(found, meeting(one, other, first.carried, self.exact))
-                    if found == ALL:
-                        return found
-        return found
+                    need = self._meeting(one, other, first.carried)
+                    widest = widest if covers(first.met, need) else join(widest, need)
+        return widest
+
+    def _meeting(self, one: Access, other: Access, carried: Repeat | None) -> int:
+        """As `meeting`, asked once."""
+        key = (id(one), id(other), id(carried))
+        if key not in self._met:
+            self._met[key] = meeting(one, other, carried, self.exact)
+        return self._met[key]
 
     def _share_memory(self, one: Buffer, other: Buffer) -> bool:
         if one is other:

@@ -1,10 +1,10 @@
-"""Where a block's shared memory holds what: a launch that keeps something there has all of it to itself, else each nest of blocks."""
+"""Where a block's shared memory holds what: what outlives a step in front, behind it each nest of blocks what it needs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from irdl.loops.language import Buffer, For, Launch, Program, Statement
+from irdl.loops.language import Buffer, For, Program, Statement
 from irdl.loops.walk import buffers_of, nested, walk
 
 ALIGNMENT = 16
@@ -12,12 +12,20 @@ ALIGNMENT = 16
 
 def plan_block_memory(program: Program) -> Program:
     """Set the offsets of the buffers in shared memory, in place."""
-    for owner in _owners(program.body):
-        offset = 0
-        for buffer in shared_buffers([owner]):
-            buffer.offset = offset
-            offset += _aligned(buffer)
+    for statement in program.body:
+        kept = [buffer for buffer in shared_buffers([statement]) if buffer.copies > 1]
+        start = _place(kept, 0)
+        for nest in _block_nests([statement]):
+            _place([buffer for buffer in shared_buffers([nest]) if buffer.copies == 1], start)
     return program
+
+
+def _place(buffers: Sequence[Buffer], offset: int) -> int:
+    """One behind the other; returns where they end."""
+    for buffer in buffers:
+        buffer.offset = offset
+        offset += _aligned(buffer)
+    return offset
 
 
 def shared_bytes(body: Sequence[Statement]) -> int:
@@ -33,11 +41,11 @@ def shared_buffers(body: Sequence[Statement]) -> list[Buffer]:
     return list(dict.fromkeys(b for statement in walk(body) for b in buffers_of(statement) if b.space == "shared"))
 
 
-def _owners(body: Sequence[Statement]) -> Iterator[Statement]:
-    """Outermost loops over blocks, and launches that are there already."""
+def _block_nests(body: Sequence[Statement]) -> Iterator[For]:
+    """The outermost loops over blocks."""
     for statement in body:
-        if isinstance(statement, Launch) or (isinstance(statement, For) and statement.kind == "block"):
+        if isinstance(statement, For) and statement.kind == "block":
             yield statement
         else:
             for part in nested(statement):
-                yield from _owners(part)
+                yield from _block_nests(part)

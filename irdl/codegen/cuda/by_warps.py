@@ -108,18 +108,22 @@ class ByWarps:
         whole = len([axis for axis in reduction.group.reduced if axis.extent > 1]) == 1
         if self.column is None or self.wide > 1 or not whole:
             return {}
-        found: dict[Value, Buffer] = {}
-        index = reduction.group.index(self._at_row(Index.variable(self.number_of_row)))
+        group = reduction.group
+        index = group.index(self._at_row(Index.variable(self.number_of_row)))
+        reduced = [Index.variable(axis.variable) for axis in group.reduced]
+        places: dict[Value, set[tuple[Index, ...]]] = {}
         for node in reduction.nodes:
-            for value, place in reduction.group.body.factors(
-                node, index, [Index.variable(axis.variable) for axis in reduction.group.reduced]
-            ):
-                variables = set().union(*(part.variables() for part in place))
-                if self.lane in variables or self.split.variable not in variables or value in found:
-                    continue
-                buffer = Buffer(reduction.names("staged"), value.dtype, self.rows * self.split.extent, "shared")
-                if sum(b.nbytes for b in (*found.values(), buffer)) <= _STAGED_BYTES:
-                    found[value] = buffer
+            for value, place in group.body.factors(node, index, reduced):
+                places.setdefault(value, set()).add(place)
+        found: dict[Value, Buffer] = {}
+        for value, where in places.items():
+            variables = {name for place in where for part in place for name in part.variables()}
+            # What is read at two places is not one factor: `x @ x`.
+            if len(where) > 1 or self.lane in variables or self.split.variable not in variables:
+                continue
+            buffer = Buffer(reduction.names("staged"), value.dtype, self.rows * self.split.extent, "shared")
+            if sum(b.nbytes for b in (*found.values(), buffer)) <= _STAGED_BYTES:
+                found[value] = buffer
         return found
 
     def _fill(self, value: Value, buffer: Buffer) -> Statement:

@@ -50,7 +50,7 @@ def tile_of(group: Group, gpu: Gpu) -> tuple[Tile, Axis, Axis] | None:
     best = group.contiguous_axis(group.domain, True, WARP)
     column = best[1] if best is not None else max(group.domain, key=lambda axis: axis.extent, default=None)
     row = None if column is None else group.shared_axis(column)
-    if column is None or row is None or _shared_by_both(group, row, column):
+    if column is None or row is None or not _has_a_side_for_each(group, row, column):
         return None
     others = math.prod(axis.extent for axis in group.domain if axis not in (row, column))
     for tile, fewest in ((Tile(128), gpu.multiprocessors), (Tile(64), gpu.multiprocessors // 4)):
@@ -59,9 +59,16 @@ def tile_of(group: Group, gpu: Gpu) -> tuple[Tile, Axis, Axis] | None:
     return None
 
 
-def _shared_by_both(group: Group, row: Axis, column: Axis) -> bool:
-    """Some load depends on both: there is nothing that a tile's rows, or its columns, have in common."""
-    return any(load.index.coefficient(row.variable) and load.index.coefficient(column.variable) for load in group.inner_loads)
+def _has_a_side_for_each(group: Group, row: Axis, column: Axis) -> bool:
+    """One operand goes along the rows alone, the other along the columns."""
+    (node,) = group.body.reductions
+    index = group.index({axis.variable: Index.variable(axis.variable) for axis in (row, column)})
+    reduced = [Index.variable(axis.variable) if axis.extent > 1 else Index() for axis in group.reduced]
+    sides = [
+        [any(p.coefficient(axis.variable) for p in place) for axis in (row, column)]
+        for _, place in group.body.factors(node, index, reduced)
+    ]
+    return sorted(sides) == [[False, True], [True, False]]
 
 
 def schedule_contraction(group: Group, tile: Tile, row: Axis, column: Axis) -> list[Statement]:

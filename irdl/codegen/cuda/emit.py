@@ -42,7 +42,7 @@ _UNITS = {"grid": ("thread", "threads"), "block": ("blockIdx.x", "gridDim.x"), "
 _UNROLLED, _IN_FLIGHT = 8, 4
 _BARRIERS = {
     "all": "irdl::grid_barrier(barrier, passed);",
-    "blocks": f"irdl::meet(barrier + {LINE // 4} * (1 + blockIdx.x / {{blocks}}), {{blocks}}, met);",
+    "blocks": f"irdl::meet(barrier + {LINE // 4} * (1 + blockIdx.x / {{blocks}}), {{count}}, met);",
     "block": "__syncthreads();",
     "warp": "__syncwarp();",
 }
@@ -182,7 +182,7 @@ class _Function:
                     self.block("else ", statement.otherwise)
             elif isinstance(statement, Barrier):
                 self.barriers.add(statement.scope)
-                self.line(_BARRIERS[statement.scope].format(blocks=statement.blocks))
+                self.line(_BARRIERS[statement.scope].format(blocks=statement.blocks, count=self._in_run(statement.blocks)))
             elif isinstance(statement, While):
                 self._while(statement)
             else:
@@ -243,6 +243,11 @@ class _Function:
         else:
             self.block(head, nest[-1].body, first, scope=True)
         self.bound, self.blocks = self.bound[: -len(nest)], [name for name in self.blocks if name not in variables_of]
+
+    def _in_run(self, blocks: int) -> str:
+        """How many blocks of a run meet: the last run may have fewer."""
+        rest = self.launch.blocks % blocks if blocks else 0
+        return f"blockIdx.x < {self.launch.blocks - rest} ? {blocks} : {rest}" if rest else str(blocks)
 
     def _while(self, statement: While) -> None:
         self.line("while (true) {")

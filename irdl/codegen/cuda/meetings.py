@@ -7,7 +7,7 @@ touched it in the first, of another warp of that block, another lane of that war
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -26,13 +26,31 @@ _AROUND = {"grid": ALL, "block": ALL, "warp": BLOCK, "lane": WARP}
 Repeat: TypeAlias = For | While
 
 
+#: what is less than what
+Guards: TypeAlias = tuple[tuple[Index, int], ...]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is around a phase.
+
+    Attributes:
+        blocks: the nest of blocks that it is in.
+        repeats: the loops that all threads run together; the first `outside` of them are around the nest of blocks.
+    """
+
+    blocks: tuple[For, ...] = ()
+    repeats: tuple[Repeat, ...] = ()
+    outside: int = 0
+
+
 @dataclass(frozen=True)
 class Access:
     """One place that a phase reads or writes.
 
     Attributes:
         loops: those of the phase around it, and the nest of blocks that the phase is in.
-        repeats: the loops around the phase that all threads run together.
+        around: what is around the phase.
         guards: what is less than what, there.
     """
 
@@ -40,38 +58,55 @@ class Access:
     index: Index
     writes: bool
     loops: tuple[For, ...]
-    repeats: tuple[Repeat, ...]
-    guards: tuple[tuple[Index, int], ...] = ()
+    around: Context
+    guards: Guards = ()
 
     def level(self, kind: str) -> list[For]:
         return [loop for loop in self.loops if loop.kind == kind]
 
 
-def accesses(
-    body: Sequence[Statement], loops: tuple[For, ...], repeats: tuple[Repeat, ...], guards: tuple[tuple[Index, int], ...] = ()
-) -> Iterator[Access]:
+def accesses(body: Sequence[Statement], around: Context, loops: tuple[For, ...] | None = None, guards: Guards = ()) -> Iterator[Access]:
     """What statements touch of the memory that threads share."""
+    loops = around.blocks if loops is None else loops
     for statement in body:
         for expression in expressions(statement):
-            yield from reads(expression, loops, repeats, guards)
+            yield from reads(expression, around, loops, guards)
         if isinstance(statement, Store) and statement.buffer.space != "register":
-            yield Access(statement.buffer, statement.index, True, loops, repeats, guards)
+            yield Access(statement.buffer, statement.index, True, loops, around, guards)
         if isinstance(statement, If):
             guard = as_guard(statement.condition)
-            yield from accesses(statement.then, loops, repeats, guards if guard is None else (*guards, guard))
-            yield from accesses(statement.otherwise, loops, repeats, guards)
+            yield from accesses(statement.then, around, loops, guards if guard is None else (*guards, guard))
+            yield from accesses(statement.otherwise, around, loops, guards)
             continue
         inside = (*loops, statement) if isinstance(statement, For) else loops
         for part in nested(statement):
-            yield from accesses(part, inside, repeats, guards)
+            yield from accesses(part, around, inside, guards)
 
 
-def reads(
-    expression: Expression, loops: tuple[For, ...], repeats: tuple[Repeat, ...], guards: tuple[tuple[Index, int], ...] = ()
-) -> Iterator[Access]:
+def reads(expression: Expression, around: Context, loops: tuple[For, ...] | None = None, guards: Guards = ()) -> Iterator[Access]:
+    """What an expression reads of it."""
     for item in subexpressions(expression):
         if isinstance(item, Load) and item.buffer.space not in ("register", "constant"):
-            yield Access(item.buffer, item.index, False, loops, repeats, guards)
+            yield Access(item.buffer, item.index, False, around.blocks if loops is None else loops, around, guards)
+
+
+def distinct(found: Iterable[Access]) -> tuple[Access, ...]:
+    """Each once."""
+    return tuple({(id(a.buffer), a.index, a.writes, tuple(map(id, a.loops)), a.guards): a for a in found}.values())
+
+
+def covers(met: int, need: int) -> bool:
+    """Threads that have met as widely as `met` need not meet as `need` asks: runs of blocks cover those that they are made of."""
+    if need <= BLOCK or met == ALL:
+        return met >= need
+    return need != ALL and met > BLOCK and (met - BLOCK) % (need - BLOCK) == 0
+
+
+def join(one: int, other: int) -> int:
+    """The narrowest that covers both."""
+    if covers(one, other):
+        return one
+    return other if covers(other, one) else ALL
 
 
 def meeting(first: Access, second: Access, carried: Repeat | None, exact: bool) -> int:
@@ -91,9 +126,10 @@ def meeting(first: Access, second: Access, carried: Repeat | None, exact: bool) 
     for level in BOUND:
         mine, its = first.level(level), second.level(level)
         # A block has its shared memory to itself, and steps of one run of a nest of blocks are independent.
-        if level == "block" and first.buffer.space != "shared" and mine and carried is mine[0]:
+        one_run = bool(mine and its) and mine[0] is its[0] and pair.is_within_nest(carried)
+        if level == "block" and first.buffer.space != "shared" and one_run and carried is mine[0]:
             return NOBODY
-        if level in ("grid", "block") and (first.buffer.space == "shared" or (not carried and mine and its and mine[0] is its[0])):
+        if level in ("grid", "block") and (first.buffer.space == "shared" or one_run):
             for one, two in zip(mine, its, strict=False):
                 pair.unite(one, two)
             continue
@@ -144,19 +180,22 @@ class _Pair:
     def __init__(self, first: Access, second: Access) -> None:
         self.first, self.second = first, second
         self.here, self.there = _Side(first, "<"), _Side(second, "<'")
-        names = [loop.variable for loop in (*second.loops, *second.repeats) if isinstance(loop, For)]
+        names = [loop.variable for loop in (*second.loops, *second.around.repeats) if isinstance(loop, For)]
         self.fresh = {name: name + "'" for name in names}
         self.there.substitute({old: Index.variable(new) for old, new in self.fresh.items()})
         self.extents: Extents = {}
-        self.extents.update((loop.variable, loop.stop) for loop in (*first.loops, *first.repeats) if isinstance(loop, For))
-        self.extents.update((self.fresh[loop.variable], loop.stop) for loop in (*second.loops, *second.repeats) if isinstance(loop, For))
+        self.extents.update((loop.variable, loop.stop) for loop in (*first.loops, *first.around.repeats) if isinstance(loop, For))
+        self.extents.update(
+            (self.fresh[loop.variable], loop.stop) for loop in (*second.loops, *second.around.repeats) if isinstance(loop, For)
+        )
         for name in (*self.here.index.variables(), *self.there.index.variables()):
             self.extents.setdefault(name, None)  # the data say where it points
 
     def align(self, carried: Repeat | None) -> bool:
         """Take into account which steps of the loops around both the two are in; False: there are no such steps."""
-        for one, two in zip(self.first.repeats, self.second.repeats, strict=False):
-            if one is not two:
+        of_blocks = any(carried is loop for loop in self.first.loops)
+        for place, (one, two) in enumerate(zip(self.first.around.repeats, self.second.around.repeats, strict=False)):
+            if one is not two or (of_blocks and place >= self.first.around.outside):
                 break
             if one is carried:
                 return self._follow(one)
@@ -174,6 +213,12 @@ class _Pair:
             self._cancel(loop.variable)
             return steps > 1
         return True
+
+    def is_within_nest(self, carried: Repeat | None) -> bool:
+        """Both are of one run of a nest of blocks, if they are of the same nest: what lies between them is inside of it."""
+        around = self.first.around
+        inner = (*self.first.loops, *around.repeats[around.outside :])
+        return carried is None or any(carried is loop for loop in inner)
 
     def unite(self, one: For, two: For) -> None:
         """The two loops are in the same step."""

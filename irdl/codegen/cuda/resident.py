@@ -18,19 +18,40 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from irdl.codegen.cuda.block_memory import shared_buffers
 from irdl.codegen.cuda.dealing import WARP, WARPS, bound
 from irdl.codegen.lowering.nest import Loop
 from irdl.loops.index import Index
-from irdl.loops.language import BOUND, Buffer, Expression, For, If, Kernel, Launch, Load, Program, Statement, Store, Variable, While
+from irdl.loops.language import (
+    BOUND,
+    Buffer,
+    Expression,
+    For,
+    If,
+    Kernel,
+    Launch,
+    Literal,
+    Load,
+    Program,
+    Statement,
+    Store,
+    Variable,
+    While,
+)
 from irdl.loops.rewrite import Names, rewrite, substitute
 from irdl.loops.target import Gpu
-from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, walk
+from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, variables_read, walk
 
 #: registers of a thread for what stays, and for what a step reads ahead
 _KEPT, _AHEAD = 184, 32
 #: bytes of shared memory that other uses, and the driver, are left
 _SPARED = 2 * 1024
+
+
+#: stands for a condition that data decide, and for the other side of one
+_UNKNOWN = If(Literal(np.bool_(False)), [], [])
 
 
 def keep_resident(program: Program, target: Gpu) -> Program:
@@ -49,7 +70,13 @@ def _fits(loop: For, gpu: Gpu) -> bool:
     """All that it does, blocks do that can all run at once."""
     nests = list(_nests(loop.body))
     steps = [math.prod(item.stop for item in bound_nest(nest)) for nest in nests]
-    return bool(nests) and all(nest.kind == "block" for nest in nests) and max(steps) <= gpu.multiprocessors
+    return bool(nests) and all(nest.kind == "block" for nest in nests) and max(steps) <= gpu.multiprocessors and _room(loop, gpu) >= 0
+
+
+def _room(loop: For, gpu: Gpu) -> int:
+    """Bytes of shared memory that the nests of blocks leave, each of which has it for a time."""
+    used = max((sum(buffer.nbytes for buffer in shared_buffers([nest])) for nest in _nests(loop.body)), default=0)
+    return gpu.shared_bytes - _SPARED - used
 
 
 def _nests(body: Sequence[Statement]) -> Iterator[For]:
@@ -75,6 +102,14 @@ class _Read:
         return [s for s in self.around if isinstance(s, For) and self.load.index.coefficient(s.variable)]
 
     @property
+    def can_be_made_before(self) -> bool:
+        """Under the same conditions, in the loops that its place depends on alone."""
+        left_out = {s.variable for s in self.around if isinstance(s, For)} - {loop.variable for loop in self.loops}
+        conditions = [s.condition for s in self.around if isinstance(s, If)]
+        known = not any(s is _UNKNOWN for s in self.around)
+        return known and not any(variables_read(condition) & left_out for condition in conditions)
+
+    @property
     def count(self) -> int:
         return math.prod(len(range(loop.start, loop.stop, loop.step)) for loop in self.loops)
 
@@ -82,7 +117,7 @@ class _Read:
 def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> Launch:
     written = {s.buffer for s in walk(loop.body) if isinstance(s, Store)}
     written |= {other for pair in program.aliased for other in pair if written & set(pair)}
-    room = gpu.shared_bytes - _SPARED - sum(buffer.nbytes for buffer in shared_buffers(loop.body))
+    room = _room(loop, gpu)
     registers, ahead = _KEPT - _accumulators(loop), _AHEAD
     before: list[Statement] = []
     early: list[Statement] = []
@@ -165,29 +200,29 @@ def _keep_carries(loop: For, before: list[Statement], registers: int, names: Nam
     """Elements of the arena that one thread alone reads and writes, at one place in all steps, become registers of it; returns what
     puts them back behind the loop."""
     after: list[Statement] = []
-    places = _places(loop.body)
-    for buffer, found in places.items():
+    for buffer in list(_places(loop.body)):
+        # What has become of the phases since.
+        found = _places(loop.body)[buffer]
         indices, phases = {index for index, _, _ in found}, {id(phase) for _, phase, _ in found}
-        if buffer.space != "arena" or len(indices) != 1 or len(phases) != 1 or not registers:
+        size = max(1, buffer.dtype.itemsize // 4)
+        if buffer.space != "arena" or len(indices) != 1 or len(phases) != 1 or registers < size:
             continue
         (index,), (_, phase, nest) = indices, found[0]
         threads = _threads(phase)
         if threads is None:
             continue
         blocks, (warps, lanes) = bound_nest(nest), threads
-        if index.variables() - {item.variable for item in (*blocks, *warps, *lanes)} or not _own(index, (*blocks, *warps, *lanes)):
-            continue
-        registers -= 1
-        own = _copy(_Read(Load(buffer, index), ()), "register", blocks, warps, lanes, names)
+        around = (*blocks, *warps, *lanes)
         guards = _guards(lanes[-1].body, buffer)
-        if guards is None:
+        if guards is None or index.variables() - {item.variable for item in around} or not _own(index, around):
             continue
-        load, put = Store(own.buffer, own.index, Load(buffer, index)), Store(buffer, index, own)
+        registers -= size
         read = _Read(Load(buffer, index), guards)
+        own = _copy(_Read(read.load, ()), "register", blocks, warps, lanes, names)
+        load, put = Store(own.buffer, own.index, read.load), Store(buffer, index, own)
         before.append(Kernel(names("keep_"), [_nest(blocks, warps, lanes, _around(read, [load]))]))
         after.append(Kernel(names("put_"), [_nest(blocks, warps, lanes, _around(read, [put]))]))
-        body = nest if not blocks else blocks[-1]
-        body.body[:] = [_moved(part, buffer, own) if part is phase else part for part in body.body]
+        blocks[-1].body[:] = [_moved(part, buffer, own) if part is phase else part for part in blocks[-1].body]
     return after
 
 
@@ -277,8 +312,9 @@ def _reads(body: Sequence[Statement], around: tuple[For | If, ...] = ()) -> Iter
         if isinstance(statement, For):
             yield from _reads(statement.body, (*around, statement))
         elif isinstance(statement, If):
-            if not any(isinstance(item, (Load, Variable)) for item in subexpressions(statement.condition)):
-                yield from _reads(statement.then, (*around, statement))
+            known = not any(isinstance(item, (Load, Variable)) for item in subexpressions(statement.condition))
+            yield from _reads(statement.then, (*around, statement if known else _UNKNOWN))
+            yield from _reads(statement.otherwise, (*around, _UNKNOWN))
         else:
             assert not isinstance(statement, While)
 
@@ -288,7 +324,7 @@ def _distinct(reads: Iterable[_Read]) -> list[_Read]:
     found: dict[Load, list[_Read]] = {}
     for read in reads:
         found.setdefault(read.load, []).append(read)
-    alike = [same[0] for same in found.values() if len({tuple(map(id, read.around)) for read in same}) == 1]
+    alike = [same[0] for same in found.values() if len({tuple(map(id, read.around)) for read in same}) == 1 and same[0].can_be_made_before]
     return sorted(alike, key=lambda read: (max((loop.start for loop in read.loops), default=0), -read.count))
 
 

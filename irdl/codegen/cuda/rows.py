@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from irdl.codegen.cuda.dealing import WARP, WARPS
-from irdl.codegen.cuda.meetings import BLOCK, accesses, meeting
+from irdl.codegen.cuda.meetings import BLOCK, Context, accesses, distinct, meeting
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Expression, For, If, Kernel, Load, Program, Statement, Store
 from irdl.loops.rewrite import Names, rewrite, substitute
@@ -57,7 +57,7 @@ def _are_alike(first: Kernel, second: Kernel, same: set[Buffer]) -> bool:
     one, two = _nest_of(first), _nest_of(second)
     if one is None or two is None or [x.stop for x in bound_nest(one)] != [x.stop for x in bound_nest(two)]:
         return False
-    touched = [list(accesses([nest], (), ())) for nest in (one, two)]
+    touched = [distinct(accesses([nest], Context())) for nest in (one, two)]
     if any(access.buffer in same for part in touched for access in part):
         return False
     pairs = [

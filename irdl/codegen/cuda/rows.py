@@ -15,15 +15,21 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from irdl.codegen.cuda.dealing import WARP, WARPS
 from irdl.codegen.cuda.meetings import BLOCK, Context, accesses, distinct, meeting
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, If, Kernel, Load, Program, Statement, Store
+from irdl.loops.language import Buffer, Expression, For, If, Kernel, Load, Program, Statement, Store, Variable
 from irdl.loops.rewrite import Names, rewrite, substitute
-from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, walk
+from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, variables_read, walk
 
 #: registers of a thread for its part of rows
 _KEPT = 96
+
+
+#: the other side of a condition, which nothing is known of
+_OTHERWISE = If(Variable("?", np.dtype(bool)), [], [])
 
 
 def merge_rows(program: Program) -> Program:
@@ -88,6 +94,10 @@ class _Touch:
     phase: int
 
     @property
+    def conditions(self) -> frozenset[Expression]:
+        return frozenset(statement.condition for statement in self.around if isinstance(statement, If))
+
+    @property
     def loop(self) -> For | None:
         """The loop of a thread that the place depends on; the innermost of those."""
         loops = [s for s in self.around if isinstance(s, For) and self.index.coefficient(s.variable)]
@@ -121,18 +131,17 @@ def _keep(kernel: Kernel, outside: set[Buffer], names: Names) -> None:
             continue
         if any(_shape(phases[touch.phase]) != _shape(leader) for touch in touches):
             continue
-        places = _positions(touches, bound)
-        if places is None or (writes and (buffer in outside or buffer.space != "arena")):
+        parts = _parts(touches, bound)
+        if parts is None or (writes and (buffer in outside or buffer.space != "arena" or not _written_before_read(parts))):
             continue
-        size = max(last for _, last in places.values()) + 1
+        size = max(part.last for part in parts) + 1
         if size * max(1, buffer.dtype.itemsize // 4) > left:
             continue
         left -= size * max(1, buffer.dtype.itemsize // 4)
         own = Buffer(names("kept_"), buffer.dtype, WARPS * WARP * size, "register", copies=WARPS * WARP)
-        thread = _thread(warps, lanes) * size
-        moved = {index: thread + position for index, (position, _) in places.items()}
+        moved = {part.touch.index: _thread(warps, lanes) * size + part.place for part in parts}
         if not writes:
-            fills += _fill([t for t in touches if t.phase == touches[0].phase], moved, own, warps, lanes)
+            fills += _fill(parts, moved, own, warps, lanes)
         for place in {touch.phase for touch in touches}:
             phases[place] = _with(phases[place], buffer, own, moved)
     phases[:0] = fills
@@ -181,56 +190,83 @@ def _touches(body: Sequence[Statement], around: tuple[For | If, ...], phase: int
                     yield _Touch(item.buffer, item.index, False, around, phase)
         if isinstance(statement, Store):
             yield _Touch(statement.buffer, statement.index, True, around, phase)
-        inside = (
-            (*around, statement) if isinstance(statement, (If,)) or (isinstance(statement, For) and statement.kind == "serial") else around
-        )
+        if isinstance(statement, If):
+            yield from _touches(statement.then, (*around, statement), phase)
+            yield from _touches(statement.otherwise, (*around, _OTHERWISE), phase)
+            continue
+        inside = (*around, statement) if isinstance(statement, For) and statement.kind in ("serial", "unrolled") else around
         for part in nested(statement):
             yield from _touches(part, inside, phase)
 
 
-def _positions(touches: Sequence[_Touch], bound: set[str]) -> dict[Index, tuple[Index, int]] | None:
-    """Of each place, which of a thread's registers it is (and the last one, if a loop goes through them); None if threads do not have
-    their own."""
-    split = []
+@dataclass(frozen=True)
+class _Part:
+    """An access, and which of a thread's registers it is, from the first to the last."""
+
+    touch: _Touch
+    place: Index
+    first: int
+    last: int
+
+    def is_in(self, other: _Part) -> bool:
+        """What this one touches, the other has touched: no condition is asked there that is not asked here."""
+        return other.first <= self.first and self.last <= other.last and other.touch.conditions <= self.touch.conditions
+
+
+def _parts(touches: Sequence[_Touch], bound: set[str]) -> list[_Part] | None:
+    """The accesses of a buffer; None if threads do not have places of their own in it, the same in all phases."""
+    strides, bases = set(), set()
     for touch in touches:
         loop = touch.loop
-        if touch.index.variables() - bound - ({loop.variable} if loop is not None else set()):
+        own = {loop.variable} if loop is not None else set()
+        conditions = {name for condition in touch.conditions for name in variables_read(condition)}
+        if (touch.index.variables() | conditions) - bound - own or conditions & own:
             return None
-        if loop is not None and (loop.start, loop.step) != (0, 1):
+        if any(isinstance(item, Load) for condition in touch.conditions for item in subexpressions(condition)):
             return None
-        stride = touch.index.coefficient(loop.variable) if loop is not None else 0
-        base = Index(0, tuple((name, c) for name, c in touch.index.terms if name in bound))
-        split.append((touch, loop, stride, base))
-    strides = {stride for _, _, stride, _ in split if stride}
-    bases = {base for *_, base in split}
-    if len(strides) > 1 or len(bases) != 1:
+        if loop is not None:
+            if (loop.start, loop.step) != (0, 1):
+                return None
+            strides.add(touch.index.coefficient(loop.variable))
+        bases.add(Index(0, tuple((name, c) for name, c in touch.index.terms if name in bound)))
+    step = min(strides, default=0)
+    if len(strides) > 1 or len(bases) != 1 or step < 0:
         return None
-    step = strides.pop() if strides else 0
-    if step < 0:
-        return None
-    start = min(touch.index.constant for touch, *_ in split)
-    result = {}
-    for touch, loop, _, _ in split:
+    start = min(touch.index.constant for touch in touches)
+    parts = []
+    for touch in touches:
         offset = touch.index.constant - start
         if offset and (not step or offset % step):
             return None
         first = offset // step if offset else 0
-        last = first + (loop.stop - 1 if loop is not None else 0)
-        result[touch.index] = (Index(first) + (Index.variable(loop.variable) if loop is not None else Index()), last)
-    return result
+        loop = touch.loop
+        place = Index(first) + (Index.variable(loop.variable) if loop is not None else Index())
+        parts.append(_Part(touch, place, first, first + (loop.stop - 1 if loop is not None else 0)))
+    return parts
 
 
-def _fill(touches: Sequence[_Touch], moved: dict[Index, Index], own: Buffer, warps: Sequence[For], lanes: Sequence[For]) -> list[Statement]:
-    """What reads a thread's part of rows, as the first phase that does would."""
+def _written_before_read(parts: Sequence[_Part]) -> bool:
+    """Every read is of what the same thread has written in an earlier phase."""
+    writes = [part for part in parts if part.touch.writes]
+    reads = [part for part in parts if not part.touch.writes]
+    return all(any(read.is_in(write) and write.touch.phase < read.touch.phase for write in writes) for read in reads)
+
+
+def _fill(parts: Sequence[_Part], moved: dict[Index, Index], own: Buffer, warps: Sequence[For], lanes: Sequence[For]) -> list[Statement]:
+    """What reads a thread's part of rows before all phases, each element once."""
     body: list[Statement] = []
-    for touch in {t.index: t for t in touches}.values():
-        part: list[Statement] = [Store(own, moved[touch.index], Load(touch.buffer, touch.index))]
-        for statement in reversed(touch.around):
-            if isinstance(statement, If):
-                part = [If(statement.condition, part, [])]
-            elif statement is touch.loop:
-                part = [replace(statement, kind="unrolled", body=part)]
-        body += part
+    done: list[_Part] = []
+    for part in sorted(parts, key=lambda part: (len(part.touch.conditions), part.first - part.last)):
+        if any(part.is_in(other) for other in done):
+            continue
+        done.append(part)
+        touch = part.touch
+        statements: list[Statement] = [Store(own, moved[touch.index], Load(touch.buffer, touch.index))]
+        if touch.loop is not None:
+            statements = [replace(touch.loop, kind="unrolled", body=statements)]
+        for condition in touch.conditions:
+            statements = [If(condition, statements, [])]
+        body += statements
     for loop in reversed([*warps, *lanes]):
         body = [replace(loop, body=body)]
     return body

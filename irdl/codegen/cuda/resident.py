@@ -48,8 +48,6 @@ from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpr
 _KEPT, _AHEAD = 184, 32
 #: bytes of shared memory that other uses, and the driver, are left
 _SPARED = 2 * 1024
-
-
 #: stands for a condition that data decide, and for the other side of one
 _UNKNOWN = If(Literal(np.bool_(False)), [], [])
 
@@ -150,7 +148,7 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> Launch:
                 else:
                     continue
                 kept[read.load] = copy = _copy(read, space, blocks, warps, lanes, names)
-                key = (not variables, (space == "register", *(id(s) for s in read.around)))
+                key = (not variables, tuple(map(id, (*read.around, *read.loops))))
                 fills.setdefault(key, (read, []))[1].append(Store(copy.buffer, copy.index, read.load))
             for (unchanging, _), (read, stores) in fills.items():
                 fill = _nest(blocks, warps, lanes, _around(read, stores))

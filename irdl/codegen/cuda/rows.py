@@ -26,8 +26,6 @@ from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpr
 
 #: registers of a thread for its part of rows
 _KEPT = 96
-
-
 #: the other side of a condition, which nothing is known of
 _OTHERWISE = If(Variable("?", np.dtype(bool)), [], [])
 
@@ -47,9 +45,8 @@ def merge_rows(program: Program) -> Program:
             body.append(statement)
     program.body = body
     for kernel in merged:
-        elsewhere = {b for s in walk(body) for b in buffers_of(s)} - {b for s in walk(kernel.body) for b in buffers_of(s)}
         outside = {b for other in body if other is not kernel for s in walk([other]) for b in buffers_of(s)}
-        _keep(kernel, outside | elsewhere, names)
+        _keep(kernel, outside, names)
     return program
 
 
@@ -105,6 +102,7 @@ class _Touch:
 
 
 def _keep(kernel: Kernel, outside: set[Buffer], names: Names) -> None:
+    """Keep in registers what phases of the kernel touch in the same threads; `outside`: what other kernels touch too."""
     nest = _nest_of(kernel)
     assert nest is not None
     phases = bound_nest(nest)[-1].body

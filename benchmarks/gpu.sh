@@ -19,5 +19,5 @@ if [ -n "$wheels" ]; then
 else
     pip install --quiet -e ".[cuda,test]"
 fi
-pytest -q -m gpu 2>&1 | tee "$out/tests.log" | tail -n 5
+pytest -q -m gpu tests/runtime 2>&1 | tee "$out/tests.log" | tail -n 5
 python -m benchmarks gpu --rounds 3 --budget 0.5 --json "$out/gpu.json" 2>&1 | tee "$out/benchmarks.log"

@@ -13,8 +13,8 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from irdl.codegen.cuda.accumulators import Reduction
 from irdl.codegen.cuda.dealing import WARP, Tiles, bound, only_below, rows_of_tile, warps_of_tile
-from irdl.codegen.cuda.reduction import Reduction
 from irdl.codegen.lowering.body import COMBINE, Scope, combine
 from irdl.codegen.lowering.group import Axis
 from irdl.codegen.lowering.nest import Loop

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from irdl.codegen.cuda.accumulators import Reduction
 from irdl.codegen.cuda.by_warps import ByWarps
 from irdl.codegen.cuda.dealing import FEW_TERMS, WARP, bound, in_tiles
-from irdl.codegen.cuda.reduction import Reduction
 from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.graph import Node

@@ -142,6 +142,13 @@ def test_functions_on_a_gpu(number: int) -> None:
         np.testing.assert_allclose(x, y, rtol=2e-5, atol=2e-5)
 
 
+def test_too_much_memory() -> None:
+    device = irdl.device_put(np.ones(3))._device
+    said = r"has no 4,611,686,018,427,387,904 bytes for an array: [\d,]+ of [\d,]+ are free"
+    with device.active(), pytest.raises(MemoryError, match=said):
+        device.hold(1 << 62, "an array")
+
+
 def test_threads_take_turns() -> None:
     f = irdl.jit(lambda x, n: np.tanh(x * n).sum(), backend="cuda")
     f(np.ones(50), 0.5)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ from tests.test_fuzz import compare
 
 pytestmark = pytest.mark.skipif(not HAVE_COMPILER, reason="needs g++")
 F32 = np.float32
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def lstm(x, wx, wh, b):
@@ -355,6 +358,18 @@ def test_source_of_a_compiled_function():
         source,
     )
     assert source == irdl.compile(softmax)(normal(5, 70)).cuda_source
+
+
+def test_the_source_is_the_same_in_every_process():
+    """It is what compiled code is kept by."""
+    code = "from tests.codegen.test_cuda import *; print(irdl.compile(layer_norm)(*[normal(9, 96), normal(96), normal(96)]).cuda_source)"
+    found = set()
+    for seed in ("1", "2", "3"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        found.add(
+            subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        )
+    assert len(found) == 1
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")

@@ -11,23 +11,19 @@ What a thread alone reads and writes in several of them, it keeps in registers: 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from irdl.codegen.cuda.dealing import WARP, WARPS
 from irdl.codegen.cuda.meetings import BLOCK, Context, accesses, distinct, meeting
+from irdl.codegen.cuda.registers import Touch, thread_number, threads_of, touches, with_copies, words
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, If, Kernel, Load, Program, Statement, Store, Variable
-from irdl.loops.rewrite import Names, rewrite, substitute
-from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, variables_read, walk
+from irdl.loops.language import Buffer, For, If, Kernel, Load, Program, Statement, Store
+from irdl.loops.rewrite import Names, substitute
+from irdl.loops.walk import bound_nest, buffers_of, variables_read, walk
 
 #: registers of a thread for its part of rows
 _KEPT = 96
-#: the other side of a condition, which nothing is known of
-_OTHERWISE = If(Variable("?", np.dtype(bool)), [], [])
 
 
 def merge_rows(program: Program) -> Program:
@@ -35,16 +31,15 @@ def merge_rows(program: Program) -> Program:
     names = Names(program)
     same = {other for pair in program.aliased for other in pair}
     body: list[Statement] = []
-    merged: list[Kernel] = []
+    merged: dict[int, Kernel] = {}
     for statement in program.body:
         before = body[-1] if body else None
         if isinstance(before, Kernel) and isinstance(statement, Kernel) and _are_alike(before, statement, same):
-            body[-1] = _one_of(before, statement)
-            merged = [kernel for kernel in merged if kernel is not before] + [body[-1]]  # type: ignore[list-item]
+            body[-1] = merged[len(body)] = _one_of(before, statement)
         else:
             body.append(statement)
     program.body = body
-    for kernel in merged:
+    for kernel in merged.values():
         outside = {b for other in body if other is not kernel for s in walk([other]) for b in buffers_of(s)}
         _keep(kernel, outside, names)
     return program
@@ -80,96 +75,54 @@ def _one_of(first: Kernel, second: Kernel) -> Kernel:
     return Kernel(first.name, body, False, first.where or second.where)
 
 
-@dataclass(frozen=True)
-class _Touch:
-    """One access of a phase, and what is around it there."""
-
-    buffer: Buffer
-    index: Index
-    writes: bool
-    around: tuple[For | If, ...]
-    phase: int
-
-    @property
-    def conditions(self) -> frozenset[Expression]:
-        return frozenset(statement.condition for statement in self.around if isinstance(statement, If))
-
-    @property
-    def loop(self) -> For | None:
-        """The loop of a thread that the place depends on; the innermost of those."""
-        loops = [s for s in self.around if isinstance(s, For) and self.index.coefficient(s.variable)]
-        return loops[-1] if loops else None
-
-
 def _keep(kernel: Kernel, outside: set[Buffer], names: Names) -> None:
     """Keep in registers what phases of the kernel touch in the same threads; `outside`: what other kernels touch too."""
     nest = _nest_of(kernel)
     assert nest is not None
     phases = bound_nest(nest)[-1].body
     leader = next((phase for phase in phases if (shape := _shape(phase)) is not None and shape[1] == (WARP,)), None)
-    if leader is None:
+    threads = None if leader is None else threads_of(leader)
+    if threads is None:
         return
     # All phases of its shape by its names.
-    warps, lanes = _threads(leader)
+    warps, lanes = threads
     for place, phase in enumerate(phases):
-        if phase is not leader and _shape(phase) == _shape(leader):
-            other_warps, other_lanes = _threads(phase)
-            renamed = {b.variable: a.variable for a, b in zip((*warps, *lanes), (*other_warps, *other_lanes), strict=True)}
+        others = threads_of(phase)
+        if phase is not leader and others is not None and _shape(phase) == _shape(leader):
+            renamed = {b.variable: a.variable for a, b in zip((*warps, *lanes), (*others[0], *others[1]), strict=True)}
             phases[place] = _renamed(phase, renamed)
-    found: dict[Buffer, list[_Touch]] = {}
+    found: dict[Buffer, list[tuple[int, Touch]]] = {}
     for number, phase in enumerate(phases):
-        for touch in _touches([phase], (), number):
-            found.setdefault(touch.buffer, []).append(touch)
+        for touch in touches([phase]):
+            found.setdefault(touch.buffer, []).append((number, touch))
     bound = {loop.variable for loop in (*bound_nest(nest), *warps, *lanes)}
     left = _KEPT
     fills: list[Statement] = []
-    for buffer, touches in found.items():
-        writes = any(touch.writes for touch in touches)
-        if buffer.space in ("shared", "register") or len({touch.phase for touch in touches}) < 2:
+    for buffer, of_phases in found.items():
+        writes = any(touch.writes for _, touch in of_phases)
+        places = {number for number, _ in of_phases}
+        if buffer.space in ("shared", "register") or len(places) < 2 or any(_shape(phases[n]) != _shape(leader) for n in places):
             continue
-        if any(_shape(phases[touch.phase]) != _shape(leader) for touch in touches):
-            continue
-        parts = _parts(touches, bound)
+        parts = _parts(of_phases, bound)
         if parts is None or (writes and (buffer in outside or buffer.space != "arena" or not _written_before_read(parts))):
             continue
         size = max(part.last for part in parts) + 1
-        if size * max(1, buffer.dtype.itemsize // 4) > left:
+        if size * words(buffer.dtype) > left:
             continue
-        left -= size * max(1, buffer.dtype.itemsize // 4)
+        left -= size * words(buffer.dtype)
         own = Buffer(names("kept_"), buffer.dtype, WARPS * WARP * size, "register", copies=WARPS * WARP)
-        moved = {part.touch.index: _thread(warps, lanes) * size + part.place for part in parts}
+        copies = {(buffer, part.touch.index): Load(own, thread_number(warps, lanes) * size + part.place) for part in parts}
         if not writes:
-            fills += _fill(parts, moved, own, warps, lanes)
-        for place in {touch.phase for touch in touches}:
-            phases[place] = _with(phases[place], buffer, own, moved)
+            fills += _fill(parts, copies, warps, lanes)
+        for place in places:
+            phases[place] = with_copies(phases[place], copies)
     phases[:0] = fills
 
 
-def _shape(phase: Statement) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+def _shape(phase: Statement | None) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """How many warps and lanes a phase is dealt to, one step each."""
-    if not (isinstance(phase, For) and phase.kind == "warp"):
-        return None
-    warps, lanes = _threads(phase)
-    if not lanes or math.prod(w.stop for w in warps) > WARPS or math.prod(x.stop for x in lanes) > WARP:
-        return None
-    return tuple(w.stop for w in warps), tuple(x.stop for x in lanes)
-
-
-def _threads(phase: Statement) -> tuple[list[For], list[For]]:
-    assert isinstance(phase, For)
-    warps = bound_nest(phase)
-    inner = warps[-1].body
-    lanes = bound_nest(inner[0]) if len(inner) == 1 and isinstance(inner[0], For) and inner[0].kind == "lane" else []
-    return warps, lanes
-
-
-def _thread(warps: Sequence[For], lanes: Sequence[For]) -> Index:
-    """The number of a thread in its block."""
-    index, stride = Index.variable(lanes[0].variable), WARP
-    for loop in reversed(warps):
-        index = index + (Index.variable(loop.variable, stride) if loop.stop > 1 else Index())
-        stride *= loop.stop
-    return index
+    threads = None if phase is None else threads_of(phase)
+    return None if threads is None else (tuple(w.stop for w in threads[0]), tuple(x.stop for x in threads[1]))
 
 
 def _renamed(phase: Statement, names: dict[str, str]) -> Statement:
@@ -180,49 +133,30 @@ def _renamed(phase: Statement, names: dict[str, str]) -> Statement:
     return result
 
 
-def _touches(body: Sequence[Statement], around: tuple[For | If, ...], phase: int) -> Iterator[_Touch]:
-    for statement in body:
-        for expression in expressions(statement):
-            for item in subexpressions(expression):
-                if isinstance(item, Load):
-                    yield _Touch(item.buffer, item.index, False, around, phase)
-        if isinstance(statement, Store):
-            yield _Touch(statement.buffer, statement.index, True, around, phase)
-        if isinstance(statement, If):
-            yield from _touches(statement.then, (*around, statement), phase)
-            yield from _touches(statement.otherwise, (*around, _OTHERWISE), phase)
-            continue
-        inside = (*around, statement) if isinstance(statement, For) and statement.kind in ("serial", "unrolled") else around
-        for part in nested(statement):
-            yield from _touches(part, inside, phase)
-
-
 @dataclass(frozen=True)
 class _Part:
-    """An access, and which of a thread's registers it is, from the first to the last."""
+    """An access of a phase, and which of a thread's registers it is, from the first to the last."""
 
-    touch: _Touch
+    phase: int
+    touch: Touch
     place: Index
     first: int
     last: int
 
     def is_in(self, other: _Part) -> bool:
         """What this one touches, the other has touched: no condition is asked there that is not asked here."""
-        return other.first <= self.first and self.last <= other.last and other.touch.conditions <= self.touch.conditions
+        return other.first <= self.first and self.last <= other.last and {*other.touch.conditions} <= {*self.touch.conditions}
 
 
-def _parts(touches: Sequence[_Touch], bound: set[str]) -> list[_Part] | None:
+def _parts(of_phases: Sequence[tuple[int, Touch]], bound: set[str]) -> list[_Part] | None:
     """The accesses of a buffer; None if threads do not have places of their own in it, the same in all phases."""
     strides, bases = set(), set()
-    for touch in touches:
-        loop = touch.loop
-        own = {loop.variable} if loop is not None else set()
+    for _, touch in of_phases:
+        own = {loop.variable for loop in touch.loops[-1:]}
         conditions = {name for condition in touch.conditions for name in variables_read(condition)}
         if (touch.index.variables() | conditions) - bound - own or conditions & own:
             return None
-        if any(isinstance(item, Load) for condition in touch.conditions for item in subexpressions(condition)):
-            return None
-        if loop is not None:
+        for loop in touch.loops[-1:]:
             if (loop.start, loop.step) != (0, 1):
                 return None
             strides.add(touch.index.coefficient(loop.variable))
@@ -230,16 +164,17 @@ def _parts(touches: Sequence[_Touch], bound: set[str]) -> list[_Part] | None:
     step = min(strides, default=0)
     if len(strides) > 1 or len(bases) != 1 or step < 0:
         return None
-    start = min(touch.index.constant for touch in touches)
+    start = min(touch.index.constant for _, touch in of_phases)
     parts = []
-    for touch in touches:
+    for phase, touch in of_phases:
         offset = touch.index.constant - start
         if offset and (not step or offset % step):
             return None
-        first = offset // step if offset else 0
-        loop = touch.loop
-        place = Index(first) + (Index.variable(loop.variable) if loop is not None else Index())
-        parts.append(_Part(touch, place, first, first + (loop.stop - 1 if loop is not None else 0)))
+        first = last = offset // step if offset else 0
+        place = Index(first)
+        for loop in touch.loops[-1:]:
+            place, last = place + Index.variable(loop.variable), first + loop.stop - 1
+        parts.append(_Part(phase, touch, place, first, last))
     return parts
 
 
@@ -247,40 +182,27 @@ def _written_before_read(parts: Sequence[_Part]) -> bool:
     """Every read is of what the same thread has written in an earlier phase."""
     writes = [part for part in parts if part.touch.writes]
     reads = [part for part in parts if not part.touch.writes]
-    return all(any(read.is_in(write) and write.touch.phase < read.touch.phase for write in writes) for read in reads)
+    return all(any(read.is_in(write) and write.phase < read.phase for write in writes) for read in reads)
 
 
-def _fill(parts: Sequence[_Part], moved: dict[Index, Index], own: Buffer, warps: Sequence[For], lanes: Sequence[For]) -> list[Statement]:
+def _fill(
+    parts: Sequence[_Part], copies: Mapping[tuple[Buffer, Index], Load], warps: Sequence[For], lanes: Sequence[For]
+) -> list[Statement]:
     """What reads a thread's part of rows before all phases, each element once."""
     body: list[Statement] = []
     done: list[_Part] = []
-    for part in sorted(parts, key=lambda part: (len(part.touch.conditions), part.first - part.last)):
+    for part in sorted(parts, key=lambda part: (len({*part.touch.conditions}), part.first - part.last)):
         if any(part.is_in(other) for other in done):
             continue
         done.append(part)
         touch = part.touch
-        statements: list[Statement] = [Store(own, moved[touch.index], Load(touch.buffer, touch.index))]
-        if touch.loop is not None:
-            statements = [replace(touch.loop, kind="unrolled", body=statements)]
-        for condition in touch.conditions:
+        copy = copies[touch.buffer, touch.index]
+        statements: list[Statement] = [Store(copy.buffer, copy.index, Load(touch.buffer, touch.index))]
+        for loop in touch.loops[-1:]:
+            statements = [replace(loop, kind="unrolled", body=statements)]
+        for condition in reversed(touch.conditions):
             statements = [If(condition, statements, [])]
         body += statements
     for loop in reversed([*warps, *lanes]):
         body = [replace(loop, body=body)]
     return body
-
-
-def _with(phase: Statement, buffer: Buffer, own: Buffer, moved: dict[Index, Index]) -> Statement:
-    """The phase with what it touches of a buffer in registers, whose loops are unrolled."""
-
-    def leaf(old: Expression) -> Expression:
-        return Load(own, moved[old.index]) if isinstance(old, Load) and old.buffer is buffer else old
-
-    (result,) = rewrite([phase], leaf, lambda b, index: moved[index] if b is buffer else index)
-    unrolled = {name for index in moved.values() for name in index.variables()}
-    for statement in walk([result]):
-        if isinstance(statement, Store) and statement.buffer is buffer:
-            statement.buffer = own
-        if isinstance(statement, For) and statement.kind == "serial" and statement.variable in unrolled:
-            statement.kind = "unrolled"
-    return result

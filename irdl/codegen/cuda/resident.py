@@ -16,40 +16,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import replace
 
 from irdl.codegen.cuda.block_memory import shared_buffers
 from irdl.codegen.cuda.dealing import WARP, WARPS, bound
+from irdl.codegen.cuda.registers import UNKNOWN, Touch, number_of, thread_number, threads_of, touches, with_copies, words
 from irdl.codegen.lowering.nest import Loop
 from irdl.loops.index import Index
 from irdl.loops.language import (
     BOUND,
     Buffer,
-    Expression,
     For,
     If,
     Kernel,
     Launch,
-    Literal,
     Load,
     Program,
     Statement,
     Store,
-    Variable,
-    While,
 )
-from irdl.loops.rewrite import Names, rewrite, substitute
+from irdl.loops.rewrite import Names, substitute
 from irdl.loops.target import Gpu
-from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, variables_read, walk
+from irdl.loops.walk import bound_nest, buffers_of, nested, variables_read, walk
 
 #: registers of a thread for what stays, and for what a step reads ahead
 _KEPT, _AHEAD = 184, 32
 #: bytes of shared memory that other uses, and the driver, are left
 _SPARED = 2 * 1024
-#: stands for a condition that data decide, and for the other side of one
-_UNKNOWN = If(Literal(np.bool_(False)), [], [])
 
 
 def keep_resident(program: Program, target: Gpu) -> Program:
@@ -87,29 +80,16 @@ def _nests(body: Sequence[Statement]) -> Iterator[For]:
                 yield from _nests(part)
 
 
-@dataclass(frozen=True)
-class _Read:
-    """A load of a phase: the load, and the loops and conditions of one thread around it there."""
+def _can_be_made_before(read: Touch) -> bool:
+    """Under the same conditions, in the loops that its place depends on alone."""
+    left_out = {s.variable for s in read.around if isinstance(s, For)} - {loop.variable for loop in read.loops}
+    known = not any(s is UNKNOWN for s in read.around)
+    return known and not any(variables_read(condition) & left_out for condition in read.conditions)
 
-    load: Load
-    around: tuple[For | If, ...]
 
-    @property
-    def loops(self) -> list[For]:
-        """Those that its place depends on."""
-        return [s for s in self.around if isinstance(s, For) and self.load.index.coefficient(s.variable)]
-
-    @property
-    def can_be_made_before(self) -> bool:
-        """Under the same conditions, in the loops that its place depends on alone."""
-        left_out = {s.variable for s in self.around if isinstance(s, For)} - {loop.variable for loop in self.loops}
-        conditions = [s.condition for s in self.around if isinstance(s, If)]
-        known = not any(s is _UNKNOWN for s in self.around)
-        return known and not any(variables_read(condition) & left_out for condition in conditions)
-
-    @property
-    def count(self) -> int:
-        return math.prod(len(range(loop.start, loop.stop, loop.step)) for loop in self.loops)
+def _count(read: Touch) -> int:
+    """How many elements it is, through its loops."""
+    return math.prod(len(range(loop.start, loop.stop, loop.step)) for loop in read.loops)
 
 
 def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> Launch:
@@ -124,20 +104,20 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> Launch:
         blocks = bound_nest(nest)
         phases = blocks[-1].body
         for place, phase in enumerate(phases):
-            threads = _threads(phase)
+            threads = threads_of(phase)
             if threads is None:
                 continue
             warps, lanes = threads
             _cut(lanes[-1].body, written, times, registers, room, names)
             known = {item.variable for item in (*blocks, *warps, *lanes)}
-            kept: dict[Load, Load] = {}
-            fills: dict[tuple[bool, tuple[int, ...]], tuple[_Read, list[Statement]]] = {}
-            for read in _distinct(read for read in _reads(lanes[-1].body) if read.load.buffer not in written):
-                variables = read.load.index.variables() - known - {item.variable for item in read.loops}
+            kept: dict[tuple[Buffer, Index], Load] = {}
+            fills: dict[tuple[bool, tuple[int, ...]], tuple[Touch, list[Statement]]] = {}
+            for read in _distinct(read for read in _reads(lanes[-1].body) if read.buffer not in written):
+                variables = read.index.variables() - known - {item.variable for item in read.loops}
                 if not variables <= times:
                     continue
-                size = read.count * max(1, read.load.dtype.itemsize // 4)
-                nbytes = read.count * WARPS * WARP * read.load.dtype.itemsize
+                size = _count(read) * words(read.buffer.dtype)
+                nbytes = _count(read) * WARPS * WARP * read.buffer.dtype.itemsize
                 space = "register"
                 if not variables and size <= registers:
                     registers -= size
@@ -147,14 +127,14 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> Launch:
                     ahead -= size
                 else:
                     continue
-                kept[read.load] = copy = _copy(read, space, blocks, warps, lanes, names)
+                kept[read.buffer, read.index] = copy = _copy(read, space, blocks, warps, lanes, names)
                 key = (not variables, tuple(map(id, (*read.around, *read.loops))))
-                fills.setdefault(key, (read, []))[1].append(Store(copy.buffer, copy.index, read.load))
+                fills.setdefault(key, (read, []))[1].append(Store(copy.buffer, copy.index, Load(read.buffer, read.index)))
             for (unchanging, _), (read, stores) in fills.items():
                 fill = _nest(blocks, warps, lanes, _around(read, stores))
                 (before if unchanging else early).append(Kernel(names("keep_" if unchanging else "ahead_"), [fill]))
             if kept:
-                phases[place] = _with_copies(phase, kept)
+                phases[place] = with_copies(phase, kept)
     loop.body[:0] = early
     after = _keep_carries(loop, before, registers, names)
     return Launch("", 0, 0, [*before, loop, *after], cooperative=True, exact=True)
@@ -164,7 +144,7 @@ def _accumulators(loop: For) -> int:
     """The most registers that a phase has already."""
     phases = [phase for nest in _nests(loop.body) for phase in bound_nest(nest)[-1].body]
     used = [{b for s in walk([phase]) for b in buffers_of(s) if b.space == "register"} for phase in phases]
-    return max((sum(b.size * max(1, b.dtype.itemsize // 4) for b in buffers) for buffers in used), default=0)
+    return max((sum(b.size * words(b.dtype) for b in buffers) for buffers in used), default=0)
 
 
 def _cut(body: list[Statement], written: set[Buffer], times: set[str], registers: int, room: int, names: Names) -> None:
@@ -177,8 +157,8 @@ def _cut(body: list[Statement], written: set[Buffer], times: set[str], registers
         if any(isinstance(inner, For) for inner in walk(statement.body)):
             _cut(statement.body, written, times, registers, room, names)
             continue
-        loads = {read.load for read in _reads([statement]) if read.load.buffer not in written and len(read.loops) == 1}
-        size = sum(max(1, load.dtype.itemsize // 4) for load in loads if not load.index.variables() & times)
+        reads = {(r.buffer, r.index) for r in _reads([statement]) if r.buffer not in written and len(r.loops) == 1}
+        size = sum(words(buffer.dtype) for buffer, index in reads if not index.variables() & times)
         if not size:
             continue
         first = statement.start + min(statement.stop - statement.start, registers // size)
@@ -202,11 +182,11 @@ def _keep_carries(loop: For, before: list[Statement], registers: int, names: Nam
         # What has become of the phases since.
         found = _places(loop.body)[buffer]
         indices, phases = {index for index, _, _ in found}, {id(phase) for _, phase, _ in found}
-        size = max(1, buffer.dtype.itemsize // 4)
+        size = words(buffer.dtype)
         if buffer.space != "arena" or len(indices) != 1 or len(phases) != 1 or registers < size:
             continue
         (index,), (_, phase, nest) = indices, found[0]
-        threads = _threads(phase)
+        threads = threads_of(phase)
         if threads is None:
             continue
         blocks, (warps, lanes) = bound_nest(nest), threads
@@ -215,12 +195,12 @@ def _keep_carries(loop: For, before: list[Statement], registers: int, names: Nam
         if guards is None or index.variables() - {item.variable for item in around} or not _own(index, around):
             continue
         registers -= size
-        read = _Read(Load(buffer, index), guards)
-        own = _copy(_Read(read.load, ()), "register", blocks, warps, lanes, names)
-        load, put = Store(own.buffer, own.index, read.load), Store(buffer, index, own)
+        read = Touch(buffer, index, False, guards)
+        own = _copy(read, "register", blocks, warps, lanes, names)
+        load, put = Store(own.buffer, own.index, Load(buffer, index)), Store(buffer, index, own)
         before.append(Kernel(names("keep_"), [_nest(blocks, warps, lanes, _around(read, [load]))]))
         after.append(Kernel(names("put_"), [_nest(blocks, warps, lanes, _around(read, [put]))]))
-        blocks[-1].body[:] = [_moved(part, buffer, own) if part is phase else part for part in blocks[-1].body]
+        blocks[-1].body[:] = [with_copies(part, {(buffer, index): own}) if part is phase else part for part in blocks[-1].body]
     return after
 
 
@@ -230,13 +210,9 @@ def _places(body: Sequence[Statement]) -> dict[Buffer, list[tuple[Index, Stateme
     stored: set[Buffer] = set()
     for nest in _nests(body):
         for phase in bound_nest(nest)[-1].body:
-            for statement in walk([phase]):
-                if isinstance(statement, Store):
-                    found.setdefault(statement.buffer, []).append((statement.index, phase, nest))
-                    stored.add(statement.buffer)
-                loads = [item for e in expressions(statement) for item in subexpressions(e) if isinstance(item, Load)]
-                for load in loads:
-                    found.setdefault(load.buffer, []).append((load.index, phase, nest))
+            for touch in touches([phase]):
+                found.setdefault(touch.buffer, []).append((touch.index, phase, nest))
+                stored.update({touch.buffer} if touch.writes else ())
     # What is read elsewhere, by a condition say, is read there.
     inside = {id(s) for nest in _nests(body) for s in walk([nest])}
     for statement in walk(body):
@@ -257,82 +233,37 @@ def _own(index: Index, loops: Sequence[For]) -> bool:
 
 
 def _guards(body: Sequence[Statement], buffer: Buffer) -> tuple[If, ...] | None:
-    """The conditions around all that touches a buffer; None if they are not the same, or loops are among them."""
-    found: set[tuple[int, ...]] = set()
-    chains: list[tuple[If, ...]] = []
-
-    def visit(body: Sequence[Statement], around: tuple[If, ...], in_loop: bool) -> None:
-        for statement in body:
-            if buffer in buffers_of(statement):
-                found.add((-1,) if in_loop else tuple(map(id, around)))
-                chains.append(around)
-            for part in nested(statement):
-                visit(part, (*around, statement) if isinstance(statement, If) else around, in_loop or isinstance(statement, For))
-
-    visit(body, (), False)
-    plain = all(not isinstance(item, (Load, Variable)) for chain in chains for s in chain for item in subexpressions(s.condition))
-    return chains[0] if len(found) == 1 and (-1,) not in found and plain else None
-
-
-def _moved(phase: Statement, buffer: Buffer, own: Load) -> Statement:
-    """The phase with all that it touches of a buffer at `own`."""
-    (result,) = rewrite(
-        [phase],
-        lambda old: own if isinstance(old, Load) and old.buffer is buffer else old,
-        lambda b, index: own.index if b is buffer else index,
-    )
-    for statement in walk([result]):
-        if isinstance(statement, Store) and statement.buffer is buffer:
-            statement.buffer = own.buffer
-    return result
-
-
-def _threads(phase: Statement) -> tuple[list[For], list[For]] | None:
-    """The loops over warps and lanes around all that a phase does, if each thread does one step of them."""
-    if not (isinstance(phase, For) and phase.kind == "warp"):
+    """The conditions around all that touches a buffer; None if they are not the same, or not known, or loops are among them."""
+    found = {tuple(map(id, touch.around)): touch.around for touch in touches(body) if touch.buffer is buffer}
+    (around,) = found.values() if len(found) == 1 else (None,)
+    if around is None or any(statement is UNKNOWN for statement in around):
         return None
-    warps = bound_nest(phase)
-    inner = warps[-1].body
-    if len(inner) != 1 or not isinstance(inner[0], For) or inner[0].kind != "lane":
-        return None
-    lanes = bound_nest(inner[0])
-    one_step = math.prod(loop.stop for loop in warps) <= WARPS and math.prod(loop.stop for loop in lanes) <= WARP
-    return (warps, lanes) if one_step else None
+    guards = tuple(statement for statement in around if isinstance(statement, If))
+    return guards if len(guards) == len(around) else None
 
 
-def _reads(body: Sequence[Statement], around: tuple[For | If, ...] = ()) -> Iterator[_Read]:
-    """The loads from memory, where what is around them does not depend on data."""
-    for statement in body:
-        for expression in expressions(statement):
-            for item in subexpressions(expression):
-                if isinstance(item, Load) and item.buffer.space not in ("register", "shared"):
-                    yield _Read(item, around)
-        if isinstance(statement, For):
-            yield from _reads(statement.body, (*around, statement))
-        elif isinstance(statement, If):
-            known = not any(isinstance(item, (Load, Variable)) for item in subexpressions(statement.condition))
-            yield from _reads(statement.then, (*around, statement if known else _UNKNOWN))
-            yield from _reads(statement.otherwise, (*around, _UNKNOWN))
-        else:
-            assert not isinstance(statement, While)
+def _reads(body: Sequence[Statement]) -> Iterator[Touch]:
+    """The loads from memory."""
+    return (touch for touch in touches(body) if not touch.writes and touch.buffer.space not in ("register", "shared"))
 
 
-def _distinct(reads: Iterable[_Read]) -> list[_Read]:
+def _distinct(reads: Iterable[Touch]) -> list[Touch]:
     """Each once, the first pieces of loops first, and those of many elements; without those that stand under different conditions."""
-    found: dict[Load, list[_Read]] = {}
+    found: dict[tuple[Buffer, Index], list[Touch]] = {}
     for read in reads:
-        found.setdefault(read.load, []).append(read)
-    alike = [same[0] for same in found.values() if len({tuple(map(id, read.around)) for read in same}) == 1 and same[0].can_be_made_before]
-    return sorted(alike, key=lambda read: (max((loop.start for loop in read.loops), default=0), -read.count))
+        found.setdefault((read.buffer, read.index), []).append(read)
+    alike = [same[0] for same in found.values() if len({tuple(map(id, read.around)) for read in same}) == 1]
+    before = [read for read in alike if _can_be_made_before(read)]
+    return sorted(before, key=lambda read: (max((loop.start for loop in read.loops), default=0), -_count(read)))
 
 
-def _copy(read: _Read, space: str, blocks: Sequence[For], warps: Sequence[For], lanes: Sequence[For], names: Names) -> Load:
+def _copy(read: Touch, space: str, blocks: Sequence[For], warps: Sequence[For], lanes: Sequence[For], names: Names) -> Load:
     """What takes the place of a load."""
     slot, size = Index(), 1
     for loop in reversed(read.loops):
         slot = slot + (Index.variable(loop.variable) + (-loop.start)) * size
         size *= loop.stop - loop.start
-    block, thread, threads = _flat(blocks), _flat(warps) * WARP + _flat(lanes), WARPS * WARP
+    block, thread, threads = number_of(blocks), thread_number(warps, lanes), WARPS * WARP
     count = math.prod(loop.stop for loop in blocks)
     if space == "register":
         place, copies = (block * threads + thread) * size + slot, count * threads
@@ -340,10 +271,10 @@ def _copy(read: _Read, space: str, blocks: Sequence[For], warps: Sequence[For], 
         # Neighbouring threads read neighbours.
         place, copies = block * (threads * size) + slot * threads + thread, count
     prefix = "kept_" if space == "register" else "near_"
-    return Load(Buffer(names(prefix), read.load.dtype, count * threads * size, space, copies=copies), place)
+    return Load(Buffer(names(prefix), read.buffer.dtype, count * threads * size, space, copies=copies), place)
 
 
-def _around(read: _Read, stores: list[Statement]) -> list[Statement]:
+def _around(read: Touch, stores: list[Statement]) -> list[Statement]:
     """The stores in the loops and under the conditions of a read. Registers have no address: the loops are unrolled."""
     body = stores
     for statement in reversed(read.around):
@@ -358,26 +289,3 @@ def _nest(blocks: Sequence[For], warps: Sequence[For], lanes: Sequence[For], bod
     for kind, loops in (("lane", lanes), ("warp", warps), ("block", blocks)):
         body = bound(kind, [Loop(loop.variable, loop.stop) for loop in loops], body)
     return body[0]
-
-
-def _flat(nest: Sequence[For]) -> Index:
-    """The number of a step of a nest."""
-    index, stride = Index(), 1
-    for loop in reversed(nest):
-        index = index + (Index.variable(loop.variable, stride) if loop.stop > 1 else Index())
-        stride *= loop.stop
-    return index
-
-
-def _with_copies(phase: Statement, kept: dict[Load, Load]) -> Statement:
-    """The phase with loads replaced. Registers have no address: loops that they are indexed by are unrolled."""
-
-    def leaf(old: Expression) -> Expression:
-        return kept.get(old, old) if isinstance(old, Load) else old
-
-    (result,) = rewrite([phase], leaf, lambda _, index: index)
-    unrolled = {name for copy in kept.values() if copy.buffer.space == "register" for name in copy.index.variables()}
-    for statement in walk([result]):
-        if isinstance(statement, For) and statement.kind == "serial" and statement.variable in unrolled:
-            statement.kind = "unrolled"
-    return result

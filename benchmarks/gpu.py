@@ -152,33 +152,8 @@ def _torch_waiting(torch, function):
 
 def _torch_layer(row, task, weights, x, gy):
     torch = _torch_with(task)
-    torch.set_grad_enabled(task.mode == "train")
-    layer = torch.nn.LSTM(row.I, row.H, row.layers).cuda()
-    with torch.no_grad():
-        for place, (W, U, b) in enumerate(weights):
-            getattr(layer, f"weight_ih_l{place}").copy_(torch.from_numpy(np.ascontiguousarray(W.T)))
-            getattr(layer, f"weight_hh_l{place}").copy_(torch.from_numpy(np.ascontiguousarray(U.T)))
-            getattr(layer, f"bias_ih_l{place}").copy_(torch.from_numpy(b))
-            getattr(layer, f"bias_hh_l{place}").zero_()
-    tx, tgy = torch.from_numpy(x).cuda(), torch.from_numpy(gy).cuda()
-    if task.mode == "infer":
-        return _torch_waiting(torch, lambda: layer(tx)[0]), lambda y: [y.cpu().numpy()]
-
-    def step():
-        for p in layer.parameters():
-            p.grad = None
-        value = (layer(tx)[0] * tgy).sum()
-        value.backward()
-        return value
-
-    def arrays(value):
-        result = [value.detach().cpu().numpy()]
-        for place in range(row.layers):
-            gradient = {n: getattr(layer, f"{n}_l{place}").grad.cpu().numpy() for n in ("weight_ih", "weight_hh", "bias_ih")}
-            result += [gradient["weight_ih"].T, gradient["weight_hh"].T, gradient["bias_ih"]]
-        return result
-
-    return _torch_waiting(torch, step), arrays
+    run, arrays = lstm.torch_runs(torch, row, task, weights, x, gy, "cuda")
+    return _torch_waiting(torch, run), arrays
 
 
 def _torch_call(function, arguments, task):

@@ -192,17 +192,22 @@ def _torch(row, task, weights, x, gy):
     import torch
 
     torch.set_num_threads(task.threads)
+    return torch_runs(torch, row, task, weights, x, gy, "cpu")
+
+
+def torch_runs(torch, row, task, weights, x, gy, device):
+    """The layer of PyTorch on a device, or its training step, and the arrays of what that gives."""
     torch.set_grad_enabled(task.mode == "train")
-    layer = torch.nn.LSTM(row.I, row.H, row.layers).to(getattr(torch, row.dtype))
+    layer = torch.nn.LSTM(row.I, row.H, row.layers).to(device, getattr(torch, row.dtype))
     with torch.no_grad():
         for place, (W, U, b) in enumerate(weights):
             getattr(layer, f"weight_ih_l{place}").copy_(torch.from_numpy(np.ascontiguousarray(W.T)))
             getattr(layer, f"weight_hh_l{place}").copy_(torch.from_numpy(np.ascontiguousarray(U.T)))
             getattr(layer, f"bias_ih_l{place}").copy_(torch.from_numpy(b))
             getattr(layer, f"bias_hh_l{place}").zero_()
-    tx, tgy = torch.from_numpy(x), torch.from_numpy(gy)
+    tx, tgy = torch.from_numpy(x).to(device), torch.from_numpy(gy).to(device)
     if task.mode != "train":
-        return lambda: layer(tx)[0], lambda y: [y.numpy()]
+        return lambda: layer(tx)[0], lambda y: [y.cpu().numpy()]
 
     def step():
         for p in layer.parameters():
@@ -212,9 +217,9 @@ def _torch(row, task, weights, x, gy):
         return value
 
     def arrays(value):
-        result = [value.detach().numpy()]
+        result = [value.detach().cpu().numpy()]
         for place in range(row.layers):
-            gradient = {n: getattr(layer, f"{n}_l{place}").grad.numpy() for n in ("weight_ih", "weight_hh", "bias_ih")}
+            gradient = {n: getattr(layer, f"{n}_l{place}").grad.cpu().numpy() for n in ("weight_ih", "weight_hh", "bias_ih")}
             result += [gradient["weight_ih"].T, gradient["weight_hh"].T, gradient["bias_ih"]]
         return result
 

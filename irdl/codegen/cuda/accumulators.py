@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from irdl.codegen.cuda.dealing import WARP
 from irdl.codegen.lowering.body import Scope, combine, identity_of
 from irdl.codegen.lowering.group import Axis, Group
+from irdl.ir.graph import Value
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, For, Literal, Load, Statement, Store
+from irdl.loops.language import Buffer, Expression, For, Literal, Load, Statement, Store
 from irdl.loops.target import Gpu
 
 
+def _nothing(value: Value, row: int) -> Expression | None:
+    return None
+
+
 class Reduction:
+    """
+    Attributes:
+        nodes: the reductions of the group.
+        results, terms: how many there are of each.
+    """
+
     def __init__(self, group: Group, gpu: Gpu) -> None:
         self.group = group
         self.gpu = gpu
@@ -33,15 +44,23 @@ class Reduction:
             for row in range(buffer.size)
         ]
 
-    def add_terms(self, accumulators: Sequence[Buffer], rows: Sequence[dict[str, Index]], reduced: dict[str, Index]) -> list[Statement]:
-        """One step of the accumulators: for each row, given where its axes are, the term at `reduced`."""
-        scope = Scope()
-        place = [reduced.get(axis.variable, Index.variable(axis.variable)) for axis in self.group.reduced]
+    def add_terms(
+        self,
+        accumulators: Sequence[Buffer],
+        rows: Sequence[dict[str, Index]],
+        reduced: Sequence[Index],
+        known: Callable[[Value, int], Expression | None] = _nothing,
+    ) -> list[Statement]:
+        """One step of the accumulators: for each row, given where its axes are, the term at `reduced`. `known`: factors of a row that
+        are at hand."""
+        scope, body = Scope(), self.group.body
         stores: list[Statement] = []
         for row, places in enumerate(rows):
             index = self.group.index(places)
             for buffer, node in zip(accumulators, self.nodes, strict=True):
-                factors = self.group.body.term(node, index, place, scope)
+                factors = tuple(
+                    known(value, row) or body.expression(value, place, scope) for value, place in body.factors(node, index, reduced)
+                )
                 stores.append(Store(buffer, Index(row), combine(node, Load(buffer, Index(row)), factors)))
         return [*scope.statements, *stores]
 

@@ -15,7 +15,7 @@ from functools import partial
 
 from irdl.codegen.cuda.accumulators import Reduction
 from irdl.codegen.cuda.dealing import WARP, Tiles, bound, only_below, rows_of_tile, warps_of_tile
-from irdl.codegen.lowering.body import COMBINE, Scope, combine
+from irdl.codegen.lowering.body import COMBINE, Scope
 from irdl.codegen.lowering.group import Axis
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.graph import Node, Value
@@ -152,19 +152,12 @@ class ByWarps:
 
     def _terms(self, accumulators: Sequence[Buffer], split: Index) -> list[Statement]:
         """One step of the accumulators of all rows."""
-        group, scope = self.reduction.group, Scope()
-        stores: list[Statement] = []
-        for row in range(self.rows):
-            index = group.index(self._at_row(Index(row)))
-            for buffer, node in zip(accumulators, self.reduction.nodes, strict=True):
-                factors = tuple(
-                    Load(self.staged[value], split + row * self.split.extent)
-                    if value in self.staged
-                    else group.body.expression(value, place, scope)
-                    for value, place in group.body.factors(node, index, self._reduced(split))
-                )
-                stores.append(Store(buffer, Index(row), combine(node, Load(buffer, Index(row)), factors)))
-        return [*scope.statements, *stores]
+
+        def known(value: Value, row: int) -> Expression | None:
+            return Load(self.staged[value], split + row * self.split.extent) if value in self.staged else None
+
+        rows = [self._at_row(Index(row)) for row in range(self.rows)]
+        return self.reduction.add_terms(accumulators, rows, self._reduced(split), known)
 
     def _shares(self) -> Statement:
         """Every thread its share of the terms: warps a run of them each, lanes every 32nd."""

@@ -47,7 +47,8 @@ def _by_threads(reduction: Reduction, wanted: int, in_loop: bool) -> list[Statem
     if column is not None:
         loops.append(Loop(column.variable, column.extent))
     accumulators = reduction.accumulators(rows)
-    body = [*reduction.clear(accumulators), *reduction.serial(reduction.group.reduced, reduction.add_terms(accumulators, places, {}))]
+    reduced = [Index.variable(axis.variable) for axis in reduction.group.reduced]
+    body = [*reduction.clear(accumulators), *reduction.serial(reduction.group.reduced, reduction.add_terms(accumulators, places, reduced))]
     for number, where in enumerate(places):
         totals: dict[Node, Expression] = {n: Load(a, Index(number)) for n, a in zip(reduction.nodes, accumulators, strict=True)}
         body += reduction.group.element(where, totals)

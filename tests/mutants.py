@@ -229,7 +229,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ),
     (
         "irdl/codegen/cpu/llvm/vector_power.py",
-        "r, lost = self._sum(r, rest, ordered=False)",
+        "r, lost = self._sum(r, rest, ordered=True)",
         "lost = self.c(0.0)",
         "tests/codegen/test_vector_math.py",
     ),

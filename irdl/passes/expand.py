@@ -1,17 +1,14 @@
 """What the code generator would do one element at a time, put together from what it does many at a time.
 
     argmax(x) -> min(select(x == max(x) or x is nan, place, extent))
-    arctanh(x) -> log1p(2 |x| / (1 - |x|)) / 2, with the sign of x
     unwindow(y) -> sums of windows of y (`passes/overlap.py`)
     dot(x, y) whose last axis is short -> the same with another axis last, transposed
 
-and the maximum of bools is `any`, the minimum `all`. The inverse hyperbolic functions are the identities by log1p; each was found within
-4 units in the last place of a wider float (`tests/codegen/test_vector_math.py`).
+and the maximum of bools is `any`, the minimum `all`.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -96,36 +93,6 @@ def _half_power(make: Maker, x: Value, exponent: Value) -> Sequence[Value] | Non
     return [make(e.SELECT, make(e.EQUAL, x, -np.inf), limit, found)]
 
 
-def _largest(x: Value) -> float:
-    """From where on 1 is nothing beside the square."""
-    return 2.0**13 if x.dtype == np.float32 else 2.0**28
-
-
-def _arcsinh(make: Maker, x: Value) -> Sequence[Value]:
-    a = make(e.ABS, x)
-    far = make(e.LESS, make.builder.constant(_largest(x), x.dtype), a)
-    b = make(e.SELECT, far, make.builder.constant(1, x.dtype), a)
-    square = make(e.MUL, b, b)
-    rest = make(e.DIV, square, make(e.ADD, make(e.SQRT, make(e.ADD, square, 1.0)), 1.0))
-    near = make(e.LOG1P, make(e.ADD, b, rest))
-    found = make(e.SELECT, far, make(e.ADD, make(e.LOG, a), math.log(2.0)), near)
-    return [make(e.COPYSIGN, found, x)]
-
-
-def _arccosh(make: Maker, x: Value) -> Sequence[Value]:
-    far = make(e.LESS, make.builder.constant(_largest(x), x.dtype), x)
-    t = make(e.SUB, make(e.SELECT, far, make.builder.constant(1, x.dtype), x), 1.0)
-    root = make(e.MUL, make(e.SQRT, t), make(e.SQRT, make(e.ADD, t, 2.0)))  # nan below 1, and where t * t would be
-    near = make(e.LOG1P, make(e.ADD, t, root))
-    return [make(e.SELECT, far, make(e.ADD, make(e.LOG, x), math.log(2.0)), near)]
-
-
-def _arctanh(make: Maker, x: Value) -> Sequence[Value]:
-    a = make(e.ABS, x)
-    ratio = make(e.DIV, make(e.ADD, a, a), make(e.SUB, make.builder.constant(1, x.dtype), a))
-    return [make(e.COPYSIGN, make(e.MUL, make(e.LOG1P, ratio), 0.5), x)]
-
-
 #: A shorter last axis of a contraction does not fill a vector.
 _NARROW = 8
 
@@ -164,9 +131,6 @@ _RULES: dict[Op, Callable[..., Sequence[Value] | None]] = {
     ARGMAX: _search,
     ARGMIN: _search,
     e.POWER: _half_power,
-    e.ARCSINH: _arcsinh,
-    e.ARCCOSH: _arccosh,
-    e.ARCTANH: _arctanh,
     UNWINDOW: overlap_add,
     DOT: _wider_last,
 }

@@ -159,9 +159,21 @@ def test_whole_powers_are_whole():
     np.testing.assert_array_equal(found, np.array([float(int(b) ** int(e)) for b, e in zip(base, exponent, strict=True)]))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_whole_logarithms_are_whole(dtype: Any) -> None:
+    x = 10.0 ** np.arange(11 if dtype == np.float32 else 23)
+    np.testing.assert_array_equal(irdl.jit(lambda x: np.log10(x))(x.astype(dtype)), np.arange(len(x)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_whole_roots_are_whole(dtype: Any) -> None:
+    x = np.arange(-200, 201).astype(dtype)
+    np.testing.assert_array_equal(irdl.jit(lambda x: np.cbrt(x))(x**3), x)
+
+
 @pytest.mark.parametrize("name", ["arcsinh", "arccosh", "arctanh", "tan"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_functions_put_together_from_others(name: str, dtype: Any) -> None:
+def test_hyperbolic_functions_and_tan(name: str, dtype: Any) -> None:
     """Within 4 units in the last place, and NumPy's nans, infinities and signs of zeros."""
     f = getattr(np, name)
     rng = np.random.default_rng(0)

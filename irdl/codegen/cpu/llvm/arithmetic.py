@@ -9,13 +9,15 @@ import numpy as np
 from irdl.codegen.cpu.llvm.ir_builder import IRBuilder, Kind
 from irdl.codegen.cpu.llvm.library import LIBRARY, call_library
 from irdl.codegen.cpu.llvm.vector_angle import AngleMath
+from irdl.codegen.cpu.llvm.vector_log import LogMath
 from irdl.codegen.cpu.llvm.vector_math import VectorMath
 from irdl.codegen.cpu.llvm.vector_power import PowerMath
 from irdl.errors import GraphError
 from irdl.ir.dtypes import is_float, is_signed, is_unsigned
 
-_VECTOR_MATH = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "sinh", "cosh")
+_VECTOR_MATH = ("exp", "exp2", "expm1", "tanh", "sigmoid", "sinh", "cosh")
 _MORE_MATH = {
+    **dict.fromkeys(("log", "log2", "log10", "log1p", "arcsinh", "arccosh", "arctanh"), LogMath),
     **dict.fromkeys(("sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2"), AngleMath),
     **dict.fromkeys(("cbrt", "power"), PowerMath),
 }

@@ -13,9 +13,6 @@ LIBRARY = {
     "sin": "sin",
     "cos": "cos",
     "tan": "tan",
-    "arcsinh": "asinh",
-    "arccosh": "acosh",
-    "arctanh": "atanh",
     "fmod": "fmod",
     "erf": "erf",
 }

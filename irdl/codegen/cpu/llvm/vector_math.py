@@ -1,4 +1,4 @@
-"""exp, log and their kin, tanh, sinh, cosh, sigmoid, erf and fmod as vector code, for float32 and float64, scalars included.
+"""exp and its kin, tanh, sinh, cosh, sigmoid, erf and fmod as vector code, for float32 and float64, scalars included.
 
 Coefficients are minimax fits (Lawson's reweighted least squares, rounded one at a time, lowest order first). Errors over
 all float32 values, and the ranges, are in docs/vector-math.md. Right at inf, nan, zeros and denormals.
@@ -16,7 +16,6 @@ from irdl.codegen.cpu.llvm.library import call_library
 
 LOG2E = 1.4426950408889634
 LN2 = 0.6931471805599453
-LOG10_2 = 0.30102999566398120
 #: ln 2 in two parts whose sum is exact enough for n * ln 2 (Cody and Waite).
 LN2_32 = (0.693145751953125, 1.428606765330187e-06)
 LN2_64 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)
@@ -52,54 +51,12 @@ EXPM1_64 = (
     2.5109837199562616e-08,
     2.0884520185972465e-09,
 )
-#: (log(1 + g) - g + g**2 / 2) / g**3 for g in [-0.25, 0.5]
-LOG_32 = (
-    0.3333345055580139,
-    -0.25000104308128357,
-    0.19990819692611694,
-    -0.1664699912071228,
-    0.14478321373462677,
-    -0.13163873553276062,
-    0.10468878597021103,
-    -0.04511205479502678,
-)
-#: (log(1 + g) / log(b) - g / log(b)) / g**2 for b = 2 and 10
-LOG2_32 = (
-    -0.7213475108146667,
-    0.4809000492095947,
-    -0.3606771230697632,
-    0.2884092628955841,
-    -0.24010640382766724,
-    0.20872311294078827,
-    -0.19033220410346985,
-    0.15282678604125977,
-    -0.06667492538690567,
-)
-LOG10_32 = (
-    -0.21714723110198975,
-    0.14476528763771057,
-    -0.10857497900724411,
-    0.0868222713470459,
-    -0.07227560877799988,
-    0.06279751658439636,
-    -0.05728267878293991,
-    0.0461416058242321,
-    -0.020229140296578407,
-)
-#: in s**2 for s = g / (2 + g)
-LOG_64 = (
-    0.666666666666666,
-    0.4000000000005654,
-    0.2857142855588132,
-    0.22222224289054487,
-    0.18181666374866845,
-    0.15391094444934753,
-    0.1317390741529297,
-    0.13840887380036415,
-)
 #: (sinh(x) - x) / x**3 in x**2, for |x| <= 0.36
 SINH_32 = (0.1666666716337204, 0.008333181962370872, 0.0001996637147385627)
 SINH_64 = (0.16666666666666688, 0.00833333333331178, 0.0001984126991217198, 2.7557217442587747e-06, 2.5118420704767704e-08)
+
+#: A number and what it leaves of a longer one.
+Pair = tuple[str, str]
 
 
 class VectorMath:
@@ -159,6 +116,14 @@ class VectorMath:
         scaled = self.mul(x, self.c(2.0**27 + 1))
         high = self.sub(scaled, self.sub(scaled, x))
         return high, self.sub(x, high)
+
+    def _sum(self, x: str, y: str, ordered: bool) -> Pair:
+        """The rounded sum, and what it lost. `ordered`: |x| >= |y|, or x is 0."""
+        total = self.add(x, y)
+        if ordered:
+            return total, self.sub(y, self.sub(total, x))
+        other = self.sub(total, x)
+        return total, self.add(self.sub(x, self.sub(total, other)), self.sub(y, other))
 
     def neg(self, x: str) -> str:
         return self.b.emit(f"fneg {self.k.text} {x}")
@@ -283,99 +248,6 @@ class VectorMath:
         larger = self.at_least(power, 1.0)
         smaller = self.at_most(power, 1.0)
         return self.div(power, self.add(larger, self.add(smaller, s)))
-
-    def log(self, x: str) -> str:
-        g, e = self._parts(x)
-        return self._log_limits(x, self._log64(g, e) if self.double else self._log32(g, e))
-
-    def log2(self, x: str) -> str:
-        """Exact for powers of two."""
-        g, e = self._parts(x, self._middle())
-        return self._log_limits(x, self.add(e, self._log_to_base(g, LOG2E, LOG2_32, self.c(0.0))))
-
-    def log10(self, x: str) -> str:
-        g, e = self._parts(x, self._middle())
-        # Both parts are positive, so that their sums with infinite exponents are no nans.
-        first = 0.30102992057800293 if self.double else 0.301025390625
-        rest = self._log_to_base(g, 1 / math.log(10), LOG10_32, self.mul(e, self.c(LOG10_2 - first)))
-        return self._log_limits(x, self.fma(e, self.c(first), rest))
-
-    def _middle(self) -> float:
-        """Where the mantissas start: from sqrt(1/2), log(1 + g) cancels least of a negative exponent's; the polynomial of float32
-        does not reach down to there."""
-        return math.sqrt(0.5) if self.double else 0.75
-
-    def log1p(self, x: str) -> str:
-        """log(u) for u = 1 + x rounded, and what the rounding lost, over u."""
-        u = self.add(x, self.c(1.0))
-        small = self.sub(x, self.sub(u, self.c(1.0)))
-        large = self.sub(self.c(1.0), self.sub(u, x))
-        lost = self.select(self.b.compare(self.k, "ogt", self.abs(x), self.c(1.0)), large, small)
-        y = self.add(self.log(u), self.div(lost, u))
-        infinite = self.b.compare(self.k, "oeq", u, self.c(float("inf")))
-        y = self.select(self.b.compare(self.k, "oeq", u, self.c(0.0)), self.c(float("-inf")), self.select(infinite, u, y))
-        # Below half an ulp of 1, with its sign.
-        tiny = self.less(self.abs(x), self.c(float(np.finfo(self.k.dtype).eps) / 4))
-        return self.select(tiny, x, y)
-
-    def _parts(self, x: str, lowest: float = 0.75) -> tuple[str, str]:
-        """g and e with x = (1 + g) 2**e and 1 + g in [lowest, 2 lowest), or, in float32, in [0.75, 1.5) where one instruction gives
-        that; below zero g is nan there, elsewhere some number."""
-        if self.avx512:
-            x = self.add(x, self.c(0.0))  # of -0.0, what 0.0 gives
-            m = self._avx512("getmant", (self.k.text, x), ("i32", "11"))
-            e = self._avx512("getexp", (self.k.text, x))
-            e = self.select(self.less(m, self.c(1.0)), self.add(e, self.c(1.0)), e)
-            if lowest < 0.75 and self.double:
-                high = self.b.compare(self.k, "oge", m, self.c(2 * lowest))
-                m, e = self.select(high, self.mul(m, self.c(0.5)), m), self.select(high, self.add(e, self.c(1.0)), e)
-            return self.sub(m, self.c(1.0)), e
-        tiny = float(np.finfo(self.k.dtype).tiny)
-        is_tiny = self.less(x, self.c(tiny))
-        up = 54 if self.double else 25
-        scaled = self.select(is_tiny, self.mul(x, self.c(2.0**up)), x)
-        bits = self.b.bitcast(self.k, self.int, scaled)
-        anchor = int(np.array(lowest, self.k.dtype).view(self.int.dtype))
-        e = self.b.binary(self.int, "sub", bits, self.int.constant(anchor))
-        e = self.b.binary(self.int, "ashr", e, self.int.constant(self.mantissa))
-        shifted = self.b.binary(self.int, "shl", e, self.int.constant(self.mantissa))
-        m = self.b.bitcast(self.int, self.k, self.b.binary(self.int, "sub", bits, shifted))
-        exponent = self.b.emit(f"sitofp {self.int.text} {e} to {self.k.text}")
-        exponent = self.select(is_tiny, self.sub(exponent, self.c(float(up))), exponent)
-        return self.sub(m, self.c(1.0)), exponent
-
-    def _log_limits(self, x: str, y: str) -> str:
-        if self.avx512:
-            # The exponents of zero and infinity are infinite, and so is what is made of them.
-            return y
-        infinity = self.c(float("inf"))
-        y = self.select(self.b.compare(self.k, "oeq", x, infinity), infinity, y)
-        y = self.select(self.b.compare(self.k, "oeq", x, self.c(0.0)), self.c(float("-inf")), y)
-        # Negative or nan.
-        return self.select(self.b.compare(self.k, "ult", x, self.c(0.0)), self.c(float("nan")), y)
-
-    def _log_to_base(self, g: str, factor: float, coefficients: tuple[float, ...], more: str) -> str:
-        """log(1 + g) * factor + more, the factor in two parts. `coefficients`: the polynomial of float32."""
-        high = float(self.k.dtype.type(factor))
-        if self.double:
-            g = self._log64(g, self.c(0.0))
-            return self.fma(g, self.c(high), self.fma(g, self.c(factor - high), more))
-        curved = self.fma(self.mul(g, g), self.polynomial(g, coefficients), more)
-        return self.fma(g, self.c(high), self.fma(g, self.c(factor - high), curved))
-
-    def _log32(self, g: str, e: str) -> str:
-        p = self.polynomial(g, LOG_32)
-        q = self.mul(self.mul(g, g), self.fma(g, p, self.c(-0.5)))
-        q = self.fma(e, self.c(LN2_32[1]), q)
-        return self.fma(e, self.c(LN2_32[0]), self.add(g, q))
-
-    def _log64(self, g: str, e: str) -> str:
-        s = self.div(g, self.add(g, self.c(2.0)))
-        z = self.mul(s, s)
-        rest = self.mul(self.polynomial(z, LOG_64), z)
-        half = self.mul(self.mul(g, g), self.c(0.5))
-        w = self.fma(s, self.add(half, rest), self.mul(e, self.c(LN2_64[1])))
-        return self.fma(e, self.c(LN2_64[0]), self.sub(g, self.sub(half, w)))
 
     def erf(self, x: str) -> str:
         """float32 only: two polynomials after N. Juffa's scheme, 1 - exp(p(|x|)) and x + x q(x**2)."""

@@ -10,59 +10,41 @@ import math
 
 import numpy as np
 
-from irdl.codegen.cpu.llvm.ir_builder import IRBuilder, Kind
-from irdl.codegen.cpu.llvm.vector_math import EXPM1_64, LN2_64, LOG2E, VectorMath
+from irdl.codegen.cpu.llvm.vector_log import LogMath, cells
+from irdl.codegen.cpu.llvm.vector_math import EXPM1_64, LN2_64, LOG2E, Pair
 
-#: log2(1 + g) / g for g in [-0.25, 0.5], and 2**r for |r| <= 1/2: for float32, worked in float64
-LOG2_OF_32 = (
-    1.4426950408885733,
-    -0.7213475205957969,
-    0.4808983474238315,
-    -0.36067372133061976,
-    0.28853888873738254,
-    -0.24045190492902513,
-    0.2061098075141568,
-    -0.18026577481031195,
-    0.15992483682191466,
-    -0.14474777856945642,
-    0.13658763921863626,
-    -0.12676198430921612,
-    0.09054847941443869,
-    -0.03229329253306005,
+#: ((1 - h)**(-1/3) - 1) / h for |h| <= 0.11
+CBRT = (0.3333260715007782, 0.22363832592964172, 0.17491911351680756)
+#: (log2(1 + r) - r / ln 2) / r**2 for |r| < 1/63
+LOG2_REST_32 = (-0.7213475108146667, 0.48089835047721863, -0.36078113317489624, 0.28857773542404175)
+#: (2**r - 1) / r for |r| <= 1/2
+EXP2_REST_32 = (
+    0.6931471824645996,
+    0.24022647738456726,
+    0.05550359562039375,
+    0.009618500247597694,
+    0.0013390971580520272,
+    0.00015328887093346566,
 )
-EXP2_OF_32 = (
-    0.9999999999616215,
-    0.6931471807287216,
-    0.2402265119875413,
-    0.05550410352814985,
-    0.009618027172813806,
-    0.0013333922869642007,
-    0.0001546931729577712,
-    1.520189783967081e-05,
+#: -2 (log(1 + r) - r + r**2 / 2) / r**3 for |r| < 1/31
+CUBIC_64 = (
+    -0.6666666666666666,
+    0.49999999999998074,
+    -0.4000000000001925,
+    0.3333333334899523,
+    -0.2857142854404642,
+    0.24999958508438386,
+    -0.22222219080330527,
+    0.2004445221692761,
+    -0.18212208101588778,
 )
-#: (log(m) / s - 2 - 2/3 s**2) / s**4 in s**2
-LOG_REST_64 = (
-    0.4,
-    0.285714285714215,
-    0.22222222225946717,
-    0.1818181743375569,
-    0.15384689269194657,
-    0.13329360819547625,
-    0.1188363182961762,
-    0.08649019686492196,
-    0.22137051014867207,
-)
-#: What added to an integer n in float64 puts n + 1023 into the lowest bits.
-_MAGIC = 1.5 * 2.0**52 + 1023
-
-#: A number and what it leaves of a longer one.
-Pair = tuple[str, str]
+#: ln 2 in two parts, whose first has as many digits after the binary point as a table's logarithms
+_LN2 = (0.6931471805598903, 5.497923018708371e-14)
 
 
-class PowerMath(VectorMath):
+class PowerMath(LogMath):
     def cbrt(self, x: str) -> str:
-        """1 / cbrt(a) from a third of the exponent's bits as a guess, by steps that leave the cube of the error; then one of
-        Newton's for a times the square of that."""
+        """y = 1 / cbrt(a) from a third of the exponent's bits as a guess, made better by h = 1 - a y**3; a y**2 at last."""
         a = self.abs(x)
         tiny = self.less(a, self.c(float(np.finfo(self.k.dtype).tiny)))
         up = 54 if self.double else 24
@@ -70,31 +52,36 @@ class PowerMath(VectorMath):
         bits = self.b.emit(f"sitofp {self.int.text} {self.b.bitcast(self.k, self.int, scaled)} to {self.k.text}")
         # The logarithm of a number is about what its bits are, but for those of one; the constant halves the largest error.
         one = float(int(np.array(1, self.k.dtype).view(self.int.dtype)))
-        guess = self.fma(bits, self.c(-1 / 3), self.c(one * 4 / 3 - 0.0432 * 2.0**self.mantissa))
+        guess = self.fma(bits, self.c(-1 / 3), self.c(one * 4 / 3 - 0.0652 * 2.0**self.mantissa))
         y = self.b.bitcast(self.int, self.k, self._to_int(guess))
-        for coefficients in ((1 / 3, 2 / 9, 14 / 81), (1 / 3, 2 / 9, 14 / 81) if self.double else (1 / 3, 2 / 9)):
-            # y * y and y * a are far from overflow and underflow; their product is about one.
-            h = self.fma(self.neg(self.mul(y, y)), self.mul(y, scaled), self.c(1.0))
+        for coefficients in (CBRT, (1 / 3,)) if self.double else (CBRT,):
+            _, h = self._root_and_rest(scaled, y)
             y = self.fma(self.mul(y, h), self.polynomial(h, coefficients), y)
-        square = self.mul(y, y)
-        t = self.mul(scaled, square)
-        rest = self.fma(self.neg(self.mul(t, t)), t, scaled)
-        t = self.fma(self.mul(rest, square), self.c(1 / 3), t)
+        t, h = self._root_and_rest(scaled, y)
+        t = self.fma(self.mul(t, h), self.c(2 / 3), t)
         t = self.select(tiny, self.mul(t, self.c(2.0 ** -(up // 3))), t)
         # Infinities and nans are their own roots.
         return self.select(self.b.compare(self.k, "ueq", a, self.c(math.inf)), x, self.copysign(t, x))
 
+    def _root_and_rest(self, a: str, y: str) -> Pair:
+        """a y**2, far from overflow and underflow for y near 1 / cbrt(a), and 1 - a y**3."""
+        t = self.mul(a, self.mul(y, y))
+        return t, self.fma(self.neg(t), y, self.c(1.0))
+
     def power(self, x: str, y: str) -> str:
         a, flag = self.abs(x), self.k.with_dtype(np.bool_)
-        usual = self.b.compare(self.k, "ogt", x, self.c(0.0))
-        for limited in (x, self.abs(y)):
-            usual = self.b.binary(flag, "and", usual, self.less(limited, self.c(math.inf)))
+        t, rest = self._exponent_of_power(y, *self._logarithm(*self._mantissa_of_normal(a, self._lowest)))
+        # Of an infinite y t is infinite or nan.
+        usual = self.less(self.abs(t), self.c(self._most))
+        normal = self.b.compare(self.k, "oge", x, self.c(float(np.finfo(self.k.dtype).tiny)))
+        for condition in (normal, self.less(x, self.c(math.inf))):
+            usual = self.b.binary(flag, "and", usual, condition)
         special = self.b.binary(flag, "xor", usual, flag.constant(True))
-        return self.unless(special, self._power_of_positive(a, y), lambda: self._any_power(x, y))
+        return self.unless(special, self._exp_of_pair(t, rest), lambda: self._any_power(x, y))
 
     def _any_power(self, x: str, y: str) -> str:
         a, one, zero = self.abs(x), self.c(1.0), self.c(0.0)
-        size = self._power_of_positive(a, y, ends=True)
+        size = self._power_of_any_size(a, y)
         flag = self.k.with_dtype(np.bool_)
         # The sign: an odd exponent keeps that of the base; of other numbers below zero only whole powers are real.
         half = self.mul(y, self.c(0.5))
@@ -111,96 +98,85 @@ class PowerMath(VectorMath):
         is_one = self.b.binary(flag, "or", is_one, self.b.compare(self.k, "oeq", x, one))
         return self.select(self.b.binary(flag, "or", is_one, self.b.compare(self.k, "oeq", y, zero)), one, size)
 
-    def _power_of_positive(self, a: str, y: str, ends: bool = False) -> str:
-        """`ends`: a may be zero or infinite too, and y infinite."""
-        return self._power_64(a, y, ends) if self.double else self._power_32(a, y, ends)
+    @property
+    def _most(self) -> float:
+        """Beyond this exponent nothing but zero and infinity comes."""
+        return 800.0 if self.double else 160.0
 
-    def _ends(self, x: str, logarithm: str) -> str:
-        """With the logarithms of zero and infinity."""
-        logarithm = self.select(self.b.compare(self.k, "oeq", x, self.c(0.0)), self.c(-math.inf), logarithm)
-        return self.select(self.b.compare(self.k, "oeq", x, self.c(math.inf)), self.c(math.inf), logarithm)
+    def _power_of_any_size(self, a: str, y: str) -> str:
+        """Of denormal numbers, zero and infinity too, and to infinite powers."""
+        high, low = self._logarithm(*self._mantissa_by_bits(a, self._lowest))
+        # Where something is infinite, what is left over would be nan.
+        zero, infinite = (self.b.compare(self.k, "oeq", a, self.c(end)) for end in (0.0, math.inf))
+        high = self.select(zero, self.c(-math.inf), self.select(infinite, self.c(math.inf), high))
+        low = self.select(zero, self.c(0.0), self.select(infinite, self.c(0.0), low))
+        t, rest = self._exponent_of_power(y, high, low)
+        rest = self.select(self.b.compare(self.k, "ugt", self.abs(t), self.c(self._most)), self.c(0.0), rest)
+        return self._exp_of_pair(self.at_least(self.at_most(t, self._most), -self._most), rest)
 
-    def _power_32(self, a: str, y: str, ends: bool) -> str:
-        """2**(y log2(a)) in float64."""
-        g, e = self._parts(a)
-        wide = PowerMath(self.b, self.k.with_dtype(np.float64))
-        base, exponent, g, e = (_widened(self.b, self.k, item) for item in (a, y, g, e))
-        logarithm = wide.fma(g, wide.polynomial(g, LOG2_OF_32), e)
-        t = wide.mul(exponent, wide._ends(base, logarithm) if ends else logarithm)
-        t = wide.at_least(wide.at_most(t, 300.0), -300.0)
-        n = self.b.intrinsic(wide.k, "roundeven", t)
-        result = wide.mul(wide.polynomial(wide.sub(t, n), EXP2_OF_32), wide._two_to(n))
-        return self.b.emit(f"fptrunc {wide.k.text} {result} to {self.k.text}")
-
-    def _two_to(self, n: str) -> str:
-        """2**n for integral n of normal results, by additions and shifts alone."""
-        shifted = self.b.binary(self.int, "shl", self.b.bitcast(self.k, self.int, self.add(n, self.c(_MAGIC))), self.int.constant(52))
-        return self.b.bitcast(self.int, self.k, shifted)
-
-    # float64: the logarithm to twice the digits, since an error of it is multiplied by as much as 745.
-
-    def _power_64(self, a: str, y: str, ends: bool) -> str:
-        high, low = self._long_log(a, ends)
+    def _exponent_of_power(self, y: str, high: str, low: str) -> Pair:
+        """y (high + low)"""
         t, lost = self._product(y, high)
-        rest = self.fma(y, low, lost)
-        # Beyond this nothing but zero and infinity comes; a sum of infinities would be nan.
-        beyond = self.b.compare(self.k, "ugt", self.abs(t), self.c(800.0))
-        rest = self.select(beyond, self.c(0.0), rest)
-        t = self.at_least(self.at_most(t, 800.0), -800.0)
+        return t, self.fma(y, low, lost)
+
+    # Natural in float64, to base 2 in float32, where e and 2**n are exact then; to more digits than a number has, since an error is
+    # multiplied by as much as 745 or 150.
+
+    @property
+    def _lowest(self) -> float:
+        """Half a place of the table below 3/4."""
+        return 0.75 - 2.0 ** (-6 if self.double else -7)
+
+    def _logarithm(self, m: str, e: str) -> Pair:
+        return self._long_log(m, e) if self.double else self._long_log2(m, e)
+
+    def _exp_of_pair(self, t: str, rest: str) -> str:
+        return self._exp_64(t, rest) if self.double else self._exp2_32(t, rest)
+
+    def _in_cell(self, m: str, base: float) -> tuple[Pair, str, str]:
+        """r = m c - 1, and the logarithm of 1 / c in two parts."""
+        table = cells(self.k.dtype, base, rounded=True)
+        place = self._place(m, table, rounded=True)
+        product, rest = self._product(m, self._look_up(table.inverses, place))
+        return (self.sub(product, self.c(1.0)), rest), self._look_up(table.logarithms, place), self._look_up(table.rests, place)
+
+    def _long_log2(self, m: str, e: str) -> Pair:
+        (r, r_rest), of_cell, rest = self._in_cell(m, 2.0)
+        factor = float(self.k.dtype.type(LOG2E))
+        linear, lost = self._product(r, self.c(factor))
+        lost = self.fma(r_rest, self.c(factor), self.fma(r, self.c(LOG2E - factor), lost))
+        r = self.add(r, r_rest)
+        # Each rounding counts: the linear term of the factor last.
+        curved = self.fma(r, self.c(LOG2_REST_32[0]), self.mul(self.mul(r, r), self.polynomial(r, LOG2_REST_32[1:])))
+        curved = self.fma(r, curved, lost)
+        high, dropped = self._sum(self.add(e, of_cell), linear, ordered=True)
+        return high, self.add(self.add(rest, dropped), curved)
+
+    def _exp2_32(self, t: str, rest: str) -> str:
+        n = self.b.intrinsic(self.k, "roundeven", self.add(t, rest))
+        f = self.add(self.sub(t, n), rest)
+        return self.scale(self.fma(f, self.polynomial(f, EXP2_REST_32), self.c(1.0)), n)
+
+    def _long_log(self, m: str, e: str) -> Pair:
+        (r, r_rest), of_cell, rest = self._in_cell(m, math.e)
+        square, square_rest = self._product(self.mul(r, self.c(-0.5)), r)
+        square_rest = self.fma(self.neg(r), r_rest, square_rest)
+        high, first_lost = self._sum(self.fma(e, self.c(_LN2[0]), of_cell), r, ordered=True)
+        high, second_lost = self._sum(high, square, ordered=True)
+        lost = self.add(self.add(first_lost, second_lost), self.add(r_rest, square_rest))
+        r = self.add(r, r_rest)
+        cubic = self.mul(self.mul(self.add(square, square_rest), r), self.polynomial(r, CUBIC_64))
+        return high, self.add(self.add(lost, self.fma(e, self.c(_LN2[1]), rest)), cubic)
+
+    def _exp_64(self, t: str, rest: str) -> str:
+        t, rest = self._sum(t, rest, ordered=True)
         n = self.b.intrinsic(self.k, "roundeven", self.mul(t, self.c(LOG2E)))
         r = self.fma(n, self.c(-LN2_64[1]), self.fma(n, self.c(-LN2_64[0]), t))
         # What is added to one is exact to a quarter of its last place: powers that are whole numbers come out as such.
-        r, lost = self._sum(r, rest, ordered=False)
+        r, lost = self._sum(r, rest, ordered=True)
         curved = self.fma(self.mul(r, r), self.polynomial(r, EXPM1_64), lost)
         return self.scale(self.add(self.c(1.0), self.add(r, curved)), n)
-
-    def _long_log(self, x: str, ends: bool) -> Pair:
-        """log(x) = e ln 2 + 2 s + s**3 (2/3 + ..) with s = (m - 1) / (m + 1), in two parts."""
-        g, e = self._parts(x, math.sqrt(0.5))
-        s = self._quotient(g, self._sum(g, self.c(2.0), ordered=False))
-        z = self._product_of_pairs(s, s)
-        series = self.mul(z[0], self.polynomial(z[0], LOG_REST_64))
-        third = 2 / 3
-        c, lost = self._sum(self.c(third), series, ordered=True)
-        c_low = self.add(lost, self.c(2 / 3 * 2.0**-54))
-        cubic = self._product_of_pairs(self._product_of_pairs(s, z), (c, c_low))
-        twice = (self.add(s[0], s[0]), self.add(s[1], s[1]))
-        near, near_lost = self._sum(twice[0], cubic[0], ordered=True)
-        near_low = self.add(near_lost, self.add(twice[1], cubic[1]))
-        whole = self.mul(e, self.c(LN2_64[0]))
-        high, high_lost = self._sum(whole, near, ordered=False)
-        low = self.add(high_lost, self.fma(e, self.c(LN2_64[1]), near_low))
-        high, low = self._sum(high, low, ordered=True)
-        if not ends:
-            return high, low
-        # At zero and infinity what is left over would be nan.
-        at_end = self.b.compare(self.k, "oeq", x, self.c(0.0))
-        at_end = self.b.binary(self.k.with_dtype(np.bool_), "or", at_end, self.b.compare(self.k, "oeq", x, self.c(math.inf)))
-        return self._ends(x, high), self.select(at_end, self.c(0.0), low)
-
-    def _sum(self, x: str, y: str, ordered: bool) -> Pair:
-        """The rounded sum, and what it lost. `ordered`: |x| >= |y|, or x is 0."""
-        total = self.add(x, y)
-        if ordered:
-            return total, self.sub(y, self.sub(total, x))
-        other = self.sub(total, x)
-        return total, self.add(self.sub(x, self.sub(total, other)), self.sub(y, other))
 
     def _product(self, x: str, y: str) -> Pair:
         product = self.mul(x, y)
         return product, self.fma(x, y, self.neg(product))
-
-    def _product_of_pairs(self, x: Pair, y: Pair) -> Pair:
-        product, lost = self._product(x[0], y[0])
-        return product, self.fma(x[0], y[1], self.fma(x[1], y[0], lost))
-
-    def _quotient(self, x: str, y: Pair) -> Pair:
-        inverse = self.div(self.c(1.0), y[0])
-        quotient = self.mul(x, inverse)
-        rest = self.fma(self.neg(quotient), y[0], x)
-        rest = self.fma(self.neg(quotient), y[1], rest)
-        return quotient, self.mul(rest, inverse)
-
-
-def _widened(b: IRBuilder, kind: Kind, x: str) -> str:
-    return b.emit(f"fpext {kind.text} {x} to {kind.with_dtype(np.float64).text}")

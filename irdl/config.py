@@ -48,6 +48,11 @@ TARGET = Flag(
 )
 CACHE = Flag("IRDL_CACHE", "1", "0 keeps no machine code on disk", ("0", "1"))
 CACHE_DIR = Flag("IRDL_CACHE_DIR", "", "where machine code is kept; `irdl` in the user's cache folder where it is not set")
-NVCC = Flag("IRDL_NVCC", "", "the compiler of CUDA C; the `nvcc` of CUDA_HOME, of the path or of /usr/local/cuda where it is not set")
+NVCC = Flag(
+    "IRDL_NVCC",
+    "",
+    "the compiler of CUDA C: an nvcc, the file of a libnvrtc, or `nvrtc` for the one that is found; where it is not set, the nvcc of "
+    "CUDA_HOME, of the path or of /usr/local/cuda, and NVRTC where there is none",
+)
 
 FLAGS = (LOG, DISABLE_PASSES, CACHE_SIZE, ROLL, VERIFY, NUM_THREADS, TARGET, CACHE, CACHE_DIR, NVCC)

@@ -1,23 +1,23 @@
-"""CUDA C -> a cubin, by nvcc, kept on disk from one process to the next."""
+"""CUDA C -> a cubin, by nvcc or NVRTC, kept on disk from one process to the next."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 import shutil
-import subprocess
-import tempfile
-from functools import lru_cache
 from pathlib import Path
 
 from irdl import config
 from irdl.errors import IrdlError
 from irdl.runtime.disk_cache import cached_image
+from irdl.runtime.nvcc import USUAL_TOOLKIT, Nvcc, find_nvcc
+from irdl.runtime.nvrtc import Nvrtc, find_nvrtc, open_nvrtc
 
 #: Division to 2 ulp, denormals kept: a correctly rounded one is a function call. Multiplications and additions round one by one, as
 #: NumPy's do; where irdl wants a fused one, it says so.
-_FLAGS = ("-std=c++17", "-cubin", "-prec-div=false", "-fmad=false")
+_FLAGS = ("-std=c++17", "-prec-div=false", "-fmad=false")
+_WHAT_TO_INSTALL = (
+    "pip install nvidia-cuda-nvrtc (nvidia-cuda-nvrtc-cu12 for a driver of CUDA 12), or install the CUDA toolkit, which has nvcc"
+)
 
 
 def make_cubin(source: str, capability: int) -> bytes:
@@ -27,54 +27,53 @@ def make_cubin(source: str, capability: int) -> bytes:
         capability: of the GPU, times ten.
 
     Raises:
-        IrdlError: there is no nvcc, or it refuses: an old architecture, say.
+        IrdlError: there is no compiler, or it refuses: an old architecture, say.
     """
-    compiler = find_nvcc()
-    flags = nvcc_flags(capability)
+    compiler = find_compiler()
+    flags = flags_for(capability)
 
     def key() -> str:
         digest = hashlib.sha256()
-        for part in (_version(compiler), " ".join(flags), source):
+        for part in (compiler.version, " ".join(flags), source):
             digest.update(f"{len(part)}:{part}".encode())
         return digest.hexdigest()
 
-    return cached_image(key, lambda: _compile(compiler, flags, source))
+    return cached_image(key, lambda: compiler.compile(source, flags))
 
 
-def nvcc_flags(capability: int) -> tuple[str, ...]:
-    """What nvcc is told, for a GPU of a capability times ten."""
+def flags_for(capability: int) -> tuple[str, ...]:
+    """What either compiler is told, for a GPU of a capability times ten."""
     return (*_FLAGS, f"-arch=sm_{capability}")
 
 
-def find_nvcc() -> str:
-    """
+def find_compiler() -> Nvcc | Nvrtc:
+    """The one that IRDL_NVCC names; else nvcc, and NVRTC where there is none.
+
     Raises:
-        IrdlError: there is none.
+        IrdlError: there is neither, or not the one that is named.
     """
     chosen = config.NVCC.value
-    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
-    candidates = [chosen] if chosen else [str(Path(home) / "bin" / "nvcc")] if home else []
-    if not chosen:
-        candidates += ["nvcc", "/usr/local/cuda/bin/nvcc"]
-    for candidate in candidates:
-        if found := shutil.which(candidate):
-            return found
-    where = f"IRDL_NVCC is {chosen!r}, which cannot be run" if chosen else "none on the path, in CUDA_HOME or in /usr/local/cuda"
-    raise IrdlError(f"the backend 'cuda' needs nvcc, of the CUDA toolkit: {where}")
+    if chosen and chosen != "nvrtc":
+        return _named(chosen)
+    nvcc = None if chosen else find_nvcc()
+    if nvcc is not None:
+        return nvcc
+    try:
+        return find_nvrtc()
+    except IrdlError as error:
+        if chosen:
+            raise IrdlError(f"IRDL_NVCC is 'nvrtc', and there is {error}: {_WHAT_TO_INSTALL}") from None
+        missing = f"there is no nvcc in CUDA_HOME, on the path or in {USUAL_TOOLKIT}, and {error}"
+        raise IrdlError(f"the backend 'cuda' needs nvcc or NVRTC: {missing}: {_WHAT_TO_INSTALL}") from None
 
 
-@lru_cache(maxsize=8)
-def _version(compiler: str) -> str:
-    """What it says of itself: another version makes other code."""
-    return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-
-
-def _compile(compiler: str, flags: tuple[str, ...], source: str) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="irdl-") as folder:
-        text, image = Path(folder) / "program.cu", Path(folder) / "program.cubin"
-        text.write_text(source)
-        done = subprocess.run([compiler, *flags, str(text), "-o", str(image)], capture_output=True, text=True, check=False)
-        if done.returncode or not image.exists():
-            said = re.sub(re.escape(folder) + "/?", "", done.stderr + done.stdout).strip()
-            raise IrdlError(f"{compiler} {' '.join(flags)} failed with {done.returncode}:\n{said[-4000:]}")
-        return image.read_bytes()
+def _named(chosen: str) -> Nvcc | Nvrtc:
+    """The compiler that IRDL_NVCC names: a program, or the file of a libnvrtc."""
+    if Path(chosen).name.startswith("libnvrtc"):
+        try:
+            return open_nvrtc(chosen)
+        except OSError as error:
+            raise IrdlError(f"the backend 'cuda' needs NVRTC: IRDL_NVCC is {chosen!r}, which cannot be loaded ({error})") from error
+    if found := shutil.which(chosen):
+        return Nvcc(found)
+    raise IrdlError(f"the backend 'cuda' needs nvcc, of the CUDA toolkit: IRDL_NVCC is {chosen!r}, which cannot be run")

@@ -19,7 +19,7 @@ from irdl.ir.evaluate import evaluate
 from irdl.loops.language import Barrier, For, Load, Store
 from irdl.loops.target import Gpu
 from irdl.loops.walk import buffers_of, expressions, nested, subexpressions, walk
-from irdl.runtime.cubin import nvcc_flags
+from irdl.runtime.cubin import flags_for
 from irdl.testing import assert_close
 from tests.codegen.on_cpu import HAVE_COMPILER, OnCpu, collect, gpu_program
 from tests.codegen.watched import Race, Watched
@@ -378,7 +378,7 @@ def test_nvcc_compiles_it_without_spills(tmp_path: Path, multiprocessors, capabi
     programs, _ = programs_for(multiprocessors)
     source = tmp_path / "kernels.cu"
     source.write_text(collect(programs))
-    command = ["nvcc", *nvcc_flags(capability), "-Xptxas", "-v", str(source), "-o", str(tmp_path / "kernels.cubin")]
+    command = ["nvcc", "-cubin", *flags_for(capability), "-Xptxas", "-v", str(source), "-o", str(tmp_path / "kernels.cubin")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = re.findall(r"entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores", done.stderr, re.S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 import irdl
 from irdl.errors import IrdlError
 from irdl.runtime import device
-from irdl.runtime.cubin import find_nvcc, make_cubin
 
 
 class Missing:
@@ -84,18 +82,3 @@ def test_no_gpu_and_an_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch, 1, 6)
     with pytest.raises(IrdlError, match=r"the GPU, Old, is of architecture 6\.0: irdl needs 7\.0 or newer"):
         device.find_device()
-
-
-def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("IRDL_NVCC", "/nowhere/nvcc")
-    with pytest.raises(IrdlError, match=r"needs nvcc, of the CUDA toolkit: IRDL_NVCC is '/nowhere/nvcc', which cannot be run"):
-        find_nvcc()
-
-
-def test_what_the_compiler_says_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    compiler = tmp_path / "nvcc"
-    compiler.write_text("#!/bin/sh\necho \"nvcc fatal: Unsupported gpu architecture 'sm_70'\" >&2\nexit 1\n")
-    compiler.chmod(0o755)
-    monkeypatch.setenv("IRDL_NVCC", str(compiler))
-    with pytest.raises(IrdlError, match=r"(?s)-arch=sm_70 failed with 1:.*Unsupported gpu architecture"):
-        make_cubin("", 70)

@@ -1,5 +1,10 @@
 // NumPy's meaning of what C leaves undefined or means differently. Every function is defined for all inputs.
 
+#ifdef __CUDACC_RTC__ // NVRTC, which has no math.h
+#define INFINITY __int_as_float(0x7f800000)
+#define NAN __int_as_float(0x7fc00000)
+#endif
+
 namespace irdl {
 
 template <class T> struct is_float { static constexpr bool value = false; };

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.runtime.device_array import DeviceArray
+from irdl.runtime.device_array import DeviceArray, adopt
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR
 
@@ -45,6 +45,8 @@ class Call:
     names: tuple[str, ...]
     #: the arguments as they were passed, by place and by name
     arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    #: the leaves that other libraries have on the GPU
+    foreign: frozenset[int] = frozenset()
 
     def signature(self) -> tuple[Any, ...]:
         """What a compiled version is chosen by."""
@@ -194,11 +196,14 @@ def _what_to_do(leaf: Any) -> str:
     return f"{what}list it in static_argnums"
 
 
-def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], roles: Roles, function: Callable[..., Any] | None = None) -> Call:
-    """Split a call into traced leaves and static arguments.
+def take_apart(
+    arguments: Sequence[Any], options: Mapping[str, Any], roles: Roles, function: Callable[..., Any] | None = None, backend: str = "cpu"
+) -> Call:
+    """Split a call into traced leaves and static arguments. For the backend "cuda", what other libraries have on the GPU is a leaf too.
 
     Raises:
-        TraceError: an argument is neither array-like nor static, or a static one cannot be hashed or holds a writeable array.
+        TraceError: an argument is neither array-like nor static, or cannot be shared with its library, or a static one cannot be hashed
+            or holds a writeable array.
     """
     static: list[tuple[Any, Any]] = []
     traced_arguments: list[Any] = list(arguments)
@@ -209,9 +214,22 @@ def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], roles: Role
     traced_options = {name: item for name, item in options.items() if name not in roles.static}
     static += [(name, item) for name, item in options.items() if name in roles.static]
     leaves, structure = tree.flatten((tuple(traced_arguments), traced_options))
+    adopted: dict[int, DeviceArray] = {}
+    foreign = set()
     for place, leaf in enumerate(leaves):
-        if tree.leaf_kind(leaf) is None and not isinstance(leaf, DeviceArray):
-            raise TraceError(f"argument `{_leaf_name(function, traced_arguments, traced_options, place)}` {_what_to_do(leaf)}")
+        if tree.leaf_kind(leaf) is not None or isinstance(leaf, DeviceArray):
+            continue
+        shared, wrong, cause = adopted.get(id(leaf)), "", None
+        if shared is None and backend == "cuda":
+            try:
+                shared = adopt(leaf)
+            except TypeError as error:
+                wrong, cause = str(error), error.__cause__
+        if shared is None:
+            name = _leaf_name(function, traced_arguments, traced_options, place)
+            raise TraceError(f"argument `{name}` {wrong or _what_to_do(leaf)}") from cause
+        adopted[id(leaf)] = leaves[place] = shared
+        foreign.add(place)
     donated: list[int] = []
     if roles.donated:
         # Leaves come in the order of the arguments, then of the sorted names.
@@ -227,7 +245,9 @@ def take_apart(arguments: Sequence[Any], options: Mapping[str, Any], roles: Role
     except TypeError as error:
         raise TraceError(f"a static argument must be hashable: {error}") from None
     orders = tree.key_orders((tuple(traced_arguments), traced_options))
-    return Call(leaves, structure, tuple(static), tuple(donated), orders, tuple(options), (tuple(arguments), dict(options)))
+    return Call(
+        leaves, structure, tuple(static), tuple(donated), orders, tuple(options), (tuple(arguments), dict(options)), frozenset(foreign)
+    )
 
 
 def explain(old: tuple[Any, ...], new: tuple[Any, ...]) -> str:

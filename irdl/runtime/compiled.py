@@ -46,7 +46,7 @@ class Compiled:
     """
 
     def __init__(self, traced: TracedFunction, call: Call, options: Options, roles: Roles, name: str) -> None:
-        self._roles = roles
+        self._roles, self._backend = roles, options.backend
         self._signature = call.signature()
         #: makes the result from the call and the arrays, and leaves behind what it has to
         self._leave = None if traced.result is None else Script().function(traced.result, traced.effects)
@@ -115,7 +115,7 @@ class Compiled:
             result = entry(*arguments, **options)
             if result is not MISS:
                 return result
-        call = take_apart(arguments, options, self._roles)
+        call = take_apart(arguments, options, self._roles, backend=self._backend)
         if call.signature() != self._signature:
             raise TraceError(f"{self.name} was compiled for other arguments: {explain(self._signature, call.signature())}")
         captured = self.captured()
@@ -210,6 +210,9 @@ class Compiled:
     def _run_on_device(self, call: Call, captured: tuple[Any, ...]) -> Any:
         """As `run`, with results that stay where arguments are."""
         traced = self._traced
+        for place in call.foreign.intersection(traced.stored):
+            name = self.graph.inputs[place].name
+            raise TraceError(f"{self.name} stores into `{name}`, which is another library's: pass irdl.device_put of it, and use that")
         inputs = [*(leaf if isinstance(leaf, DeviceArray) else np.asarray(leaf) for leaf in call.leaves), *captured]
         results = self._executable.call_on_device(inputs)
         for place, result in zip(traced.stored, results[self._results :], strict=False):

@@ -27,6 +27,8 @@ _COOPERATIVE, _DYNAMIC_SHARED = 2, 8
 #: shared memory that every function may have without asking
 _SHARED_WITHOUT_ASKING = 48 * 1024
 _OUT_OF_MEMORY = 2
+#: of an event: it is for order alone
+_NO_TIMING = 2
 #: the oldest architecture with cooperative launches and nanosleep
 _OLDEST = 70
 
@@ -48,7 +50,7 @@ def find_device() -> Device:
         cuda.init()
         if not cuda.Device.count():
             raise IrdlError("the backend 'cuda' needs a GPU of NVIDIA's, and the driver finds none")
-        return Device(cuda, cuda.Device(0))
+        return Device(cuda, cuda.Device(Device.number))
     except cuda.Error as error:
         raise IrdlError(f"the GPU cannot be used: {error}") from error
 
@@ -58,7 +60,10 @@ class Device:
 
     Attributes:
         gpu: what the scheduler knows of it.
+        number: the driver's, of those that CUDA_VISIBLE_DEVICES leaves.
     """
+
+    number = 0
 
     def __init__(self, cuda: Any, device: Any) -> None:
         from pycuda.tools import DeviceMemoryPool
@@ -154,6 +159,19 @@ class Device:
 
     def wait(self) -> None:
         self.stream.synchronize()
+
+    def let_wait(self, stream: int) -> None:
+        """What another stream is given from now on comes after what this one has. `stream`: its handle, or 1 or 2 for a default one."""
+        if stream == self.stream.handle:
+            return
+        event = c_void_p()
+        with self.active():
+            self.call("cuEventCreate", byref(event), c_uint(_NO_TIMING))
+            try:
+                self.call("cuEventRecord", event, c_void_p(self.stream.handle))
+                self.call("cuStreamWaitEvent", c_void_p(stream), event, c_uint(0))
+            finally:
+                self.call("cuEventDestroy_v2", event)
 
     def call(self, name: str, *arguments: Any) -> None:
         """A function of the driver.

@@ -12,6 +12,7 @@ import numpy as np
 from irdl.errors import IrdlError
 from irdl.ir.dtypes import is_supported
 from irdl.loading import load
+from irdl.runtime.foreign import CPU, CUDA, Shared, find_on_gpu
 from irdl.tracing import tree
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ class DeviceArray:
 
     @property
     def is_shared(self) -> bool:
-        """The memory is another library's."""
-        return isinstance(self._memory, _Shared)
+        """Another library has the memory too. No result takes it, and what irdl stores goes elsewhere."""
+        return isinstance(self._memory, Shared)
 
     def replace(self, other: DeviceArray) -> None:
         """Hold what the other holds, which is not used any more. Who shares the memory sees nothing of it."""
@@ -121,23 +122,112 @@ class DeviceArray:
         return {
             "shape": self.shape,
             "typestr": self.dtype.str,
-            "data": (int(self.memory) if self.size else 0, False),
+            "data": (int(self.memory) if self.size else 0, self._is_read_only),
             "version": 3,
             "stream": self._device.stream.handle,
         }
 
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """DLPack's number of CUDA, and the GPU's."""
+        return CUDA, self._device.number
+
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """A capsule for `from_dlpack` of another library, which then shares the memory, for as long as either has it. From then on a
+        call that the array is donated to copies it. The arguments are those of the array API standard, 2023.12.
+
+        Args:
+            stream: what the consumer does there comes after what makes the array: a stream's handle, 1 or None for the legacy default
+                stream, 2 for the thread's default stream, -1 for none.
+            max_version: the newest version that the consumer knows. Versions before 1.0 cannot tell that an array is read-only.
+            dl_device: where to; here, or in the CPU's memory, which takes a copy.
+            copy: True for memory of its own, False where a copy is an error.
+
+        Raises:
+            IrdlError: it was donated.
+            BufferError: it would have to be on another device, or copied where it must not be; or it is read-only, and the consumer
+                would not know.
+            ValueError: there is no such stream.
+        """
+        if stream is not None and (isinstance(stream, bool) or stream < -1 or stream == 0):
+            raise ValueError(f"stream={stream!r} is none: it is a handle, 1 for the default stream, 2 for the thread's, or -1")
+        versioned = max_version is not None and max_version[0] >= 1
+        if dl_device is not None and dl_device[0] == CPU:
+            if copy is False:
+                raise BufferError("an array on a GPU is copied to be in the CPU's memory, and copy=False forbids it")
+            return np.asarray(self).__dlpack__(max_version=max_version, copy=copy)
+        if dl_device is not None and tuple(dl_device) != self.__dlpack_device__():
+            raise BufferError(f"the array is on {self.__dlpack_device__()} and goes to no other GPU: dl_device is {tuple(dl_device)}")
+        shared = self._copied() if copy else self._shared()
+        if shared.read_only and not versioned:
+            raise BufferError("the array is read-only, which DLPack tells since version 1.0: ask for max_version=(1, 0), or for a copy")
+        if stream != -1:
+            self._device.let_wait(1 if stream is None else stream)
+        how = {"versioned": versioned, "read_only": shared.read_only, "copied": bool(copy)}
+        shared.is_lent = True
+        make = load("irdl.runtime.dlpack").make_capsule
+        return make(int(shared), self.dtype, self.shape, self.__dlpack_device__(), shared, **how)
+
+    @property
+    def _is_read_only(self) -> bool:
+        return isinstance(self.memory, Shared) and self.memory.read_only
+
+    def _shared(self) -> Shared:
+        """The memory, as one that another library has too from now on."""
+        with self._device.active():  # no call of another thread takes it meanwhile
+            if not isinstance(self.memory, Shared):
+                self._memory = Shared(self._device, int(self.memory), self._memory, is_own=True)
+            return self._memory
+
+    def _copied(self) -> Shared:
+        """Memory of its own with the same numbers."""
+        source = self.memory
+        with self._device.active():
+            memory = self._device.hold(self.nbytes, "a copy")
+            if self.size:
+                self._device.copy(source, memory, self.nbytes)
+        return Shared(self._device, int(memory), memory, is_own=True)
+
 
 def device_put(item: Any) -> Any:
-    """The tree with its arrays on the first GPU. What has a `__cuda_array_interface__` and lies in row-major order is shared, and
-    not copied.
+    """The tree with its arrays on the first GPU. What another library has there (`__dlpack__`, `__cuda_array_interface__`) is shared,
+    and not copied, if it is contiguous in row-major order.
 
     Raises:
         IrdlError: there is no GPU, or no pycuda.
         MemoryError: the arrays do not fit.
-        TypeError: a dtype that irdl does not know, or an array of a GPU that is not contiguous.
+        TypeError: a dtype that irdl does not know, or an array of a GPU that is not contiguous or not on the first; the message says
+            where in the tree it is.
     """
     device = load("irdl.runtime.device").find_device()
-    return tree.map_leaves(lambda leaf: _put(device, leaf), item)
+    leaves, structure = tree.flatten(item)
+    put = []
+    for place, leaf in enumerate(leaves):
+        try:
+            put.append(_put(device, leaf))
+        except TypeError as error:
+            raise TypeError(f"device_put: the item{tree.paths(item)[place]} {error}") from error.__cause__
+    return tree.unflatten(structure, put)
+
+
+def adopt(item: Any) -> DeviceArray | None:
+    """What another library has on the first GPU, shared with it; None of all else.
+
+    Raises:
+        IrdlError: there is no GPU, or no pycuda.
+        TypeError: it cannot be shared; the message goes on from the name of the item.
+    """
+    if not hasattr(type(item), "__dlpack__") and not hasattr(item, "__cuda_array_interface__"):
+        return None
+    device = load("irdl.runtime.device").find_device()
+    found = find_on_gpu(device, item)
+    return None if found is None else DeviceArray(device, *found)
 
 
 def device_get(item: Any) -> Any:
@@ -148,29 +238,18 @@ def device_get(item: Any) -> Any:
 def _put(device: Device, leaf: Any) -> Any:
     if isinstance(leaf, (DeviceArray, bool, int, float)):
         return leaf
-    interface = getattr(leaf, "__cuda_array_interface__", None)
-    if interface is not None:
-        dtype, shape = np.dtype(interface["typestr"]), tuple(interface["shape"])
-        if not is_supported(dtype) or interface.get("strides") not in (None, _row_major(shape, dtype)):
-            raise TypeError(f"an array of a GPU has to be contiguous and of a dtype that irdl knows: this is {dtype}{list(shape)}")
-        with device.active():
-            device.cuda.Context.synchronize()  # it may be on its way in another stream
-        return DeviceArray(device, _Shared(interface["data"][0], leaf), dtype, shape)
     if not isinstance(leaf, (np.ndarray, np.generic)):
-        return leaf
+        found = find_on_gpu(device, leaf)
+        return leaf if found is None else DeviceArray(device, *found)
     array = np.asarray(leaf)
     if not is_supported(array.dtype):
-        raise TypeError(f"irdl has no dtype {array.dtype}")
+        raise TypeError(f"is of dtype {array.dtype}, which irdl does not have")
     array = np.require(array, array.dtype.newbyteorder("="), ("C", "A"))
     with device.active():
         memory = device.hold(array.nbytes, "an array")
         device.upload(array, memory)
         device.wait()
     return DeviceArray(device, memory, array.dtype, array.shape)
-
-
-def _row_major(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:
-    return tuple(math.prod(shape[axis + 1 :]) * dtype.itemsize for axis in range(len(shape)))
 
 
 def stand_in(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -181,13 +260,3 @@ def stand_in(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     no_reserve = 0x4000  # older versions of Python do not name it
     memory = mmap.mmap(-1, size * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | no_reserve)
     return np.frombuffer(memory, dtype).reshape(shape)
-
-
-class _Shared:
-    """Memory of another library, which its owner keeps."""
-
-    def __init__(self, address: int, owner: Any) -> None:
-        self._address, self._owner = address, owner
-
-    def __int__(self) -> int:
-        return self._address

@@ -124,7 +124,7 @@ class Jit:
         leaves, _ = tree.flatten((arguments, options))
         if any(is_box(leaf) for leaf in leaves):
             return self._function(*arguments, **options)
-        call = take_apart(arguments, options, self._roles, self._function)
+        call = take_apart(arguments, options, self._roles, self._function, self._options.backend)
         signature = (*call.signature(), num_threads())
         found = self._find(signature)
         if found is None:
@@ -250,7 +250,7 @@ def compile(
         function = f._function if isinstance(f, Jit) else f
         name = getattr(function, "__name__", type(function).__name__)
         roles = roles_of(function, options)
-        return compile_call(function, take_apart(arguments, keywords, roles, function), options, roles, name)
+        return compile_call(function, take_apart(arguments, keywords, roles, function, options.backend), options, roles, name)
 
     return compile_for
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from irdl.ir.graph import Node
 from irdl.tracing.rolling import cost
@@ -22,8 +22,14 @@ _MAX_PEELED = 3
 Nodes: TypeAlias = list[Node]
 
 
-def roll_steps(steps: Sequence[Nodes], record: Record, stacks: Stacks) -> Nodes | None:
-    """The nodes that the steps of a loop come to; None if no scan can be made of any of them."""
+class Attempt(NamedTuple):
+    """The nodes that the steps of a loop come to; None if no scan can be made of any of them. `is_hopeless`: nor of more taken as one."""
+
+    nodes: Nodes | None
+    is_hopeless: bool = False
+
+
+def roll_steps(steps: Sequence[Nodes], record: Record, stacks: Stacks) -> Attempt:
     for together in range(1, _MAX_TOGETHER + 1):
         count = len(steps) // together
         if count < MIN_STEPS:
@@ -32,10 +38,10 @@ def roll_steps(steps: Sequence[Nodes], record: Record, stacks: Stacks) -> Nodes 
         aligned = _Aligned(groups, record, stacks)
         result = aligned.rolled()
         if result is not None:
-            return result + _joined(steps[count * together :])
+            return Attempt(result + _joined(steps[count * together :]))
         if aligned.is_hopeless:
-            break
-    return None
+            return Attempt(None, is_hopeless=True)
+    return Attempt(None)
 
 
 class _Aligned:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Node, Value
 from irdl.tracing.rolling import cost
+from irdl.tracing.rolling.align import Attempt
 from irdl.tracing.rolling.cost import MIN_STEPS, moves
 from irdl.tracing.rolling.record import Record
 
@@ -31,10 +33,29 @@ class Repeat(NamedTuple):
     period: int
 
 
+class _Refused:
+    """Periods that do not roll, at the nodes where they were tried."""
+
+    def __init__(self) -> None:
+        self.periods: set[int] = set()
+        self._exact: defaultdict[Node, set[int]] = defaultdict(set)
+        self._hopeless: defaultdict[Node, set[int]] = defaultdict(set)
+
+    def add(self, nodes: Sequence[Node], period: int, is_hopeless: bool) -> None:
+        """`is_hopeless`: several periods as one are no better."""
+        self.periods.add(period)
+        for node in nodes:
+            (self._hopeless if is_hopeless else self._exact)[node].add(period)
+
+    def holds(self, items: Sequence[Node], place: int, period: int) -> bool:
+        node = items[place]
+        return period in self._exact.get(node, ()) or any(period % part == 0 for part in self._hopeless.get(node, ()))
+
+
 class Finder:
     """Finds repeats in sequences of a record, smallest periods first; then what repeats of what these became, and so on."""
 
-    def __init__(self, record: Record, roll_steps: Callable[[list[list[Node]]], list[Node] | None]) -> None:
+    def __init__(self, record: Record, roll_steps: Callable[[list[list[Node]]], Attempt]) -> None:
         self._record = record
         self._roll_steps = roll_steps
         #: sequences in which nothing rolls: the other steps of the same loop are like the first
@@ -46,27 +67,27 @@ class Finder:
         recorded = self._record.keys(nodes)
         if recorded in self._plain:
             return nodes
-        refused: set[tuple[Node, int]] = set()
+        refused = _Refused()
         changed = False
         for _ in range(_MAX_ROUNDS):
             nodes = self._record.living(nodes)
             places = self._repeating(nodes)
-            repeats = find_repeats(self._record.keys([nodes[place] for place in places]), self._refused_places(nodes, places, refused))
+            items = [nodes[place] for place in places]
+            repeats = find_repeats(self._record.keys(items), partial(refused.holds, items))
             if not repeats:
                 break
             result: list[Node] = []
             done = 0
             for repeat in repeats:
-                region = self._region(nodes, places, repeat)
-                if region is None:
-                    refused.update((nodes[places[i]], repeat.period) for i in range(repeat.start, repeat.start + repeat.length))
+                first, end, attempt = self._region(nodes, places, repeat)
+                if attempt.nodes is None:
+                    refused.add(items[repeat.start : repeat.start + repeat.length], repeat.period, attempt.is_hopeless)
                     continue
                 changed = True
-                first, end, made = region
-                result += nodes[done:first] + made
+                result += nodes[done:first] + attempt.nodes
                 done = end
             nodes = result + nodes[done:]
-            if len({period for _, period in refused}) > _MAX_REFUSED:
+            if len(refused.periods) > _MAX_REFUSED:
                 break
         if not changed:
             self._plain.add(recorded)
@@ -78,23 +99,18 @@ class Finder:
         counts = Counter(key for key, node in zip(keys, nodes, strict=True) if node not in self._record.ghosts)
         return [place for place, key in enumerate(keys) if counts[key] >= MIN_STEPS]
 
-    def _refused_places(self, nodes: Sequence[Node], places: Sequence[int], refused: set[tuple[Node, int]]) -> set[tuple[int, int]]:
-        periods = {period for _, period in refused}
-        return {(i, period) for i, place in enumerate(places) for period in periods if (nodes[place], period) in refused}
-
-    def _region(self, nodes: list[Node], places: list[int], repeat: Repeat) -> tuple[int, int, list[Node]] | None:
-        """Where a repeat that rolls begins and ends, and the nodes that it becomes."""
+    def _region(self, nodes: list[Node], places: list[int], repeat: Repeat) -> tuple[int, int, Attempt]:
+        """Where a repeat begins and ends, and what becomes of it."""
         start, length, period = repeat
         if all(moves(nodes[i]) or nodes[i].op is CONSTANT for i in places[start : start + period]):
-            return None
+            return start, start, Attempt(None, is_hopeless=True)
         offset = self._cut(nodes, places, repeat)
         if (length - offset) // period < MIN_STEPS:
             offset = 0
         count = (length - offset) // period
         # Each step with what lies between its nodes and is no part of the repeat.
         edges = [places[start + offset + k * period] for k in range(count)] + [places[start + offset + count * period - 1] + 1]
-        made = self._roll_steps([nodes[a:b] for a, b in itertools.pairwise(edges)])
-        return None if made is None else (edges[0], edges[-1], made)
+        return edges[0], edges[-1], self._roll_steps([nodes[a:b] for a, b in itertools.pairwise(edges)])
 
     def _cut(self, nodes: Sequence[Node], places: Sequence[int], repeat: Repeat) -> int:
         """Where in a period a step best begins: where the fewest values pass on.
@@ -117,9 +133,9 @@ class Finder:
         return best if alive[best] + 3 < alive[0] else 0
 
 
-def find_repeats(keys: Sequence[int], refused: Collection[tuple[int, int]] = ()) -> list[Repeat]:
-    """Maximal stretches that repeat at least MIN_STEPS times, the smallest period at each place, none of the `refused`
-    (place, period).
+def find_repeats(keys: Sequence[int], is_refused: Callable[[int, int], bool] = lambda place, period: False) -> list[Repeat]:
+    """Maximal stretches that repeat at least MIN_STEPS times, the smallest period at each place, none that is refused, by place and
+    period.
 
     Longest common extensions by comparing hashes of prefixes (Karp and Rabin, 1987): O(n log n).
     """
@@ -131,7 +147,7 @@ def find_repeats(keys: Sequence[int], refused: Collection[tuple[int, int]] = ())
     found: list[Repeat] = []
     place = 0
     while place < n:
-        repeat = _repeat_at(place, n, hashes, following, refused)
+        repeat = _repeat_at(place, n, hashes, following, is_refused)
         if repeat is None:
             place += 1
         else:
@@ -140,12 +156,14 @@ def find_repeats(keys: Sequence[int], refused: Collection[tuple[int, int]] = ())
     return found
 
 
-def _repeat_at(place: int, n: int, hashes: _PrefixHashes, following: Sequence[int], refused: Collection[tuple[int, int]]) -> Repeat | None:
+def _repeat_at(
+    place: int, n: int, hashes: _PrefixHashes, following: Sequence[int], is_refused: Callable[[int, int], bool]
+) -> Repeat | None:
     other, tries = following[place], 0
     while other >= 0 and tries < _MAX_TRIES and other - place <= _MAX_PERIOD:
         period = other - place
         least = (MIN_STEPS - 1) * period
-        if place + least + period <= n and hashes.equal(place, other, least) and (place, period) not in refused:
+        if place + least + period <= n and hashes.equal(place, other, least) and not is_refused(place, period):
             low, high = least, n - other
             while low < high:
                 middle = (low + high + 1) // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from irdl.ir.graph import Node, Value
-from irdl.tracing.rolling.align import roll_steps
+from irdl.tracing.rolling.align import Attempt, roll_steps
 from irdl.tracing.rolling.collapse import collapse
 from irdl.tracing.rolling.cost import MIN_STEPS
 from irdl.tracing.rolling.record import Item, Loop, Mark, Record, loop_tree
@@ -52,12 +52,12 @@ class _Roller:
 
     def loop(self, loop: Loop) -> list[Node]:
         steps = [self.sequence(step) for step in loop.steps]
-        made = roll_steps(steps, self.record, self.stacks) if len(steps) >= MIN_STEPS else None
+        made = roll_steps(steps, self.record, self.stacks).nodes if len(steps) >= MIN_STEPS else None
         return [node for step in steps for node in step] if made is None else made
 
-    def roll_repeat(self, steps: list[list[Node]]) -> list[Node] | None:
+    def roll_repeat(self, steps: list[list[Node]]) -> Attempt:
         made = roll_steps(steps, self.record, self.stacks)
-        return None if made is None else self.collapsed(made)
+        return made if made.nodes is None else Attempt(self.collapsed(made.nodes))
 
     def collapsed(self, nodes: list[Node]) -> list[Node]:
         return collapse(nodes, self.record, self.stacks)

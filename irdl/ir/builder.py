@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -169,12 +169,16 @@ def rewrite(
     visit: Callable[[Builder, Node, list[Value]], Sequence[Value] | None],
     *,
     regions: bool = True,
+    ops: Container[Op] | None = None,
     name: str | None = None,
 ) -> Graph:
     """Rebuild a graph bottom-up. `visit(builder, node, new_operands)` returns the new outputs, or None to keep the node.
 
-    With `regions`, the regions are rewritten first, and `visit` sees nodes that already hold the new ones.
+    With `regions`, the regions are rewritten first, and `visit` sees nodes that already hold the new ones. A graph without any of the
+    `ops` is given back as it is.
     """
+    if ops is not None and not graph.has(ops):
+        return graph
     builder = Builder()
     inputs = fresh_inputs(graph.inputs)
     mapping: dict[Value, Value] = dict(zip(graph.inputs, inputs, strict=True))

@@ -7,7 +7,7 @@ graphs by structure (the user's lines and the names do not count).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -159,6 +159,10 @@ class Graph:
             for node in graph.nodes:
                 yield node
                 stack.extend(node.regions)
+
+    def has(self, ops: Container[Op]) -> bool:
+        """Whether there is a node of one of these ops, in regions too."""
+        return any(node.op in ops for node in self.all_nodes())
 
     def structure(self) -> tuple[Any, ...]:
         """A key that two graphs share exactly when they are the same up to names, lines and order of creation."""

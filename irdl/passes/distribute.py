@@ -39,6 +39,8 @@ def hoist_invariants(graph: Graph) -> Graph:
 
 
 def _each_scan(graph: Graph, change: Callable[..., Any]) -> Graph:
+    if not graph.has((SCAN,)):
+        return graph
     builder = Builder(fold=False)
     inputs = fresh_inputs(graph.inputs)
     mapping: dict[Value, Value] = dict(zip(graph.inputs, inputs, strict=True))

@@ -48,7 +48,7 @@ def expand(graph: Graph) -> Graph:
             unwindowed[found[0]] = node, operands[0]
         return found
 
-    return rewrite(graph, visit)
+    return rewrite(graph, visit, ops=_RULES)
 
 
 def _extremum_of_bools(make: Maker, x: Value) -> Sequence[Value] | None:

@@ -19,9 +19,9 @@ def inline_calls(graph: Graph) -> Graph:
             return builder.inline(node.regions[0], operands, node.location)
         return operands if node.op is STOP_GRADIENT else None
 
-    return rewrite(graph, visit)
+    return rewrite(graph, visit, ops=(CUSTOM_VJP, STOP_GRADIENT))
 
 
 def forget_order(graph: Graph) -> Graph:
     """`after(x, y)` -> `x`, everywhere: from here on nothing moves any more."""
-    return rewrite(graph, lambda builder, node, operands: operands[:1] if node.op is AFTER else None)
+    return rewrite(graph, lambda builder, node, operands: operands[:1] if node.op is AFTER else None, ops=(AFTER,))

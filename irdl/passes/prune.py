@@ -13,6 +13,8 @@ from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttri
 
 def prune(graph: Graph) -> Graph:
     """Rebuild `graph` with its loops and branches reduced to what their used outputs need."""
+    if not graph.has((SCAN, COND)):
+        return graph
     used = set(graph.outputs)
     for node in graph.nodes:
         used.update(node.operands)

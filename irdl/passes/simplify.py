@@ -30,6 +30,8 @@ def sink_slices(graph: Graph) -> Graph:
 
     It is how the gates of a cell become contractions of their own that share one loop.
     """
+    if not graph.has((SLICE,)):
+        return graph
     sliced = _only_sliced(graph)
 
     def visit(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:

@@ -31,6 +31,8 @@ _MOVES = (PAD, SLICE, REVERSE)
 
 def sink_transposes(graph: Graph) -> Graph:
     """Move each transpose past what reads it, where a contraction, a reduction or another transpose further on takes it up."""
+    if not graph.has((TRANSPOSE,)):
+        return graph
     worth = _taken_up(graph)
     memo: dict[Graph, Graph] = {}
 

@@ -40,7 +40,7 @@ def cut_contractions(graph: Graph) -> Graph:
     def visit(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
         return _cut(Maker(builder, node), *operands) if node.op is DOT and is_float(node.output.dtype) else None
 
-    return rewrite(graph, visit)
+    return rewrite(graph, visit, ops=(DOT,))
 
 
 def _cut(make: Maker, x: Value, y: Value) -> Sequence[Value] | None:

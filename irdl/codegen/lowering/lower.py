@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -103,6 +104,9 @@ class _GraphLowering:
         #: of each scan being lowered, the carries that live in a stack
         self.stacks: dict[Node, dict[int, Layout]] = {}
         self.destinations = list(zip(graph.outputs, destinations, strict=True))
+        self.places: defaultdict[Value, list[tuple[int, Layout]]] = defaultdict(list)
+        for number, (value, layout) in enumerate(self.destinations):
+            self.places[value].append((number, layout))
         #: the places of destinations that the kernel computing the value writes too
         self.stored: set[int] = set()
         self.reads = last_reads(graph)
@@ -237,8 +241,8 @@ class _GraphLowering:
         """Where a group's results go besides their own place: a carry that is also stacked."""
         found = []
         for value, inner, own in zip(node.outputs, node.regions[0].outputs, outputs, strict=True):
-            for number, (wanted, layout) in enumerate(self.destinations):
-                if wanted is value and layout != own and layout.buffer is not own.buffer:
+            for number, layout in self.places.get(value, ()):
+                if layout != own and layout.buffer is not own.buffer:
                     found.append((inner, layout))
                     self.stored.add(number)
         return found

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from irdl.ir.graph import Value
 from irdl.ops.contract import DOT, DotAttributes
@@ -89,6 +89,8 @@ def _overlap_add(make: Maker, y: Value, a: UnwindowAttributes, kept: Sequence[tu
         extents = dict(zip(a.axes, kept, strict=True))
         return _zeros(make, y, tuple(extents[i][1] - extents[i][0] if i in extents else n for i, n in enumerate(y.shape[:rank])))
     found = _of_contraction(make, y, axes)
+    if found is None:
+        found = _of_reshaped(make, y, axes)
     if found is not None:
         return found
     for axis in reversed(axes):  # its taps are the last axis now
@@ -184,6 +186,30 @@ def _of_contraction(make: Maker, y: Value, axes: Sequence[_Axis]) -> Value | Non
     for axis in reversed(axes):
         parts = [_interleaved(make, parts[first : first + axis.step], axis) for first in range(0, len(parts), axis.step)]
     return parts[0]
+
+
+def _of_reshaped(make: Maker, y: Value, axes: Sequence[_Axis]) -> Value | None:
+    """The same of what y is a reshape of, if that leaves the windows' axes and the taps as they are: groups of channels, say."""
+    if y.node is None or y.node.op is not RESHAPE or not axes:
+        return None
+    inner, count = y.node.operands[0], len(axes)
+    if inner.shape[-count:] != y.shape[-count:]:
+        return None
+    moved = []
+    for axis in axes:
+        before, extent = math.prod(y.shape[: axis.axis]), y.shape[axis.axis]
+        places = (i for i, n in enumerate(inner.shape[:-count]) if n == extent and math.prod(inner.shape[:i]) == before)
+        place = next(places, None)
+        if place is None:
+            return None
+        moved.append(replace(axis, axis=place))
+    found = _of_contraction(make, inner, moved)
+    if found is None:
+        return None
+    shape = list(y.shape[:-count])
+    for axis in axes:
+        shape[axis.axis] = axis.extent
+    return make(RESHAPE, found, attributes=ReshapeAttributes(tuple(shape)))
 
 
 def _reach(make: Maker, y: Value, axes: Sequence[_Axis], phases: Sequence[_Phase]) -> Value:

@@ -15,7 +15,8 @@ from irdl.loops.target import Target
 from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN
 from irdl.ops.fusion import FUSED, PACK, UNPACK, PackAttributes
-from irdl.ops.shape import SLICE, TRANSPOSE
+from irdl.ops.shape import RESHAPE, SLICE, TRANSPOSE
+from irdl.ops.windows import WINDOWS
 
 #: Fewer rows than this do not pay for packing an operand that changes with every call of the kernel: where the kernel reads
 #: lines of it as they lie, where those lines drive each other out of the cache, and where it would have to pick single elements.
@@ -109,16 +110,18 @@ def _pack_group(
 
 @dataclass(frozen=True)
 class _Columns:
-    """An operand of a contraction that alone has the last axis of the result.
+    """An operand of a contraction that has the axis of the result along which its vectors lie.
 
     Attributes:
         dot, place: the contraction, and which operand it is.
         source: the operand, outside the group where it comes from there.
+        label: of the axis.
     """
 
     dot: Node
     place: int
     source: Value
+    label: str
 
     @property
     def value(self) -> Value:
@@ -126,13 +129,12 @@ class _Columns:
 
     @property
     def extent(self) -> int:
-        return self.dot.output.shape[-1]
+        return self.value.shape[self.axis]
 
     @property
     def axis(self) -> int:
-        """Of the operand, the result's last."""
-        labels = self.dot.attributes.labels
-        return int(labels[self.place].index(labels[2][-1]))
+        """Of the operand."""
+        return int(self.dot.attributes.labels[self.place].index(self.label))
 
     @property
     def row_extents(self) -> list[int]:
@@ -172,12 +174,28 @@ def _column_operands(group: Node) -> list[_Columns]:
         if dot.op is not DOT:
             continue
         left, right, output = dot.attributes.labels
-        if output and (output[-1] in left) != (output[-1] in right):
-            place = 1 if output[-1] in right else 0
+        long = [label for label, extent in zip(output, dot.output.shape, strict=True) if extent > 1]
+        if not long:
+            continue
+        label = long[-1]
+        if label in left and label in right:
+            places = _across(dot, label, outside)
+        elif label == output[-1]:
+            places = [1 if label in right else 0]
+        else:
+            places = []
+        for place in places:
             value = dot.operands[place]
-            if value.type.size >= _SMALLEST and dot.output.shape[-1] >= 2:
-                found.append(_Columns(dot, place, outside.get(value, value)))
+            if value.type.size >= _SMALLEST:
+                found.append(_Columns(dot, place, outside.get(value, value), label))
     return found
+
+
+def _across(dot: Node, label: str, outside: Mapping[Value, Value]) -> list[int]:
+    """Of two operands that both have the axis, as those of a convolution in groups of one channel, the one that does not have it
+    innermost while the other one does."""
+    lines = [_line_bytes(value, labels.index(label), outside) for value, labels in zip(dot.operands, dot.attributes.labels, strict=False)]
+    return [place for place in (0, 1) if lines[place] is None and lines[1 - place] is not None]
 
 
 def _line_bytes(value: Value, axis: int, outside: Mapping[Value, Value]) -> int | None:
@@ -190,7 +208,19 @@ def _line_bytes(value: Value, axis: int, outside: Mapping[Value, Value]) -> int 
             continue
         if node is not None and node.op is TRANSPOSE:
             axis = node.attributes.permutation[axis]
+        elif node is not None and node.op is WINDOWS:
+            if axis >= len(node.operands[0].shape) or axis in node.attributes.axes:
+                return None
+        elif node is not None and node.op is RESHAPE and (place := _same_axis(node, axis)) is not None:
+            axis = place
         elif node is None or node.op is not SLICE or node.attributes.stride[axis] != 1:
-            in_lines = (node is None or not node.op.is_view) and axis == len(value.shape) - 1
-            return value.shape[-1] * value.dtype.itemsize if in_lines else None
+            in_lines = (node is None or not node.op.is_view) and math.prod(value.shape[axis + 1 :]) == 1
+            return value.shape[axis] * value.dtype.itemsize if in_lines else None
         value = node.operands[0]
+
+
+def _same_axis(reshape: Node, axis: int) -> int | None:
+    """The axis of the operand that is this one of the result: as long, with as much before it."""
+    old, new = reshape.operands[0].shape, reshape.output.shape
+    before = math.prod(new[:axis])
+    return next((i for i, n in enumerate(old) if n == new[axis] and math.prod(old[:i]) == before), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from irdl.codegen.lowering import moves
 from irdl.codegen.lowering.group import group_of
 from irdl.codegen.lowering.in_place import STORES, base_of, can_overwrite, in_place_carries, last_reads
-from irdl.codegen.lowering.layout import Layout, is_same_place, sub_layout, view_layout
+from irdl.codegen.lowering.layout import Layout, is_same_place, reshape_layout, sub_layout, view_layout
 from irdl.codegen.lowering.schedule import Schedule
 from irdl.errors import GraphError
 from irdl.ir.builder import CONSTANT
@@ -23,7 +24,7 @@ from irdl.loops.language import Buffer, Check, For, If, Kernel, Load, Program, S
 from irdl.loops.rewrite import Names
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.fusion import FUSED
-from irdl.ops.shape import CONCAT, RESHAPE
+from irdl.ops.shape import CONCAT, PAD, RESHAPE
 
 #: Bytes of a stack that is made for a carry alone, to spare it a copy in each step; and where threads would have to meet at
 #: that copy.
@@ -110,7 +111,7 @@ class _GraphLowering:
         #: the places of destinations that the kernel computing the value writes too
         self.stored: set[int] = set()
         self.reads = last_reads(graph)
-        for value, layout in self.destinations:
+        for value, layout in itertools.starmap(_before_reshapes, self.destinations):
             if value.node is not None and not value.node.op.is_view and value.node.op is not CONSTANT:
                 self.planned.setdefault(value, layout)
                 self._plan_stores(value, layout)
@@ -126,7 +127,7 @@ class _GraphLowering:
         return result
 
     def destination(self, value: Value) -> Layout:
-        """Where a value is to be computed: as planned, straight into a concatenation, or in the arena."""
+        """Where a value is to be computed: as planned, straight into a concatenation or between padding, or in the arena."""
         if value in self.planned:
             return self.planned[value]
         users = self.users[value]
@@ -135,6 +136,10 @@ class _GraphLowering:
             whole = self.destination(concat.output)
             self.planned[concat.output] = whole
             layout = moves.concat_piece(concat, whole, concat.operands.index(value))
+        elif len(users) == 1 and users[0].op is PAD and users[0].operands[0] is value:
+            whole = self.destination(users[0].output)
+            self.planned[users[0].output] = whole
+            layout = moves.pad_piece(users[0], whole)
         else:
             layout = self._stored_into(value) or self.shared.arena(value.type)
         self.planned[value] = layout
@@ -352,6 +357,17 @@ class _GraphLowering:
                 loop.body += shared.kernel("carry", shared.schedule.copy(source, target, shared.names))
         shared.depth -= 1
         return [*steps, loop]
+
+
+def _before_reshapes(value: Value, layout: Layout) -> tuple[Value, Layout]:
+    """What a value is a reshape of, and where that lies if the value lies as `layout`."""
+    while value.node is not None and value.node.op is RESHAPE:
+        operand = value.node.operands[0]
+        found = reshape_layout(layout, operand.shape)
+        if found is None:
+            break
+        value, layout = operand, found
+    return value, layout
 
 
 def _weightiest(node: Node) -> Node | None:

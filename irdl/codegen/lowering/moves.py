@@ -37,6 +37,9 @@ from irdl.ops.index import SCATTER_ADD, SCATTER_SET
 from irdl.ops.reduce import ARGMAX, ARGMIN, CUMMAX, CUMMIN, CUMPROD, CUMSUM
 from irdl.ops.shape import CONCAT, PAD, UPDATE_SLICE
 
+#: A padded array no larger than this is filled as a whole, a loop instead of one for each edge.
+_FILLED_BYTES = 16 * 1024
+
 Move: TypeAlias = Callable[[Node, list[Layout], list[Layout], Names, Schedule, list[Check]], list[Statement]]
 
 
@@ -64,8 +67,30 @@ def _pad(
 ) -> list[Statement]:
     x, filler = operands
     (whole,) = outputs
-    result = schedule.fill(whole, Load(filler.buffer, filler.offset), names)
-    return result + schedule.copy(x, sub_layout(whole, node.attributes.low, x.shape), names)
+    piece, value = pad_piece(node, whole), Load(filler.buffer, filler.offset)
+    is_there = is_same_place(x, piece)
+    edges = _around(whole, node.attributes.low, x.shape) if is_there or node.output.type.nbytes > _FILLED_BYTES else [whole]
+    result = [statement for edge in edges for statement in schedule.fill(edge, value, names)]
+    return result if is_there else result + schedule.copy(x, piece, names)
+
+
+def pad_piece(node: Node, whole: Layout) -> Layout:
+    """Where the operand of a padding lies in the result."""
+    return sub_layout(whole, node.attributes.low, node.operands[0].shape)
+
+
+def _around(whole: Layout, low: Sequence[int], shape: Sequence[int]) -> list[Layout]:
+    """What of `whole` lies before and behind a piece, axis by axis: along the earlier axes as long as the piece."""
+    found = []
+    start, extents = [0] * len(shape), list(whole.shape)
+    for axis, (first, extent) in enumerate(zip(low, shape, strict=True)):
+        for begin, end in ((0, first), (first + extent, whole.shape[axis])):
+            if begin < end:
+                found.append(
+                    sub_layout(whole, [*start[:axis], begin, *start[axis + 1 :]], [*extents[:axis], end - begin, *extents[axis + 1 :]])
+                )
+        start[axis], extents[axis] = first, extent
+    return found
 
 
 def _update_slice(

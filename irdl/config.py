@@ -1,4 +1,4 @@
-"""One table of flags. Each is read from the environment when it is asked for."""
+"""One table of flags. Each is read from the environment when it is asked for; an empty one is not set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Flag:
         Raises:
             ValueError: it is set to something that it does not know.
         """
-        value = os.environ.get(self.name, self.default)
+        value = os.environ.get(self.name) or self.default
         unknown = [word for word in value.split(",") if word and word not in self.words] if self.words else []
         if unknown:
             raise ValueError(f"{self.name}={value!r}: it knows {', '.join(self.words)}, not {', '.join(unknown)}")

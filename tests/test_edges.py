@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import irdl
+from irdl import config
 from irdl.errors import ParseError, TraceError
 from irdl.ir.printer import print_graph
 from tests.programs import Programs
@@ -115,6 +116,13 @@ def test_settings_that_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
             patch.setenv(name, value)
             with pytest.raises(ValueError, match=name):
                 irdl.jit(lambda x: x + 1)(np.ones(2))
+
+
+def test_empty_settings_are_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for flag in config.FLAGS:
+        monkeypatch.setenv(flag.name, "")
+        assert flag.value == flag.default
+    np.testing.assert_allclose(irdl.jit(lambda x: np.log(x) @ x)(np.arange(1.0, 65)), np.log(np.arange(1.0, 65)) @ np.arange(1.0, 65))
 
 
 def test_the_command_line() -> None:

@@ -1,0 +1,59 @@
+"""Loops that only stream take vectors of half a line; the numbers are NumPy's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+
+import irdl
+from irdl.loops.language import For
+from irdl.loops.target import Target
+from irdl.loops.walk import walk
+from irdl.runtime import cpu
+from tests.teams import team_of
+
+RNG = np.random.default_rng(0)
+
+
+def lanes(f: Callable[..., Any], *arguments: Any) -> set[int]:
+    with mock.patch.object(cpu, "host_target", lambda: Target(64, 32)):
+        program = irdl.compile(f)(*arguments).program
+    return {s.lanes for s in walk(program.body) if isinstance(s, For) and s.kind == "vector" and s.stop == s.lanes}
+
+
+def normal(*shape: int, dtype: Any = np.float32) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(dtype)
+
+
+def test_what_is_narrowed() -> None:
+    large, small = normal(40_000), normal(1_024)
+    assert lanes(lambda x, y: x * 2 + y, large, large) == {8}
+    assert lanes(lambda x: -x, large.astype(np.float64)) == {4}
+    assert lanes(lambda x: x.astype(np.float64), large) == {4}
+    assert lanes(lambda x, y: x + y, small, small) == {16}  # the cache holds them
+    assert lanes(lambda x: np.exp(x), large) == {16}  # it computes
+    assert 16 in lanes(lambda x: x.sum(), large)  # it keeps sums in registers
+
+
+@pytest.mark.parametrize("size", [16_384, 40_000, 65_537])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_same_as_numpy(size: int, threads: int) -> None:
+    x, y, n = normal(size), normal(size), RNG.integers(-9, 9, size).astype(np.int16)
+    functions: list[Callable[..., Any]] = [
+        lambda x, y, n: x - y,
+        lambda x, y, n: (x < y, np.where(x < y, x, y)),
+        lambda x, y, n: (n + n, n * x),
+        lambda x, y, n: x.astype(np.float64) + y,
+        lambda x, y, n: (x + 1).reshape(-1, 1) * np.ones(3, np.float32),
+        lambda x, y, n: (x + y)[::-1],
+        lambda x, y, n: x[: size // 2] + x[size // 2 : size // 2 * 2],
+    ]
+    with team_of(threads):
+        for f in functions:
+            found, expected = irdl.jit(f)(x, y, n), f(x, y, n)
+            for a, b in zip(found, expected, strict=True) if isinstance(expected, tuple) else [(found, expected)]:
+                np.testing.assert_array_equal(a, b, strict=True)

@@ -78,7 +78,7 @@ def test_what_is_padded_is_made_between_the_padding() -> None:
 
 
 @pytest.mark.parametrize(("groups", "multiple"), [(16, 1), (16, 2), (4, 1), (24, 1)])
-@pytest.mark.parametrize("size", [(1, 5, 7), (2, 12, 9)])
+@pytest.mark.parametrize("size", [(1, 5, 7), (5, 5, 7), (2, 12, 9)])
 def test_convolutions_in_groups(groups: int, multiple: int, size: tuple[int, int, int]) -> None:
     """A weight's channels lie apart where the input's lie side by side, and the gradient's windows are those of a reshape."""
     channels = 48 if groups == 24 else 16

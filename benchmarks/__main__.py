@@ -99,6 +99,10 @@ def run_gpu(options: argparse.Namespace) -> list[dict]:
     chosen = [set(filter(None, text.split(","))) for text in (options.rows, options.modes, options.peers)]
     rows = [row for row in gpu.ROWS if not chosen[0] or row in chosen[0]]
     peers = [peer for peer in gpu.PEERS if not chosen[2] or peer in chosen[2]]
+    if options.model is not None:
+        from benchmarks import gpu_model
+
+        return gpu_model.table(rows, sorted(chosen[1]), options.model)
     return gpu.table(rows, sorted(chosen[1]), peers, options.rounds, options.budget)
 
 
@@ -142,8 +146,17 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--budget", type=float, default=0.2, help="seconds that a peer works in each round")
     parser.add_argument("--json", type=Path, help="write the measured times to this file")
+    parser.add_argument(
+        "--model",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="of the suite gpu: what irdl's model predicts, without a GPU; for the GPU that measured the rates in this --json file, if given",
+    )
     parser.add_argument("--picture", type=Path, help="draw them into this file (needs matplotlib)")
     options = parser.parse_args()
+    if options.model is not None and options.suite != "gpu":
+        parser.error("only the suite gpu has a model")
     print(f"{platform.machine()}, Python {platform.python_version()}")
     records = {"compile": run_compile, "threads": run_threads, "gpu": run_gpu}.get(options.suite, run_suite)(options)
     if options.json:

@@ -155,9 +155,13 @@ def numpy_forward(row: Row, p, x):
 
 def make(task: Task) -> Job:
     row = ROWS[task.row]
+    return checked(row, task.mode, *MAKERS[task.peer](row, task, *data(row, np.float32)))
+
+
+def checked(row: Row, mode: str, run, arrays) -> Job:
+    """A job whose results are compared with NumPy's in float64."""
     wide = data(row, np.float64)
-    run, arrays = MAKERS[task.peer](row, task, *data(row, np.float32))
-    if task.mode == "infer":
+    if mode == "infer":
         return Job(run, arrays, [numpy_forward(row, *wide[:2])], 5e-3)
     # Gradients are checked along one direction, by differences in float64, short ones for the sake of kinks.
     p, x, gy = wide
@@ -176,17 +180,27 @@ def make(task: Task) -> Job:
     return Job(run, along, [np.asarray(e) / size for e in expected], 2e-2)
 
 
-def _irdl(row, task, p, x, gy):
+def forward_of(row: Row):
+    """The layer, as a user of irdl writes it: of parameters and inputs."""
     cell, _, carries = CELLS[row.cell]
 
     def forward(p, x):
         zero = np.zeros((x.shape[1], p["U"].shape[0]), x.dtype)
         return irdl.scan(lambda carry, x: cell(NUMPY, p, carry, x), (zero,) * carries, x)[1]
 
+    return forward
+
+
+def loss_of(row: Row):
+    forward = forward_of(row)
+    return lambda p, x, gy: (forward(p, x) * gy).sum()
+
+
+def _irdl(row, task, p, x, gy):
     if task.mode == "infer":
-        f = irdl.jit(forward)
+        f = irdl.jit(forward_of(row))
         return lambda: f(p, x), lambda y: [y]
-    step = irdl.jit(irdl.value_and_grad(lambda p, x, gy: (forward(p, x) * gy).sum()))
+    step = irdl.jit(irdl.value_and_grad(loss_of(row)))
     return lambda: step(p, x, gy), lambda result: result
 
 

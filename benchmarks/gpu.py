@@ -1,5 +1,5 @@
-"""On a GPU: LSTM layers (cuDNN's in PyTorch, with TF32 and without), and kernels that memory or arithmetic bounds. Arrays are there
-before and after; a call is timed with the wait for its end."""
+"""On a GPU: LSTM layers (cuDNN's in PyTorch, with TF32 and without), other cells, and kernels that memory or arithmetic bounds. Arrays
+are there before and after; a call is timed with the wait for its end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import irdl
-from benchmarks import lstm
+from benchmarks import cells, lstm
 from benchmarks.measure import Job, Task, Unavailable, compare, format_seconds, markdown
 from irdl.errors import IrdlError
 
@@ -23,6 +23,8 @@ LAYERS = {
     "long-768": lstm.Row(1000, 16, 768, 768),
     "wide-1024": lstm.Row(100, 64, 1024, 1024),
 }
+#: without a kernel in cuDNN, but for the first
+CELLS = {name: cells.ROWS[name] for name in ("gru 32x256", "layer-norm 32x256", "random-b 32x256")}
 
 
 def softmax(x):
@@ -38,10 +40,15 @@ KERNELS = {
     "matmul-1024": (lambda x, y: x @ y, [(1024, 1024)] * 2, 0, 2 * 1024**3),
     "matmul-4096": (lambda x, y: x @ y, [(4096, 4096)] * 2, 0, 2 * 4096**3),
 }
-ROWS = {**LAYERS, **KERNELS}
+ROWS = {**LAYERS, **CELLS, **KERNELS}
 MODES = ("infer", "train", "call")
 PEERS = ("irdl", "torch", "torch-tf32", "jax")
 ENVIRONMENT = {"jax": {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}}
+
+
+def modes_of(row: str, chosen: Sequence[str] = ()) -> list[str]:
+    """Those of a row, or those of them that were chosen."""
+    return [mode for mode in (("call",) if row in KERNELS else ("infer", "train")) if not chosen or mode in chosen]
 
 
 def missing() -> str:
@@ -60,28 +67,27 @@ def table(rows: Sequence[str], modes: Sequence[str], peers: Sequence[str], round
     if reason := missing():
         print(f"benchmarks gpu: skipped: {reason}")
         return []
+    from benchmarks.gpu_rates import measure
     from irdl.runtime.device import find_device
 
-    print(f"{find_device().name}, {find_device().gpu}\n")
-    records, lines = [], []
+    print(f"{find_device().gpu}\n")
+    records, lines = [measure()], []
     for row in rows:
-        for mode in ("infer", "train") if row in LAYERS else ("call",):
-            if modes and mode not in modes:
-                continue
+        for mode in modes_of(row, modes):
             times = compare([Task("gpu", row, mode, peer, 1) for peer in peers], rounds, budget)
             records.append({"suite": "gpu", "row": row, "mode": mode, "threads": 1, "seconds": times})
             rivals = [seconds for peer, seconds in times.items() if peer != "irdl"]
             ratio = f"{min(rivals) / times['irdl']:.2f}" if rivals else ""
-            lines.append(
-                [row, mode, *(format_seconds(times[p]) if p in times else "" for p in peers), ratio, _rate(row, mode, times["irdl"])]
-            )
+            lines.append([row, mode, *(format_seconds(times[p]) if p in times else "" for p in peers), ratio, rate(row, times["irdl"])])
             print(" | ".join(lines[-1]), file=sys.stderr, flush=True)
     print(markdown(["row", "mode", *peers, "best rival / irdl", "irdl"], lines))
     return records
 
 
-def _rate(row: str, mode: str, seconds: float) -> str:
+def rate(row: str, seconds: float) -> str:
     """What irdl reaches: microseconds a step, bytes or operations a second."""
+    if row in CELLS:
+        return f"{1e6 * seconds / CELLS[row].shape[0]:.2f} us a step"
     if row in LAYERS:
         layer = LAYERS[row]
         return f"{1e6 * seconds / (layer.T * layer.layers):.2f} us a step"
@@ -96,6 +102,8 @@ def make(task: Task) -> Job:
         arguments = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
         run, arrays = _CALLS[task.peer](function, arguments, task)
         return Job(run, arrays, [function(*(a.astype(np.float64) for a in arguments))], 5e-3 if task.peer == "torch-tf32" else 1e-4)
+    if task.row in CELLS:
+        return cells.checked(CELLS[task.row], task.mode, *_cell(CELLS[task.row], task))
     row = LAYERS[task.row]
     weights, x, gy = lstm.data(row)
     wide = [[w.astype(np.float64) for w in layer] for layer in weights]
@@ -125,6 +133,19 @@ def _irdl_layer(row, task, weights, x, gy):
     if task.mode == "infer":
         return _waiting(irdl.jit(lstm.lstm, backend="cuda"), *there[:2]), lambda y: [np.asarray(y)]
     return _waiting(irdl.jit(irdl.value_and_grad(lstm.loss), backend="cuda"), *there), lstm.flat
+
+
+def _cell(row, task):
+    p, x, gy = cells.data(row, np.float32)
+    if task.peer == "jax":
+        _jax_with()
+        return cells.MAKERS["jax"](row, task, p, x, gy)
+    if task.peer != "irdl":
+        raise Unavailable("a kernel for each operation of each step")
+    there = irdl.device_put((p, x, gy))
+    if task.mode == "infer":
+        return _waiting(irdl.jit(cells.forward_of(row), backend="cuda"), *there[:2]), lambda y: [np.asarray(y)]
+    return _waiting(irdl.jit(irdl.value_and_grad(cells.loss_of(row)), backend="cuda"), *there), lambda result: result
 
 
 def _irdl_call(function, arguments, task):

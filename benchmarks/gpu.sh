@@ -3,7 +3,8 @@
 #
 #   benchmarks/gpu.sh OUT_DIR [WHEELS]
 #
-# WHEELS: a folder with wheels of pycuda and what it needs, for machines that reach no index. OUT_DIR gets gpu.json and the logs.
+# WHEELS: a folder with wheels of pycuda and what it needs, for machines that reach no index. OUT_DIR gets gpu.json, the logs, and
+# what the model predicts with the rates that were measured.
 set -eu
 out=${1:?usage: $0 OUT_DIR [WHEELS]}
 wheels=${2:-}
@@ -21,3 +22,4 @@ else
 fi
 pytest -q -m gpu tests/runtime 2>&1 | tee "$out/tests.log" | tail -n 5
 python -m benchmarks gpu --rounds 3 --budget 0.5 --json "$out/gpu.json" 2>&1 | tee "$out/benchmarks.log"
+python -m benchmarks gpu --model "$out/gpu.json" >"$out/model.md"

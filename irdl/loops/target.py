@@ -36,8 +36,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU of NVIDIA's: its compute capability (90 is 9.0), its multiprocessors, and the shared memory that a block can have."""
+    """A GPU of NVIDIA's: its compute capability (90 is 9.0), its multiprocessors, the shared memory that a block can have, and its name
+    if it is known."""
 
     capability: int = 90
     multiprocessors: int = 132
     shared_bytes: int = 227 * 1024
+    name: str = ""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import llvmlite
 import numpy as np
@@ -36,6 +36,9 @@ from irdl.loops.verify import verify_program
 from irdl.passes.manager import Context, Step, disabled_passes, run_passes
 from irdl.passes.precompute import precompute
 from irdl.runtime.backend import Backend
+
+if TYPE_CHECKING:
+    from irdl.codegen.cuda.model import Prediction
 
 #: bytes of a line of the cache
 ALIGNMENT = 64
@@ -176,13 +179,28 @@ class Build:
     def cuda_source(self) -> str:
         """CUDA C of the same graph: for the GPU that it runs on, else for an H100."""
         from irdl.codegen.cuda.emit import emit_cuda  # few programs ask for it
+
+        return emit_cuda(self._for_cuda.program)
+
+    @cached_property
+    def cuda_prediction(self) -> Prediction:
+        """How long that should take by a model: on the GPU that it runs on, else on an H200."""
+        from irdl.codegen.cuda.model import predict
+
+        build = self._for_cuda
+        assert isinstance(build.target, Gpu)
+        return predict(build.program, build.target)
+
+    @cached_property
+    def _for_cuda(self) -> Build:
+        """This, or the same graph on its way to CUDA C."""
         from irdl.runtime.cuda import Cuda
 
         if isinstance(self.backend, Cuda):
-            return emit_cuda(self.program)
+            return self
         cuda = Cuda()
         there = {item.name for item in cuda.graph_passes} | {item.name for item in cuda.program_passes}
-        return emit_cuda(Build(self.graph, cuda, self.donations, set(self._disabled) & there, target=Gpu()).program)
+        return Build(self.graph, cuda, self.donations, set(self._disabled) & there, target=Gpu())
 
     def code(self) -> Code:
         program = self.program

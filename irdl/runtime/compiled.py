@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON, as_kind
 from irdl.tracing.capture.recipes import Script
 from irdl.tracing.function import TracedFunction, trace_function
+
+if TYPE_CHECKING:
+    from irdl.codegen.cuda.model import Prediction
 
 #: Native entries of one signature, each with scratch memory of its own.
 _MOST_ENTRIES = 4
@@ -94,6 +97,12 @@ class Compiled:
     def cuda_source(self) -> str:
         """The graph as CUDA C; see `codegen/cuda`."""
         return self._executable.cuda_source
+
+    @property
+    def cuda_prediction(self) -> Prediction:
+        """How long that should take on a GPU by a model (`codegen/cuda/model.py`), from launch to launch: on the GPU that it was
+        compiled for, else on an H200. `.seconds`, `.limit` and `.launches` say it, and so does its text."""
+        return self._executable.cuda_prediction
 
     @property
     def asm(self) -> str:

@@ -77,7 +77,7 @@ class Device:
         if capability < _OLDEST:
             raise IrdlError(f"the GPU, {self.name}, is of architecture {capability / 10}: irdl needs {_OLDEST / 10} or newer")
         shared = device.get_attribute(attribute.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
-        self.gpu = Gpu(capability, device.get_attribute(attribute.MULTIPROCESSOR_COUNT), shared)
+        self.gpu = Gpu(capability, device.get_attribute(attribute.MULTIPROCESSOR_COUNT), shared, self.name)
         self._context = device.retain_primary_context()
         self._library = ctypes.CDLL("libcuda.so.1")  # the one that pycuda has loaded
         #: a thread at a time works with the device; it may come in again, to free an array that it drops

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from irdl.loops.language import Program
 from irdl.runtime.backends import find_backend
 from irdl.runtime.build import Build
 from irdl.runtime.device_array import DeviceArray
+
+if TYPE_CHECKING:
+    from irdl.codegen.cuda.model import Prediction
 
 
 class Executable:
@@ -72,6 +75,11 @@ class Executable:
     def cuda_source(self) -> str:
         """The graph as CUDA C; see `codegen/cuda`."""
         return self.build.cuda_source
+
+    @property
+    def cuda_prediction(self) -> Prediction:
+        """How long that should take, by a model."""
+        return self.build.cuda_prediction
 
     @property
     def asm(self) -> str:

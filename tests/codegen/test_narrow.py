@@ -50,6 +50,8 @@ def test_same_as_numpy(size: int, threads: int) -> None:
         lambda x, y, n: x.astype(np.float64) + y,
         lambda x, y, n: (x + 1).reshape(-1, 1) * np.ones(3, np.float32),
         lambda x, y, n: (x + y)[::-1],
+        lambda x, y, n: x[: size // 31 * 31].reshape(-1, 31).T + 1,
+        lambda x, y, n: np.pad(x[: size // 31 * 31].reshape(-1, 31), ((0, 0), (0, 46))),
         lambda x, y, n: x[: size // 2] + x[size // 2 : size // 2 * 2],
     ]
     with team_of(threads):

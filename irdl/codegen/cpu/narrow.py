@@ -6,8 +6,6 @@ that compute more, and those whose arrays the first-level cache holds, have noth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from irdl.codegen.cpu.over import LINE_BYTES
 from irdl.loops.cost import cycles
 from irdl.loops.index import Index
@@ -37,17 +35,33 @@ def _visit(body: list[Statement], steps: int, names: Names) -> None:
         if not isinstance(statement, For):
             for part in nested(statement):
                 _visit(part, steps, names)
-        elif statement.kind != "vector":
+        elif statement.kind == "vector":
+            if _only_streams(statement, steps):
+                body[place] = _halved(statement, names)
+        else:
+            first = statement.body[0]
             _visit(statement.body, steps * len(range(statement.start, statement.stop, statement.step)), names)
-        elif statement.stop == statement.lanes and _only_streams(statement, steps):
-            body[place] = _halved(statement, names)
+            is_halved = len(statement.body) == 1 and isinstance(first, For) and statement.body[0] is not first and first.kind == "vector"
+            if is_halved and isinstance(first, For) and _goes_by_twos(statement, first.lanes):
+                body[place] = _by_twos(statement, names)
 
 
 def _only_streams(loop: For, steps: int) -> bool:
     sizes = [size for statement in loop.body for size in _access_bytes(statement)]
-    if not sizes or max(sizes) * loop.lanes != LINE_BYTES or any(nested(statement) for statement in loop.body):
+    if not sizes or loop.stop < loop.lanes or max(sizes) * loop.lanes != LINE_BYTES or not _is_elementwise(loop):
         return False
     return steps * loop.lanes * sum(sizes) > _CACHED and cycles(loop.body) <= _CYCLES
+
+
+def _is_elementwise(loop: For) -> bool:
+    """What a step reads, no other step writes."""
+    if any(nested(statement) for statement in loop.body):
+        return False
+    stores = {(s.buffer, s.index) for s in loop.body if isinstance(s, Store)}
+    written = {buffer for buffer, _ in stores}
+    items = [item for s in loop.body for expression in expressions(s) for item in subexpressions(expression)]
+    loads = {(item.buffer, item.index) for item in items if isinstance(item, Load) and item.buffer in written}
+    return len(stores) == len(written) and loads <= stores and all(index.coefficient(loop.variable) == 1 for _, index in stores)
 
 
 def _access_bytes(statement: Statement) -> list[int]:
@@ -61,5 +75,19 @@ def _access_bytes(statement: Statement) -> list[int]:
 
 def _halved(loop: For, names: Names) -> For:
     lanes, half, lane = loop.lanes // 2, names("h"), names("l")
-    inner: Sequence[Statement] = substitute(loop.body, {loop.variable: Index.variable(half, lanes) + Index.variable(lane)})
-    return For(half, 0, 2, 1, "unrolled", [For(lane, 0, lanes, 1, "vector", list(inner), lanes)])
+    inner = substitute(loop.body, {loop.variable: Index.variable(half, lanes) + Index.variable(lane)})
+    return For(half, 0, 2, 1, "abreast", [For(lane, 0, lanes, 1, "vector", inner, lanes)])
+
+
+def _goes_by_twos(loop: For, lanes: int) -> bool:
+    """A loop around one of these, whose steps write one behind the other."""
+    if loop.kind != "serial" or (loop.start, loop.step, loop.stop % 2) != (0, 1, 0):
+        return False
+    return all(s.index.coefficient(loop.variable) == lanes for s in walk(loop.body) if isinstance(s, Store))
+
+
+def _by_twos(loop: For, names: Names) -> For:
+    """Two steps as one: their loads are on their way at once."""
+    pair, step = names("b"), names("u")
+    inner = substitute(loop.body, {loop.variable: Index.variable(pair, 2) + Index.variable(step)})
+    return For(pair, 0, loop.stop // 2, 1, "serial", [For(step, 0, 2, 1, "abreast", inner)], turns=loop.turns)

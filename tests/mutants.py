@@ -154,6 +154,20 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "- times\n",
         "tests/codegen/test_cuda.py -k interpreted",
     ),
+    ("irdl/codegen/cuda/tensor_cores.h", "bits + 0x1000u", "bits", "tests/codegen/test_tf32.py -k products"),
+    (
+        "irdl/codegen/cuda/products.py",
+        "return Operation(self.instruction.rounded, (item,), self.instruction.dtype)",
+        "return item",
+        "tests/codegen/test_tf32.py -k products",
+    ),
+    (
+        "irdl/codegen/cuda/loop_products.py",
+        "(step, tiles.steps.extent, self.warps * self.deep * self.depth)",
+        "(step, tiles.steps.extent, 1)",
+        "tests/codegen/test_tf32_loops.py -k whole_numbers",
+    ),
+    ("irdl/codegen/cuda/registers.py", "set()).add(made)", "set()).add(None)", "tests/codegen/test_tf32_loops.py -k stays"),
     ("irdl/codegen/cuda/prelude.h", "return x >= y || x != x ? x : y", "return x >= y ? x : y", "tests/codegen/test_cuda.py -k every_op"),
     ("irdl/codegen/cpu/llvm/values.py", "            if element:\n", "            if not element:\n", OPS + " -k sum"),
     (

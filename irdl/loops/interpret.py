@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from irdl.errors import ProgramError, out_of_bounds
 from irdl.ir.dtypes import is_float
 from irdl.ir.op import find_op
 from irdl.loops.index import Index
+from irdl.loops.instructions import Fragment, round_to_tf32
 from irdl.loops.language import (
     BOUND,
     Buffer,
@@ -24,6 +25,7 @@ from irdl.loops.language import (
     Let,
     Literal,
     Load,
+    Multiply,
     Operation,
     Program,
     Statement,
@@ -108,6 +110,34 @@ class Machine:
                     self.run(statement.body, dict(scope))
             elif isinstance(statement, (Kernel, Launch)):
                 self.run(statement.body, dict(scope))
+            elif isinstance(statement, Multiply):
+                self.multiply(statement, scope)
+
+    def multiply(self, statement: Multiply, scope: dict[str, Any]) -> None:
+        instruction = statement.instruction
+        total, left, right = (self._matrix(*operand, scope) for operand in statement.operands)
+        for side, buffer in ((left, statement.left), (right, statement.right)):
+            exact = apply_scalar(Operation(instruction.rounded, (), instruction.dtype), [side])
+            if not np.array_equal(exact, side, equal_nan=True):
+                raise ProgramError(f"{buffer.name} holds numbers that {instruction.rounded} has not rounded")
+        for step in range(left.shape[1]):
+            total = total + left[:, step, None] * right[None, step]
+        places = self._places(statement.instruction.total, statement.total, statement.total_index, scope)
+        for place, element in places:
+            self.write(statement.total, place, total[element])
+
+    def _places(self, fragment: Fragment, buffer: Buffer, index: Index, scope: dict[str, Any]) -> Iterator[tuple[int, tuple[int, int]]]:
+        """Where in a buffer each element of a matrix is."""
+        stride = buffer.size // buffer.copies
+        for lane in range(32):
+            for slot in range(len(fragment.places)):
+                yield self.place(buffer, index + (lane * stride + slot), scope), fragment.at(lane, slot)
+
+    def _matrix(self, fragment: Fragment, buffer: Buffer, index: Index, scope: dict[str, Any]) -> np.ndarray:
+        matrix = np.empty(fragment.shape, buffer.dtype)
+        for place, element in self._places(fragment, buffer, index, scope):
+            matrix[element] = self.read(buffer, place)
+        return matrix
 
     def read(self, buffer: Buffer, place: int) -> Any:
         return self.array(buffer)[place]
@@ -136,10 +166,12 @@ class Machine:
 
 
 def apply_scalar(operation: Operation, arguments: Sequence[Any]) -> Any:
-    """One elementwise op on NumPy scalars."""
+    """One elementwise op on NumPy scalars (`tf32`: on arrays too)."""
     if operation.name == "fma":
         a, b, c = arguments
         return operation.dtype.type(a * b + c)
+    if operation.name == "tf32":
+        return round_to_tf32(arguments[0])[()]
     op = find_op(operation.name)
     if op is None:
         raise ProgramError(f"there is no op named {operation.name!r}")

@@ -16,6 +16,7 @@
                | launch name blocks=n threads=n shared=bytes [cooperative] [exact] { statement* }
                | barrier [of n blocks | of block | of warp]
                | prefetch buffer[index] to (read | write)
+               | multiply instruction buffer[index] += buffer[index] @ buffer[index]
     kind       = unrolled | abreast | vector of lanes | parallel | grid | block | warp | lane
     expression = literal | variable | index(index) | buffer[index] | op(expression, ...)
     index      = integer + integer * variable + ...
@@ -39,6 +40,10 @@ anew in every step of the outermost block loop around; a register belongs to a t
 (those four kinds) around all of its uses. A buffer `of n` outlives that: it holds what n threads, or blocks, have, one after the other,
 and is indexed in full. A barrier lets no thread pass before all others of the launch, of a run of blocks, of its block, or of its warp have
 come; blocks may wait for each other only in a cooperative launch.
+
+A `multiply` is one instruction of a warp (`irdl/loops/instructions.py`), outside of loops over lanes and inside of one over warps. Its
+buffers are registers `of n` threads; the indices are those of the first element that lane 0 holds, a lane's elements follow each other,
+and the other lanes' lie as far on as a thread has registers of the buffer. The operands hold rounded numbers: `tf32(x)` gives them.
 """
 
 from __future__ import annotations
@@ -50,6 +55,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from irdl.loops.index import Index
+from irdl.loops.instructions import Fragment, Instruction
 
 #: the levels of a GPU that loops are dealt out to, from the widest
 BOUND = ("grid", "block", "warp", "lane")
@@ -120,7 +126,8 @@ class Load:
 
 @dataclass(frozen=True)
 class Operation:
-    """An elementwise op of the registry on expressions; `fma(a, b, c)` is the one addition."""
+    """An elementwise op of the registry on expressions. There are two more: `fma(a, b, c)`, and `tf32(x)`, the nearest float32 with ten
+    bits of fraction."""
 
     name: str
     arguments: tuple[Expression, ...]
@@ -235,7 +242,33 @@ class Prefetch:
     write: bool = False
 
 
-Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | Launch | Barrier | Prefetch
+@dataclass
+class Multiply:
+    """A warp adds the product of two matrices to a third, each in registers of its lanes.
+
+    Of each buffer, the index is where lane 0's elements begin.
+    """
+
+    instruction: Instruction
+    total: Buffer
+    total_index: Index
+    left: Buffer
+    left_index: Index
+    right: Buffer
+    right_index: Index
+
+    @property
+    def operands(self) -> tuple[tuple[Fragment, Buffer, Index], ...]:
+        """The sum first, which is read too."""
+        instruction = self.instruction
+        return (
+            (instruction.total, self.total, self.total_index),
+            (instruction.left, self.left, self.left_index),
+            (instruction.right, self.right, self.right_index),
+        )
+
+
+Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | Launch | Barrier | Prefetch | Multiply
 
 
 class Check(NamedTuple):

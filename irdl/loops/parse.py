@@ -13,6 +13,7 @@ from irdl.ir.parser import MOST_ELEMENTS
 from irdl.ir.tokens import Tokens
 from irdl.ir.types import TensorType
 from irdl.loops.index import Index
+from irdl.loops.instructions import INSTRUCTIONS
 from irdl.loops.language import (
     KINDS,
     SCOPES,
@@ -29,6 +30,7 @@ from irdl.loops.language import (
     Let,
     Literal,
     Load,
+    Multiply,
     Operation,
     Prefetch,
     Program,
@@ -50,7 +52,7 @@ _TOKEN = re.compile(
   | (?P<number>{_NUMBER}(?![A-Za-z_]))
   | (?P<string>"[^"\n]*")
   | (?P<word>[A-Za-z_][A-Za-z0-9_.]*)
-  | (?P<mark>[(){{}}\[\]:,=*+])
+  | (?P<mark>[(){{}}\[\]:,=*+@])
     """,
     re.VERBOSE,
 )
@@ -211,6 +213,9 @@ class _Parser(Tokens):
             if kind not in ("read", "write"):
                 raise self.error(f"a prefetch is to read or to write, not to {kind}")
             return Prefetch(buffer, index, kind == "write")
+        # A buffer may be called `multiply`.
+        if word == "multiply" and self.peek()[0] == "word":
+            return self._multiply()
         self.skip(-1)
         buffer, index = self._buffer(), self._place()
         self.expect("=")
@@ -302,6 +307,17 @@ class _Parser(Tokens):
             raise self.error(f"a barrier is of all, of some blocks, of block or of warp, not of {scope}")
         return Barrier(scope, blocks)
 
+    def _multiply(self) -> Multiply:
+        name = self.take("word")
+        if name not in INSTRUCTIONS:
+            raise self.error(f"there is no instruction {name!r}")
+        total, total_index = self._buffer(), self._place()
+        self.expect("+")
+        self.expect("=")
+        left, left_index = self._buffer(), self._place()
+        self.expect("@")
+        return Multiply(INSTRUCTIONS[name], total, total_index, left, left_index, self._buffer(), self._place())
+
     def _buffer(self) -> Buffer:
         name = self.take("word")
         if name not in self._buffers:
@@ -359,6 +375,8 @@ class _Parser(Tokens):
     def _result(self, name: str, arguments: Sequence[Expression]) -> np.dtype:
         if name == "fma" and arguments:
             return arguments[-1].dtype
+        if name == "tf32" and arguments:
+            return np.dtype(np.float32)
         op = find_op(name)
         if op is None:
             raise self.error(f"there is no op named {name!r}")

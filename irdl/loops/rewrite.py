@@ -19,6 +19,7 @@ from irdl.loops.language import (
     Launch,
     Let,
     Load,
+    Multiply,
     Operation,
     Prefetch,
     Program,
@@ -58,6 +59,9 @@ def rewrite(
             result.append(replace(statement, index=place(statement.buffer, statement.index), value=value(statement.value)))
         elif isinstance(statement, Prefetch):
             result.append(replace(statement, index=place(statement.buffer, statement.index)))
+        elif isinstance(statement, Multiply):
+            total, left, right = (place(buffer, index) for _, buffer, index in statement.operands)
+            result.append(replace(statement, total_index=total, left_index=left, right_index=right))
         elif isinstance(statement, If):
             condition = value(statement.condition)
             result.append(If(condition, inside(statement.then), inside(statement.otherwise)))
@@ -95,6 +99,8 @@ def copy_program(program: Program) -> Program:
     for statement in walk(body):
         if isinstance(statement, (Store, Prefetch)):
             statement.buffer = buffer(statement.buffer)
+        elif isinstance(statement, Multiply):
+            statement.total, statement.left, statement.right = (buffer(old) for _, old, _ in statement.operands)
     return replace(
         program,
         inputs=[buffer(old) for old in program.inputs],
@@ -136,5 +142,7 @@ def _names(program: Program) -> set[str]:
             found.add(statement.variable.name)
         elif isinstance(statement, Store):
             found.add(statement.buffer.name)
+        elif isinstance(statement, Multiply):
+            found.update(buffer.name for _, buffer, _ in statement.operands)
         found.update(item.buffer.name for e in expressions(statement) for item in subexpressions(e) if isinstance(item, Load))
     return found

@@ -21,6 +21,7 @@ from irdl.loops.language import (
     Let,
     Literal,
     Load,
+    Multiply,
     Prefetch,
     Program,
     Statement,
@@ -103,6 +104,9 @@ def _print_body(body: Sequence[Statement], indent: str, lines: list[str]) -> Non
             lines.append(indent + ("barrier" if scope == "all" else f"barrier of {scope}"))
         elif isinstance(statement, Prefetch):
             lines.append(f"{indent}prefetch {statement.buffer.name}[{statement.index}] to {'write' if statement.write else 'read'}")
+        elif isinstance(statement, Multiply):
+            total, left, right = (f"{buffer.name}[{index}]" for _, buffer, index in statement.operands)
+            lines.append(f"{indent}multiply {statement.instruction.name} {total} += {left} @ {right}")
         elif isinstance(statement, Launch):
             shape = f"blocks={statement.blocks} threads={statement.threads} shared={statement.shared_bytes}"
             lines.append(

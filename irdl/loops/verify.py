@@ -14,6 +14,7 @@ from irdl.loops.language import (
     IndexValue,
     Let,
     Load,
+    Multiply,
     Prefetch,
     Program,
     Statement,
@@ -61,6 +62,8 @@ def _verify_body(body: Sequence[Statement], bound: set[str]) -> None:
                 raise ProgramError(f"a store into the {statement.buffer.space} {statement.buffer.name}")
         elif isinstance(statement, Prefetch):
             _verify_index(statement.index, bound)
+        elif isinstance(statement, Multiply):
+            _verify_multiply(statement, bound)
         elif isinstance(statement, While):
             _verify_body(statement.before, bound)
             inner = bound | {s.variable.name for s in statement.before if isinstance(s, (Let, CheckIndex))}
@@ -69,6 +72,16 @@ def _verify_body(body: Sequence[Statement], bound: set[str]) -> None:
         else:
             for inner_body in nested(statement):
                 _verify_body(inner_body, bound)
+
+
+def _verify_multiply(statement: Multiply, bound: set[str]) -> None:
+    name = statement.instruction.name
+    for fragment, buffer, index in statement.operands:
+        _verify_index(index, bound)
+        if buffer.dtype != statement.instruction.dtype:
+            raise ProgramError(f"{name} is of {statement.instruction.dtype}, and {buffer.name} of {buffer.dtype}")
+        if buffer.space != "register" or buffer.copies % 32 or buffer.size // buffer.copies < len(fragment.places):
+            raise ProgramError(f"{name} takes {len(fragment.places)} registers of each lane, which {buffer.name} is not")
 
 
 def _verify_index(index: Index, bound: set[str]) -> None:

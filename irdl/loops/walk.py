@@ -15,6 +15,7 @@ from irdl.loops.language import (
     Launch,
     Let,
     Load,
+    Multiply,
     Operation,
     Statement,
     Store,
@@ -80,6 +81,8 @@ def kernels(body: Sequence[Statement], times: int = 1, around: tuple[For, ...] =
 
 
 def buffers_of(statement: Statement) -> list[Buffer]:
+    if isinstance(statement, Multiply):
+        return [buffer for _, buffer, _ in statement.operands]
     found = [item.buffer for e in expressions(statement) for item in subexpressions(e) if isinstance(item, Load)]
     return [*found, statement.buffer] if isinstance(statement, Store) else found
 
@@ -98,6 +101,8 @@ def free(kernel: Kernel) -> tuple[list[Buffer], list[str]]:
         if isinstance(statement, Store):
             buffers.setdefault(statement.buffer)
             used.update(dict.fromkeys(name for name, _ in statement.index.terms))
+        elif isinstance(statement, Multiply):
+            used.update(dict.fromkeys(name for _, _, index in statement.operands for name, _ in index.terms))
         for expression in expressions(statement):
             for item in subexpressions(expression):
                 if isinstance(item, Load):

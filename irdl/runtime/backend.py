@@ -82,8 +82,8 @@ class Backend(ABC):
         """The machine as it is now."""
 
     @abstractmethod
-    def schedule(self, target: Any) -> Schedule:
-        """How its groups become loops for such a machine."""
+    def schedule(self, target: Any, precision: str | None = None) -> Schedule:
+        """How its groups become loops for such a machine. `precision`: of contractions; see `jit`."""
 
     @abstractmethod
     def load(self, build: Build) -> Loaded:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: where the classes are
 BACKENDS = {"cpu": "irdl.runtime.cpu.Cpu", "interpret": "irdl.runtime.interpreted.Interpret", "cuda": "irdl.runtime.cuda.Cuda"}
+#: how contractions may round what they multiply: not at all, as NumPy, or to what is named
+PRECISIONS = (None, "tf32")
 
 
 def check_backend(name: str) -> None:
@@ -21,6 +23,15 @@ def check_backend(name: str) -> None:
     """
     if name not in BACKENDS:
         raise ValueError(f"there is no backend {name!r}; irdl has {', '.join(map(repr, BACKENDS))}")
+
+
+def check_precision(name: str | None) -> None:
+    """
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in PRECISIONS:
+        raise ValueError(f"there is no precision {name!r}; irdl has 'tf32', and None for NumPy's")
 
 
 @lru_cache(maxsize=len(BACKENDS))

@@ -81,6 +81,7 @@ class Build:
         shape: the signature to make a native entry for, if any.
         static_arrays: arrays for the graph's last inputs, the same at every call.
         target: the machine; by default the backend's.
+        precision: how contractions may round what they multiply; see `jit`.
     """
 
     def __init__(
@@ -92,11 +93,13 @@ class Build:
         shape: CallShape | None = None,
         static_arrays: Sequence[np.ndarray] = (),
         target: Target | Gpu | None = None,
+        precision: str | None = None,
     ) -> None:
         self.graph = graph
         self.backend = backend
         self.donations = dict(donations or {})
         self.target = target or backend.target()
+        self.precision = precision
         self._disabled = disabled_passes(disable, (*backend.graph_passes, *backend.program_passes))
         self.static_arrays = static_arrays
         #: what follows from those: the program's inputs behind those of a call
@@ -115,7 +118,7 @@ class Build:
         """What the machine code depends on, as a digest."""
         digest = hashlib.sha256()
         parts = [source_digest(), llvmlite.__version__, np.__version__, platform.platform(), host_description(), repr(self.target)]
-        parts += [repr(sorted(self.donations.items())), repr(sorted(self._disabled))]
+        parts += [repr(sorted(self.donations.items())), repr(sorted(self._disabled)), repr(self.precision)]
         parts += [print_graph(self.graph), str(len(self.static_arrays)), self._python_text]
         for part in parts:
             digest.update(f"{len(part)}:{part}".encode())
@@ -134,7 +137,7 @@ class Build:
     def programs(self, copy: Callable[[Program], Program] | None = None) -> list[Step[Program]]:
         """The program after each of its passes, which change it: `copy` keeps each as it was."""
         start = time.perf_counter()
-        program = lower(self.graphs[-1].code, self.backend.schedule(self.target), self.in_place)
+        program = lower(self.graphs[-1].code, self.backend.schedule(self.target, self.precision), self.in_place)
         first = Step("lower", program if copy is None else copy(program), time.perf_counter() - start)
         return [first, *run_passes(self.backend.program_passes, program, Context(self.target), self._disabled, verify_program, copy)]
 
@@ -200,7 +203,7 @@ class Build:
             return self
         cuda = Cuda()
         there = {item.name for item in cuda.graph_passes} | {item.name for item in cuda.program_passes}
-        return Build(self.graph, cuda, self.donations, set(self._disabled) & there, target=Gpu())
+        return Build(self.graph, cuda, self.donations, set(self._disabled) & there, target=Gpu(), precision=self.precision)
 
     def code(self) -> Code:
         program = self.program

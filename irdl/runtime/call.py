@@ -29,6 +29,7 @@ class Options:
     donate_argnames: tuple[str, ...] = ()
     disable: tuple[str, ...] = ()
     backend: str = "cpu"
+    precision: str | None = None
 
 
 @dataclass

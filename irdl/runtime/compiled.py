@@ -58,7 +58,7 @@ class Compiled:
         self._positional, self._names = len(call.arguments[0]), call.names
         shape = call_shape(traced, call)
         self._executable = Executable(
-            traced.graph, donated_inputs(traced, call), options.disable, shape, traced.static_arrays, options.backend
+            traced.graph, donated_inputs(traced, call), options.disable, shape, traced.static_arrays, options.backend, options.precision
         )
         self._results = len(traced.kinds)
         self.name = name

@@ -45,7 +45,7 @@ class Cpu(Backend):
     def target(self) -> Target:
         return replace(host_target(), threads=num_threads(), worth=_WORTH)
 
-    def schedule(self, target: Target) -> CpuSchedule:
+    def schedule(self, target: Target, precision: str | None = None) -> CpuSchedule:
         return CpuSchedule(target)
 
     def load(self, build: Build) -> Loaded:

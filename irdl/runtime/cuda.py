@@ -12,6 +12,7 @@ from irdl.codegen.cuda.expressions import operations
 from irdl.codegen.cuda.pipeline import CUDA_GRAPH_PASSES, CUDA_PROGRAM_PASSES
 from irdl.codegen.cuda.schedule import CudaSchedule
 from irdl.errors import out_of_bounds
+from irdl.loops.instructions import TF32
 from irdl.loops.language import Buffer
 from irdl.loops.target import Gpu
 from irdl.runtime.backend import Backend, Loaded
@@ -22,6 +23,8 @@ from irdl.runtime.device_array import DeviceArray
 
 #: bytes of the status word: whether an index was out of range, which, and what it was checked for
 _STATUS = 24
+#: the first compute capability that multiplies TF32
+_TF32_SINCE = 80
 
 
 class Cuda(Backend):
@@ -36,8 +39,8 @@ class Cuda(Backend):
     def target(self) -> Gpu:
         return find_device().gpu
 
-    def schedule(self, target: Gpu) -> CudaSchedule:
-        return CudaSchedule(target)
+    def schedule(self, target: Gpu, precision: str | None = None) -> CudaSchedule:
+        return CudaSchedule(target, instruction=TF32 if precision == "tf32" and target.capability >= _TF32_SINCE else None)
 
     def load(self, build: Build) -> Loaded:
         return _OnDevice(build)

@@ -29,6 +29,7 @@ class Executable:
         shape: the signature to make a native entry for; see `entry`.
         static_arrays: arrays for the graph's last inputs, which calls leave out.
         backend: the name of what runs it.
+        precision: how contractions may round what they multiply; see `jit`.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class Executable:
         shape: CallShape | None = None,
         static_arrays: Sequence[np.ndarray] = (),
         backend: str = "cpu",
+        precision: str | None = None,
     ) -> None:
         self.graph = graph
         #: output position -> donated input position, whether or not the code itself works in place
         self.donations = match_donations(graph, donated)
         found = find_backend(backend)
-        self.build = Build(graph, found, self.donations, disable, shape if found.has_entry else None, static_arrays)
+        shape = shape if found.has_entry else None
+        self.build = Build(graph, found, self.donations, disable, shape, static_arrays, precision=precision)
         self.loaded = found.load(self.build)
         self._inputs = graph.inputs[: len(graph.inputs) - len(static_arrays)]
         self._types = [(value.shape, value.dtype) for value in graph.outputs]

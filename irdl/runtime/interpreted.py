@@ -30,7 +30,7 @@ class Interpret(Backend):
     def target(self) -> Target:
         return host_target()
 
-    def schedule(self, target: Target) -> CpuSchedule:
+    def schedule(self, target: Target, precision: str | None = None) -> CpuSchedule:
         return CpuSchedule(target)
 
     def load(self, build: Build) -> Loaded:

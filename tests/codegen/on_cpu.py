@@ -26,8 +26,8 @@ HERE = Path(__file__).parent / "cuda"
 HAVE_COMPILER = shutil.which("g++") is not None
 
 
-def gpu_program(graph: Graph, gpu: Gpu | None = None) -> Program:
-    return Build(graph, Cuda(), target=gpu or Gpu()).program
+def gpu_program(graph: Graph, gpu: Gpu | None = None, precision: str | None = None) -> Program:
+    return Build(graph, Cuda(), target=gpu or Gpu(), precision=precision).program
 
 
 def collect(programs: Sequence[Program]) -> str:

@@ -43,17 +43,19 @@ def run(program: Program, arguments: list[np.ndarray], folder: Path) -> subproce
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_races(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", [None, "tf32"])
+def test_races(tmp_path: Path, precision: str | None) -> None:
     """Of the loop forward, and of that backward."""
-    arguments = [normal(3, 4, 3), *weights(3, 70, 4)]
+    # Of matrices that lack rows and columns, the order of places is not known: one more barrier is put there than has to be.
+    arguments = [normal(3, 4, 3), *weights(3, 70 if precision is None else 64, 4)]
     graph = irdl.trace(lstm_gradient)(*arguments)
     build_runner(tmp_path)
-    done = run(gpu_program(graph), arguments, tmp_path / "as_it_is")
+    done = run(gpu_program(graph, precision=precision), arguments, tmp_path / "as_it_is")
     if done.returncode and "race" not in done.stderr:
         pytest.skip(f"the sanitizer does not run here: {done.stderr[-300:]}")
     assert done.returncode == 0, done.stderr[-3000:]
     for number in range(2):
-        program = gpu_program(graph)
+        program = gpu_program(graph, precision=precision)
         bodies = [part for launch in launches(program) for s in (launch, *walk(launch.body)) for part in nested(s)]
         found = [(part, s) for part in bodies for s in part if isinstance(s, Barrier) and s.scope in ("all", "blocks")]
         assert len(found) == 2

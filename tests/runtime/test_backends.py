@@ -74,6 +74,19 @@ def test_calls(backend: str) -> None:
     assert isinstance(irdl.jit(lambda x: x.sum(), backend=backend)(np.ones(3)), np.float64)
 
 
+def test_precision(backend: str) -> None:
+    """What contractions multiply may be rounded to ten bits of fraction, in gradients too."""
+    rng = np.random.default_rng(0)
+    size = 16 if backend == "interpret" else 256
+    x, w = (rng.standard_normal((size, size)).astype(np.float32) for _ in range(2))
+    product = irdl.jit(np.matmul, backend=backend, precision="tf32")
+    sizes = np.abs(x).astype(np.float64) @ np.abs(w)
+    assert (np.abs(product(x, w) - x.astype(np.float64) @ w) <= 2.0**-9.9 * sizes).all()
+    x, w = x[:2, :8], w[:8, :8]
+    gradient = irdl.grad(lambda w, x: (np.tanh(x @ w) ** 2).sum())
+    np.testing.assert_allclose(irdl.jit(gradient, backend=backend, precision="tf32")(w, x), gradient(w, x), rtol=0.01, atol=0.01)
+
+
 def test_stages_and_state(backend: str) -> None:
     compiled = irdl.compile(np.tanh, backend=backend)(np.ones(3))
     assert compiled.stages[-1][0] == ("launches" if backend == "cuda" else "barriers") and compiled.memory.arena >= 0

@@ -24,11 +24,11 @@ from irdl.loops.target import Gpu
 from irdl.ops.contract import DOT
 
 #: steps of the contraction that are in shared memory at once
-_STEPS = 16
+STEPS = 16
 #: neighbours of a tile that are a thread's, next to each other
 _TOGETHER = 4
 #: the lanes of a warp, and its warps, as rows x columns of threads
-_LANES, _WARP_GRID = (4, 8), (4, 2)
+LANES, WARP_GRID = (4, 8), (4, 2)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Tile:
 
     @property
     def groups(self) -> int:
-        return self.size // (_TOGETHER * _LANES[0] * _WARP_GRID[0])
+        return self.size // (_TOGETHER * LANES[0] * WARP_GRID[0])
 
 
 def tile_of(group: Group, gpu: Gpu) -> tuple[Tile, Axis, Axis] | None:
@@ -73,41 +73,51 @@ def _has_a_side_for_each(group: Group, row: Axis, column: Axis) -> bool:
 
 def schedule_contraction(group: Group, tile: Tile, row: Axis, column: Axis) -> list[Statement]:
     """The loops of a group with one contraction, in tiles."""
-    return _Contraction(group, tile, row, column).statements()
+    return Contraction(group, tile, row, column).statements()
 
 
-class _Contraction:
+class Contraction:
+    """A group with one contraction, in tiles: each thread multiplies for some rows and columns of the block's.
+
+    Attributes:
+        left, right: what is multiplied at once, in shared memory: for each step, `stride` elements, of which the tile's are first.
+    """
+
     def __init__(self, group: Group, tile: Tile, row: Axis, column: Axis) -> None:
         self.group, self.tile, self.row, self.column = group, tile, row, column
         (self.node,) = group.body.reductions
+        self.stride = self._stride()
         names = group.body.names
         reduced = [axis for axis in group.reduced if axis.extent != 1]
         self.steps = max(reduced, key=lambda axis: axis.extent, default=group.reduced[0])
         self.outer = [axis for axis in reduced if axis is not self.steps]
         self.row_block, self.column_block, self.step_block = names("j"), names("j"), names("k")
         #: where a thread is in its block: rows and columns of warps, and of lanes
-        self.warps = [Loop(names("w"), _WARP_GRID[0]), Loop(names("w"), _WARP_GRID[1])]
-        self.lanes = [Loop(names("l"), _LANES[0]), Loop(names("l"), _LANES[1])]
+        self.warps = [Loop(names("w"), WARP_GRID[0]), Loop(names("w"), WARP_GRID[1])]
+        self.lanes = [Loop(names("l"), LANES[0]), Loop(names("l"), LANES[1])]
         values = tile.groups * _TOGETHER
         dtype = self.node.output.dtype
         self.accumulators = Buffer(names("acc"), dtype, WARPS * WARP * values * values, "register", copies=WARPS * WARP)
         left, right = (value.dtype for value in self.node.operands)
-        self.left = Buffer(names("left"), left, _STEPS * tile.size, "shared")
-        self.right = Buffer(names("right"), right, _STEPS * tile.size, "shared")
+        self.left = Buffer(names("left"), left, STEPS * self.stride, "shared")
+        self.right = Buffer(names("right"), right, STEPS * self.stride, "shared")
+
+    def _stride(self) -> int:
+        return self.tile.size
 
     def statements(self) -> list[Statement]:
         group = self.group
         others = [Loop(axis.variable, axis.extent) for axis in group.domain if axis.extent > 1 and axis not in (self.row, self.column)]
         size = self.tile.size
         blocks = [*others, Loop(self.row_block, -(-self.row.extent // size)), Loop(self.column_block, -(-self.column.extent // size))]
-        count = -(-self.steps.extent // _STEPS)
-        body: list[Statement] = [*self._fills(), self._threads(self._multiply())]
+        count = -(-self.steps.extent // STEPS)
+        body: list[Statement] = [*self._fills(), self._multiply()]
         if count:
             body = [For(self.step_block, 0, count, 1, "serial", body)]
         for axis in self.outer:
             body = [For(axis.variable, 0, axis.extent, 1, "serial", body)] if axis.extent else []
         zero = Literal(self.node.output.dtype.type(0))
-        clear: list[Statement] = [Store(self.accumulators, self._accumulator(row, column), zero) for row, column in self._places()]
+        clear: list[Statement] = [Store(self.accumulators, place, zero) for place, _, _ in self._elements()]
         return bound("block", blocks, [self._threads(clear), *(body if count else []), self._threads(self._results())])
 
     def _threads(self, body: list[Statement]) -> Statement:
@@ -120,26 +130,30 @@ class _Contraction:
 
     def _accumulator(self, row: int, column: int) -> Index:
         values = self.tile.groups * _TOGETHER
-        warp = Index.variable(self.warps[0].variable, _WARP_GRID[1]) + Index.variable(self.warps[1].variable)
-        lane = Index.variable(self.lanes[0].variable, _LANES[1]) + Index.variable(self.lanes[1].variable)
+        warp = Index.variable(self.warps[0].variable, WARP_GRID[1]) + Index.variable(self.warps[1].variable)
+        lane = Index.variable(self.lanes[0].variable, LANES[1]) + Index.variable(self.lanes[1].variable)
         return (warp * WARP + lane) * (values * values) + (row * values + column)
 
     def _in_tile(self, axis: int, number: int) -> Index:
         """Where a thread's row, or column, of that number is: groups of neighbours lie far apart, so that threads lie side by side."""
         group, place = divmod(number, _TOGETHER)
-        thread = Index.variable(self.warps[axis].variable, _LANES[axis]) + Index.variable(self.lanes[axis].variable)
-        return thread * _TOGETHER + (group * _LANES[axis] * _WARP_GRID[axis] * _TOGETHER + place)
+        thread = Index.variable(self.warps[axis].variable, LANES[axis]) + Index.variable(self.lanes[axis].variable)
+        return thread * _TOGETHER + (group * LANES[axis] * WARP_GRID[axis] * _TOGETHER + place)
 
-    def _multiply(self) -> list[Statement]:
+    def _elements(self) -> list[tuple[Index, Index, Index]]:
+        """A thread's elements of the tile: where its accumulator is, and its row and column there."""
+        return [(self._accumulator(row, column), self._in_tile(0, row), self._in_tile(1, column)) for row, column in self._places()]
+
+    def _multiply(self) -> Statement:
         """All threads, on what is in shared memory."""
-        size, step = self.tile.size, self.group.body.names("s")
+        size, step = self.stride, self.group.body.names("s")
         stores: list[Statement] = []
         for row, column in self._places():
             at = self._accumulator(row, column)
             left = Load(self.left, Index.variable(step, size) + self._in_tile(0, row))
             right = Load(self.right, Index.variable(step, size) + self._in_tile(1, column))
             stores.append(Store(self.accumulators, at, combine(self.node, Load(self.accumulators, at), (left, right))))
-        return [For(step, 0, _STEPS, 1, "unrolled", stores)]
+        return self._threads([For(step, 0, STEPS, 1, "unrolled", stores)])
 
     def _fills(self) -> list[Statement]:
         """What brings the next steps of both operands into shared memory."""
@@ -167,29 +181,33 @@ class _Contraction:
         contiguous_steps = self._is_contiguous(number, self.steps.variable)
         # Lanes go where neighbours are: along the steps, two rows at a time, or along the rows.
         if contiguous_steps:
-            loops, lanes = [Loop(first, size * _STEPS // WARP)], [Loop(names("l"), WARP // _STEPS), Loop(second, _STEPS)]
-            inside = Index.variable(first, WARP // _STEPS) + Index.variable(lanes[0].variable)
+            loops, lanes = [Loop(first, size * STEPS // WARP)], [Loop(names("l"), WARP // STEPS), Loop(second, STEPS)]
+            inside = Index.variable(first, WARP // STEPS) + Index.variable(lanes[0].variable)
             step = Index.variable(second)
         else:
             third = names("i")
-            loops, lanes = [Loop(first, _STEPS), Loop(third, size // WARP)], [Loop(second, WARP)]
+            loops, lanes = [Loop(first, STEPS), Loop(third, size // WARP)], [Loop(second, WARP)]
             inside, step = Index.variable(third, WARP) + Index.variable(second), Index.variable(first)
         place = Index.variable(block, size) + inside
-        at = Index.variable(self.step_block, _STEPS) + step
+        at = Index.variable(self.step_block, STEPS) + step
         scope = Scope()
         row, column = (place, Index()) if axis is self.row else (Index(), place)
         value, where = self.group.body.factors(self.node, self._row_index(row, column), self._reduced(at))[number]
         item = self.group.body.expression(value, where, scope)
-        to = step * size + inside
-        body: list[Statement] = [*scope.statements, Store(buffer, to, item)]
+        to = step * self.stride + inside
+        body: list[Statement] = [*scope.statements, Store(buffer, to, self._operand(item))]
         nothing: list[Statement] = [Store(buffer, to, Literal(buffer.dtype.type(0)))]
-        for guarded, extent, whole in ((place, axis.extent, size), (at, self.steps.extent, _STEPS)):
+        for guarded, extent, whole in ((place, axis.extent, size), (at, self.steps.extent, STEPS)):
             if extent % whole:
                 (guard,) = only_below(guarded, extent, body)
                 assert isinstance(guard, If)
                 body = [If(guard.condition, body, list(nothing))]
         (nest,) = bound("warp", loops, bound("lane", lanes, body))
         return nest
+
+    def _operand(self, item: Expression) -> Expression:
+        """What is multiplied, of an element."""
+        return item
 
     def _is_contiguous(self, number: int, variable: str) -> bool:
         index = self._row_index(Index.variable(self.row.variable), Index.variable(self.column.variable))
@@ -202,12 +220,12 @@ class _Contraction:
     def _results(self) -> list[Statement]:
         """The rest of the group, on each thread's part of the tile."""
         body: list[Statement] = []
-        for row, column in self._places():
+        for place, row, column in self._elements():
             places = {
-                self.row.variable: Index.variable(self.row_block, self.tile.size) + self._in_tile(0, row),
-                self.column.variable: Index.variable(self.column_block, self.tile.size) + self._in_tile(1, column),
+                self.row.variable: Index.variable(self.row_block, self.tile.size) + row,
+                self.column.variable: Index.variable(self.column_block, self.tile.size) + column,
             }
-            totals: dict[Node, Expression] = {self.node: Load(self.accumulators, self._accumulator(row, column))}
+            totals: dict[Node, Expression] = {self.node: Load(self.accumulators, place)}
             item = self.group.element(places, totals)
             for axis in (self.row, self.column):
                 if axis.extent % self.tile.size:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from irdl.codegen.cuda.dealing import as_guard
-from irdl.codegen.cuda.expressions import c_type, format_index, format_literal, format_operation, prelude
+from irdl.codegen.cuda.expressions import c_type, format_index, format_literal, format_operation, prelude, tensor_cores
 from irdl.errors import ProgramError
 from irdl.loops.index import Index
+from irdl.loops.instructions import TF32
 from irdl.loops.language import (
     BOUND,
     Barrier,
@@ -24,6 +25,8 @@ from irdl.loops.language import (
     Let,
     Literal,
     Load,
+    Multiply,
+    Operation,
     Prefetch,
     Program,
     Statement,
@@ -31,7 +34,7 @@ from irdl.loops.language import (
     Variable,
     While,
 )
-from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, variables_read, walk
+from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, variables_read, walk
 
 #: bytes between what different blocks wait at
 LINE = 128
@@ -40,6 +43,8 @@ _INDENT = "    "
 _UNITS = {"grid": ("thread", "threads"), "block": ("blockIdx.x", "gridDim.x"), "warp": ("warp", ""), "lane": ("lane", "")}
 #: the most turns that are unrolled, and how many a thread of a grid has at once
 _UNROLLED, _IN_FLIGHT = 8, 4
+#: of products of matrices, how many are unrolled
+_PRODUCTS = 16
 _BARRIERS = {
     "all": "irdl::grid_barrier(barrier, passed);",
     "blocks": f"irdl::meet(barrier + {LINE // 4} * (1 + blockIdx.x / {{blocks}}), {{count}}, met);",
@@ -54,7 +59,17 @@ def emit_cuda(program: Program) -> str:
     A launch's function takes the addresses of its `parameters`, of the arena, of the status word (three 64-bit integers, the first
     0) and of `barrier_bytes` zeros.
     """
-    return prelude() + "\n" + "\n".join(_Function(program, launch).text() for launch in launches(program))
+    head = prelude() + "\n" + (tensor_cores() + "\n" if _has_products(program) else "")
+    return head + "\n".join(_Function(program, launch).text() for launch in launches(program))
+
+
+def _has_products(program: Program) -> bool:
+    """Warps multiply matrices, or there is what they would multiply."""
+    return any(
+        isinstance(statement, Multiply)
+        or any(isinstance(item, Operation) and item.name == TF32.rounded for e in expressions(statement) for item in subexpressions(e))
+        for statement in walk(program.body)
+    )
 
 
 def launches(program: Program) -> list[Launch]:
@@ -185,6 +200,9 @@ class _Function:
                 self.line(_BARRIERS[statement.scope].format(blocks=statement.blocks, count=self._in_run(statement.blocks)))
             elif isinstance(statement, While):
                 self._while(statement)
+            elif isinstance(statement, Multiply):
+                places = ", ".join(f"&{self.place(buffer, index)}" for _, buffer, index in statement.operands)
+                self.line(f"irdl::{statement.instruction.name}({places});")
             else:
                 assert isinstance(statement, Prefetch), "other warps hide the latency"
 
@@ -195,6 +213,10 @@ class _Function:
         elif loop.kind in ("serial", "unrolled"):
             if loop.kind == "unrolled":
                 self.line("#pragma unroll")
+            elif any(isinstance(statement, Multiply) for statement in walk(loop.body)):
+                # What more of them multiply would be loaded ahead, and there are so many registers.
+                products = sum(isinstance(statement, Multiply) for statement in loop.body)
+                self.line(f"#pragma unroll {max(1, _PRODUCTS // products) if products else 1}")
             self.block(f"for ({index} {name} = {loop.start}; {name} < {loop.stop}; {name} += {loop.step}) ", loop.body)
         else:
             raise ProgramError(f"the loop {name} is {loop.kind}, which is a CPU's")
@@ -296,6 +318,8 @@ def _places_read(body: Sequence[Statement]) -> set[str]:
     for statement in walk(body):
         if isinstance(statement, Store):
             found |= statement.index.variables()
+        elif isinstance(statement, Multiply):
+            found.update(*(index.variables() for _, _, index in statement.operands))
         for expression in expressions(statement):
             found |= variables_read(expression)
     return found

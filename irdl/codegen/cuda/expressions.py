@@ -49,6 +49,11 @@ def prelude() -> str:
     return (Path(__file__).parent / "prelude.h").read_text()
 
 
+def tensor_cores() -> str:
+    """What the source of a program with products of matrices by warps is put behind as well."""
+    return (Path(__file__).parent / "tensor_cores.h").read_text()
+
+
 def format_index(index: Index) -> str:
     return str(index).replace(" ", "").replace("+-", "-")
 

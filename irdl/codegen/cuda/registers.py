@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from irdl.codegen.cuda.dealing import WARP, WARPS
 from irdl.loops.index import Index
-from irdl.loops.language import BOUND, Buffer, Expression, For, If, Load, Statement, Store, Variable
+from irdl.loops.language import BOUND, Buffer, Expression, For, If, Let, Load, Multiply, Operation, Statement, Store, Variable
 from irdl.loops.rewrite import rewrite
 from irdl.loops.walk import bound_nest, expressions, nested, subexpressions, walk
 
@@ -23,17 +23,52 @@ def words(dtype: np.dtype) -> int:
     return max(1, dtype.itemsize // 4)
 
 
+@dataclass(frozen=True)
+class Part:
+    """What lanes do by themselves: all of a phase, or what is between instructions of their warps.
+
+    Attributes:
+        repeats: the loops of a warp around it.
+    """
+
+    warps: list[For]
+    lanes: list[For]
+    repeats: tuple[For, ...] = ()
+
+    @property
+    def body(self) -> list[Statement]:
+        return self.lanes[-1].body
+
+
+def parts_of(phase: Statement) -> list[Part]:
+    """The parts of a phase; none if threads do several steps of its loops over warps or lanes, or if there is more to it."""
+    if not (isinstance(phase, For) and phase.kind == "warp"):
+        return []
+    warps = bound_nest(phase)
+    parts = _parts(warps[-1].body, warps, ())
+    many = math.prod(loop.stop for loop in warps) > WARPS
+    return [] if parts is None or many or any(math.prod(loop.stop for loop in part.lanes) > WARP for part in parts) else parts
+
+
+def _parts(body: Sequence[Statement], warps: list[For], repeats: tuple[For, ...]) -> list[Part] | None:
+    found: list[Part] = []
+    for statement in body:
+        if isinstance(statement, For) and statement.kind == "lane":
+            found.append(Part(warps, bound_nest(statement), repeats))
+        elif isinstance(statement, For) and statement.kind not in BOUND:
+            inside = _parts(statement.body, warps, (*repeats, statement))
+            if inside is None:
+                return None
+            found += inside
+        elif not isinstance(statement, Multiply):
+            return None
+    return found
+
+
 def threads_of(phase: Statement) -> tuple[list[For], list[For]] | None:
     """The loops over warps and lanes around all that a phase does, if each thread does one step of them."""
-    if not (isinstance(phase, For) and phase.kind == "warp"):
-        return None
-    warps = bound_nest(phase)
-    inner = warps[-1].body
-    if len(inner) != 1 or not isinstance(inner[0], For) or inner[0].kind != "lane":
-        return None
-    lanes = bound_nest(inner[0])
-    one_step = math.prod(loop.stop for loop in warps) <= WARPS and math.prod(loop.stop for loop in lanes) <= WARP
-    return (warps, lanes) if one_step else None
+    parts = parts_of(phase)
+    return (parts[0].warps, parts[0].lanes) if len(parts) == 1 and len(parts[0].warps[-1].body) == 1 and not parts[0].repeats else None
 
 
 def thread_number(warps: Sequence[For], lanes: Sequence[For]) -> Index:
@@ -88,8 +123,28 @@ def touches(body: Sequence[Statement], around: tuple[For | If, ...] = ()) -> Ite
             yield from touches(part, inside)
 
 
-def with_copies(phase: Statement, copies: Mapping[tuple[Buffer, Index], Load]) -> Statement:
-    """The phase with copies for what lies at those places. Registers have no address: loops that they are indexed by are unrolled."""
+def made_of_loads(phase: Statement) -> dict[tuple[Buffer, Index], Operation]:
+    """Of each place that is loaded, the operation on it alone, where that is bound or stored and nothing else is done with what lies
+    there."""
+    uses: dict[tuple[Buffer, Index], set[Operation | None]] = {}
+    for statement in walk([phase]):
+        for expression in expressions(statement):
+            alone = isinstance(expression, Load)
+            for item in subexpressions(expression):
+                arguments = item.arguments if isinstance(item, Operation) else ()
+                for load in (argument for argument in (*arguments, *((expression,) if alone else ())) if isinstance(argument, Load)):
+                    one = isinstance(statement, (Store, Let)) and len(arguments) == 1
+                    made = item if one and isinstance(item, Operation) and item.dtype == load.dtype else None
+                    uses.setdefault((load.buffer, load.index), set()).add(made)
+    return {place: made for place, (made, *others) in uses.items() if made is not None and not others}
+
+
+def with_copies(phase: Statement, copies: Mapping[tuple[Buffer, Index], Load], made: Collection[Buffer] = ()) -> Statement:
+    """The phase with copies for what lies at those places. Registers have no address: loops that they are indexed by are unrolled.
+
+    Args:
+        made: those of the copies that hold what the operation on the original gives.
+    """
     owner = {buffer: copy.buffer for (buffer, _), copy in copies.items()}
 
     def leaf(old: Expression) -> Expression:
@@ -101,8 +156,20 @@ def with_copies(phase: Statement, copies: Mapping[tuple[Buffer, Index], Load]) -
     (result,) = rewrite([phase], leaf, place)
     unrolled = {name for copy in copies.values() if copy.buffer.space == "register" for name in copy.index.variables()}
     for statement in walk([result]):
+        if made and isinstance(statement, (Store, Let)):
+            statement.value = _taken(statement.value, made)
         if isinstance(statement, Store) and statement.buffer in owner:
             statement.buffer = owner[statement.buffer]
         elif isinstance(statement, For) and statement.kind == "serial" and statement.variable in unrolled:
             statement.kind = "unrolled"
     return result
+
+
+def _taken(expression: Expression, made: Collection[Buffer]) -> Expression:
+    """The expression, without the operations on buffers that hold what they give."""
+    if not isinstance(expression, Operation):
+        return expression
+    first = expression.arguments[0]
+    if isinstance(first, Load) and first.buffer in made:
+        return first
+    return Operation(expression.name, tuple(_taken(argument, made) for argument in expression.arguments), expression.dtype)

@@ -8,6 +8,9 @@ Before -> after:
     launch { block b { lane l { for s { kept[b, l, s] = w[s, 32 * b + l] } } }
              for t { block b { lane l { for s { acc += h[t, s] * kept[b, l, s] } .. } } } }
 
+Where nothing else is done with such a weight than an operation on it alone, a rounding say, what that gives stays instead. A warp that
+multiplies matrices does so between what its lanes do by themselves, and loops over both are cut in the same places.
+
 What a step reads of what no step writes, its part of xs, is read before the step waits for others. What does not fit the registers
 lies in the block's shared memory, and what does not fit there is read in every step.
 """
@@ -20,12 +23,25 @@ from dataclasses import replace
 
 from irdl.codegen.cuda.block_memory import shared_buffers
 from irdl.codegen.cuda.dealing import WARP, WARPS, bound
-from irdl.codegen.cuda.registers import UNKNOWN, Touch, number_of, thread_number, threads_of, touches, with_copies, words
+from irdl.codegen.cuda.registers import (
+    UNKNOWN,
+    Part,
+    Touch,
+    made_of_loads,
+    number_of,
+    parts_of,
+    thread_number,
+    threads_of,
+    touches,
+    with_copies,
+    words,
+)
 from irdl.codegen.lowering.nest import Loop
 from irdl.loops.index import Index
 from irdl.loops.language import (
     BOUND,
     Buffer,
+    Expression,
     For,
     If,
     Kernel,
@@ -80,6 +96,11 @@ def _nests(body: Sequence[Statement]) -> Iterator[For]:
                 yield from _nests(part)
 
 
+def _is_around_phases(loop: For) -> bool:
+    """Rather than a loop of a warp."""
+    return any(nest.kind != "lane" for nest in _nests(loop.body))
+
+
 def _can_be_made_before(read: Touch) -> bool:
     """Under the same conditions, in the loops that its place depends on alone."""
     left_out = {s.variable for s in read.around if isinstance(s, For)} - {loop.variable for loop in read.loops}
@@ -99,20 +120,25 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> Launch:
     registers, ahead = _KEPT - _accumulators(loop), _AHEAD
     before: list[Statement] = []
     early: list[Statement] = []
-    times = {loop.variable, *(s.variable for s in walk(loop.body) if isinstance(s, For) and s.kind == "serial" and list(_nests(s.body)))}
+    times = {loop.variable, *(s.variable for s in walk(loop.body) if isinstance(s, For) and s.kind == "serial" and _is_around_phases(s))}
     for nest in _nests(loop.body):
         blocks = bound_nest(nest)
         phases = blocks[-1].body
         for place, phase in enumerate(phases):
-            threads = threads_of(phase)
-            if threads is None:
+            whole = parts_of(phase)
+            if not whole:
                 continue
-            warps, lanes = threads
-            _cut(lanes[-1].body, written, times, registers, room, names)
-            known = {item.variable for item in (*blocks, *warps, *lanes)}
+            _cut(whole[0].warps[-1].body, written, times, registers, room, names)
+            reads = [(read, part) for part in parts_of(phase) for read in _reads(part.body, part.repeats) if read.buffer not in written]
+            home = {(read.buffer, read.index): part for read, part in reads}
+            made = made_of_loads(phase)
             kept: dict[tuple[Buffer, Index], Load] = {}
-            fills: dict[tuple[bool, tuple[int, ...]], tuple[Touch, list[Statement]]] = {}
-            for read in _distinct(read for read in _reads(lanes[-1].body) if read.buffer not in written):
+            done: set[Buffer] = set()
+            fills: dict[tuple[bool, tuple[int, ...]], tuple[Part, Touch, list[Statement]]] = {}
+            for read in _distinct(read for read, _ in reads):
+                part = home[read.buffer, read.index]
+                warps, lanes = part.warps, part.lanes
+                known = {item.variable for item in (*blocks, *warps, *lanes)}
                 variables = read.index.variables() - known - {item.variable for item in read.loops}
                 if not variables <= times:
                     continue
@@ -128,13 +154,17 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> Launch:
                 else:
                     continue
                 kept[read.buffer, read.index] = copy = _copy(read, space, blocks, warps, lanes, names)
-                key = (not variables, tuple(map(id, (*read.around, *read.loops))))
-                fills.setdefault(key, (read, []))[1].append(Store(copy.buffer, copy.index, Load(read.buffer, read.index)))
-            for (unchanging, _), (read, stores) in fills.items():
-                fill = _nest(blocks, warps, lanes, _around(read, stores))
+                value: Expression = Load(read.buffer, read.index)
+                if not variables and (read.buffer, read.index) in made:
+                    value = made[read.buffer, read.index]
+                    done.add(copy.buffer)
+                key = (not variables, (id(part), *map(id, (*read.around, *read.loops))))
+                fills.setdefault(key, (part, read, []))[2].append(Store(copy.buffer, copy.index, value))
+            for (unchanging, _), (part, read, stores) in fills.items():
+                fill = _nest(blocks, part.warps, part.lanes, _around(read, stores))
                 (before if unchanging else early).append(Kernel(names("keep_" if unchanging else "ahead_"), [fill]))
             if kept:
-                phases[place] = with_copies(phase, kept)
+                phases[place] = with_copies(phase, kept, done)
     loop.body[:0] = early
     after = _keep_carries(loop, before, registers, names)
     return Launch("", 0, 0, [*before, loop, *after], cooperative=True, exact=True)
@@ -144,7 +174,7 @@ def _accumulators(loop: For) -> int:
     """The most registers that a phase has already."""
     phases = [phase for nest in _nests(loop.body) for phase in bound_nest(nest)[-1].body]
     used = [{b for s in walk([phase]) for b in buffers_of(s) if b.space == "register"} for phase in phases]
-    return max((sum(b.size * words(b.dtype) for b in buffers) for buffers in used), default=0)
+    return max((sum(b.size // b.copies * words(b.dtype) for b in buffers) for buffers in used), default=0)
 
 
 def _cut(body: list[Statement], written: set[Buffer], times: set[str], registers: int, room: int, names: Names) -> None:
@@ -152,9 +182,11 @@ def _cut(body: list[Statement], written: set[Buffer], times: set[str], registers
     for place, statement in reversed(list(enumerate(body))):
         if isinstance(statement, If):
             _cut(statement.then, written, times, registers, room, names)
+        if isinstance(statement, For) and statement.kind == "lane":
+            _cut(statement.body, written, times, registers, room, names)
         if not isinstance(statement, For) or statement.kind != "serial":
             continue
-        if any(isinstance(inner, For) for inner in walk(statement.body)):
+        if any(isinstance(inner, For) and inner.kind not in BOUND for inner in walk(statement.body)):
             _cut(statement.body, written, times, registers, room, names)
             continue
         reads = {(r.buffer, r.index) for r in _reads([statement]) if r.buffer not in written and len(r.loops) == 1}
@@ -242,9 +274,9 @@ def _guards(body: Sequence[Statement], buffer: Buffer) -> tuple[If, ...] | None:
     return guards if len(guards) == len(around) else None
 
 
-def _reads(body: Sequence[Statement]) -> Iterator[Touch]:
+def _reads(body: Sequence[Statement], around: tuple[For, ...] = ()) -> Iterator[Touch]:
     """The loads from memory."""
-    return (touch for touch in touches(body) if not touch.writes and touch.buffer.space not in ("register", "shared"))
+    return (touch for touch in touches(body, around) if not touch.writes and touch.buffer.space not in ("register", "shared"))
 
 
 def _distinct(reads: Iterable[Touch]) -> list[Touch]:

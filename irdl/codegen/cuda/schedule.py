@@ -9,12 +9,17 @@ import numpy as np
 
 from irdl.codegen.cuda.contraction import schedule_contraction, tile_of
 from irdl.codegen.cuda.dealing import WARP, Tiles, bound, in_tiles, only_below, warps_of_tile
+from irdl.codegen.cuda.fragments import multiplies
+from irdl.codegen.cuda.loop_products import schedule_loop_products, tiles_in_loop
+from irdl.codegen.cuda.matrix_tiles import in_matrix_tiles
+from irdl.codegen.cuda.products import schedule_products
 from irdl.codegen.cuda.reductions import schedule_reduction
 from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.layout import Layout
 from irdl.codegen.lowering.nest import Loop
 from irdl.codegen.lowering.schedule import Element, Schedule
 from irdl.loops.index import Index
+from irdl.loops.instructions import Instruction
 from irdl.loops.language import For, Statement
 from irdl.loops.rewrite import Names
 from irdl.loops.target import Gpu
@@ -28,16 +33,18 @@ class CudaSchedule(Schedule):
 
     Args:
         in_loop: they run in every step of a loop over time: what stays with its thread need not be exchanged.
+        instruction: what warps may multiply with where the numbers are of its dtype.
     """
 
     divides = True
 
-    def __init__(self, gpu: Gpu, in_loop: bool = False) -> None:
+    def __init__(self, gpu: Gpu, in_loop: bool = False, instruction: Instruction | None = None) -> None:
         self.gpu = gpu
         self._in_loop = in_loop
+        self._instruction = instruction
 
     def inside_loop(self) -> Schedule:
-        return CudaSchedule(self.gpu, in_loop=True)
+        return CudaSchedule(self.gpu, True, self._instruction)
 
     def group(self, group: Group) -> list[Statement]:
         if any(axis.extent == 0 for axis in group.domain):
@@ -45,7 +52,13 @@ class CudaSchedule(Schedule):
         group = group.merged() if not self._in_loop or group.body.reductions else group
         if group.body.reductions:
             if not self._in_loop and (tile := tile_of(group, self.gpu)) is not None:
+                if self._instruction is not None and multiplies(group.body.reductions[0], self._instruction):
+                    return schedule_products(group, self._instruction, *tile)
                 return schedule_contraction(group, *tile)
+            if self._in_loop and self._instruction is not None:
+                tiles = tiles_in_loop(group, self._instruction, self.gpu)
+                if tiles is not None:
+                    return schedule_loop_products(group, self._instruction, tiles)
             return schedule_reduction(group, self.gpu, self._in_loop)
         if not self._in_loop and (column := _followed_rows(group)) is not None:
             return _in_rows(group, column, self.gpu)
@@ -67,7 +80,10 @@ class CudaSchedule(Schedule):
     def each(self, loops: Sequence[Loop], body: Sequence[Statement], names: Names) -> list[Statement]:
         if any(loop.extent == 0 for loop in loops):
             return []
-        return in_tiles(loops, body, names, self.gpu) if self._in_loop else bound("grid", loops, body)
+        if not self._in_loop:
+            return bound("grid", loops, body)
+        tiles = None if self._instruction is None else in_matrix_tiles(loops, body, names, self._instruction, self.gpu)
+        return tiles or in_tiles(loops, body, names, self.gpu)
 
 
 def _followed_rows(group: Group) -> Axis | None:

@@ -1,0 +1,67 @@
+"""What a warp does with one instruction: a product of two small matrices is added to a third, whose elements its lanes hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A matrix that the 32 lanes of a warp hold in equal parts, as four neighbours for each of eight rows or columns.
+
+    Attributes:
+        shape: its rows and columns.
+        places: row and column of each of the elements that lane 0 holds.
+        eighth, quarter: how much further the elements are of the next lane but three, and of the next of four.
+    """
+
+    shape: tuple[int, int]
+    places: tuple[tuple[int, int], ...]
+    eighth: tuple[int, int]
+    quarter: tuple[int, int]
+
+    def at(self, lane: int, slot: int) -> tuple[int, int]:
+        """Row and column of an element of a lane."""
+        (row, column), (eighth, quarter) = self.places[slot], divmod(lane, 4)
+        rows = row + self.eighth[0] * eighth + self.quarter[0] * quarter
+        return rows, column + self.eighth[1] * eighth + self.quarter[1] * quarter
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """`total += left @ right`. Sums are of `total`'s dtype, in whatever order; the operands' numbers are those that `rounded` gives.
+
+    Attributes:
+        name: in the loop language, and in the backends.
+        dtype: of all three.
+        rounded: the operation that makes numbers which it multiplies exactly.
+    """
+
+    name: str
+    dtype: np.dtype
+    total: Fragment
+    left: Fragment
+    right: Fragment
+    rounded: str
+
+
+#: as the PTX ISA lays it out: matrix fragments for mma.m16n8k8
+TF32 = Instruction(
+    "m16n8k8_tf32",
+    np.dtype(np.float32),
+    total=Fragment((16, 8), ((0, 0), (0, 1), (8, 0), (8, 1)), (1, 0), (0, 2)),
+    left=Fragment((16, 8), ((0, 0), (8, 0), (0, 4), (8, 4)), (1, 0), (0, 1)),
+    right=Fragment((8, 8), ((0, 0), (4, 0)), (0, 1), (1, 0)),
+    rounded="tf32",
+)
+INSTRUCTIONS = {instruction.name: instruction for instruction in (TF32,)}
+
+
+def round_to_tf32(x: np.ndarray | np.float32) -> np.ndarray:
+    """The nearest number with ten bits of fraction, the larger one of two, as float32; nan stays nan, and what is too large is infinite."""
+    x = np.asarray(x, np.float32)
+    bits = ((x.view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+    result: np.ndarray = np.where(np.isnan(x), np.float32(np.nan), bits)
+    return result

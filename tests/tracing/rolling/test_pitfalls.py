@@ -92,7 +92,17 @@ def test_the_states_before_each_step() -> None:
             total = np.tanh(total @ w + hs[t + 1])
         return total
 
+    def with_gaps(x: np.ndarray, w: np.ndarray) -> Any:
+        hs = {-1: np.ones((2, 3))}
+        for t in range(9):
+            hs[t] = np.tanh(x[t] @ w + hs[t - 1])
+        total = hs[8]
+        for t in (0, 1, 3, 5, 7, 9):
+            total = np.tanh(total @ w + hs[t - 1])
+        return total
+
     check(backwards_in_part, X, W, scans_made=2)
+    check(with_gaps, X, W, scans_made=2)
     for f in (forwards, backwards):
         check(f, X, W, scans_made=2)
         assert not any(node.op.name == "concat" for node in rolled(f, X, W).nodes)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import irdl
-from irdl.codegen.cuda.emit import emit_cuda, launches
+from irdl.codegen.cuda.emit import emit_cuda
 from irdl.loops.instructions import round_to_tf32
 from irdl.loops.interpret import interpret
 from irdl.loops.language import Multiply, Program
@@ -19,8 +17,8 @@ from irdl.loops.target import Gpu
 from irdl.loops.walk import walk
 from irdl.runtime.build import Build
 from irdl.runtime.cpu import Cpu
-from irdl.runtime.cubin import flags_for
-from tests.codegen.on_cpu import HAVE_COMPILER, OnCpu, collect, gpu_program
+from tests.codegen.nvcc import stacks_and_spills
+from tests.codegen.on_cpu import HAVE_COMPILER, OnCpu, gpu_program
 from tests.codegen.test_cuda import normal
 
 needs_compiler = pytest.mark.skipif(not HAVE_COMPILER, reason="needs g++")
@@ -123,11 +121,4 @@ def test_nvcc_compiles_it_without_spills(tmp_path: Path, capability: int) -> Non
         gpu_program(irdl.trace(lambda x, y, labels=labels: np.einsum(labels, x, y))(x, y), Gpu(multiprocessors=count), "tf32")
         for labels, x, y, count in arguments
     ]
-    source = tmp_path / "kernels.cu"
-    source.write_text(collect(programs))
-    command = ["nvcc", "-cubin", *flags_for(capability), "-Xptxas", "-v", str(source), "-o", str(tmp_path / "kernels.cubin")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found = re.findall(r"entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores", done.stderr, re.S)
-    assert len(found) == sum(len(launches(program)) for program in programs)
-    assert not [item for item in found if item[1:] != ("0", "0")]
+    assert not [item for item in stacks_and_spills(programs, capability, tmp_path) if item[1:] != (0, 0)]

@@ -39,10 +39,10 @@ def _visit(body: list[Statement], steps: int, names: Names) -> None:
             if _only_streams(statement, steps):
                 body[place] = _halved(statement, names)
         else:
-            first = statement.body[0]
-            _visit(statement.body, steps * len(range(statement.start, statement.stop, statement.step)), names)
-            is_halved = len(statement.body) == 1 and isinstance(first, For) and statement.body[0] is not first and first.kind == "vector"
-            if is_halved and isinstance(first, For) and _goes_by_twos(statement, first.lanes):
+            inside = steps * len(range(statement.start, statement.stop, statement.step))
+            goes_by_twos = _goes_by_twos(statement, inside)
+            _visit(statement.body, inside, names)
+            if goes_by_twos:
                 body[place] = _by_twos(statement, names)
 
 
@@ -79,11 +79,14 @@ def _halved(loop: For, names: Names) -> For:
     return For(half, 0, 2, 1, "abreast", [For(lane, 0, lanes, 1, "vector", inner, lanes)])
 
 
-def _goes_by_twos(loop: For, lanes: int) -> bool:
-    """A loop around one of these, whose steps write one behind the other."""
+def _goes_by_twos(loop: For, steps: int) -> bool:
+    """A loop around such a vector alone, whose steps write one behind the other."""
+    vector = loop.body[0]
+    if len(loop.body) != 1 or not isinstance(vector, For) or vector.kind != "vector" or not _only_streams(vector, steps):
+        return False
     if loop.kind != "serial" or (loop.start, loop.step, loop.stop % 2) != (0, 1, 0):
         return False
-    return all(s.index.coefficient(loop.variable) == lanes for s in walk(loop.body) if isinstance(s, Store))
+    return all(s.index.coefficient(loop.variable) == vector.lanes for s in vector.body if isinstance(s, Store))
 
 
 def _by_twos(loop: For, names: Names) -> For:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
+from irdl.codegen.cuda.costs import PRODUCT, PRODUCT_LATENCY, Work, instructions, latency
 from irdl.codegen.cuda.dealing import WARP
 from irdl.codegen.cuda.registers import Touch, touches, words
-from irdl.ir.op import find_op
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, CheckIndex, Expression, For, If, Let, Literal, Load, Multiply, Operation, Statement, Store, Variable
 from irdl.loops.walk import expressions, nested, subexpressions, walk
@@ -28,71 +28,6 @@ SECTOR, LINE = 32, 128
 _WIDEST = 16
 #: statements that are unrolled: of all steps of a loop, and of some of them; the fewest and the most of those steps
 _WHOLE, _PART, _FEWEST = 128, 16, 2
-#: instructions of float32 operations, and how many of them the unit for special functions does: counted by hand in what nvcc makes of
-#: the prelude's and CUDA's functions, with approximate division
-_FLOAT: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("fma", "add", "sub", "mul", "less", "less_equal", "equal", "not_equal", "select"), (1, 0)),
-    **dict.fromkeys(("neg", "abs", "stop_gradient"), (0, 0)),
-    **dict.fromkeys(("maximum", "minimum"), (3, 0)),
-    **{"div": (9, 1), "sqrt": (9, 1), "exp": (8, 1), "exp2": (5, 1), "tanh": (18, 2), "sigmoid": (20, 2), "log": (20, 0)},
-}
-#: cycles of a scheduler's tensor core for a product of 16 x 8 and 8 x 8 numbers: of a Hopper's datasheet 4, of which `mma.sync` was found to
-#: reach 63%, of an A100's 8; and until the sum is there: assumed
-_PRODUCT, _PRODUCT_LATENCY = 7, 18
-#: of integers: those that C has no instruction for
-_INTEGER = {"floor_divide": 60, "remainder": 60, "fmod": 60, "power": 100}
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a warp does, or several, one after the other.
-
-    Attributes:
-        issued: instructions, of which `float32`, `float64`, `integer` and `special` are those of one unit.
-        near: cycles of shared memory and the first-level cache.
-        l2_bytes: that come from L2 or go there.
-        chain: cycles of operations that wait for each other.
-        waits, near_waits: times that something is waited for from beyond the multiprocessor, and from shared memory.
-        far: more than 0 if what is waited for, another launch was the last to touch.
-    """
-
-    issued: float = 0
-    float32: float = 0
-    float64: float = 0
-    integer: float = 0
-    special: float = 0
-    near: float = 0
-    l2_bytes: float = 0
-    chain: float = 0
-    waits: float = 0
-    near_waits: float = 0
-    far: float = 0
-
-    def __add__(self, other: Work) -> Work:
-        return Work(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
-
-    def __mul__(self, times: float) -> Work:
-        return Work(*(getattr(self, field.name) * times for field in fields(self)))
-
-
-def instructions(operation: Operation) -> Work:
-    """Of one operation of a warp."""
-    name, dtype = operation.name, operation.arguments[-1].dtype
-    op = find_op(name)
-    rough = 1.2 * op.cycles if op is not None else 1.0
-    if dtype.kind == "f" and name != "cast":
-        count, special = _FLOAT.get(name, (max(1.0, rough), 0.0))
-        if dtype.itemsize == 8:
-            count = count if count <= 1 else 3 * count  # no approximation of its own to start from
-            return Work(issued=count, float64=count)
-        return Work(issued=count, float32=count - special, special=special)
-    count = _INTEGER.get(name, 1) * words(dtype)
-    return Work(issued=count, integer=count)
-
-
-def latency(operation: Operation, cycles: float) -> float:
-    """Cycles until its result is there: of a function, its instructions wait for each other."""
-    return cycles * max(1.0 if instructions(operation).issued else 0.0, instructions(operation).issued)
 
 
 def work_of(
@@ -145,7 +80,7 @@ def _arithmetic(body: Sequence[Statement]) -> Work:
         elif isinstance(statement, CheckIndex):
             total += Work(issued=8, integer=8)
         elif isinstance(statement, Multiply):
-            total += Work(issued=_PRODUCT)
+            total += Work(issued=PRODUCT)
         elif isinstance(statement, For):
             step = _arithmetic(statement.body)
             turns = -(-_extent(statement) // _at_once(statement))
@@ -176,7 +111,7 @@ class _Chain:
                 self._set(key, self.at(statement.value))
             elif isinstance(statement, Multiply):
                 places = [(buffer, index) for _, buffer, index in statement.operands]
-                self._set(places[0], max(self.ready.get(place, 0.0) for place in places) + _PRODUCT_LATENCY)
+                self._set(places[0], max(self.ready.get(place, 0.0) for place in places) + PRODUCT_LATENCY)
             elif isinstance(statement, For):
                 self._loop(statement)
             else:

@@ -176,6 +176,8 @@ FMOD = _two("fmod", np.fmod, NUMBER, lambda ct, out, x, y: (ct, -ct * np.trunc(x
 POWER = _two("power", _power, FLOAT, _power_vjp, low=0.5, cycles=80)
 MAXIMUM = _two("maximum", np.maximum, NUMBER, _pick_vjp)
 MINIMUM = _two("minimum", np.minimum, NUMBER, _pick_vjp)
+FMAX = _two("fmax", np.fmax, FLOAT, _pick_vjp)
+FMIN = _two("fmin", np.fmin, FLOAT, _pick_vjp)
 ARCTAN2 = _two(
     "arctan2",
     np.arctan2,

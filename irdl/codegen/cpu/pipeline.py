@@ -5,9 +5,9 @@ from __future__ import annotations
 from irdl.codegen.cpu.alternate import walk_there_and_back
 from irdl.codegen.cpu.carries import keep_carries
 from irdl.codegen.cpu.merge import merge_kernels
-from irdl.codegen.cpu.narrow import narrow_streams
 from irdl.codegen.cpu.pack import pack
 from irdl.codegen.cpu.parts import cut_contractions
+from irdl.codegen.cpu.streams import widen_streams
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
 from irdl.loops.passes.barriers import insert_barriers
@@ -32,7 +32,7 @@ CPU_PROGRAM_PASSES: tuple[Pass[Program], ...] = (
     Pass("carries", keep_carries, needs=("target",)),
     Pass("memory", plan_memory, required=True),
     Pass("alternate", walk_there_and_back),
-    Pass("narrow", narrow_streams, needs=("target",)),
+    Pass("streams", widen_streams),
     Pass("parallel", parallelise, needs=("target",)),
     Pass("barriers", insert_barriers, required=True),
 )

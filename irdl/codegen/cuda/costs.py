@@ -11,7 +11,7 @@ from irdl.loops.language import Operation
 #: instructions of float32 operations, and how many of them the unit for special functions does: counted by hand in what nvcc makes of
 #: the prelude's and CUDA's functions, with approximate division
 _FLOAT: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("fma", "add", "sub", "mul", "less", "less_equal", "equal", "not_equal", "select"), (1, 0)),
+    **dict.fromkeys(("fma", "add", "sub", "mul", "less", "less_equal", "equal", "not_equal", "select", "fmax", "fmin"), (1, 0)),
     **dict.fromkeys(("neg", "abs", "stop_gradient"), (0, 0)),
     **dict.fromkeys(("maximum", "minimum"), (3, 0)),
     **{"div": (9, 1), "sqrt": (9, 1), "exp": (8, 1), "exp2": (5, 1), "tanh": (18, 2), "sigmoid": (20, 2), "log": (20, 0)},

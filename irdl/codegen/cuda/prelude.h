@@ -33,8 +33,8 @@ template <class T> __device__ T left_shift(T x, T y) { return y >= 0 && y < bits
 template <class T> __device__ T right_shift(T x, T y) { return y >= 0 && y < bits<T> ? T(x >> y) : T(x < 0 ? -1 : 0); }
 
 template <class T> __device__ T sign(T x) { return x != x ? x : x > 0 ? T(1) : x < 0 ? T(-1) : T(0); }
-template <class T> __device__ T maximum(T x, T y) { return x >= y || x != x ? x : y; }
-template <class T> __device__ T minimum(T x, T y) { return x <= y || x != x ? x : y; }
+template <class T> __device__ T maximum(T x, T y) { return x > y || x != x ? x : y; }
+template <class T> __device__ T minimum(T x, T y) { return x < y || x != x ? x : y; }
 
 #define IRDL_FLOATING(name, one, two)                              \
     __device__ inline float name(float x) { return ::one(x); }     \
@@ -71,6 +71,8 @@ IRDL_FLOATING(erf, erff, erf)
 IRDL_FLOATING_2(arctan2, atan2f, atan2)
 IRDL_FLOATING_2(power, powf, pow)
 IRDL_FLOATING_2(copysign, copysignf, copysign)
+IRDL_FLOATING_2(fmax, fmaxf, fmax)
+IRDL_FLOATING_2(fmin, fminf, fmin)
 
 template <class T> __device__ T sigmoid(T x) {
     const T small = exp(x < 0 ? x : -x);

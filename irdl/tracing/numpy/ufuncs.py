@@ -31,11 +31,10 @@ def as_bool(value: Value) -> Value:
     return value if value.dtype == np.bool_ else apply("not_equal", [value, scalar_like(value, 0)])
 
 
-def _op(name: str, on_bool: str | None = None) -> Rule:
+def _op(name: str, on_bool: str = "", on_float: str = "") -> Rule:
     def rule(*values: Value) -> Value:
-        if values[0].dtype == np.bool_ and on_bool is not None:
-            return apply(on_bool, values)
-        return apply(name, values)
+        of_kind = {"b": on_bool, "f": on_float}.get(family(values[0].dtype), "")
+        return apply(of_kind or name, values)
 
     return rule
 
@@ -80,19 +79,6 @@ def _absolute(x: Value) -> Value:
 
 def _sign(x: Value) -> Value:
     return apply("sign", [x])
-
-
-def _extremum_ignoring_nan(name: str) -> Rule:
-    def rule(x: Value, y: Value) -> Value:
-        best = apply(name, [x, y]) if x.dtype != np.bool_ else _BOOLEAN_EXTREMUM[name](x, y)
-        if not is_float(x.dtype):
-            return best
-        return apply(SELECT, [_is_nan(x), y, apply(SELECT, [_is_nan(y), x, best])])
-
-    return rule
-
-
-_BOOLEAN_EXTREMUM = {"maximum": _logical("bitwise_or"), "minimum": _logical("bitwise_and")}
 
 
 def _divide_floor(x: Value, y: Value) -> Value:
@@ -195,8 +181,8 @@ RULES: dict[str, Rule] = {
     "float_power": _op("power"),
     "maximum": _op("maximum", "bitwise_or"),
     "minimum": _op("minimum", "bitwise_and"),
-    "fmax": _extremum_ignoring_nan("maximum"),
-    "fmin": _extremum_ignoring_nan("minimum"),
+    "fmax": _op("maximum", "bitwise_or", "fmax"),
+    "fmin": _op("minimum", "bitwise_and", "fmin"),
     "hypot": _hypot,
     "logaddexp": _logaddexp,
     "heaviside": _heaviside,

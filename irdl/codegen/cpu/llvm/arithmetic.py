@@ -93,17 +93,26 @@ def _sign(b: IRBuilder, kind: Kind, x: str) -> str:
     return b.select(kind, b.compare(kind, "uno", x, zero), x, signed)
 
 
-def _extremum(float_predicate: str, signed: str, unsigned: str) -> Callable[..., str]:
+def _extremum(of_floats: str, of_integers: str) -> Callable[..., str]:
     def rule(b: IRBuilder, kind: Kind, x: str, y: str) -> str:
-        if not is_float(kind.dtype):
-            return b.select(kind, b.compare(kind, signed if is_signed(kind.dtype) else unsigned, x, y), x, y)
-        # The first operand where it wins or is nan; a nan in the second fails the ordered comparison.
-        wins = b.compare(kind, float_predicate, x, y)
-        is_nan = b.compare(kind, "uno", x, kind.constant(0.0))
-        flag = kind.with_dtype(np.bool_)
-        return b.select(kind, b.binary(flag, "or", wins, is_nan), x, y)
+        if is_float(kind.dtype):
+            return b.select(kind, b.compare(kind, "ord", x, kind.constant(0.0)), _machine_extremum(b, kind, of_floats, x, y), x)
+        letter = "s" if is_signed(kind.dtype) else "u"
+        return b.select(kind, b.compare(kind, letter + of_integers, x, y), x, y)
 
     return rule
+
+
+def _extremum_but_nan(predicate: str) -> Callable[..., str]:
+    def rule(b: IRBuilder, kind: Kind, x: str, y: str) -> str:
+        return b.select(kind, b.compare(kind, "ord", y, kind.constant(0.0)), _machine_extremum(b, kind, predicate, x, y), x)
+
+    return rule
+
+
+def _machine_extremum(b: IRBuilder, kind: Kind, predicate: str, x: str, y: str) -> str:
+    """What LLVM makes one instruction of: the second operand where both are equal, as in NumPy's vectors, or one is nan."""
+    return b.select(kind, b.compare(kind, predicate, x, y), x, y)
 
 
 def _integer_division(b: IRBuilder, kind: Kind, x: str, y: str) -> tuple[str, str, str]:
@@ -199,8 +208,10 @@ def _shift(op: str) -> Callable[..., str]:
 _RULES: dict[str, Callable[..., str]] = {
     "abs": _absolute,
     "sign": _sign,
-    "maximum": _extremum("oge", "sge", "uge"),
-    "minimum": _extremum("ole", "sle", "ule"),
+    "maximum": _extremum("ogt", "ge"),
+    "minimum": _extremum("olt", "le"),
+    "fmax": _extremum_but_nan("ogt"),
+    "fmin": _extremum_but_nan("olt"),
     "floor_divide": _floor_divide,
     "remainder": _remainder,
     "fmod": _fmod,

@@ -1,4 +1,4 @@
-"""Loops that only stream take vectors of half a line; the numbers are NumPy's."""
+"""Loops that only stream take several vectors at a time; the numbers are NumPy's."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ from tests.teams import team_of
 RNG = np.random.default_rng(0)
 
 
-def lanes(f: Callable[..., Any], *arguments: Any) -> set[int]:
+def together(f: Callable[..., Any], *arguments: Any) -> list[int]:
+    """How many vectors at a time each of the program's loops takes."""
     with mock.patch.object(cpu, "host_target", lambda: Target(64, 32)):
         program = irdl.compile(f)(*arguments).program
-    return {s.lanes for s in walk(program.body) if isinstance(s, For) and s.kind == "vector" and s.stop == s.lanes}
+    return [s.stop for s in walk(program.body) if isinstance(s, For) and s.kind == "abreast"]
 
 
 def normal(*shape: int, dtype: Any = np.float32) -> np.ndarray:
     return RNG.standard_normal(shape).astype(dtype)
 
 
-def test_what_is_narrowed() -> None:
-    large, small = normal(40_000), normal(1_024)
-    assert lanes(lambda x, y: x * 2 + y, large, large) == {8}
-    assert lanes(lambda x: -x, large.astype(np.float64)) == {4}
-    assert lanes(lambda x: x.astype(np.float64), large) == {4}
-    assert lanes(lambda x, y: x + y, small, small) == {16}  # the cache holds them
-    assert lanes(lambda x: np.exp(x), large) == {16}  # it computes
-    assert 16 in lanes(lambda x: x.sum(), large)  # it keeps sums in registers
+def test_what_is_widened() -> None:
+    large, small = normal(65_536), normal(1_024)
+    assert together(lambda x, y: x * 2 + y, large, large) == [8]
+    assert together(lambda x: -x, normal(16 * 2_500)) == [4]
+    assert together(lambda x: -x, normal(16 * 2_501)) == []
+    assert together(lambda x: x.astype(np.float64), large) == [8]
+    assert together(lambda x, y: x + y, small, small) == []  # the cache holds them
+    assert together(lambda x: np.exp(x), large) == []  # it computes
+    assert together(lambda x: x.sum(), large) == []  # it keeps sums in registers
 
 
 @pytest.mark.parametrize("size", [16_384, 40_000, 65_537])

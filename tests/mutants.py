@@ -346,6 +346,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "tests/codegen/test_parts.py",
     ),
     ("irdl/codegen/cpu/streams.py", "Index.variable(block, count) + ", "", "tests/codegen/test_streams.py"),
+    ("irdl/codegen/lowering/running.py", "size) + place + first", "size) + place", "tests/codegen/test_running.py"),
     ("irdl/codegen/lowering/moves.py", "if is_there or node", "if node", "tests/codegen/test_places.py -k padding"),
     ("irdl/passes/overlap.py", "if n == extent and math.prod(inner.shape[:i]) == before", "if n == extent", "tests/codegen/test_places.py"),
     ("irdl/codegen/cpu/llvm/vector_log.py", "self.select(twice, self.add(e, self.c(1.0)), e)", "e", "tests/codegen/test_vector_math.py"),

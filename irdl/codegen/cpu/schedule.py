@@ -30,6 +30,7 @@ class CpuSchedule(Schedule):
     def __init__(self, target: Target) -> None:
         self.target = target
         self.divides = target.threads > 1
+        self.chains = 4
 
     def group(self, group: Group) -> list[Statement]:
         if any(axis.extent == 0 for axis in group.domain):

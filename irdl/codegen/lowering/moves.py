@@ -1,5 +1,4 @@
-"""Ops that are kernels of their own: copies, concatenation, padding, stores into slices, scatters, running and
-arg-reductions, packing."""
+"""Ops that are kernels of their own: copies, concatenation, padding, stores into slices, scatters, packing."""
 
 from __future__ import annotations
 
@@ -9,19 +8,16 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from irdl.codegen.lowering.layout import Layout, is_same_place, sub_layout
-from irdl.codegen.lowering.nest import Loop
+from irdl.codegen.lowering.running import arg_reduce, running
 from irdl.codegen.lowering.schedule import Schedule
-from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Node
 from irdl.ir.printer import format_location
 from irdl.loops.index import Index
 from irdl.loops.language import (
-    Buffer,
     Check,
     CheckIndex,
     Expression,
     For,
-    IndexValue,
     Let,
     Literal,
     Load,
@@ -210,84 +206,6 @@ def _scatter(
     return result + body
 
 
-_CUMULATIVE = {CUMSUM: "add", CUMPROD: "mul", CUMMAX: "maximum", CUMMIN: "minimum"}
-
-
-def _cumulative(
-    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, schedule: Schedule, checks: list[Check]
-) -> list[Statement]:
-    (x,), (y,) = operands, outputs
-    axis, extent = node.attributes.axis, x.shape[node.attributes.axis]
-    if 0 in x.shape:
-        return []
-    combine = _CUMULATIVE[node.op]
-    first = extent - 1 if node.attributes.reverse else 0
-    result = schedule.copy(_at(x, axis, Index(first)), _at(y, axis, Index(first)), names)
-    if extent == 1:
-        return result
-    step = names("i")
-    now = Index.variable(step, -1) + (extent - 1) if node.attributes.reverse else Index.variable(step)
-    before = now + (1 if node.attributes.reverse else -1)
-    here, there, item = _at(y, axis, now), _at(y, axis, before), _at(x, axis, now)
-
-    def element(index: tuple[Index, ...]) -> list[Statement]:
-        total = Operation(combine, (Load(there.buffer, there.at(index)), Load(item.buffer, item.at(index))), y.buffer.dtype)
-        return [Store(here.buffer, here.at(index), total)]
-
-    body = schedule.over(here.shape, [here, item], element, names, y.buffer.dtype)
-    return [*result, For(step, 1, extent, 1, "serial", body)]
-
-
-def _at(layout: Layout, axis: int, position: Index) -> Layout:
-    """The layout of `value.take(position, axis)`."""
-    strides = layout.strides
-    return Layout(
-        layout.buffer,
-        layout.offset + position * strides[axis],
-        strides[:axis] + strides[axis + 1 :],
-        layout.shape[:axis] + layout.shape[axis + 1 :],
-    )
-
-
-def _arg_reduce(
-    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, schedule: Schedule, checks: list[Check]
-) -> list[Statement]:
-    (x,), (out,) = operands, outputs
-    axis = node.attributes.axis
-    if 0 in out.shape:
-        return []
-    # One row at a time: the best value so far and its place are registers.
-    rows = [names("i") for _ in out.shape]
-    row = tuple(Index.variable(name) for name in rows)
-    line = _at(x, axis, Index())
-    dtype = x.buffer.dtype
-    best, place = Buffer(names("best"), dtype, 1, "register"), Buffer(names("place"), np.dtype(np.int64), 1, "register")
-    step = names("i")
-    item = Variable(names("t"), dtype)
-    better = Variable(names("t"), np.dtype(bool))
-    old = Load(best, Index())
-    bigger = (old, item) if node.op is ARGMAX else (item, old)
-    take: Expression = Operation("less", bigger, np.dtype(bool))
-    if is_float(dtype):
-        new_nan = Operation("not_equal", (item, item), np.dtype(bool))
-        old_number = Operation("equal", (old, old), np.dtype(bool))
-        take = Operation("bitwise_or", (take, Operation("bitwise_and", (new_nan, old_number), np.dtype(bool))), np.dtype(bool))
-    position = IndexValue(Index.variable(step))
-    inner: list[Statement] = [
-        Let(item, Load(x.buffer, line.at(row) + Index.variable(step, x.strides[axis]))),
-        Let(better, take),
-        Store(place, Index(), Operation("select", (better, position, Load(place, Index())), np.dtype(np.int64))),
-        Store(best, Index(), Operation("select", (better, item, old), dtype)),
-    ]
-    body: list[Statement] = [
-        Store(best, Index(), Load(x.buffer, line.at(row))),
-        Store(place, Index(), Literal(np.int64(0))),
-        For(step, 1, x.shape[axis], 1, "serial", inner),
-        Store(out.buffer, out.at(row), Load(place, Index())),
-    ]
-    return schedule.each([Loop(name, extent) for name, extent in zip(rows, out.shape, strict=True)], body, names)
-
-
 MOVES: dict[Any, Move] = {
     CONCAT: _concat,
     PAD: _pad,
@@ -297,12 +215,12 @@ MOVES: dict[Any, Move] = {
     PACK: _pack,
     SCATTER_ADD: _scatter,
     SCATTER_SET: _scatter,
-    CUMSUM: _cumulative,
-    CUMPROD: _cumulative,
-    CUMMAX: _cumulative,
-    CUMMIN: _cumulative,
-    ARGMAX: _arg_reduce,
-    ARGMIN: _arg_reduce,
+    CUMSUM: running,
+    CUMPROD: running,
+    CUMMAX: running,
+    CUMMIN: running,
+    ARGMAX: arg_reduce,
+    ARGMIN: arg_reduce,
 }
 
 #: Moves whose statements write different elements and read nothing of what the others write.

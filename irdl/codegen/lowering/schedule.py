@@ -24,9 +24,11 @@ class Schedule(ABC):
 
     Attributes:
         divides: threads share what it makes, and meet where one needs what another has made.
+        chains: how many sequences of dependent operations one thread works at, so that one goes on while others wait.
     """
 
     divides: bool
+    chains: int = 1
 
     @abstractmethod
     def group(self, group: Group) -> list[Statement]:

@@ -336,7 +336,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "{found[0]}, {found[0]}",
         "tests/runtime/test_entry.py -k 'one_array'",
     ),
-    ("irdl/passes/overlap.py", "low, length = phase.shift + reach,", "low, length = reach,", OPS + " -k unwindow"),
+    ("irdl/passes/overlap.py", "_Span(phase.shift + reach,", "_Span(reach,", OPS + " -k unwindow"),
     ("irdl/passes/overlap.py", "range(kept[0], kept[0] + step)", "range(step)", "tests/passes/test_overlap.py"),
     ("irdl/passes/overlap.py", "min(y.shape[place], length - low)", "y.shape[place]", "tests/passes/test_overlap.py"),
     (
@@ -346,6 +346,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "tests/codegen/test_parts.py",
     ),
     ("irdl/codegen/cpu/streams.py", "Index.variable(block, count) + ", "", "tests/codegen/test_streams.py"),
+    ("irdl/codegen/cpu/inner.py", "Index.variable(m, height) + first_row", "Index.variable(m, height)", "tests/codegen/test_inner.py"),
     ("irdl/codegen/lowering/running.py", "size) + place + first", "size) + place", "tests/codegen/test_running.py"),
     ("irdl/codegen/lowering/moves.py", "if is_there or node", "if node", "tests/codegen/test_places.py -k padding"),
     ("irdl/passes/overlap.py", "if n == extent and math.prod(inner.shape[:i]) == before", "if n == extent", "tests/codegen/test_places.py"),

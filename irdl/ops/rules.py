@@ -249,6 +249,20 @@ def slice_of_concat(builder: Builder, node: Node, operands: list[Value]) -> Sequ
     return None
 
 
+@rule(SLICE)
+def slice_of_update(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """(x with y stored at a place)[within the place] = y[..]"""
+    stored = operands[0].node
+    if stored is None or stored.op is not UPDATE_SLICE or set(stored.attributes.stride) != {1} or not node.output.type.size:
+        return None
+    y, a = stored.operands[1], node.attributes
+    start, limit = (tuple(n - first for n, first in zip(ends, stored.attributes.start, strict=True)) for ends in (a.start, a.limit))
+    if min(start) < 0 or any(end > n for end, n in zip(limit, y.shape, strict=True)):
+        # What is beside the place stays as it is: to read it of x would make two arrays where there was one to store into.
+        return None
+    return [builder.value(SLICE, [y], SliceAttributes(start, limit, a.stride), location=node.location)]
+
+
 @rule(CONCAT)
 def concat_of_one(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
     """concat(x) = x"""

@@ -120,7 +120,7 @@ def _along(make: Maker, y: Value, axis: _Axis) -> Value:
             parts.append(_zeros(make, y, shape))
             continue
         taps = make.part(y, len(y.shape) - 1, phase.first, y.shape[-1], phase.every)
-        around = _reach(make, taps, [axis], [phase])
+        around = _reach(make, taps, [axis], [_span(axis, phase)])
         if phase.taps == 1:
             parts.append(make(RESHAPE, around, attributes=ReshapeAttributes(shape)))
             continue
@@ -173,13 +173,19 @@ def _of_contraction(make: Maker, y: Value, axes: Sequence[_Axis]) -> Value | Non
     shape = [extents[label] for label in dot.kept]
     for axis in axes:
         shape[axis.axis] = axis.count
+    # Zeros are put around all that is read, once.
+    spans = [_around([_span(axis, phase) for phase in axis.phases if phase is not None]) for axis in at]
+    whole = _reach(make, dot.g, at, spans)
     parts: list[Value] = []
     for phases in itertools.product(*(axis.phases for axis in axes)):
         chosen = [phase for phase in phases if phase is not None]
         if len(chosen) < len(axes):
             parts.append(_zeros(make, y, tuple(shape)))
             continue
-        around, weight = _reach(make, dot.g, at, chosen), dot.w
+        around, weight = whole, dot.w
+        for axis, phase, span in zip(at, chosen, spans, strict=True):
+            own = _span(axis, phase)
+            around = make.part(around, axis.axis, span.low - own.low, span.low - own.low + own.length)
         for place, phase in zip(places, chosen, strict=True):
             weight = make.part(weight, place, phase.first, weight.shape[place], phase.every)
         parts.append(make(DOT, _windows(make, around, at, chosen), _reversed(make, weight, places), attributes=spec))
@@ -212,13 +218,31 @@ def _of_reshaped(make: Maker, y: Value, axes: Sequence[_Axis]) -> Value | None:
     return make(RESHAPE, found, attributes=ReshapeAttributes(tuple(shape)))
 
 
-def _reach(make: Maker, y: Value, axes: Sequence[_Axis], phases: Sequence[_Phase]) -> Value:
-    """What of y, between zeros, the windows of `phase.taps` along each axis take: window q ends with what place q gets of its first
-    tap."""
+@dataclass(frozen=True)
+class _Span:
+    """Places of an axis: `length` of them, the first one `low` before what there is."""
+
+    low: int
+    length: int
+
+
+def _span(axis: _Axis, phase: _Phase) -> _Span:
+    """What windows of `phase.taps` take: window q ends with what place q gets of its first tap."""
+    reach = (phase.taps - 1) * phase.dilation
+    return _Span(phase.shift + reach, axis.count + reach)
+
+
+def _around(spans: Sequence[_Span]) -> _Span:
+    """The span of several."""
+    low = max(span.low for span in spans)
+    return _Span(low, low + max(span.length - span.low for span in spans))
+
+
+def _reach(make: Maker, y: Value, axes: Sequence[_Axis], spans: Sequence[_Span]) -> Value:
+    """What of y, between zeros, the spans of some axes cover."""
     start, limit, before, behind = [0] * len(y.shape), list(y.shape), [0] * len(y.shape), [0] * len(y.shape)
-    for axis, phase in zip(axes, phases, strict=True):
-        place, reach = axis.axis, (phase.taps - 1) * phase.dilation
-        low, length = phase.shift + reach, axis.count + reach
+    for axis, span in zip(axes, spans, strict=True):
+        place, low, length = axis.axis, span.low, span.length
         before[place] = min(max(low, 0), length)
         start[place] = min(max(-low, 0), y.shape[place])
         limit[place] = max(start[place], min(y.shape[place], length - low))

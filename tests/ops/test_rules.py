@@ -64,6 +64,19 @@ RULES = {
         "%0: i32[1] = slice(x) start=(2,) limit=(3,) stride=(1,) return %0",
         ("x: i32[3]", "i32[1]"),
     ),
+    "slice of what was stored": (
+        "%0: i32[2] = slice(x) start=(0,) limit=(2,) stride=(1,) %1: i32[3] = update_slice(x, %0) start=(1,) stride=(1,) "
+        "%2: i32[1] = slice(%1) start=(2,) limit=(3,) stride=(1,) return %2",
+        "%0: i32[1] = slice(x) start=(1,) limit=(2,) stride=(1,) return %0",
+        ("x: i32[3]", "i32[1]"),
+    ),
+    "slice of more than was stored stays": (
+        "%0: i32[1] = slice(x) start=(0,) limit=(1,) stride=(1,) %1: i32[3] = update_slice(x, %0) start=(1,) stride=(1,) "
+        "%2: i32[2] = slice(%1) start=(1,) limit=(3,) stride=(1,) return %2",
+        "%0: i32[1] = slice(x) start=(0,) limit=(1,) stride=(1,) %1: i32[3] = update_slice(x, %0) start=(1,) stride=(1,) "
+        "%2: i32[2] = slice(%1) start=(1,) limit=(3,) stride=(1,) return %2",
+        ("x: i32[3]", "i32[2]"),
+    ),
     "empty slice of slice": (
         "%0: i32[2] = slice(x) start=(0,) limit=(3,) stride=(2,) %1: i32[0] = slice(%0) start=(2,) limit=(2,) stride=(1,) return %1",
         "%0: i32[0] = slice(x) start=(0,) limit=(0,) stride=(2,) return %0",

@@ -6,16 +6,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from irdl.codegen.cpu.tile import column_vectors
+from irdl.codegen.lowering.layout import strides_of
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
-from irdl.ir.graph import Graph, Node, Value, reachable_nodes
+from irdl.ir.graph import Graph, Location, Node, Value, reachable_nodes
 from irdl.loops.target import Target
 from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN
 from irdl.ops.fusion import FUSED, PACK, UNPACK, PackAttributes
-from irdl.ops.shape import RESHAPE, SLICE, TRANSPOSE
+from irdl.ops.shape import RESHAPE, REVERSE, SLICE, TRANSPOSE, ReverseAttributes, SliceAttributes, TransposeAttributes
 from irdl.ops.windows import WINDOWS
 
 #: Fewer rows than this do not pay for packing an operand that changes with every call of the kernel: where the kernel reads
@@ -27,6 +28,10 @@ _LINE_BYTES, _ROWS_OF_LINES = 64, ((4 * 1024 * 1024, 16), (1024 * 1024, 192))
 #: A second-level cache of eight ways: how far apart in memory lines are that may take each other's place.
 _WAYS, _WAY_BYTES = 8, 64 * 1024
 _SMALLEST = 256
+#: Columns that fill no more than one part in so many of a vector are few, if this many vectors or more are summed for each result; for how
+#: many rows they are worth a copy.
+_FEW, _TERMS = 2, 8
+_ROWS_OF_FEW = 64
 
 
 def pack(graph: Graph, target: Target, static_inputs: int = 0) -> Graph:
@@ -43,14 +48,19 @@ def _pack(graph: Graph, target: Target, invariant_inputs: frozenset[int]) -> Gra
     invariant = {inputs[place] for place in invariant_inputs}
     #: how many rows are multiplied with an operand, over all contractions that read it
     rows: Counter[Value] = Counter()
+    #: how many elements are read of an array, in slices of it
+    sliced: Counter[Value] = Counter()
     for node in graph.nodes:
         if node.op is FUSED:
+            outside = dict(zip(node.regions[0].inputs, node.operands, strict=True))
             for columns in _column_operands(node):
                 rows[columns.source] += math.prod(columns.row_extents)
+                sliced[_view(columns.value, outside).base] += columns.value.type.size
+    whole = _Wholes(builder, mapping, {value for value, size in sliced.items() if size >= value.type.size})
     for node in graph.nodes:
         operands = [mapping[value] for value in node.operands]
         if node.op is FUSED:
-            made = _pack_group(builder, node, operands, target, invariant, rows)
+            made = _pack_group(builder, node, operands, target, invariant, rows, whole)
         else:
             fixed = frozenset(range(node.attributes.consts)) if node.op is SCAN else frozenset()
             regions = [_pack(region, target, fixed) for region in node.regions]
@@ -61,18 +71,88 @@ def _pack(graph: Graph, target: Target, invariant_inputs: frozenset[int]) -> Gra
     return Graph(inputs, [mapping[value] for value in graph.outputs], graph.name)
 
 
+@dataclass(frozen=True)
+class _View:
+    """A value as a part of `base` with its axes in another order, some of them backwards.
+
+    Attributes:
+        order: the axis of `base` that each axis of the value is.
+        backwards: axes of the value.
+        start: where the part begins along each axis of the value, counted in the value's direction.
+    """
+
+    base: Value
+    order: tuple[int, ...]
+    backwards: frozenset[int]
+    start: tuple[int, ...]
+
+
+def _view(value: Value, outside: Mapping[Value, Value]) -> _View:
+    order, start, backwards = list(range(len(value.shape))), [0] * len(value.shape), frozenset[int]()
+    while True:
+        value = outside.get(value, value)
+        node = value.node
+        if node is not None and node.op is TRANSPOSE:
+            order = [node.attributes.permutation[axis] for axis in order]
+        elif node is not None and node.op is REVERSE:
+            backwards ^= {axis for axis, there in enumerate(order) if there in node.attributes.axes}
+        elif node is not None and node.op is SLICE and set(node.attributes.stride) == {1} and not backwards:
+            start = [first + node.attributes.start[axis] for first, axis in zip(start, order, strict=True)]
+        else:
+            return _View(value, tuple(order), backwards, tuple(start))
+        (value,) = node.operands
+
+
+@dataclass
+class _Wholes:
+    """Arrays that slices take all of: they are packed as wholes, once, and the slices are of what is packed.
+
+    Attributes:
+        mapping: from the values of the old graph.
+        values: these arrays, of the old graph.
+    """
+
+    builder: Builder
+    mapping: Mapping[Value, Value]
+    values: set[Value]
+    _packed: dict[tuple[_View, PackAttributes], Value] = field(default_factory=dict)
+
+    def packed(self, view: _View, value: Value, attributes: PackAttributes, location: Location) -> Value | None:
+        """The packed whole that a value is a part of; None where it is no such part, or is cut along what is packed."""
+        axes = [view.base.shape[axis] for axis in view.order]
+        if view.base not in self.values or axes == list(value.shape) or axes[attributes.axis] != value.shape[attributes.axis]:
+            return None
+        key = replace(view, start=()), attributes
+        if key not in self._packed:
+            base = self.mapping[view.base]
+            if view.order != tuple(range(len(view.order))):
+                base = self.builder.value(TRANSPOSE, [base], TransposeAttributes(view.order), location=location)
+            if view.backwards:
+                base = self.builder.value(REVERSE, [base], ReverseAttributes(tuple(sorted(view.backwards))), location=location)
+            self._packed[key] = self.builder.value(PACK, [base], attributes, location=location)
+        return self._packed[key]
+
+
 def _pack_group(
-    builder: Builder, node: Node, operands: list[Value], target: Target, invariant: set[Value], rows: Mapping[Value, int]
+    builder: Builder,
+    node: Node,
+    operands: list[Value],
+    target: Target,
+    invariant: set[Value],
+    rows: Mapping[Value, int],
+    whole: _Wholes,
 ) -> Node:
     (region,) = node.regions
     dots = [inner for inner in region.nodes if inner.op is DOT]
     #: which operand of a contraction is packed, and how
     plans: dict[Node, tuple[int, PackAttributes]] = {}
     outside = dict(zip(region.inputs, operands, strict=True))
+    before = dict(zip(region.inputs, node.operands, strict=True))
     for columns in _column_operands(node):
         is_free = all(outside[value] in invariant for value in columns.inputs())
-        if is_free or columns.pays(rows[columns.source], len(dots), target, outside):
-            plans[columns.dot] = columns.place, columns.packed(len(dots), target)
+        attributes = columns.plan(is_free, rows[columns.source], len(dots), target, outside)
+        if attributes is not None:
+            plans[columns.dot] = columns.place, attributes
     if not plans:
         return builder.node(FUSED, operands, node.attributes, node.regions, node.location)
     inner = Builder(fold=False)
@@ -84,12 +164,20 @@ def _pack_group(
         value = dot.operands[place]
         if (value, attributes) in unpacked:
             continue
-        copy_nodes(builder, [n for n in reachable_nodes([value]) if n.output not in outside], outside)
-        packed = builder.value(PACK, [outside[value]], attributes, location=node.location)
+        view = _view(value, before)
+        packed = whole.packed(view, value, attributes, node.location)
+        part = packed is not None
+        if packed is None:
+            copy_nodes(builder, [n for n in reachable_nodes([value]) if n.output not in outside], outside)
+            packed = builder.value(PACK, [outside[value]], attributes, location=node.location)
         entry = Value(packed.type, name=value.name)
         packed_inputs.append(entry)
         packed_operands.append(packed)
-        unpacked[value, attributes] = inner.value(UNPACK, [entry], attributes)
+        found = inner.value(UNPACK, [entry], attributes)
+        if part:
+            limit = tuple(first + n for first, n in zip(view.start, value.shape, strict=True))
+            found = inner.value(SLICE, [found], SliceAttributes(view.start, limit, (1,) * len(limit)))
+        unpacked[value, attributes] = found
     kept = fresh_inputs(region.inputs)
     inside.update(zip(region.inputs, kept, strict=True))
     for old in region.nodes:
@@ -147,20 +235,48 @@ class _Columns:
         """The group's inputs that the operand is made of."""
         return [v for v in [self.value, *(w for n in reachable_nodes([self.value]) for w in n.operands)] if v.node is None]
 
-    def packed(self, sharing: int, target: Target) -> PackAttributes:
-        """In slivers as wide as the kernel's tile, whose rows are those of one axis; `sharing` contractions share its loop."""
+    def plan(self, is_free: bool, all_rows: int, sharing: int, target: Target, outside: Mapping[Value, Value]) -> PackAttributes | None:
+        """How to pack it; None where it is read as it lies.
+
+        Args:
+            is_free: packing is done once.
+            all_rows: that it is multiplied with, here and elsewhere.
+            sharing: contractions in one loop.
+        """
+        terms = self._terms(target.lanes(self.dot.output.dtype), outside)
+        if terms is None:
+            return self._slivers(sharing, target) if is_free or self._pays(all_rows, sharing, target, outside) else None
+        axis = self.dot.attributes.labels[self.place].index(terms)
+        if strides_of(self.value, outside)[axis] == 1 or not (is_free or math.prod(self.row_extents) >= _ROWS_OF_FEW):
+            return None
+        return PackAttributes(axis, self.value.shape[axis], self.value.shape[axis])
+
+    def _slivers(self, sharing: int, target: Target) -> PackAttributes:
+        """As wide as the kernel's tile, whose rows are those of one axis."""
         lanes = target.lanes(self.dot.output.dtype)
         rows = max(self.row_extents, default=1)
-        vectors = column_vectors(rows, self.extent, sharing, lanes, target.registers, packed=True)
+        apart = all(self.label in labels for labels in self.dot.attributes.labels)
+        vectors = column_vectors(rows, self.extent, sharing, lanes, target.registers, packed=True, apart=apart)
         return PackAttributes(self.axis, vectors * lanes, self.extent)
 
-    def pays(self, all_rows: int, sharing: int, target: Target, outside: Mapping[Value, Value]) -> bool:
+    def _terms(self, lanes: int, outside: Mapping[Value, Value]) -> str | None:
+        """Of few columns, which would leave most of a vector empty: the summed axis along which the rows lie, if that fills vectors."""
+        labels = self.dot.attributes.labels
+        rows, own, output = self.dot.operands[1 - self.place], labels[1 - self.place], labels[2]
+        summed = {
+            label: (n, step) for label, n, step in zip(own, rows.shape, strides_of(rows, outside), strict=True) if label not in output
+        }
+        if self.extent * _FEW > lanes or math.prod(n for n, _ in summed.values()) < _TERMS * lanes:
+            return None
+        return next((label for label, (n, step) in summed.items() if step == 1 and n >= lanes), None)
+
+    def _pays(self, all_rows: int, sharing: int, target: Target, outside: Mapping[Value, Value]) -> bool:
         """Whether packing it at every call is worth it, for the rows that it is multiplied with, here and elsewhere."""
         row = _line_bytes(self.value, self.axis, outside)
         lines = self.value.type.size // self.extent
         rivals = row is not None and lines > _WAYS * _WAY_BYTES // math.gcd(row, _WAY_BYTES)
         enough = _ROWS_OF_ELEMENTS if row is None else _ROWS_OF_RIVALS if rivals else _ROWS
-        if self.packed(sharing, target).width * self.value.dtype.itemsize <= _LINE_BYTES:
+        if self._slivers(sharing, target).width * self.value.dtype.itemsize <= _LINE_BYTES:
             enough = min([enough, *(few for size, few in _ROWS_OF_LINES if sharing * self.value.type.nbytes > size)])
         return (all_rows if rivals else math.prod(self.row_extents)) >= enough
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from irdl.codegen.cpu.alternate import walk_there_and_back
 from irdl.codegen.cpu.carries import keep_carries
 from irdl.codegen.cpu.merge import merge_kernels
+from irdl.codegen.cpu.order import order_contractions
 from irdl.codegen.cpu.pack import pack
 from irdl.codegen.cpu.parts import cut_contractions
 from irdl.codegen.cpu.streams import widen_streams
+from irdl.codegen.cpu.taps import leave_out_padding
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
 from irdl.loops.passes.barriers import insert_barriers
@@ -21,6 +23,8 @@ from irdl.passes.prune import prune
 
 CPU_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     *GRAPH_PASSES,
+    Pass("taps", leave_out_padding),
+    Pass("order", order_contractions),
     Pass("parts", cut_contractions),
     Pass("fuse", fuse, required=True),
     Pass("pack", pack, needs=("target", "static_inputs")),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from irdl.codegen.cpu.across import Across
+from irdl.codegen.cpu.inner import inner_products
 from irdl.codegen.cpu.over import LINES_TOGETHER, over, scatters_lines
 from irdl.codegen.cpu.tile import column_vectors, row_count
 from irdl.codegen.cpu.tiled import Tile
@@ -42,7 +43,8 @@ class CpuSchedule(Schedule):
         across = scheduled.best(scheduled.group.reduced, over_domain=False)
         if vector is not None and (across is None or vector[0] >= across[0]):
             return scheduled.tiled(vector[1])
-        return Across(scheduled, None if across is None else across[1]).statements()
+        tiles = None if across is None else inner_products(scheduled, across[1])
+        return tiles or Across(scheduled, None if across is None else across[1]).statements()
 
     def over(self, shape: Sequence[int], accesses: Sequence[Layout], element: Element, names: Names, dtype: np.dtype) -> list[Statement]:
         return over(shape, accesses, element, names, self.target, dtype)
@@ -119,7 +121,8 @@ class Scheduled:
         if self.group.unpacked:
             columns = min(self.group.unpacked) // self.lanes
         else:
-            columns = column_vectors(rows, vector.extent, len(nodes), self.lanes, self.target.registers, packed=False)
+            apart = all(load.index.coefficient(vector.variable) for load in self.group.inner_loads)
+            columns = column_vectors(rows, vector.extent, len(nodes), self.lanes, self.target.registers, packed=False, apart=apart)
         height = row_count(rows, columns, len(nodes), self.target.registers)
         width = columns * self.lanes
         others = [axis for axis in self.group.domain if axis.extent > 1 and axis is not vector and axis is not row]
@@ -153,6 +156,7 @@ class Scheduled:
         extents = {axis.variable: axis.extent for axis in (*self.group.domain, *self.group.reduced)}
         total = 0
         for load in self.group.inner_loads:
-            if load.index.coefficient(vector.variable):
+            again = any(axis.extent > 1 and not load.index.coefficient(axis.variable) for axis in self.group.domain)
+            if again and load.index.coefficient(vector.variable):
                 total += math.prod(extents.get(name, 1) for name in load.index.variables()) * load.dtype.itemsize
         return total <= _CACHE_BYTES

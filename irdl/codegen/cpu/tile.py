@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+#: Rows of one vector each that hide the latency of the multiply-add.
+_ROWS_APART = 8
 
-def column_vectors(rows: int, columns: int, accumulators: int, lanes: int, registers: int, packed: bool) -> int:
+
+def column_vectors(rows: int, columns: int, accumulators: int, lanes: int, registers: int, packed: bool, apart: bool = False) -> int:
     """Vectors along a row of the tile, for each of `accumulators` that share the loop.
 
     Few rows leave registers over, which wider rows use: an accumulator each hides the latency of the multiply-add. A single
     row reads each number of the matrix once and waits for memory: where that is not packed, it reads long lines of it; and
-    several contractions hide their latency already, so that a narrow tile lets its epilogue overlap with the next one's loads.
+    several contractions hide their latency already, so that a narrow tile lets its epilogue overlap with the next one's loads. Columns
+    that are `apart`, each with rows of its own as in a depthwise convolution, share nothing, and neighbouring rows much.
     """
+    if apart and rows >= _ROWS_APART:
+        return 1
     most = max(1, -(-columns // lanes))
     budget = 8 if rows <= 2 else 4
     if rows == 1 and accumulators >= 4:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Steps of a reduction that last long enough for memory to answer.
 _LONG = 16
+#: Steps that are unrolled as a whole where a tile's rows are one vector.
+_FEW = 7
 
 
 class Tile:
@@ -67,14 +69,16 @@ class Tile:
         *outer, last = axes
         loops = [Loop(axis.variable, axis.extent) for axis in outer]
         result: list[Statement] = []
-        whole, rest = divmod(last.extent, 4)
+        # A few steps of rows of one vector are one step: taps, of which neighbouring rows read the same.
+        unroll = last.extent if last.extent <= _FEW and self.vectors <= 1 else 4
+        whole, rest = divmod(last.extent, unroll)
         if whole:
             u = self.scheduled.names("u")
-            place = Index.variable(last.variable, 4) + Index.variable(u)
+            place = Index.variable(last.variable, unroll) + Index.variable(u)
             inner = self._step(last, place)
-            result += wrap_in_loops([*loops, Loop(last.variable, whole)], [For(u, 0, 4, 1, "unrolled", inner)])
+            result += wrap_in_loops([*loops, Loop(last.variable, whole)], [For(u, 0, unroll, 1, "unrolled", inner)])
         for step in range(rest):
-            result += wrap_in_loops(loops, self._step(last, Index(whole * 4 + step)))
+            result += wrap_in_loops(loops, self._step(last, Index(whole * unroll + step)))
         return result
 
     def _step(self, last: Axis, place: Index) -> list[Statement]:

@@ -17,6 +17,7 @@ from irdl.loops.walk import subexpressions
 from irdl.ops.contract import DOT
 from irdl.ops.fusion import UNPACK
 from irdl.ops.index import GATHER
+from irdl.ops.shape import SLICE
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Group:
         accesses = [load.index for load in (*self.inner_loads, *self.outer_loads)] + list(self.stores)
         columns = {axis.variable for axis in self.domain if self.body.reductions and self.is_columns(axis)}
         reduced = self.reduced
-        if self.body.reductions and not self.unpacked:
+        if self.body.reductions:
             reduced = _merged(reduced, [load.index for load in self.inner_loads], keep=set(), drops_ones=False)
         return replace(self, domain=_merged(self.domain, accesses, columns, drops_ones=True), reduced=reduced)
 
@@ -178,6 +179,8 @@ def _sliver_widths(region: Graph) -> frozenset[int]:
         if node.op is DOT:
             *labels, output = node.attributes.labels
             for value, own in zip(node.operands, labels, strict=True):
+                while value.node is not None and value.node.op is SLICE:
+                    (value,) = value.node.operands
                 if value.node is not None and value.node.op is UNPACK and own[value.node.attributes.axis] in output:
                     found.add(value.node.attributes.width)
     return frozenset(found)

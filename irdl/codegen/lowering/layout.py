@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from irdl.ir.graph import Node
+from irdl.ir.graph import Node, Value
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer
 from irdl.ops.fusion import UNPACK
@@ -47,7 +47,9 @@ class Layout:
 
 
 def is_same_place(a: Layout, b: Layout) -> bool:
-    return a.buffer is b.buffer and a.offset == b.offset and a.strides == b.strides
+    """Of two layouts of one shape."""
+    steps = [strides for *strides, extent in zip(a.strides, b.strides, a.shape, strict=True) if extent != 1]
+    return a.buffer is b.buffer and a.offset == b.offset and all(p == q for p, q in steps)
 
 
 def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -110,6 +112,22 @@ def view_layout(node: Node, base: Layout) -> Layout | None:
         strides = [stride for axis, stride in enumerate(base.strides) if axis not in both]
         return Layout(base.buffer, base.offset, (*strides, sum(base.strides[axis] for axis in both)), shape)
     return None
+
+
+def strides_of(value: Value, outside: Mapping[Value, Value] | None = None) -> tuple[int, ...]:
+    """How far apart a value's elements are, as far as the views that it is of what was computed tell; `outside` says what a group's
+    inputs are."""
+    views: list[Node] = []
+    while True:
+        value = (outside or {}).get(value, value)
+        if value.node is None or not value.node.op.is_view:
+            break
+        views.append(value.node)
+        (value,) = value.node.operands
+    layout = Layout.contiguous(Buffer("", value.dtype, value.type.size, "arena"), value.shape)
+    for node in reversed(views):
+        layout = view_layout(node, layout) or Layout.contiguous(layout.buffer, node.output.shape)
+    return layout.strides
 
 
 def reshape_layout(base: Layout, shape: tuple[int, ...]) -> Layout | None:

@@ -127,23 +127,25 @@ class _GraphLowering:
         return result
 
     def destination(self, value: Value) -> Layout:
-        """Where a value is to be computed: as planned, straight into a concatenation or between padding, or in the arena."""
+        """Where a value is to be computed: where it is wanted, or in the arena."""
+        if value not in self.planned:
+            self.planned[value] = self._wanted(value) or self.shared.arena(value.type)
+        return self.planned[value]
+
+    def _wanted(self, value: Value) -> Layout | None:
+        """As planned, straight into a concatenation or between padding, before reshapes too."""
         if value in self.planned:
             return self.planned[value]
         users = self.users[value]
         if len(users) == 1 and users[0].op is CONCAT and users[0].operands.count(value) == 1:
             concat = users[0]
-            whole = self.destination(concat.output)
-            self.planned[concat.output] = whole
-            layout = moves.concat_piece(concat, whole, concat.operands.index(value))
-        elif len(users) == 1 and users[0].op is PAD and users[0].operands[0] is value:
-            whole = self.destination(users[0].output)
-            self.planned[users[0].output] = whole
-            layout = moves.pad_piece(users[0], whole)
-        else:
-            layout = self._stored_into(value) or self.shared.arena(value.type)
-        self.planned[value] = layout
-        return layout
+            return moves.concat_piece(concat, self.destination(concat.output), concat.operands.index(value))
+        if len(users) == 1 and users[0].op is PAD and users[0].operands[0] is value:
+            return moves.pad_piece(users[0], self.destination(users[0].output))
+        if len(users) == 1 and users[0].op is RESHAPE:
+            reshaped = self._wanted(users[0].output)
+            return None if reshaped is None else reshape_layout(reshaped, value.shape)
+        return self._stored_into(value)
 
     def _plan_stores(self, value: Value, layout: Layout) -> None:
         """What is made of a value from outside by stores into it is made where that lies, if it is wanted there."""

@@ -118,14 +118,18 @@ class Scheduled:
         nodes = self.group.body.reductions
         row = self.group.shared_axis(vector)
         rows = row.extent if row else 1
+        also: Axis | None = None
         if self.group.unpacked:
             columns = min(self.group.unpacked) // self.lanes
         else:
             apart = all(load.index.coefficient(vector.variable) for load in self.group.inner_loads)
             columns = column_vectors(rows, vector.extent, len(nodes), self.lanes, self.target.registers, packed=False, apart=apart)
+            also = self._second_row(vector, row) if apart and row and columns > 1 else None
+            if also is not None:
+                columns = min(columns, max(1, (self.target.registers - 8) // (rows * also.extent)))
         height = row_count(rows, columns, len(nodes), self.target.registers)
         width = columns * self.lanes
-        others = [axis for axis in self.group.domain if axis.extent > 1 and axis is not vector and axis is not row]
+        others = [axis for axis in self.group.domain if axis.extent > 1 and axis not in (vector, row, also)]
         shared = [axis for axis in others if all(load.index.coefficient(axis.variable) for load in self.group.inner_loads)]
         free = [axis for axis in others if axis not in shared]
         whole, rest = divmod(vector.extent, width)
@@ -147,9 +151,20 @@ class Scheduled:
                 steps = [Loop(step, count)] if count > 1 else []
                 stays = self._stays_in_cache(vector)
                 loops = [*outer, *middle, *steps, *block_loops] if stays else [*outer, *block_loops, *middle, *steps]
-                tile = Tile(self, vector, row, base, row_base, size, vectors, tail)
+                tile = Tile(self, vector, row, also, base, row_base, size, vectors, tail)
                 result += build_nest(loops, tile.statements())
         return result
+
+    def _second_row(self, vector: Axis, row: Axis) -> Axis | None:
+        """Another axis that shares loads with the few rows of a tile, short enough for all of it: taps, of both axes of an image."""
+        most = self.target.registers // 2 // (row.extent * len(self.group.body.reductions))
+        for axis in reversed(self.group.domain):
+            stays = any(
+                load.index.coefficient(vector.variable) and not load.index.coefficient(axis.variable) for load in self.group.inner_loads
+            )
+            if axis not in (vector, row) and 1 < axis.extent <= most and stays:
+                return axis
+        return None
 
     def _stays_in_cache(self, vector: Axis) -> bool:
         """What the tiles read along the vector is small enough to be read anew for every element of the outer axes."""

@@ -24,18 +24,28 @@ _FEW = 7
 
 
 class Tile:
-    """A register tile: `size` rows by `vectors` vectors (and one of `tail` lanes) for every accumulator."""
+    """A register tile: `size` rows by `vectors` vectors (and one of `tail` lanes) for every accumulator; these for each element of `also`."""
 
     def __init__(
-        self, scheduled: Scheduled, vector: Axis, row: Axis | None, base: Index, row_base: Index, size: int, vectors: int, tail: int
+        self,
+        scheduled: Scheduled,
+        vector: Axis,
+        row: Axis | None,
+        also: Axis | None,
+        base: Index,
+        row_base: Index,
+        size: int,
+        vectors: int,
+        tail: int,
     ) -> None:
         self.scheduled, self.group = scheduled, scheduled.group
-        self.vector, self.row = vector, row
+        self.vector, self.row, self.also = vector, row, also
+        self.planes = 1 if also is None else also.extent
         self.base, self.row_base = base, row_base
         self.size, self.vectors, self.tail = size, vectors, tail
         names = scheduled.names
-        self.r, self.v, self.lane = names("u"), names("v"), names("l")
-        self.group.body.extents.update({self.r: size, self.v: max(vectors, 1), self.lane: scheduled.lanes})
+        self.q, self.r, self.v, self.lane = names("u"), names("u"), names("v"), names("l")
+        self.group.body.extents.update({self.q: self.planes, self.r: size, self.v: max(vectors, 1), self.lane: scheduled.lanes})
         #: lanes of the last vector, no more than it takes
         self.narrow = narrow_lanes(tail, scheduled.lanes)
         self.registers = self._registers(vectors * scheduled.lanes)
@@ -44,7 +54,7 @@ class Tile:
     def _registers(self, width: int) -> dict[Node, Buffer]:
         """A tile as wide as `width` for each accumulator."""
         names, nodes = self.scheduled.names, self.group.body.reductions
-        return {node: Buffer(names("acc"), node.output.dtype, self.size * width, "register") for node in nodes}
+        return {node: Buffer(names("acc"), node.output.dtype, self.planes * self.size * width, "register") for node in nodes}
 
     def _tiles(self, v: Index | None) -> dict[Node, Buffer]:
         return self.registers if v is not None else self.last_registers
@@ -89,29 +99,33 @@ class Tile:
         """`make(v)` for every row and vector of the tile; v is None for the last, narrower vector."""
         lanes = self.scheduled.lanes
         kind = "abreast" if abreast else "unrolled"
-        row = Loop(self.r, self.size, kind)
+        plane, row = [Loop(self.q, self.planes, "unrolled")] if self.also else [], Loop(self.r, self.size, kind)
         result: list[Statement] = []
         if self.vectors:
             # Rows of one vector take turns; vectors of one row do where there are several.
             row_kind, vector_kind = (kind, "unrolled") if self.vectors == 1 else ("unrolled", kind)
             loops = [Loop(self.r, self.size, row_kind), Loop(self.v, self.vectors, vector_kind), Loop(self.lane, lanes, "vector", lanes)]
-            result += build_nest(loops, make(Index.variable(self.v)))
+            result += build_nest([*plane, *loops], make(Index.variable(self.v)))
         if self.tail:
-            result += build_nest([row, Loop(self.lane, self.tail, "vector", self.narrow)], make(None))
+            result += build_nest([*plane, row, Loop(self.lane, self.tail, "vector", self.narrow)], make(None))
         return result
 
     def _place(self, v: Index | None) -> Index:
         """Where an element lies in its register tile."""
         lanes = self.scheduled.lanes
-        if v is None:
-            return Index.variable(self.r, self.narrow) + Index.variable(self.lane)
-        return Index.variable(self.r, self.vectors * lanes) + v * lanes + Index.variable(self.lane)
+        width = self.narrow if v is None else self.vectors * lanes
+        row = Index.variable(self.r, width) + Index.variable(self.lane)
+        if self.also is not None:
+            row = row + Index.variable(self.q, self.size * width)
+        return row if v is None else row + v * lanes
 
     def _places(self, v: Index | None) -> dict[str, Index]:
         vector = Index(self.vectors) if v is None else v
         places = {self.vector.variable: self.base + vector * self.scheduled.lanes + Index.variable(self.lane)}
         if self.row is not None:
             places[self.row.variable] = self.row_base + Index.variable(self.r)
+        if self.also is not None:
+            places[self.also.variable] = Index.variable(self.q)
         return places
 
     def _accumulate(self, v: Index | None, reduced: dict[str, Index]) -> list[Statement]:

@@ -56,7 +56,8 @@ def _pack(graph: Graph, target: Target, invariant_inputs: frozenset[int]) -> Gra
             for columns in _column_operands(node):
                 rows[columns.source] += math.prod(columns.row_extents)
                 sliced[_view(columns.value, outside).base] += columns.value.type.size
-    whole = _Wholes(builder, mapping, {value for value, size in sliced.items() if size >= value.type.size})
+    here = {*graph.inputs, *(value for node in graph.nodes for value in node.outputs)}
+    whole = _Wholes(builder, mapping, {value for value, size in sliced.items() if size >= value.type.size and value in here})
     for node in graph.nodes:
         operands = [mapping[value] for value in node.operands]
         if node.op is FUSED:

@@ -12,42 +12,54 @@ Operands are rounded as they are brought into shared memory.
 
 from __future__ import annotations
 
-from irdl.codegen.cuda.contraction import STEPS, WARP_GRID, Contraction, Tile
+from irdl.codegen.cuda.contraction import WARP_GRID, Contraction
 from irdl.codegen.cuda.dealing import WARP, bound
 from irdl.codegen.cuda.fragments import Lanes, matrices, registers_of
-from irdl.codegen.lowering.group import Axis, Group
+from irdl.codegen.cuda.operands import STEPS, Operand
+from irdl.codegen.cuda.tiling import Tiling
+from irdl.codegen.lowering.group import Group
 from irdl.loops.index import Index
-from irdl.loops.instructions import Instruction
-from irdl.loops.language import Buffer, Expression, For, Load, Multiply, Operation, Statement, Store
+from irdl.loops.instructions import Fragment, Instruction
+from irdl.loops.language import Expression, For, Load, Multiply, Operation, Statement, Store
 
 #: elements between the steps in shared memory, so that the lanes of a fragment are in different banks
 _APART = 8
 
 
-def schedule_products(group: Group, instruction: Instruction, tile: Tile, row: Axis, column: Axis) -> list[Statement]:
-    """The loops of a group with one contraction, in tiles of small matrices."""
-    return _Products(group, instruction, tile, row, column).statements()
+def schedule_products(group: Group, instruction: Instruction, tiling: Tiling) -> list[Statement]:
+    """The loops of a group of contractions, in tiles of small matrices."""
+    return _Products(group, instruction, tiling).statements()
 
 
 class _Products(Contraction):
-    def __init__(self, group: Group, instruction: Instruction, tile: Tile, row: Axis, column: Axis) -> None:
-        super().__init__(group, tile, row, column)
+    def __init__(self, group: Group, instruction: Instruction, tiling: Tiling) -> None:
         self.instruction = instruction
+        super().__init__(group, tiling)
         names = group.body.names
         #: rows and columns of a warp, and how many matrices that is
-        self.own = tile.size // WARP_GRID[0], tile.size // WARP_GRID[1]
+        self.own = tiling.size // WARP_GRID[0], tiling.size // WARP_GRID[1]
         self.counts = tuple(own // extent for own, extent in zip(self.own, instruction.total.shape, strict=True))
         self.threads = Lanes(names)
         self.lanes = self.threads.loops
-        self.fragments = [
-            matrices(names(side), instruction, fragment, count)
-            for side, count, fragment in zip("ab", self.counts, (instruction.left, instruction.right), strict=True)
-        ]
+        #: of each operand, those of its matrices that a warp multiplies
+        self.fragments = {
+            operand: matrices(
+                names("a" if operand.along_row else "b"), instruction, self._fragment(operand), self.counts[self._side(operand)]
+            )
+            for operand in self.operands
+        }
+
+    @staticmethod
+    def _side(operand: Operand) -> int:
+        return 0 if operand.along_row else 1
+
+    def _fragment(self, operand: Operand) -> Fragment:
+        return self.instruction.left if operand.along_row else self.instruction.right
 
     def _stride(self) -> int:
-        return self.tile.size + _APART
+        return self.tiling.size + _APART
 
-    def _operand(self, item: Expression) -> Expression:
+    def _rounded(self, item: Expression) -> Expression:
         return Operation(self.instruction.rounded, (item,), self.instruction.dtype)
 
     def _warp(self) -> Index:
@@ -62,7 +74,9 @@ class _Products(Contraction):
         return (row * self.counts[1] + column) * len(self.instruction.total.places)
 
     def _elements(self) -> list[tuple[Index, Index, Index]]:
-        total, first = self.instruction.total, registers_of(self.accumulators, self._warp() * WARP + self.threads.number)
+        total = self.instruction.total
+        sums = next(iter(self.sums.values()))  # all are alike
+        first = registers_of(sums, self._warp() * WARP + self.threads.number)
         return [
             (
                 first + (self._sum(row, column) + slot),
@@ -76,40 +90,41 @@ class _Products(Contraction):
 
     def _multiply(self) -> Statement:
         step, depth = self.group.body.names("s"), self.instruction.left.shape[1]
-        loads = [*self._load(0, self.left, step, depth), *self._load(1, self.right, step, depth)]
         warp = self._warp() * WARP
-        sums = registers_of(self.accumulators, warp)
-        left, right = (registers_of(buffer, warp) for buffer in self.fragments)
-        of_left, of_right = len(self.instruction.left.places), len(self.instruction.right.places)
-        products: list[Statement] = [
-            Multiply(
-                self.instruction,
-                self.accumulators,
-                sums + self._sum(row, column),
-                self.fragments[0],
-                left + row * of_left,
-                self.fragments[1],
-                right + column * of_right,
-            )
-            for row in range(self.counts[0])
-            for column in range(self.counts[1])
-        ]
+        loads = [load for operand in self.operands for load in self._load(operand, step, depth)]
+        products: list[Statement] = []
+        for node, sums in self.sums.items():
+            left, right = self.of_nodes[node]
+            a, b = self.fragments[left], self.fragments[right]
+            of_left, of_right = len(self.instruction.left.places), len(self.instruction.right.places)
+            products += [
+                Multiply(
+                    self.instruction,
+                    sums,
+                    registers_of(sums, warp) + self._sum(row, column),
+                    a,
+                    registers_of(a, warp) + row * of_left,
+                    b,
+                    registers_of(b, warp) + column * of_right,
+                )
+                for row in range(self.counts[0])
+                for column in range(self.counts[1])
+            ]
         steps = For(step, 0, STEPS // depth, 1, "serial", [*bound("lane", self.lanes, loads), *products])
         (nest,) = bound("warp", self.warps, [steps])
         return nest
 
-    def _load(self, side: int, tile: Buffer, step: str, depth: int) -> list[Statement]:
-        """One operand's matrices, out of shared memory."""
-        fragment = (self.instruction.left, self.instruction.right)[side]
-        buffer, along = self.fragments[side], 1 - side
+    def _load(self, operand: Operand, step: str, depth: int) -> list[Statement]:
+        """An operand's matrices, out of shared memory."""
+        fragment, buffer, side = self._fragment(operand), self.fragments[operand], self._side(operand)
         first = registers_of(buffer, self._warp() * WARP + self.threads.number)
         return [
             Store(
                 buffer,
                 first + (number * len(fragment.places) + slot),
                 Load(
-                    tile,
-                    (Index.variable(step, depth) + self.threads.place(fragment, along, slot)) * self.stride
+                    operand.tile,
+                    (Index.variable(step, depth) + self.threads.place(fragment, 1 - side, slot)) * operand.stride
                     + self._matrix(side, number)
                     + self.threads.place(fragment, side, slot),
                 ),

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from irdl.codegen.cuda.contraction import schedule_contraction, tile_of
+from irdl.codegen.cuda.contraction import schedule_contraction
 from irdl.codegen.cuda.dealing import WARP, Tiles, bound, in_tiles, only_below, warps_of_tile
 from irdl.codegen.cuda.fragments import multiplies
 from irdl.codegen.cuda.loop_products import schedule_loop_products, tiles_in_loop
 from irdl.codegen.cuda.matrix_tiles import in_matrix_tiles
 from irdl.codegen.cuda.products import schedule_products
 from irdl.codegen.cuda.reductions import schedule_reduction
+from irdl.codegen.cuda.tiling import tiling_of
 from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.layout import Layout
 from irdl.codegen.lowering.nest import Loop
@@ -51,10 +52,11 @@ class CudaSchedule(Schedule):
             return []
         group = group.merged() if not self._in_loop or group.body.reductions else group
         if group.body.reductions:
-            if not self._in_loop and (tile := tile_of(group, self.gpu)) is not None:
-                if self._instruction is not None and multiplies(group.body.reductions[0], self._instruction):
-                    return schedule_products(group, self._instruction, *tile)
-                return schedule_contraction(group, *tile)
+            if not self._in_loop and (tiling := tiling_of(group, self.gpu)) is not None:
+                instruction = self._instruction
+                if instruction is not None and all(multiplies(node, instruction) for node in group.body.reductions):
+                    return schedule_products(group, instruction, tiling)
+                return schedule_contraction(group, tiling)
             if self._in_loop and self._instruction is not None:
                 tiles = tiles_in_loop(group, self._instruction, self.gpu)
                 if tiles is not None:

@@ -121,6 +121,21 @@ def test_a_warp_waits_for_its_loads():
     assert found == pytest.approx((64 * H200.l2_latency_cycles + 4 * 1024) * CYCLE, rel=0.02)
 
 
+def test_what_is_read_ahead_is_waited_for_while_nothing_else_is_done():
+    """A step reads what the next one uses: it takes a round trip, or as long as a chain of so many multiply-adds, if that is longer."""
+    there = "for w in 0:8 warp {{ for l in 0:32 lane {{ {} }} }}"
+    use = there.format("a0[0] = add(a0[0], ahead[32*w + l])")
+    fetch = there.format("ahead[32*w + l] = x[l + 32*w + 256*k]")
+    for terms, cycles in ((1, H200.l2_latency_cycles), (1000, 4000)):
+        step = f"{use} {fetch} {there.format(multiply_adds(1, terms))}"
+        found = one_launch(
+            f"for b in 0:132 block {{ {fetch.replace('256*k', '0')} for k in 0:500 {{ {step} }} }}",
+            blocks=132,
+            registers="a0: f32[1], ahead: f32[256] of 256",
+        )
+        assert 500 * cycles * CYCLE <= found < 500 * (cycles + 60) * CYCLE
+
+
 def test_a_place_that_is_loaded_is_waited_for_too():
     """An index has to be there before what it points at."""
     trip = H200.l2_latency_cycles * CYCLE

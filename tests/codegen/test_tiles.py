@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import irdl
-from irdl.codegen.cuda.emit import launches
+from irdl.codegen.cuda.emit import emit_cuda, launches
 from irdl.ir.evaluate import evaluate
 from irdl.loops.interpret import interpret
-from irdl.loops.language import Barrier, Buffer, Multiply, Program
+from irdl.loops.language import Barrier, Buffer, For, Multiply, Program
 from irdl.loops.target import Gpu
 from irdl.loops.walk import buffers_of, nested, walk
 from tests.codegen.nvcc import stacks_and_spills
@@ -106,6 +106,17 @@ def test_too_many_for_the_registers() -> None:
     for arguments, count in (([normal(64, 20), normal(20, 9 * 64)], 9), ([double(64, 20), double(20, 5 * 64)], 5)):
         program = program_of(lambda x, w, count=count: sum(np.split(x @ w, count, axis=-1)), arguments, 4)
         assert not buffers(program, "shared")
+
+
+def test_the_next_steps_are_read_before_these_are_multiplied() -> None:
+    """By way of registers, and not through a path on which the compiler may put them off; what is read once may go there."""
+    arguments = [normal(64, 40), normal(40, 64), normal(64)]
+    program = program_of(lambda x, y, b: x @ y + b, arguments, 4)
+    (loop,) = [s for s in walk(program.body) if isinstance(s, For) and s.kind == "serial"]
+    phases = [{b.space for s in walk([phase]) for b in buffers_of(s)} for phase in loop.body if isinstance(phase, For)]
+    assert phases == [*[{"shared", "register"}] * 2, *[{"input", "register"}] * 2, {"shared", "register"}]
+    head = emit_cuda(program).split("__launch_bounds__")[1].split("{")[0]
+    assert "const float* in0_x, const float* in1_y, const float* __restrict__ in2_b" in head
 
 
 def test_threads_that_have_not_met() -> None:

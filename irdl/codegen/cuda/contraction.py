@@ -3,8 +3,8 @@ memory, some steps at a time, for all of its threads.
 
 Before -> after, for `y[i, j] = sum(k) x[i, k] * w[k, j]` with tiles of 64 x 64 and 16 steps:
 
-    block i { block j { acc = 0
-        for k { left = x[64 * i .., 16 * k ..]; right = w[16 * k .., 64 * j ..]; acc += left @ right }
+    block i { block j { acc = 0; ahead = x[64 * i .., 0 ..], w[0 .., 64 * j ..]
+        for k { left, right = ahead; ahead = x[64 * i .., 16 * (k + 1) ..], w[16 * (k + 1) .., 64 * j ..]; acc += left @ right }
         y[64 * i .., 64 * j ..] = acc } }
 
 Contractions of one group, as of one array with several, have their tiles in the same block: what they share is brought there once.
@@ -24,6 +24,8 @@ from irdl.loops.language import Buffer, Expression, For, Literal, Load, Statemen
 
 #: neighbours of a tile that are a thread's, next to each other
 _TOGETHER = 4
+#: elements between the steps in shared memory, so that neighbouring steps are in different banks, and all are aligned for wide reads
+_APART = 4
 #: the lanes of a warp, and its warps, as rows x columns of threads
 LANES, WARP_GRID = (4, 8), (4, 2)
 
@@ -54,10 +56,10 @@ class Contraction:
         self.values = self.groups * _TOGETHER
         size = tiling.size * tiling.size
         self.sums = {node: Buffer(names("acc"), node.output.dtype, size, "register", copies=WARPS * WARP) for node in group.body.reductions}
-        self.operands, self.of_nodes = operands_of(self.frame, self._stride(), self._rounded)
+        self.operands, self.of_nodes = operands_of(self.frame, self._stride())
 
     def _stride(self) -> int:
-        return self.tiling.size
+        return self.tiling.size + _APART
 
     def _rounded(self, item: Expression) -> Expression:
         """What is multiplied, of an element."""
@@ -69,15 +71,24 @@ class Contraction:
         others = [Loop(axis.variable, axis.extent) for axis in group.domain if axis.extent > 1 and axis not in (row, column)]
         blocks = [*others, Loop(frame.row_block, -(-row.extent // size)), Loop(frame.column_block, -(-column.extent // size))]
         count = -(-frame.steps.extent // STEPS)
-        body: list[Statement] = [*(operand.fill() for operand in self.operands), self._multiply()]
-        if count:
-            body = [For(frame.step_block, 0, count, 1, "serial", body)]
+        body = self._all_steps(count) if count else []
         for axis in frame.outer:
             body = [For(axis.variable, 0, axis.extent, 1, "serial", body)] if axis.extent else []
         clear: list[Statement] = [
             Store(sums, place, Literal(sums.dtype.type(0))) for sums in self.sums.values() for place, _, _ in self._elements()
         ]
-        return bound("block", blocks, [self._threads(clear), *(body if count else []), self._threads(self._results())])
+        return bound("block", blocks, [self._threads(clear), *body, self._threads(self._results())])
+
+    def _all_steps(self, count: int) -> list[Statement]:
+        """The steps of the contraction, `STEPS` at a time, so many times."""
+        block = Index.variable(self.frame.step_block)
+        first = [operand.fetch(Index(), None) for operand in self.operands]
+        body = [operand.put(self._rounded) for operand in self.operands]
+        if count > 1:
+            # Where steps are told one by one from what is behind the last, the last block is too.
+            guard = None if self.frame.steps.extent % STEPS else (block + 1, count)
+            body += [operand.fetch(block + 1, guard) for operand in self.operands]
+        return [*first, For(self.frame.step_block, 0, count, 1, "serial", [*body, self._multiply()])]
 
     def _threads(self, body: list[Statement]) -> Statement:
         (nest,) = bound("warp", self.warps, bound("lane", self.lanes, body))

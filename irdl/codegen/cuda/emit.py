@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from irdl.codegen.cuda.dealing import as_guard
 from irdl.codegen.cuda.expressions import c_type, format_index, format_literal, format_operation, prelude, tensor_cores
+from irdl.codegen.cuda.registers import is_read_ahead
 from irdl.errors import ProgramError
 from irdl.loops.index import Index
 from irdl.loops.instructions import TF32
@@ -103,6 +104,7 @@ class _Function:
         self.launch = launch
         self.parameters = parameters(program, launch)
         self.written = {buffer for pair in program.aliased for buffer in pair}
+        self.ahead = _read_ahead(launch.body)
         self.names = _parameter_names(program)
         largest = max((buffer.size for s in walk(launch.body) for buffer in buffers_of(s)), default=0)
         #: of loop variables and offsets
@@ -150,8 +152,9 @@ class _Function:
 
     def parameter(self, buffer: Buffer) -> str:
         constant = "const " if buffer.space in ("input", "constant") else ""
-        # The compiler may read what is never written through another path, which does not see other blocks' stores.
-        restrict = "__restrict__ " if constant and buffer not in self.written else ""
+        # The compiler may read what is never written through another path, which does not see other blocks' stores; and at another time,
+        # as late as can be, which is not what reading ahead is for.
+        restrict = "__restrict__ " if constant and buffer not in self.written | self.ahead else ""
         return f"{constant}{c_type(buffer.dtype)}* {restrict}{self.name(buffer)}"
 
     def line(self, text: str) -> None:
@@ -301,6 +304,14 @@ class _Function:
         if isinstance(expression, Load):
             return self.place(expression.buffer, expression.index)
         return format_operation(expression, [self.value(argument) for argument in expression.arguments])
+
+
+def _read_ahead(body: Sequence[Statement]) -> set[Buffer]:
+    """What is read in a step of a loop for a later one, or for what comes after threads have met: it goes into registers that outlive
+    the nest."""
+    loops = [s for s in walk(body) if isinstance(s, For) and s.kind == "serial"]
+    stores = [s for loop in loops for s in walk(loop.body) if isinstance(s, Store) and is_read_ahead(s)]
+    return {store.value.buffer for store in stores if isinstance(store.value, Load)}
 
 
 def _parameter_names(program: Program) -> dict[Buffer, str]:

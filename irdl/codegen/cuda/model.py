@@ -8,7 +8,7 @@ A phase is a nest over threads that ends where they meet. It takes as long as th
 - what it brings from L2, in sectors of 32 bytes
 - one thread alone, whose operations wait for each other, and for memory
 
-and waits for memory once before. A nest of blocks takes its phases' sum as often as blocks follow each other on a multiprocessor, or,
+and waits for memory once before, but for what it reads ahead into registers, which the phase that uses it waits for. A nest of blocks takes its phases' sum as often as blocks follow each other on a multiprocessor, or,
 where several are there at once and fill each other's gaps, what its slowest unit needs for all of them. A launch takes no less than
 its memory's way from DRAM, of programs that L2 cannot keep. A loop over time multiplies its step.
 
@@ -26,10 +26,11 @@ from irdl.codegen.cuda.costs import Work
 from irdl.codegen.cuda.dealing import WARP
 from irdl.codegen.cuda.emit import launches
 from irdl.codegen.cuda.rates import Rates, rates_of
+from irdl.codegen.cuda.registers import is_read_ahead
 from irdl.codegen.cuda.work import Steps, registers_of, statements, unrolled, work_of
-from irdl.loops.language import BOUND, Barrier, Buffer, For, If, Kernel, Launch, Program, Statement, Store, While
+from irdl.loops.language import BOUND, Barrier, Buffer, For, If, Kernel, Launch, Load, Program, Statement, Store, While
 from irdl.loops.target import Gpu
-from irdl.loops.walk import bound_nest, buffers_of, nested, walk
+from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, walk
 
 #: what limits a part of the time
 LIMITS = ("launches", "barriers", "latency", "issue", "float32", "float64", "integer", "special", "shared memory", "L2", "DRAM")
@@ -129,6 +130,9 @@ class _Launch:
         self.touched: dict[tuple[Buffer, bool], float] = {}
         self._serial: list[For] = []
         self._blocks: list[For] = []
+        #: of a nest of blocks: its phases, and of registers that are read ahead, how many seconds those take to be there
+        self._phases: dict[int, _Phase] = {}
+        self._due: dict[Buffer, float] = {}
 
     def parts(self) -> dict[str, float]:
         parts = self._body(self.launch.body)
@@ -186,7 +190,7 @@ class _Launch:
         elif nest.kind == "block":
             loops = bound_nest(nest)
             steps = math.prod(loop.stop for loop in loops)
-            self._blocks = loops
+            self._blocks, self._due = loops, {}
             alone, work = self._block(loops[-1].body, steps)
             self._blocks = []
         else:
@@ -230,16 +234,23 @@ class _Launch:
         for statement in body:
             if isinstance(statement, Barrier):
                 parts.append({"barriers": self._meeting(statement)})
+                self._pass(parts[-1])
             elif isinstance(statement, For) and statement.kind in ("warp", "lane"):
                 phase = self._phase(statement, steps)
-                parts.append(self._time(phase, steps))
+                read, fetched = _registers_read(statement), _registers_fetched(statement)
+                late = {"latency": max((self._due.pop(buffer, 0.0) for buffer in read), default=0.0)}
+                parts += [late, self._time(phase, steps)]
+                self._pass(_sum(parts[-2:]))
+                self._due.update(dict.fromkeys(fetched, self._far(phase)))
                 work.append(phase)
             elif isinstance(statement, For):
                 self._serial.append(statement)
-                time, inside = self._block(statement.body, steps)
-                self._serial.pop()
                 count = len(range(statement.start, statement.stop, statement.step))
-                parts.append(_times(time, count))
+                time, inside = self._block(statement.body, steps)
+                # The first step may wait for what others have read ahead.
+                again = self._block(statement.body, steps)[0] if count > 1 else {}
+                self._serial.pop()
+                parts += [time, _times(again, count - 1)] if count else []
                 work += [replace(phase, count=count * phase.count) for phase in inside]
             elif nested(statement):
                 time, inside = max((self._block(part, steps) for part in nested(statement)), key=lambda found: sum(found[0].values()))
@@ -249,7 +260,18 @@ class _Launch:
                 parts.append(self._read([statement]))
         return _sum(parts), work
 
+    def _pass(self, parts: dict[str, float]) -> None:
+        """So much time passes, in which what is read ahead comes nearer."""
+        seconds = sum(parts.values())
+        self._due = {buffer: max(0.0, due - seconds) for buffer, due in self._due.items()}
+
     def _phase(self, nest: For, blocks: int) -> _Phase:
+        """Looked at once."""
+        if id(nest) not in self._phases:
+            self._phases[id(nest)] = self._new_phase(nest, blocks)
+        return self._phases[id(nest)]
+
+    def _new_phase(self, nest: For, blocks: int) -> _Phase:
         warps = bound_nest(nest) if nest.kind == "warp" else []
         inner = warps[-1].body if warps else [nest]
         first = inner[0]
@@ -295,13 +317,25 @@ class _Launch:
         rates, warp = self.rates, phase.warp
         needed = self._units(warp * phase.count, phase.active, max(1, steps))
         limit = max(needed, key=lambda name: needed[name])
-        far = self._cycles(rates.l2_latency_cycles)
-        if self.in_dram and warp.far:
-            far += phase.cold * (rates.dram_latency_seconds - far)
+        far = self._far(phase)
         near = self._cycles(rates.near_latency_cycles)
         own = phase.turns * (warp.waits * far + warp.near_waits * near + self._cycles(warp.chain))
         first = min(1.0, warp.waits) * far + min(1.0, warp.near_waits) * near
         return {"latency": own} if own > first + needed[limit] else {"latency": first, limit: needed[limit]}
+
+    def _far(self, phase: _Phase) -> float:
+        """How long what a phase loads from beyond the multiprocessor takes to be there."""
+        far = self._cycles(self.rates.l2_latency_cycles)
+        return far + phase.cold * (self.rates.dram_latency_seconds - far) if self.in_dram and phase.warp.far else far
+
+
+def _registers_read(phase: For) -> set[Buffer]:
+    found = (item for s in walk([phase]) for e in expressions(s) for item in subexpressions(e) if isinstance(item, Load))
+    return {load.buffer for load in found if load.buffer.space == "register"}
+
+
+def _registers_fetched(phase: For) -> set[Buffer]:
+    return {s.buffer for s in walk([phase]) if isinstance(s, Store) and is_read_ahead(s)}
 
 
 def _split(loops: Sequence[For], count: int) -> tuple[list[For], list[For]]:

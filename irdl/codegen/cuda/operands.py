@@ -1,21 +1,25 @@
-"""What contractions in tiles multiply, on its way into the shared memory of a block."""
+"""What contractions in tiles multiply, on its way into the shared memory of a block, by way of registers: while some steps are multiplied,
+those after them are read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import TypeAlias
 
-from irdl.codegen.cuda.dealing import WARP, bound, only_below
+from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below
 from irdl.codegen.cuda.tiling import Tiling
 from irdl.codegen.lowering.body import Scope
-from irdl.codegen.lowering.group import Axis, Group
+from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.graph import Node, Value
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, If, Literal, Load, Statement, Store
+from irdl.loops.language import Buffer, Expression, For, If, Literal, Load, Statement, Store
 
 #: steps of the contraction that are in shared memory at once
 STEPS = 16
+
+#: what is less than what
+Guard: TypeAlias = tuple[Index, int]
 
 
 class Frame:
@@ -48,81 +52,98 @@ class Frame:
         return self.factors(node, *(Index.variable(axis.variable) for axis in axes))
 
 
-@dataclass(frozen=True, eq=False)
 class Operand:
     """A factor of some contractions of a group, along the rows or the columns.
 
     Attributes:
-        node, number: a contraction, and which of its factors it is.
+        along_row: along the rows.
         tile: in shared memory, for each step `stride` elements, of which the tile's are first.
-        rounded: what is done with an element on its way.
+        ahead: the steps after those, in registers of the block's threads.
     """
 
-    frame: Frame
-    node: Node
-    number: int
-    along_row: bool
-    tile: Buffer
-    stride: int
-    rounded: Callable[[Expression], Expression]
-
-    @property
-    def axis(self) -> Axis:
-        return self.frame.tiling.row if self.along_row else self.frame.tiling.column
-
-    def fill(self) -> Statement:
-        """What brings its next steps: steps x rows, or columns, transposed if need be."""
-        frame, size = self.frame, self.frame.tiling.size
-        names = frame.group.body.names
-        first, second = names("i"), names("l")
-        # Lanes go where neighbours are: along the steps, two rows at a time, or along the rows.
+    def __init__(self, frame: Frame, node: Node, number: int, along_row: bool, stride: int) -> None:
+        """`node`, `number`: a contraction, and which of its factors it is."""
+        self.frame, self._node, self._number = frame, node, number
+        self.along_row, self.stride = along_row, stride
+        names, size = frame.group.body.names, frame.tiling.size
+        dtype = node.operands[number].dtype
+        self.axis = frame.tiling.row if along_row else frame.tiling.column
+        self.tile = Buffer(names("left" if along_row else "right"), dtype, STEPS * stride, "shared")
+        self.ahead = Buffer(names("ahead"), dtype, STEPS * size, "register", copies=WARPS * WARP)
+        self._each = names("n")
+        self._count = STEPS * size // (WARPS * WARP)
+        # Lanes go where neighbours are: along the steps, some rows at a time, or along the rows.
         if self._lies_along_steps():
-            loops, lanes = [Loop(first, size * STEPS // WARP)], [Loop(names("l"), WARP // STEPS), Loop(second, STEPS)]
-            inside = Index.variable(first, WARP // STEPS) + Index.variable(lanes[0].variable)
-            step = Index.variable(second)
+            self._warps, self._lanes = [Loop(names("w"), WARPS)], [Loop(names("l"), WARP // STEPS), Loop(names("l"), STEPS)]
+            high = WARP // STEPS
+            self._inside = _at(self._warps[0], high) + _at(self._lanes[0]) + Index.variable(self._each, WARPS * high)
+            self._step = _at(self._lanes[1])
         else:
-            third = names("i")
-            loops, lanes = [Loop(first, STEPS), Loop(third, size // WARP)], [Loop(second, WARP)]
-            inside, step = Index.variable(third, WARP) + Index.variable(second), Index.variable(first)
-        place = Index.variable(frame.row_block if self.along_row else frame.column_block, size) + inside
-        at = Index.variable(frame.step_block, STEPS) + step
+            wide = size // WARP
+            self._warps, self._lanes = [Loop(names("w"), WARPS // wide), Loop(names("w"), wide)], [Loop(names("l"), WARP)]
+            self._inside = _at(self._warps[1], WARP) + _at(self._lanes[0])
+            self._step = _at(self._warps[0]) + Index.variable(self._each, WARPS // wide)
+
+    def fetch(self, block: Index, guard: Guard | None) -> Statement:
+        """What reads the steps of that block into registers, or zeros where there are none; `guard`: what else has to be less than what."""
+        frame, size = self.frame, self.frame.tiling.size
+        place = Index.variable(frame.row_block if self.along_row else frame.column_block, size) + self._inside
+        at = block * STEPS + self._step
         row, column = (place, Index()) if self.along_row else (Index(), place)
-        value, where = frame.factors(self.node, row, column, at)[self.number]
+        value, where = frame.factors(self._node, row, column, at)[self._number]
         scope = Scope()
         item = frame.group.body.expression(value, where, scope)
-        to = step * self.stride + inside
-        body: list[Statement] = [*scope.statements, Store(self.tile, to, self.rounded(item))]
-        nothing: list[Statement] = [Store(self.tile, to, Literal(self.tile.dtype.type(0)))]
-        for guarded, extent, whole in ((place, self.axis.extent, size), (at, frame.steps.extent, STEPS)):
-            if extent % whole:
-                (guard,) = only_below(guarded, extent, body)
-                assert isinstance(guard, If)
-                body = [If(guard.condition, body, list(nothing))]
-        (nest,) = bound("warp", loops, bound("lane", lanes, body))
+        body: list[Statement] = [*scope.statements, Store(self.ahead, self._register(), item)]
+        guards = [] if guard is None else [guard]
+        if self.axis.extent % size:
+            guards.append((place, self.axis.extent))
+        if frame.steps.extent % STEPS:
+            guards.append((at, frame.steps.extent))
+        for index, extent in guards:
+            (only,) = only_below(index, extent, body)
+            assert isinstance(only, If)
+            body = [If(only.condition, body, [Store(self.ahead, self._register(), Literal(self.ahead.dtype.type(0)))])]
+        return self._nest(body)
+
+    def put(self, rounded: Callable[[Expression], Expression]) -> Statement:
+        """What brings them from there into shared memory, transposed if need be. `rounded`: what is done with each on its way."""
+        item = rounded(Load(self.ahead, self._register()))
+        return self._nest([Store(self.tile, self._step * self.stride + self._inside, item)])
+
+    def _nest(self, body: list[Statement]) -> Statement:
+        """`body` for each element, by the threads of the block."""
+        each = For(self._each, 0, self._count, 1, "unrolled", body)
+        (nest,) = bound("warp", self._warps, bound("lane", self._lanes, [each]))
         return nest
 
+    def _register(self) -> Index:
+        thread = Index()
+        for loop in (*self._warps, *self._lanes):
+            thread = thread * loop.extent + _at(loop)
+        return thread * self._count + Index.variable(self._each)
+
     def _lies_along_steps(self) -> bool:
-        value, where = self.frame.factors_anywhere(self.node)[self.number]
+        value, where = self.frame.factors_anywhere(self._node)[self._number]
         scope = Scope()
         self.frame.group.body.expression(value, where, scope)
         loads = [item for item in scope.memo.values() if isinstance(item, Load)]
         return sum(load.index.coefficient(self.frame.steps.variable) == 1 for load in loads) * 2 > len(loads)
 
 
-def operands_of(
-    frame: Frame, stride: int, rounded: Callable[[Expression], Expression]
-) -> tuple[list[Operand], dict[Node, tuple[Operand, Operand]]]:
+def _at(loop: Loop, stride: int = 1) -> Index:
+    return Index.variable(loop.variable, stride) if loop.extent > 1 else Index()
+
+
+def operands_of(frame: Frame, stride: int) -> tuple[list[Operand], dict[Node, tuple[Operand, Operand]]]:
     """All of a group's, each once, and those of each contraction: the one along the rows first."""
     found: dict[tuple[Value, tuple[Index, ...]], Operand] = {}
     of_nodes: dict[Node, tuple[Operand, Operand]] = {}
     for node in frame.group.body.reductions:
         sides: dict[bool, Operand] = {}
         for number, factor in enumerate(frame.factors_anywhere(node)):
-            value, place = factor
-            along_row = any(part.coefficient(frame.tiling.row.variable) for part in place)
+            along_row = any(part.coefficient(frame.tiling.row.variable) for part in factor[1])
             if factor not in found:
-                tile = Buffer(frame.group.body.names("left" if along_row else "right"), value.dtype, STEPS * stride, "shared")
-                found[factor] = Operand(frame, node, number, along_row, tile, stride, rounded)
+                found[factor] = Operand(frame, node, number, along_row, stride)
             sides[along_row] = found[factor]
         of_nodes[node] = sides[True], sides[False]
     return list(found.values()), of_nodes

@@ -23,6 +23,12 @@ def words(dtype: np.dtype) -> int:
     return max(1, dtype.itemsize // 4)
 
 
+def is_read_ahead(store: Store) -> bool:
+    """What it loads stays in registers, and is waited for where it is used."""
+    kept = store.buffer.space == "register" and store.buffer.copies > 1
+    return kept and isinstance(store.value, Load) and store.value.buffer.space not in ("register", "shared")
+
+
 @dataclass(frozen=True)
 class Part:
     """What lanes do by themselves: all of a phase, or what is between instructions of their warps.

@@ -17,7 +17,7 @@ import numpy as np
 
 from irdl.codegen.cuda.costs import PRODUCT, PRODUCT_LATENCY, Work, instructions, latency
 from irdl.codegen.cuda.dealing import WARP
-from irdl.codegen.cuda.registers import Touch, touches, words
+from irdl.codegen.cuda.registers import Touch, is_read_ahead, touches, words
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, CheckIndex, Expression, For, If, Let, Literal, Load, Multiply, Operation, Statement, Store, Variable
 from irdl.loops.walk import expressions, nested, subexpressions, walk
@@ -156,8 +156,9 @@ def _waiting(body: Sequence[Statement], written: set[Buffer]) -> Work:
             continue
         for part in inner:
             loops += part
-        # What stays in registers is waited for where it is used.
-        if isinstance(statement, Store) and statement.buffer.copies > 1 and statement.buffer.space == "register" and _is_load(statement):
+        if isinstance(statement, Store) and is_read_ahead(statement):
+            assert isinstance(statement.value, Load)
+            other = max(other, float(statement.value.buffer not in written))
             continue
         for item in (item for expression in expressions(statement) for item in subexpressions(expression) if isinstance(item, Load)):
             if item.buffer.space == "shared":
@@ -166,10 +167,6 @@ def _waiting(body: Sequence[Statement], written: set[Buffer]) -> Work:
                 far = max(far, 2.0 if item.index.variables() & known else 1.0)
                 other = max(other, float(item.buffer not in written))
     return Work(waits=max(far, loops.waits), near_waits=max(near, loops.near_waits), far=other + loops.far)
-
-
-def _is_load(store: Store) -> bool:
-    return isinstance(store.value, Load) and store.value.buffer.space not in ("register", "shared")
 
 
 @dataclass(frozen=True, eq=False)

@@ -187,7 +187,7 @@ extern "C" __global__ void __launch_bounds__(256) init_85(float* out2, const flo
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256, 1) loop_204(const float* __restrict__ in0_params_U, const float* __restrict__ in4_gy, float* out2, char* arena, unsigned long long* status, unsigned* barrier) {
+extern "C" __global__ void __launch_bounds__(256, 1) loop_204(const float* __restrict__ in0_params_U, const float* in4_gy, float* out2, char* arena, unsigned long long* status, unsigned* barrier) {
     const int warp = threadIdx.x / 32;
     const int lane = threadIdx.x % 32;
     unsigned passed = 0;

@@ -1,19 +1,24 @@
-"""Contractions in tiles: several in one block, what they share brought there once; against NumPy, the interpreter and threads in any order."""
+"""Contractions in tiles: several in one block, what they share brought there once, and several blocks for the terms of one; against NumPy,
+the interpreter and threads in any order."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import irdl
+from irdl.codegen.cuda import tiling
 from irdl.codegen.cuda.emit import emit_cuda, launches
+from irdl.codegen.lowering.group import Axis, Group
 from irdl.ir.evaluate import evaluate
 from irdl.loops.interpret import interpret
-from irdl.loops.language import Barrier, Buffer, For, Multiply, Program
+from irdl.loops.language import Barrier, Buffer, For, Kernel, Multiply, Program
 from irdl.loops.target import Gpu
 from irdl.loops.walk import buffers_of, nested, walk
 from tests.codegen.nvcc import stacks_and_spills
@@ -63,42 +68,121 @@ CASES: list[tuple[Callable, int, list[np.ndarray]]] = [
     (gradients, 2, [integers(20, 64), integers(20, 64), integers(20, 70)]),
     (many, 8, [normal(66, 20), normal(20, 8 * 65)]),
     (batches, 2, [normal(3, 65, 20), normal(3, 20, 70)]),
-    (lambda x, y: np.exp(x) @ y.T, 1, [normal(70, 33), normal(65, 33)]),
+    (lambda x, y: np.exp(x @ y.T), 1, [normal(150, 33), normal(130, 33)]),
 ]
 
 
-def program_of(function: Callable, arguments: list[np.ndarray], multiprocessors: int, precision: str | None = None) -> Program:
-    return gpu_program(irdl.trace(function)(*arguments), Gpu(multiprocessors=multiprocessors), precision)
+def program_of(
+    function: Callable,
+    arguments: list[np.ndarray],
+    multiprocessors: int = 4,
+    precision: str | None = None,
+    tiles: tuple[int, int] | None = None,
+) -> Program:
+    """`tiles`: of that size, with so many parts, where there are such."""
+    every = tiling._tilings
+
+    def chosen(group: Group, row: Axis, column: Axis) -> list[tiling.Tiling]:
+        return [found for found in every(group, row, column) if tiles is None or (found.size, found.parts) == tiles]
+
+    with mock.patch.object(tiling, "_tilings", chosen), mock.patch.object(tiling, "_TERMS", 64 if tiles is None else 16):
+        return gpu_program(irdl.trace(function)(*arguments), Gpu(multiprocessors=multiprocessors), precision)
 
 
 def buffers(program: Program, space: str) -> list[Buffer]:
     return list(dict.fromkeys(b for s in walk(program.body) for b in buffers_of(s) if b.space == space))
 
 
-@pytest.mark.parametrize("multiprocessors", [4, 1])
+def check(kernels: OnCpu, number: int, function: Callable, arguments: list[np.ndarray]) -> None:
+    """Against NumPy, in three orders of threads and numbers of blocks, which all give the same bits."""
+    expected = evaluate(irdl.trace(function)(*arguments), arguments)
+    before: list[np.ndarray] = []
+    for blocks, order in ((1, 0), (3, 1), (5, 7)):
+        results = kernels(number, arguments, blocks=blocks, order=order)
+        for result, exact in zip(results, expected, strict=True):
+            np.testing.assert_allclose(result.reshape(exact.shape), exact, rtol=2e-5, atol=2e-5, err_msg=f"{number}, {blocks}, {order}")
+        for result, other in zip(results, before, strict=bool(before)):
+            np.testing.assert_array_equal(result, other)
+        before = [result.copy() for result in results]
+
+
+def check_interpreted(program: Program, function: Callable, arguments: list[np.ndarray]) -> None:
+    expected = evaluate(irdl.trace(function)(*arguments), arguments)
+    for result, exact in zip(interpret(program, arguments), expected, strict=True):
+        np.testing.assert_allclose(result.reshape(exact.shape), exact, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("size", [64, 128])
 @needs_compiler
-def test_several_contractions(tmp_path: Path, multiprocessors: int) -> None:
-    """Tiles of 64 and, where they are enough and fit the registers, of 128."""
-    programs = [program_of(function, arguments, multiprocessors) for function, _, arguments in CASES]
+def test_several_contractions(tmp_path: Path, size: int) -> None:
+    """In tiles of 64, and in those of 128 where they fit the registers."""
+    programs = [program_of(function, arguments, 1, tiles=(size, 1)) for function, _, arguments in CASES]
     kernels = OnCpu(programs, tmp_path)
+    in_tiles = 0
     for number, (function, count, arguments) in enumerate(CASES):
-        program = programs[number]
-        assert len(buffers(program, "shared")) == count + 1, number
-        expected = evaluate(irdl.trace(function)(*arguments), arguments)
-        for blocks, order in ((1, 0), (3, 1), (5, 7)):
-            results = kernels(number, arguments, blocks=blocks, order=order)
-            for result, exact in zip(results, expected, strict=True):
-                np.testing.assert_allclose(result.reshape(exact.shape), exact, rtol=2e-5, atol=2e-5, err_msg=f"{number}, {blocks}, {order}")
-        if number < 3 and multiprocessors == 4:
-            for result, exact in zip(interpret(program, arguments), expected, strict=True):
-                np.testing.assert_allclose(result.reshape(exact.shape), exact, rtol=2e-5, atol=2e-5)
+        shared = len(buffers(programs[number], "shared"))
+        assert shared in ([count + 1] if size == 64 else [count + 1, 0]), number
+        in_tiles += bool(shared)
+        check(kernels, number, function, arguments)
+    assert in_tiles == (len(CASES) if size == 64 else 3)
+    check_interpreted(programs[0], *CASES[0][::2])
+
+
+#: functions, what they are given, and into how many parts the terms of tiles of a size are divided: of which the last may have fewer
+PARTS: list[tuple[Callable, list[np.ndarray], tuple[int, int]]] = [
+    (np.matmul, [normal(64, 64), normal(64, 64)], (64, 2)),
+    (np.matmul, [normal(65, 67), normal(67, 70)], (64, 5)),
+    (np.matmul, [normal(128, 80), normal(80, 130)], (128, 3)),
+    (np.matmul, [integers(64, 50), integers(50, 64)], (64, 4)),
+    (lambda x, y, b: np.maximum(x @ y.T + b, 0), [double(70, 33), double(66, 33), double(66)], (64, 3)),
+    (lambda x, y: np.einsum("ijk,kjl->il", x, y), [normal(70, 3, 40), normal(40, 3, 64)], (64, 3)),
+    (lambda x, y: np.einsum("bij,bjk->bki", x, y), [normal(2, 65, 40), normal(2, 40, 70)], (64, 2)),
+    (gates, [normal(70, 37), normal(37, 3 * 66)], (64, 3)),
+    (gradients, [normal(90, 130), normal(90, 130), normal(90, 133)], (128, 2)),
+]
+
+
+@needs_compiler
+def test_terms_in_parts(tmp_path: Path) -> None:
+    """Added up in their order by a launch of its own, which does the rest."""
+    programs = [program_of(function, arguments, tiles=tiles) for function, arguments, tiles in PARTS]
+    kernels = OnCpu(programs, tmp_path)
+    for number, (function, arguments, _) in enumerate(PARTS):
+        assert len(launches(programs[number])) == 2 and programs[number].arena_bytes, number
+        assert not any(s.independent for launch in launches(programs[number]) for s in launch.body if isinstance(s, Kernel))
+        check(kernels, number, function, arguments)
+    for number in (1, 5):
+        check_interpreted(programs[number], *PARTS[number][:2])
+
+
+def test_parts_are_made_where_there_are_few_tiles() -> None:
+    """And a long way to go: not of few terms, nor where tiles fill the GPU."""
+
+    def parts(*shapes: tuple[int, int]) -> int:
+        """By the size of what holds their sums."""
+        arrays = [np.broadcast_to(F32(0), shape) for shape in shapes]
+        program = program_of(np.matmul, arrays, 132)
+        sizes = [buffer.size for buffer in buffers(program, "arena")]
+        return sum(sizes, 0) // (shapes[0][0] * shapes[1][1]) or 1
+
+    assert parts((256, 20000), (20000, 256)) > 4
+    assert parts((64, 8192), (8192, 64)) > 32
+    assert parts((4096, 4096), (4096, 4096)) == 1
+    assert parts((1024, 64), (64, 1024)) == 1
 
 
 def test_what_has_no_rows_or_columns() -> None:
     for arguments in ([normal(0, 5), normal(5, 3 * 64)], [normal(64, 5), normal(5, 0)], [normal(64, 0), normal(0, 3 * 64)]):
-        expected = evaluate(irdl.trace(gates)(*arguments), arguments)
-        for result, exact in zip(interpret(program_of(gates, arguments, 4), arguments), expected, strict=True):
-            np.testing.assert_array_equal(result.reshape(exact.shape), exact)
+        check_interpreted(program_of(gates, arguments), gates, arguments)
+
+
+def test_what_adds_nothing_up() -> None:
+    """An outer product has no steps."""
+    arguments = [normal(2, 64), normal(2, 130)]
+    function = lambda x, y: np.einsum("bi,bj->bij", x, y)  # noqa: E731
+    program = program_of(function, arguments, 1)
+    assert not buffers(program, "shared")
+    check_interpreted(program, function, arguments)
 
 
 def test_too_many_for_the_registers() -> None:
@@ -119,21 +203,30 @@ def test_the_next_steps_are_read_before_these_are_multiplied() -> None:
     assert "const float* in0_x, const float* in1_y, const float* __restrict__ in2_b" in head
 
 
-def test_threads_that_have_not_met() -> None:
-    """No two touch the same memory, unless a barrier is left out: each of them is missed."""
-    arguments = [normal(20, 64), normal(20, 64), normal(20, 65)]
-    expected = evaluate(irdl.trace(gradients)(*arguments), arguments)
-    program = program_of(gradients, arguments, 4)
+@pytest.mark.parametrize(
+    ("function", "arguments", "parts", "scopes"),
+    [
+        (gradients, [normal(20, 64), normal(20, 64), normal(20, 65)], 1, ["block", "block"]),
+        (np.matmul, [normal(64, 33), normal(33, 64)], 2, ["block", "block", "all"]),
+    ],
+)
+def test_threads_that_have_not_met(function: Callable, arguments: list[np.ndarray], parts: int, scopes: list[str]) -> None:
+    """No two touch the same memory, unless a barrier is left out: each of them is missed. That of all is where one launch ends."""
+    program = program_of(function, arguments, tiles=(64, parts))
     assert irdl.parse(str(program)) == program
+    expected = evaluate(irdl.trace(function)(*arguments), arguments)
     for result, exact in zip(Watched(program).call(arguments), expected, strict=True):
         np.testing.assert_allclose(result.reshape(exact.shape), exact, rtol=2e-5, atol=2e-5)
-    count = sum(isinstance(s, Barrier) for s in walk(program.body))
-    assert count == 2
-    for number in range(count):
-        program = program_of(gradients, arguments, 4)
-        bodies = [part for s in walk(program.body) for part in nested(s)]
-        part, barrier = [(part, s) for part in bodies for s in part if isinstance(s, Barrier)][number]
-        part[:] = [s for s in part if s is not barrier]
+    assert [s.scope for s in walk(program.body) if isinstance(s, Barrier)] == [scope for scope in scopes if scope != "all"]
+    for number in range(len(scopes)):
+        program = program_of(function, arguments, tiles=(64, parts))
+        if scopes[number] == "all":
+            first, second = launches(program)
+            program.body = [replace(first, body=[*first.body, *second.body])]
+        else:
+            bodies = [part for s in walk(program.body) for part in nested(s)]
+            part, barrier = [(part, s) for part in bodies for s in part if isinstance(s, Barrier)][number]
+            part[:] = [s for s in part if s is not barrier]
         with pytest.raises(Race):
             Watched(program).call(arguments)
 
@@ -141,13 +234,18 @@ def test_threads_that_have_not_met() -> None:
 @needs_compiler
 def test_several_products_of_small_matrices(tmp_path: Path) -> None:
     """Exactly in whole numbers, which TF32 holds."""
-    cases = [(gates, [integers(70, 37), integers(37, 3 * 66)]), (gradients, [integers(45, 130), integers(45, 130), integers(45, 133)])]
-    cases = [(function, [a.astype(F32) for a in arguments]) for function, arguments in cases]
-    programs = [program_of(function, arguments, 1, "tf32") for function, arguments in cases]
+    cases = [
+        (gates, 3, [integers(70, 37), integers(37, 3 * 66)], (64, 1)),
+        (gates, 3, [integers(70, 37), integers(37, 3 * 66)], (64, 3)),
+        (gradients, 2, [integers(45, 130), integers(45, 130), integers(45, 133)], (128, 1)),
+        (gradients, 2, [integers(45, 130), integers(45, 130), integers(45, 133)], (128, 2)),
+    ]
+    cases = [(function, count, [a.astype(F32) for a in arguments], tiles) for function, count, arguments, tiles in cases]
+    programs = [program_of(function, arguments, 1, "tf32", tiles) for function, _, arguments, tiles in cases]
     kernels = OnCpu(programs, tmp_path)
-    for number, (function, arguments) in enumerate(cases):
-        products = [s for s in walk(programs[number].body) if isinstance(s, Multiply)]
-        assert len({s.total for s in products}) == len(buffers(programs[number], "shared")) - 1
+    for number, (function, count, arguments, _) in enumerate(cases):
+        assert len({s.total for s in walk(programs[number].body) if isinstance(s, Multiply)}) == count
+        assert len(buffers(programs[number], "shared")) == count + 1
         expected = evaluate(irdl.trace(function)(*arguments), arguments)
         for order in (0, 1, 7):
             for result, exact in zip(kernels(number, arguments, order=order), expected, strict=True):
@@ -158,6 +256,7 @@ def test_several_products_of_small_matrices(tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", [None, "tf32"])
 @pytest.mark.parametrize("capability", [80, 90])
 def test_nvcc_compiles_them_without_spills(tmp_path: Path, capability: int, precision: str | None) -> None:
-    programs = [program_of(function, arguments, n, precision) for function, _, arguments in CASES for n in (4, 1)]
-    assert sum(len(launches(program)) for program in programs) >= len(programs)
+    programs = [program_of(function, arguments, 1, precision, (size, 1)) for function, _, arguments in CASES for size in (64, 128)]
+    programs = [program for program in programs if buffers(program, "shared")]
+    programs += [program_of(function, arguments, 4, precision, tiles) for function, arguments, tiles in PARTS]
     assert not [item for item in stacks_and_spills(programs, capability, tmp_path) if item[1:] != (0, 0)]

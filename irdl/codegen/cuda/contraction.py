@@ -7,20 +7,28 @@ Before -> after, for `y[i, j] = sum(k) x[i, k] * w[k, j]` with tiles of 64 x 64 
         for k { left, right = ahead; ahead = x[64 * i .., 16 * (k + 1) ..], w[16 * (k + 1) .., 64 * j ..]; acc += left @ right }
         y[64 * i .., 64 * j ..] = acc } }
 
+Where there are few tiles, several blocks have a part of the steps of each, and what they have added up goes through memory:
+
+    block p { block i { block j { .. for k in the steps of p ..; partial[p, 64 * i .., 64 * j ..] = acc } } }
+    grid i, j { y[i, j] = partial[0, i, j] + partial[1, i, j] + .. }
+
 Contractions of one group, as of one array with several, have their tiles in the same block: what they share is brought there once.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below
-from irdl.codegen.cuda.operands import STEPS, Frame, operands_of
-from irdl.codegen.cuda.tiling import Tiling
-from irdl.codegen.lowering.body import combine
+from irdl.codegen.cuda.operands import Frame, operands_of
+from irdl.codegen.cuda.tiling import STEPS, Tiling
+from irdl.codegen.lowering.body import COMBINE, combine
 from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.graph import Node
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, Literal, Load, Statement, Store
+from irdl.loops.language import Buffer, Expression, For, Literal, Load, Operation, Statement, Store
 
 #: neighbours of a tile that are a thread's, next to each other
 _TOGETHER = 4
@@ -42,6 +50,7 @@ class Contraction:
         sums: of each contraction, what is added up: registers of the block's threads.
         operands: what is multiplied at once, in shared memory.
         of_nodes: those of each contraction, the one along the rows first.
+        partial: of each contraction, what the parts of its steps have added up, one part after the other; none where there is one part.
     """
 
     def __init__(self, group: Group, tiling: Tiling) -> None:
@@ -57,6 +66,15 @@ class Contraction:
         size = tiling.size * tiling.size
         self.sums = {node: Buffer(names("acc"), node.output.dtype, size, "register", copies=WARPS * WARP) for node in group.body.reductions}
         self.operands, self.of_nodes = operands_of(self.frame, self._stride())
+        #: the axes of the results, those that lie next to each other last
+        self.axes = [axis for axis in group.domain if axis.extent > 1 and axis not in (tiling.row, tiling.column)]
+        self.axes += [tiling.row, tiling.column]
+        self.results = math.prod(axis.extent for axis in self.axes)
+        self.partial = {
+            node: Buffer(names("partial"), node.output.dtype, tiling.parts * self.results, "arena")
+            for node in group.body.reductions
+            if tiling.parts > 1
+        }
 
     def _stride(self) -> int:
         return self.tiling.size + _APART
@@ -66,29 +84,28 @@ class Contraction:
         return item
 
     def statements(self) -> list[Statement]:
-        group, frame, size = self.group, self.frame, self.tiling.size
-        row, column = self.tiling.row, self.tiling.column
-        others = [Loop(axis.variable, axis.extent) for axis in group.domain if axis.extent > 1 and axis not in (row, column)]
-        blocks = [*others, Loop(frame.row_block, -(-row.extent // size)), Loop(frame.column_block, -(-column.extent // size))]
-        count = -(-frame.steps.extent // STEPS)
-        body = self._all_steps(count) if count else []
+        frame, size = self.frame, self.tiling.size
+        *others, row, column = self.axes
+        blocks = [Loop(frame.part, self.tiling.parts)] if self.partial else []
+        blocks += [Loop(axis.variable, axis.extent) for axis in others]
+        blocks += [Loop(frame.row_block, -(-row.extent // size)), Loop(frame.column_block, -(-column.extent // size))]
+        body = self._steps() if frame.count else []
         for axis in frame.outer:
             body = [For(axis.variable, 0, axis.extent, 1, "serial", body)] if axis.extent else []
         clear: list[Statement] = [
             Store(sums, place, Literal(sums.dtype.type(0))) for sums in self.sums.values() for place, _, _ in self._elements()
         ]
-        return bound("block", blocks, [self._threads(clear), *body, self._threads(self._results())])
+        tiles = bound("block", blocks, [self._threads(clear), *body, self._threads(self._results())])
+        return [*tiles, *self._add_up()] if self.partial else tiles
 
-    def _all_steps(self, count: int) -> list[Statement]:
-        """The steps of the contraction, `STEPS` at a time, so many times."""
-        block = Index.variable(self.frame.step_block)
-        first = [operand.fetch(Index(), None) for operand in self.operands]
+    def _steps(self) -> list[Statement]:
+        """A block's steps of the contraction, `STEPS` at a time."""
+        number = Index.variable(self.frame.step_block)
+        first = [operand.fetch(Index()) for operand in self.operands]
         body = [operand.put(self._rounded) for operand in self.operands]
-        if count > 1:
-            # Where steps are told one by one from what is behind the last, the last block is too.
-            guard = None if self.frame.steps.extent % STEPS else (block + 1, count)
-            body += [operand.fetch(block + 1, guard) for operand in self.operands]
-        return [*first, For(self.frame.step_block, 0, count, 1, "serial", [*body, self._multiply()])]
+        if self.frame.count > 1:
+            body += [operand.fetch(number + 1) for operand in self.operands]
+        return [*first, For(self.frame.step_block, 0, self.frame.count, 1, "serial", [*body, self._multiply()])]
 
     def _threads(self, body: list[Statement]) -> Statement:
         (nest,) = bound("warp", self.warps, bound("lane", self.lanes, body))
@@ -128,16 +145,41 @@ class Contraction:
         return self._threads([For(step, 0, STEPS, 1, "unrolled", stores)])
 
     def _results(self) -> list[Statement]:
-        """The rest of the group, on each thread's part of the tile."""
+        """What becomes of each thread's part of the tile: the rest of the group, or what is put by until other parts are there."""
         size = self.tiling.size
         axes = {self.tiling.row: self.frame.row_block, self.tiling.column: self.frame.column_block}
         body: list[Statement] = []
         for place, *inside in self._elements():
             places = {axis.variable: Index.variable(block, size) + at for (axis, block), at in zip(axes.items(), inside, strict=True)}
             totals: dict[Node, Expression] = {node: Load(sums, place) for node, sums in self.sums.items()}
-            item = self.group.element(places, totals)
+            if self.partial:
+                at = self._place(places) + Index.variable(self.frame.part, self.results)
+                item: list[Statement] = [Store(partial, at, totals[node]) for node, partial in self.partial.items()]
+            else:
+                item = self.group.element(places, totals)
             for axis in axes:
                 if axis.extent % size:
                     item = only_below(places[axis.variable], axis.extent, item)
             body += item
         return body
+
+    def _place(self, places: Mapping[str, Index]) -> Index:
+        """Where an element is among all results."""
+        place = Index()
+        for axis in self.axes:
+            place = place * axis.extent + places.get(axis.variable, Index.variable(axis.variable))
+        return place
+
+    def _add_up(self) -> list[Statement]:
+        """The parts of each result, in their order, and the rest of the group."""
+        names, place = self.group.body.names, self._place({})
+        part = names("p")
+        totals = {node: Buffer(names("total"), partial.dtype, 1, "register") for node, partial in self.partial.items()}
+        first: list[Statement] = [Store(totals[node], Index(), Load(partial, place)) for node, partial in self.partial.items()]
+        more: list[Statement] = []
+        for node, partial in self.partial.items():
+            operands = Load(totals[node], Index()), Load(partial, place + Index.variable(part, self.results))
+            more.append(Store(totals[node], Index(), Operation(COMBINE[node.op], operands, partial.dtype)))
+        rest = self.group.element({}, {node: Load(total, Index()) for node, total in totals.items()})
+        loops = [Loop(axis.variable, axis.extent) for axis in self.axes]
+        return bound("grid", loops, [*first, For(part, 1, self.tiling.parts, 1, "unrolled", more), *rest])

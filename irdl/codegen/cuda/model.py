@@ -239,9 +239,12 @@ class _Launch:
                 phase = self._phase(statement, steps)
                 read, fetched = _registers_read(statement), _registers_fetched(statement)
                 late = {"latency": max((self._due.pop(buffer, 0.0) for buffer in read), default=0.0)}
-                parts += [late, self._time(phase, steps)]
+                # What is read ahead comes from L2 while other things are done.
+                coming = self._units(phase.warp * phase.count, phase.active, max(1, steps))["L2"] if fetched else 0.0
+                now = replace(phase, warp=replace(phase.warp, l2_bytes=0)) if fetched else phase
+                parts += [late, self._time(now, steps)]
                 self._pass(_sum(parts[-2:]))
-                self._due.update(dict.fromkeys(fetched, self._far(phase)))
+                self._due.update(dict.fromkeys(fetched, self._far(phase) + coming))
                 work.append(phase)
             elif isinstance(statement, For):
                 self._serial.append(statement)

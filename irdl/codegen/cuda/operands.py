@@ -7,16 +7,13 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below
-from irdl.codegen.cuda.tiling import Tiling
+from irdl.codegen.cuda.tiling import STEPS, Tiling, longest
 from irdl.codegen.lowering.body import Scope
 from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.graph import Node, Value
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Expression, For, If, Literal, Load, Statement, Store
-
-#: steps of the contraction that are in shared memory at once
-STEPS = 16
 
 #: what is less than what
 Guard: TypeAlias = tuple[Index, int]
@@ -28,16 +25,27 @@ class Frame:
     Attributes:
         steps: the reduced axis that is walked `STEPS` at a time.
         outer: the others.
-        row_block, column_block, step_block: the variables of the tile that a block is at, and of the steps.
+        row_block, column_block, part, step_block: the variables of the tile that a block is at, of its part of the steps, and of those.
+        count: how many times `STEPS` steps a part has.
     """
 
     def __init__(self, group: Group, tiling: Tiling) -> None:
         self.group, self.tiling = group, tiling
-        reduced = [axis for axis in group.reduced if axis.extent != 1]
-        self.steps = max(reduced, key=lambda axis: axis.extent, default=group.reduced[0])
-        self.outer = [axis for axis in reduced if axis is not self.steps]
+        self.steps = longest(group)
+        self.outer = [axis for axis in group.reduced if axis.extent != 1 and axis is not self.steps]
         names = group.body.names
-        self.row_block, self.column_block, self.step_block = names("j"), names("j"), names("k")
+        self.row_block, self.column_block, self.part, self.step_block = names("j"), names("j"), names("p"), names("k")
+        self._all = -(-self.steps.extent // STEPS)
+        self.count = -(-self._all // tiling.parts)
+
+    def block(self, number: Index) -> tuple[Index, Guard | None]:
+        """Where the part's `STEPS` steps of that number are, in such numbers, and what has to be less than what, lest there be none."""
+        at = (Index.variable(self.part, self.count) if self.tiling.parts > 1 else Index()) + number
+        if self.steps.extent % STEPS:
+            return at, None  # steps are told one by one from what is behind the last
+        if self.count * self.tiling.parts > self._all:
+            return at, (at, self._all)
+        return at, (number, self.count) if number.variables() else None
 
     def factors(self, node: Node, row: Index, column: Index, step: Index) -> list[tuple[Value, tuple[Index, ...]]]:
         """What a contraction multiplies at one place, and where that is."""
@@ -84,9 +92,10 @@ class Operand:
             self._inside = _at(self._warps[1], WARP) + _at(self._lanes[0])
             self._step = _at(self._warps[0]) + Index.variable(self._each, WARPS // wide)
 
-    def fetch(self, block: Index, guard: Guard | None) -> Statement:
-        """What reads the steps of that block into registers, or zeros where there are none; `guard`: what else has to be less than what."""
+    def fetch(self, number: Index) -> Statement:
+        """What reads the block's steps of that number into registers, or zeros where there are none."""
         frame, size = self.frame, self.frame.tiling.size
+        block, guard = frame.block(number)
         place = Index.variable(frame.row_block if self.along_row else frame.column_block, size) + self._inside
         at = block * STEPS + self._step
         row, column = (place, Index()) if self.along_row else (Index(), place)

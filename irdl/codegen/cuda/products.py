@@ -15,8 +15,8 @@ from __future__ import annotations
 from irdl.codegen.cuda.contraction import WARP_GRID, Contraction
 from irdl.codegen.cuda.dealing import WARP, bound
 from irdl.codegen.cuda.fragments import Lanes, matrices, registers_of
-from irdl.codegen.cuda.operands import STEPS, Operand
-from irdl.codegen.cuda.tiling import Tiling
+from irdl.codegen.cuda.operands import Operand
+from irdl.codegen.cuda.tiling import STEPS, Tiling
 from irdl.codegen.lowering.group import Group
 from irdl.loops.index import Index
 from irdl.loops.instructions import Fragment, Instruction

@@ -52,11 +52,15 @@ class CudaSchedule(Schedule):
             return []
         group = group.merged() if not self._in_loop or group.body.reductions else group
         if group.body.reductions:
-            if not self._in_loop and (tiling := tiling_of(group, self.gpu)) is not None:
+            if not self._in_loop:
                 instruction = self._instruction
-                if instruction is not None and all(multiplies(node, instruction) for node in group.body.reductions):
+                if instruction is not None and not all(multiplies(node, instruction) for node in group.body.reductions):
+                    instruction = None
+                tiling = tiling_of(group, self.gpu, instruction)
+                if tiling is not None and instruction is not None:
                     return schedule_products(group, instruction, tiling)
-                return schedule_contraction(group, tiling)
+                if tiling is not None:
+                    return schedule_contraction(group, tiling)
             if self._in_loop and self._instruction is not None:
                 tiles = tiles_in_loop(group, self._instruction, self.gpu)
                 if tiles is not None:
@@ -68,6 +72,9 @@ class CudaSchedule(Schedule):
         last = None if best is None else best[1]
         axes = sorted((axis for axis in group.domain if axis.extent > 1), key=lambda axis: axis is last)
         return self.each([Loop(axis.variable, axis.extent) for axis in axes], group.element({}), group.body.names)
+
+    def is_independent(self, statements: Sequence[Statement]) -> bool:
+        return len(statements) < 2  # else there are parts, and what adds them up
 
     def over(self, shape: Sequence[int], accesses: Sequence[Layout], element: Element, names: Names, dtype: np.dtype) -> list[Statement]:
         if 0 in shape:

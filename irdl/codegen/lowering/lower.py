@@ -189,7 +189,9 @@ class _GraphLowering:
             group = group_of(node.regions[0], operands, stored, shared.names, shared.checks)
             main = _weightiest(node)
             where = format_location(main.location) if main is not None else ""
-            return shared.kernel("group" if main is None else main.op.name, shared.schedule.group(group), True, where)
+            statements = shared.schedule.group(group)
+            independent = shared.schedule.is_independent(statements)
+            return shared.kernel("group" if main is None else main.op.name, statements, independent, where)
         if node.op is SCAN:
             return self._scan(node, operands, outputs)
         if node.op is COND:

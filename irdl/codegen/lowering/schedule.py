@@ -34,6 +34,10 @@ class Schedule(ABC):
     def group(self, group: Group) -> list[Statement]:
         """The loops that compute and store a group's values."""
 
+    def is_independent(self, statements: Sequence[Statement]) -> bool:
+        """None of the loops of a group needs what another has made."""
+        return True
+
     @abstractmethod
     def over(self, shape: Sequence[int], accesses: Sequence[Layout], element: Element, names: Names, dtype: np.dtype) -> list[Statement]:
         """`element` at every index of `shape`, in any order.

@@ -354,7 +354,7 @@ def test_source_of_a_compiled_function():
     source = irdl.compile(softmax)(normal(5, 70)).cuda_source
     assert source.startswith("// NumPy's meaning")
     assert re.search(
-        r'extern "C" __global__ void __launch_bounds__\(256, 1\) max_\d+\(const float\* __restrict__ in0_x, float\* out0, char\* arena',
+        r'extern "C" __global__ void __launch_bounds__\(256, 2\) max_\d+\(const float\* __restrict__ in0_x, float\* out0, char\* arena',
         source,
     )
     assert source == irdl.compile(softmax)(normal(5, 70)).cuda_source

@@ -200,6 +200,7 @@ def test_the_next_steps_are_read_before_these_are_multiplied() -> None:
     phases = [{b.space for s in walk([phase]) for b in buffers_of(s)} for phase in loop.body if isinstance(phase, For)]
     assert phases == [*[{"shared", "register"}] * 2, *[{"input", "register"}] * 2, {"shared", "register"}]
     head = emit_cuda(program).split("__launch_bounds__")[1].split("{")[0]
+    assert head.startswith("(256, 2)")  # so many registers as let two blocks in
     assert "const float* in0_x, const float* in1_y, const float* __restrict__ in2_b" in head
 
 

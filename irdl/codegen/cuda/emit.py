@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from irdl.codegen.cuda.dealing import as_guard
 from irdl.codegen.cuda.expressions import c_type, format_index, format_literal, format_operation, prelude, tensor_cores
-from irdl.codegen.cuda.registers import is_read_ahead
+from irdl.codegen.cuda.registers import is_read_ahead, registers_of
 from irdl.errors import ProgramError
 from irdl.loops.index import Index
 from irdl.loops.instructions import TF32
@@ -44,6 +44,8 @@ _INDENT = "    "
 _UNITS = {"grid": ("thread", "threads"), "block": ("blockIdx.x", "gridDim.x"), "warp": ("warp", ""), "lane": ("lane", "")}
 #: the most turns that are unrolled, and how many a thread of a grid has at once
 _UNROLLED, _IN_FLIGHT = 8, 4
+#: registers of a multiprocessor, and how many more nvcc may need of a thread than are counted
+_REGISTERS, _MORE = 65536, 20
 #: of products of matrices, how many are unrolled
 _PRODUCTS = 16
 _BARRIERS = {
@@ -123,8 +125,10 @@ class _Function:
     def text(self) -> str:
         launch = self.launch
         self.scope(launch.body)
-        # Where blocks keep something, one that runs well is worth more than several at once.
+        # Where blocks keep something, one that runs well is worth more than several at once, but two where registers are enough.
         few = ", 1" if launch.cooperative or launch.shared_bytes else ""
+        if few and not launch.cooperative and 2 * launch.threads * (registers_of(launch.body) + _MORE) <= _REGISTERS:
+            few = ", 2"
         head = f'extern "C" __global__ void __launch_bounds__({launch.threads}{few}) {launch.name}'
         given = [*map(self.parameter, self.parameters), "char* arena", "unsigned long long* status", "unsigned* barrier"]
         return f"{head}({', '.join(given)}) {{\n" + "".join(f"{line}\n" for line in [*self._places(), *self.lines]) + "}\n"

@@ -26,8 +26,8 @@ from irdl.codegen.cuda.costs import Work
 from irdl.codegen.cuda.dealing import WARP
 from irdl.codegen.cuda.emit import launches
 from irdl.codegen.cuda.rates import Rates, rates_of
-from irdl.codegen.cuda.registers import is_read_ahead
-from irdl.codegen.cuda.work import Steps, registers_of, statements, unrolled, work_of
+from irdl.codegen.cuda.registers import is_read_ahead, registers_of
+from irdl.codegen.cuda.work import Steps, statements, unrolled, work_of
 from irdl.loops.language import BOUND, Barrier, Buffer, For, If, Kernel, Launch, Load, Program, Statement, Store, While
 from irdl.loops.target import Gpu
 from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, walk

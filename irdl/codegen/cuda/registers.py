@@ -179,3 +179,9 @@ def _taken(expression: Expression, made: Collection[Buffer]) -> Expression:
     if isinstance(first, Load) and first.buffer in made:
         return first
     return Operation(expression.name, tuple(_taken(argument, made) for argument in expression.arguments), expression.dtype)
+
+
+def registers_of(body: Sequence[Statement]) -> int:
+    """The registers of a thread, roughly: what the program keeps there, and some for places and what is on its way."""
+    kept = {statement.buffer for statement in walk(body) if isinstance(statement, Store) and statement.buffer.space == "register"}
+    return min(255, max(32, 24 + sum(buffer.size // buffer.copies * words(np.dtype(buffer.dtype)) for buffer in kept)))

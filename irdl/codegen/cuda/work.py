@@ -13,11 +13,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from irdl.codegen.cuda.costs import PRODUCT, PRODUCT_LATENCY, Work, instructions, latency
 from irdl.codegen.cuda.dealing import WARP
-from irdl.codegen.cuda.registers import Touch, is_read_ahead, touches, words
+from irdl.codegen.cuda.registers import Touch, is_read_ahead, touches
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, CheckIndex, Expression, For, If, Let, Literal, Load, Multiply, Operation, Statement, Store, Variable
 from irdl.loops.walk import expressions, nested, subexpressions, walk
@@ -321,14 +319,3 @@ def sectors(span: int, strides: Iterable[tuple[int, int]]) -> int:
         else:
             count *= extent
     return count * -(-span // SECTOR)
-
-
-def registers_of(body: Sequence[Statement]) -> int:
-    """The registers of a thread, roughly: what the program keeps there, and some for places and what is on its way."""
-    kept = {buffer for statement in walk(body) for buffer in _registers(statement)}
-    return min(255, max(32, 24 + sum(buffer.size // buffer.copies * words(np.dtype(buffer.dtype)) for buffer in kept)))
-
-
-def _registers(statement: Statement) -> Iterable[Buffer]:
-    if isinstance(statement, Store) and statement.buffer.space == "register":
-        yield statement.buffer

@@ -105,7 +105,7 @@ def evaluate_rounded(graph: Graph, given: Any, w: np.ndarray, gradient_too: bool
 CELLS = [
     (lstm, normal(3, 8, 5), *weights(5, 128, 4)),
     (lstm, normal(4, 6, 3), *weights(3, 70, 4)),
-    (lstm_gradient, normal(3, 4, 3), *weights(3, 70, 4)),
+    (lstm_gradient, normal(5, 4, 3), *weights(3, 70, 4)),
     (gru, normal(4, 5, 3), *weights(3, 64, 3)[:2]),
     (invented, normal(5, 4, 3), *weights(3, 67, 2)[:2]),
     (three_carries, normal(5, 4, 64), normal(64, 64) / F32(8)),

@@ -77,15 +77,16 @@ def program_of(
     arguments: list[np.ndarray],
     multiprocessors: int = 4,
     precision: str | None = None,
-    tiles: tuple[int, int] | None = None,
+    tiles: tuple[int, int, int] | None = None,
 ) -> Program:
-    """`tiles`: of that size, with so many parts, where there are such."""
+    """`tiles`: of so many rows and columns, with so many parts, where there are such."""
     every = tiling._tilings
 
     def chosen(group: Group, row: Axis, column: Axis) -> list[tiling.Tiling]:
-        return [found for found in every(group, row, column) if tiles is None or (found.size, found.parts) == tiles]
+        return [found for found in every(group, row, column) if tiles is None or (*found.shape, found.parts) == tiles]
 
-    with mock.patch.object(tiling, "_tilings", chosen), mock.patch.object(tiling, "_TERMS", 64 if tiles is None else 16):
+    less = {} if tiles is None else {"_TERMS": 16, "_SHORT": 1}
+    with mock.patch.multiple(tiling, _tilings=chosen, **less):
         return gpu_program(irdl.trace(function)(*arguments), Gpu(multiprocessors=multiprocessors), precision)
 
 
@@ -116,7 +117,7 @@ def check_interpreted(program: Program, function: Callable, arguments: list[np.n
 @needs_compiler
 def test_several_contractions(tmp_path: Path, size: int) -> None:
     """In tiles of 64, and in those of 128 where they fit the registers."""
-    programs = [program_of(function, arguments, 1, tiles=(size, 1)) for function, _, arguments in CASES]
+    programs = [program_of(function, arguments, 1, tiles=(size, size, 1)) for function, _, arguments in CASES]
     kernels = OnCpu(programs, tmp_path)
     in_tiles = 0
     for number, (function, count, arguments) in enumerate(CASES):
@@ -128,18 +129,40 @@ def test_several_contractions(tmp_path: Path, size: int) -> None:
     check_interpreted(programs[0], *CASES[0][::2])
 
 
-#: functions, what they are given, and into how many parts the terms of tiles of a size are divided: of which the last may have fewer
-PARTS: list[tuple[Callable, list[np.ndarray], tuple[int, int]]] = [
-    (np.matmul, [normal(64, 64), normal(64, 64)], (64, 2)),
-    (np.matmul, [normal(65, 67), normal(67, 70)], (64, 5)),
-    (np.matmul, [normal(128, 80), normal(80, 130)], (128, 3)),
-    (np.matmul, [integers(64, 50), integers(50, 64)], (64, 4)),
-    (lambda x, y, b: np.maximum(x @ y.T + b, 0), [double(70, 33), double(66, 33), double(66)], (64, 3)),
-    (lambda x, y: np.einsum("ijk,kjl->il", x, y), [normal(70, 3, 40), normal(40, 3, 64)], (64, 3)),
-    (lambda x, y: np.einsum("bij,bjk->bki", x, y), [normal(2, 65, 40), normal(2, 40, 70)], (64, 2)),
-    (gates, [normal(70, 37), normal(37, 3 * 66)], (64, 3)),
-    (gradients, [normal(90, 130), normal(90, 130), normal(90, 133)], (128, 2)),
+#: functions, what they are given, and tiles: rows, columns, and into how many parts the terms are divided, of which the last may have fewer
+PARTS: list[tuple[Callable, list[np.ndarray], tuple[int, int, int]]] = [
+    (np.matmul, [normal(64, 64), normal(64, 64)], (64, 64, 2)),
+    (np.matmul, [normal(65, 67), normal(67, 70)], (64, 64, 5)),
+    (np.matmul, [normal(128, 80), normal(80, 130)], (128, 128, 3)),
+    (np.matmul, [integers(64, 50), integers(50, 64)], (64, 64, 4)),
+    (lambda x, y, b: np.maximum(x @ y.T + b, 0), [double(70, 33), double(66, 33), double(66)], (64, 64, 3)),
+    (lambda x, y: np.einsum("ijk,kjl->il", x, y), [normal(70, 3, 40), normal(40, 3, 64)], (64, 64, 3)),
+    (lambda x, y: np.einsum("bij,bjk->bki", x, y), [normal(2, 65, 40), normal(2, 40, 70)], (64, 64, 2)),
+    (gates, [normal(70, 37), normal(37, 3 * 66)], (64, 64, 3)),
+    (gradients, [normal(90, 130), normal(90, 130), normal(90, 133)], (128, 128, 2)),
 ]
+
+
+#: the same, of narrow tiles
+NARROW: list[tuple[Callable, list[np.ndarray], tuple[int, int, int]]] = [
+    (gates, [normal(33, 37), normal(37, 3 * 130)], (32, 128, 1)),
+    (np.matmul, [normal(32, 64), normal(64, 128)], (32, 128, 1)),
+    (gradients, [normal(33, 40), normal(33, 40), normal(33, 140)], (32, 128, 3)),
+    (gradients, [normal(33, 140), normal(33, 140), normal(33, 33)], (128, 32, 1)),
+    (np.matmul, [integers(128, 48), integers(48, 32)], (128, 32, 2)),
+    (lambda x, y: np.einsum("bij,bkj->bik", x, y), [double(2, 130, 20), double(2, 35, 20)], (128, 32, 1)),
+]
+
+
+@needs_compiler
+def test_narrow_tiles(tmp_path: Path) -> None:
+    """Of few rows, or few columns."""
+    programs = [program_of(function, arguments, 1, tiles=tiles) for function, arguments, tiles in NARROW]
+    assert all(buffers(program, "shared") for program in programs)
+    kernels = OnCpu(programs, tmp_path)
+    for number, (function, arguments, _) in enumerate(NARROW):
+        check(kernels, number, function, arguments)
+    check_interpreted(programs[0], *NARROW[0][:2])
 
 
 @needs_compiler
@@ -169,6 +192,9 @@ def test_parts_are_made_where_there_are_few_tiles() -> None:
     assert parts((64, 8192), (8192, 64)) > 32
     assert parts((4096, 4096), (4096, 4096)) == 1
     assert parts((1024, 64), (64, 1024)) == 1
+    # A thread for each result adds up few terms as fast.
+    few, more = (program_of(np.matmul, [normal(160, terms), normal(terms, 1024)], 132) for terms in (8, 64))
+    assert buffers(more, "shared") and not buffers(few, "shared")
 
 
 def test_what_has_no_rows_or_columns() -> None:
@@ -213,14 +239,14 @@ def test_the_next_steps_are_read_before_these_are_multiplied() -> None:
 )
 def test_threads_that_have_not_met(function: Callable, arguments: list[np.ndarray], parts: int, scopes: list[str]) -> None:
     """No two touch the same memory, unless a barrier is left out: each of them is missed. That of all is where one launch ends."""
-    program = program_of(function, arguments, tiles=(64, parts))
+    program = program_of(function, arguments, tiles=(64, 64, parts))
     assert irdl.parse(str(program)) == program
     expected = evaluate(irdl.trace(function)(*arguments), arguments)
     for result, exact in zip(Watched(program).call(arguments), expected, strict=True):
         np.testing.assert_allclose(result.reshape(exact.shape), exact, rtol=2e-5, atol=2e-5)
     assert [s.scope for s in walk(program.body) if isinstance(s, Barrier)] == [scope for scope in scopes if scope != "all"]
     for number in range(len(scopes)):
-        program = program_of(function, arguments, tiles=(64, parts))
+        program = program_of(function, arguments, tiles=(64, 64, parts))
         if scopes[number] == "all":
             first, second = launches(program)
             program.body = [replace(first, body=[*first.body, *second.body])]
@@ -236,10 +262,12 @@ def test_threads_that_have_not_met(function: Callable, arguments: list[np.ndarra
 def test_several_products_of_small_matrices(tmp_path: Path) -> None:
     """Exactly in whole numbers, which TF32 holds."""
     cases = [
-        (gates, 3, [integers(70, 37), integers(37, 3 * 66)], (64, 1)),
-        (gates, 3, [integers(70, 37), integers(37, 3 * 66)], (64, 3)),
-        (gradients, 2, [integers(45, 130), integers(45, 130), integers(45, 133)], (128, 1)),
-        (gradients, 2, [integers(45, 130), integers(45, 130), integers(45, 133)], (128, 2)),
+        (gates, 3, [integers(70, 37), integers(37, 3 * 66)], (64, 64, 1)),
+        (gates, 3, [integers(70, 37), integers(37, 3 * 66)], (64, 64, 3)),
+        (gradients, 2, [integers(45, 130), integers(45, 130), integers(45, 133)], (128, 128, 1)),
+        (gradients, 2, [integers(45, 130), integers(45, 130), integers(45, 133)], (128, 128, 2)),
+        (gates, 3, [integers(33, 37), integers(37, 3 * 130)], (32, 128, 1)),
+        (gradients, 2, [integers(33, 140), integers(33, 140), integers(33, 33)], (128, 32, 3)),
     ]
     cases = [(function, count, [a.astype(F32) for a in arguments], tiles) for function, count, arguments, tiles in cases]
     programs = [program_of(function, arguments, 1, "tf32", tiles) for function, _, arguments, tiles in cases]
@@ -257,7 +285,7 @@ def test_several_products_of_small_matrices(tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", [None, "tf32"])
 @pytest.mark.parametrize("capability", [80, 90])
 def test_nvcc_compiles_them_without_spills(tmp_path: Path, capability: int, precision: str | None) -> None:
-    programs = [program_of(function, arguments, 1, precision, (size, 1)) for function, _, arguments in CASES for size in (64, 128)]
+    programs = [program_of(function, arguments, 1, precision, (size, size, 1)) for function, _, arguments in CASES for size in (64, 128)]
     programs = [program for program in programs if buffers(program, "shared")]
-    programs += [program_of(function, arguments, 4, precision, tiles) for function, arguments, tiles in PARTS]
+    programs += [program_of(function, arguments, 4, precision, tiles) for function, arguments, tiles in [*PARTS, *NARROW]]
     assert not [item for item in stacks_and_spills(programs, capability, tmp_path) if item[1:] != (0, 0)]

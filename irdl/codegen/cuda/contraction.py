@@ -17,12 +17,13 @@ Contractions of one group, as of one array with several, have their tiles in the
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 
 from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below
-from irdl.codegen.cuda.operands import Frame, operands_of
-from irdl.codegen.cuda.tiling import STEPS, Tiling
+from irdl.codegen.cuda.operands import Frame, at, operands_of
+from irdl.codegen.cuda.tiling import LANES, STEPS, TOGETHER, Tiling
 from irdl.codegen.lowering.body import COMBINE, combine
 from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.nest import Loop
@@ -30,12 +31,8 @@ from irdl.ir.graph import Node
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Expression, For, Literal, Load, Operation, Statement, Store
 
-#: neighbours of a tile that are a thread's, next to each other
-_TOGETHER = 4
 #: elements between the steps in shared memory, so that neighbouring steps are in different banks, and all are aligned for wide reads
 _APART = 4
-#: the lanes of a warp, and its warps, as rows x columns of threads
-LANES, WARP_GRID = (4, 8), (4, 2)
 
 
 def schedule_contraction(group: Group, tiling: Tiling) -> list[Statement]:
@@ -58,14 +55,12 @@ class Contraction:
         self.frame = Frame(group, tiling)
         names = group.body.names
         #: where a thread is in its block: rows and columns of warps, and of lanes
-        self.warps = [Loop(names("w"), WARP_GRID[0]), Loop(names("w"), WARP_GRID[1])]
-        self.lanes = [Loop(names("l"), LANES[0]), Loop(names("l"), LANES[1])]
-        #: rows, and columns, of a thread: `groups` x `groups` groups of 4 x 4
-        self.groups = tiling.size // (_TOGETHER * LANES[0] * WARP_GRID[0])
-        self.values = self.groups * _TOGETHER
-        size = tiling.size * tiling.size
+        self.warps = [Loop(names("w"), count) for count in tiling.warps]
+        self.lanes = [Loop(names("l"), count) for count in LANES]
+        self.values = tiling.values
+        size = math.prod(tiling.shape)
         self.sums = {node: Buffer(names("acc"), node.output.dtype, size, "register", copies=WARPS * WARP) for node in group.body.reductions}
-        self.operands, self.of_nodes = operands_of(self.frame, self._stride())
+        self.operands, self.of_nodes = operands_of(self.frame, self._apart())
         #: the axes of the results, those that lie next to each other last
         self.axes = [axis for axis in group.domain if axis.extent > 1 and axis not in (tiling.row, tiling.column)]
         self.axes += [tiling.row, tiling.column]
@@ -76,19 +71,19 @@ class Contraction:
             if tiling.parts > 1
         }
 
-    def _stride(self) -> int:
-        return self.tiling.size + _APART
+    def _apart(self) -> int:
+        return _APART
 
     def _rounded(self, item: Expression) -> Expression:
         """What is multiplied, of an element."""
         return item
 
     def statements(self) -> list[Statement]:
-        frame, size = self.frame, self.tiling.size
+        frame, (high, wide) = self.frame, self.tiling.shape
         *others, row, column = self.axes
         blocks = [Loop(frame.part, self.tiling.parts)] if self.partial else []
         blocks += [Loop(axis.variable, axis.extent) for axis in others]
-        blocks += [Loop(frame.row_block, -(-row.extent // size)), Loop(frame.column_block, -(-column.extent // size))]
+        blocks += [Loop(frame.row_block, -(-row.extent // high)), Loop(frame.column_block, -(-column.extent // wide))]
         body = self._steps() if frame.count else []
         for axis in frame.outer:
             body = [For(axis.variable, 0, axis.extent, 1, "serial", body)] if axis.extent else []
@@ -112,18 +107,19 @@ class Contraction:
         return nest
 
     def _places(self) -> list[tuple[int, int]]:
-        return [(row, column) for row in range(self.values) for column in range(self.values)]
+        return list(itertools.product(range(self.values[0]), range(self.values[1])))
 
     def _accumulator(self, row: int, column: int) -> Index:
-        warp = Index.variable(self.warps[0].variable, WARP_GRID[1]) + Index.variable(self.warps[1].variable)
-        lane = Index.variable(self.lanes[0].variable, LANES[1]) + Index.variable(self.lanes[1].variable)
-        return (warp * WARP + lane) * (self.values * self.values) + (row * self.values + column)
+        thread = Index()
+        for loop in (*self.warps, *self.lanes):
+            thread = thread * loop.extent + at(loop)
+        return thread * math.prod(self.values) + (row * self.values[1] + column)
 
     def _in_tile(self, axis: int, number: int) -> Index:
         """Where a thread's row, or column, of that number is: groups of neighbours lie far apart, so that threads lie side by side."""
-        group, place = divmod(number, _TOGETHER)
-        thread = Index.variable(self.warps[axis].variable, LANES[axis]) + Index.variable(self.lanes[axis].variable)
-        return thread * _TOGETHER + (group * LANES[axis] * WARP_GRID[axis] * _TOGETHER + place)
+        group, place = divmod(number, TOGETHER)
+        threads = LANES[axis] * self.tiling.warps[axis]
+        return (at(self.warps[axis], LANES[axis]) + at(self.lanes[axis])) * TOGETHER + (group * threads * TOGETHER + place)
 
     def _elements(self) -> list[tuple[Index, Index, Index]]:
         """A thread's elements of the tile: where its accumulator is, and its row and column there."""
@@ -136,28 +132,28 @@ class Contraction:
         for node, sums in self.sums.items():
             left, right = self.of_nodes[node]
             for row, column in self._places():
-                at = self._accumulator(row, column)
+                total = self._accumulator(row, column)
                 factors = (
                     Load(left.tile, Index.variable(step, left.stride) + self._in_tile(0, row)),
                     Load(right.tile, Index.variable(step, right.stride) + self._in_tile(1, column)),
                 )
-                stores.append(Store(sums, at, combine(node, Load(sums, at), factors)))
+                stores.append(Store(sums, total, combine(node, Load(sums, total), factors)))
         return self._threads([For(step, 0, STEPS, 1, "unrolled", stores)])
 
     def _results(self) -> list[Statement]:
         """What becomes of each thread's part of the tile: the rest of the group, or what is put by until other parts are there."""
-        size = self.tiling.size
-        axes = {self.tiling.row: self.frame.row_block, self.tiling.column: self.frame.column_block}
+        tiling, frame = self.tiling, self.frame
+        sides = list(zip((tiling.row, tiling.column), (frame.row_block, frame.column_block), tiling.shape, strict=True))
         body: list[Statement] = []
         for place, *inside in self._elements():
-            places = {axis.variable: Index.variable(block, size) + at for (axis, block), at in zip(axes.items(), inside, strict=True)}
+            places = {axis.variable: Index.variable(block, size) + where for (axis, block, size), where in zip(sides, inside, strict=True)}
             totals: dict[Node, Expression] = {node: Load(sums, place) for node, sums in self.sums.items()}
             if self.partial:
-                at = self._place(places) + Index.variable(self.frame.part, self.results)
-                item: list[Statement] = [Store(partial, at, totals[node]) for node, partial in self.partial.items()]
+                whole = self._place(places) + Index.variable(frame.part, self.results)
+                item: list[Statement] = [Store(partial, whole, totals[node]) for node, partial in self.partial.items()]
             else:
                 item = self.group.element(places, totals)
-            for axis in axes:
+            for axis, _, size in sides:
                 if axis.extent % size:
                     item = only_below(places[axis.variable], axis.extent, item)
             body += item

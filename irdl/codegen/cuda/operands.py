@@ -40,12 +40,12 @@ class Frame:
 
     def block(self, number: Index) -> tuple[Index, Guard | None]:
         """Where the part's `STEPS` steps of that number are, in such numbers, and what has to be less than what, lest there be none."""
-        at = (Index.variable(self.part, self.count) if self.tiling.parts > 1 else Index()) + number
+        place = (Index.variable(self.part, self.count) if self.tiling.parts > 1 else Index()) + number
         if self.steps.extent % STEPS:
-            return at, None  # steps are told one by one from what is behind the last
+            return place, None  # steps are told one by one from what is behind the last
         if self.count * self.tiling.parts > self._all:
-            return at, (at, self._all)
-        return at, (number, self.count) if number.variables() else None
+            return place, (place, self._all)
+        return place, (number, self.count) if number.variables() else None
 
     def factors(self, node: Node, row: Index, column: Index, step: Index) -> list[tuple[Value, tuple[Index, ...]]]:
         """What a contraction multiplies at one place, and where that is."""
@@ -65,15 +65,18 @@ class Operand:
 
     Attributes:
         along_row: along the rows.
+        size: how many rows, or columns, a tile has.
         tile: in shared memory, for each step `stride` elements, of which the tile's are first.
         ahead: the steps after those, in registers of the block's threads.
     """
 
-    def __init__(self, frame: Frame, node: Node, number: int, along_row: bool, stride: int) -> None:
-        """`node`, `number`: a contraction, and which of its factors it is."""
+    def __init__(self, frame: Frame, node: Node, number: int, along_row: bool, apart: int) -> None:
+        """`node`, `number`: a contraction, and which of its factors it is; `apart`: elements between the steps in shared memory."""
         self.frame, self._node, self._number = frame, node, number
-        self.along_row, self.stride = along_row, stride
-        names, size = frame.group.body.names, frame.tiling.size
+        self.along_row = along_row
+        self.size = size = frame.tiling.shape[0 if along_row else 1]
+        self.stride = stride = size + apart
+        names = frame.group.body.names
         dtype = node.operands[number].dtype
         self.axis = frame.tiling.row if along_row else frame.tiling.column
         self.tile = Buffer(names("left" if along_row else "right"), dtype, STEPS * stride, "shared")
@@ -84,22 +87,22 @@ class Operand:
         if self._lies_along_steps():
             self._warps, self._lanes = [Loop(names("w"), WARPS)], [Loop(names("l"), WARP // STEPS), Loop(names("l"), STEPS)]
             high = WARP // STEPS
-            self._inside = _at(self._warps[0], high) + _at(self._lanes[0]) + Index.variable(self._each, WARPS * high)
-            self._step = _at(self._lanes[1])
+            self._inside = at(self._warps[0], high) + at(self._lanes[0]) + Index.variable(self._each, WARPS * high)
+            self._step = at(self._lanes[1])
         else:
             wide = size // WARP
             self._warps, self._lanes = [Loop(names("w"), WARPS // wide), Loop(names("w"), wide)], [Loop(names("l"), WARP)]
-            self._inside = _at(self._warps[1], WARP) + _at(self._lanes[0])
-            self._step = _at(self._warps[0]) + Index.variable(self._each, WARPS // wide)
+            self._inside = at(self._warps[1], WARP) + at(self._lanes[0])
+            self._step = at(self._warps[0]) + Index.variable(self._each, WARPS // wide)
 
     def fetch(self, number: Index) -> Statement:
         """What reads the block's steps of that number into registers, or zeros where there are none."""
-        frame, size = self.frame, self.frame.tiling.size
+        frame, size = self.frame, self.size
         block, guard = frame.block(number)
         place = Index.variable(frame.row_block if self.along_row else frame.column_block, size) + self._inside
-        at = block * STEPS + self._step
+        step = block * STEPS + self._step
         row, column = (place, Index()) if self.along_row else (Index(), place)
-        value, where = frame.factors(self._node, row, column, at)[self._number]
+        value, where = frame.factors(self._node, row, column, step)[self._number]
         scope = Scope()
         item = frame.group.body.expression(value, where, scope)
         body: list[Statement] = [*scope.statements, Store(self.ahead, self._register(), item)]
@@ -107,7 +110,7 @@ class Operand:
         if self.axis.extent % size:
             guards.append((place, self.axis.extent))
         if frame.steps.extent % STEPS:
-            guards.append((at, frame.steps.extent))
+            guards.append((step, frame.steps.extent))
         for index, extent in guards:
             (only,) = only_below(index, extent, body)
             assert isinstance(only, If)
@@ -128,7 +131,7 @@ class Operand:
     def _register(self) -> Index:
         thread = Index()
         for loop in (*self._warps, *self._lanes):
-            thread = thread * loop.extent + _at(loop)
+            thread = thread * loop.extent + at(loop)
         return thread * self._count + Index.variable(self._each)
 
     def _lies_along_steps(self) -> bool:
@@ -139,11 +142,12 @@ class Operand:
         return sum(load.index.coefficient(self.frame.steps.variable) == 1 for load in loads) * 2 > len(loads)
 
 
-def _at(loop: Loop, stride: int = 1) -> Index:
+def at(loop: Loop, stride: int = 1) -> Index:
+    """Where a step of the loop is."""
     return Index.variable(loop.variable, stride) if loop.extent > 1 else Index()
 
 
-def operands_of(frame: Frame, stride: int) -> tuple[list[Operand], dict[Node, tuple[Operand, Operand]]]:
+def operands_of(frame: Frame, apart: int) -> tuple[list[Operand], dict[Node, tuple[Operand, Operand]]]:
     """All of a group's, each once, and those of each contraction: the one along the rows first."""
     found: dict[tuple[Value, tuple[Index, ...]], Operand] = {}
     of_nodes: dict[Node, tuple[Operand, Operand]] = {}
@@ -152,7 +156,7 @@ def operands_of(frame: Frame, stride: int) -> tuple[list[Operand], dict[Node, tu
         for number, factor in enumerate(frame.factors_anywhere(node)):
             along_row = any(part.coefficient(frame.tiling.row.variable) for part in factor[1])
             if factor not in found:
-                found[factor] = Operand(frame, node, number, along_row, stride)
+                found[factor] = Operand(frame, node, number, along_row, apart)
             sides[along_row] = found[factor]
         of_nodes[node] = sides[True], sides[False]
     return list(found.values()), of_nodes

@@ -12,10 +12,10 @@ Operands are rounded as they are brought into shared memory.
 
 from __future__ import annotations
 
-from irdl.codegen.cuda.contraction import WARP_GRID, Contraction
+from irdl.codegen.cuda.contraction import Contraction
 from irdl.codegen.cuda.dealing import WARP, bound
 from irdl.codegen.cuda.fragments import Lanes, matrices, registers_of
-from irdl.codegen.cuda.operands import Operand
+from irdl.codegen.cuda.operands import Operand, at
 from irdl.codegen.cuda.tiling import STEPS, Tiling
 from irdl.codegen.lowering.group import Group
 from irdl.loops.index import Index
@@ -37,7 +37,7 @@ class _Products(Contraction):
         super().__init__(group, tiling)
         names = group.body.names
         #: rows and columns of a warp, and how many matrices that is
-        self.own = tiling.size // WARP_GRID[0], tiling.size // WARP_GRID[1]
+        self.own = tuple(size // count for size, count in zip(tiling.shape, tiling.warps, strict=True))
         self.counts = tuple(own // extent for own, extent in zip(self.own, instruction.total.shape, strict=True))
         self.threads = Lanes(names)
         self.lanes = self.threads.loops
@@ -56,18 +56,18 @@ class _Products(Contraction):
     def _fragment(self, operand: Operand) -> Fragment:
         return self.instruction.left if operand.along_row else self.instruction.right
 
-    def _stride(self) -> int:
-        return self.tiling.size + _APART
+    def _apart(self) -> int:
+        return _APART
 
     def _rounded(self, item: Expression) -> Expression:
         return Operation(self.instruction.rounded, (item,), self.instruction.dtype)
 
     def _warp(self) -> Index:
-        return Index.variable(self.warps[0].variable, WARP_GRID[1]) + Index.variable(self.warps[1].variable)
+        return at(self.warps[0], self.warps[1].extent) + at(self.warps[1])
 
     def _matrix(self, axis: int, number: int) -> Index:
         """The first row, or column, of a warp's matrix of that number."""
-        return Index.variable(self.warps[axis].variable, self.own[axis]) + number * self.instruction.total.shape[axis]
+        return at(self.warps[axis], self.own[axis]) + number * self.instruction.total.shape[axis]
 
     def _sum(self, row: int, column: int) -> int:
         """Where the accumulators of a matrix begin, among a thread's."""

@@ -14,7 +14,7 @@ from irdl.codegen.cuda.costs import PRODUCT
 from irdl.codegen.cuda.dealing import WARP, WARPS
 from irdl.codegen.cuda.registers import words
 from irdl.codegen.lowering.group import Axis, Group
-from irdl.ir.graph import Node, Value
+from irdl.ir.graph import Value
 from irdl.loops.index import Index
 from irdl.loops.instructions import Instruction
 from irdl.loops.target import Gpu
@@ -24,35 +24,52 @@ from irdl.ops.contract import DOT
 STEPS = 16
 #: registers of a thread for what is added up
 ACCUMULATORS = 128
-#: rows, and columns, of a tile
-_SIZES = (128, 64)
+#: rows and columns of threads in a warp, each of which has neighbours of that many rows and columns; and of elements and warps in a tile
+LANES, TOGETHER = (4, 8), 4
+_SHAPES = (((128, 128), (4, 2)), ((64, 64), (4, 2)), ((32, 128), (2, 4)), ((128, 32), (8, 1)))
 #: the most parts that the terms are divided into, and the fewest terms of one
 _PARTS, _TERMS = 64, 64
 #: bytes of sums that parts may have in any case; more where what is multiplied is more
 _MEMORY = 16 << 20
-#: of so many multiprocessors, one has to have a whole tile at least
+#: of so many multiprocessors, one has to have as many results as fill a tile at least
 _FEWEST = 4
+#: so many times as much where there are fewer than `STEPS` terms: a thread for some results has no others to wait for then
+_SHORT = 16
+#: how much of all tiles has to be results
+_FILLED = 0.2
 #: schedulers of a multiprocessor, each of which issues one instruction of a warp a cycle
 _SCHEDULERS = 4
-#: cycles in which threads meet and wait around `STEPS` steps, of a block that begins and ends, and of a launch; bytes that a
-#: multiprocessor gets from L2 in one
-_STAGE, _BLOCK, _LAUNCH, _BYTES = 100, 2000, 5000, 20
+#: cycles in which threads meet and wait around `STEPS` steps, until what is read ahead is there, of a block that begins and ends, and of a
+#: launch; bytes that a multiprocessor gets from L2 in one
+_STAGE, _LATENCY, _BLOCK, _LAUNCH, _BYTES = 100, 800, 2000, 5000, 20
+#: registers of a multiprocessor, and of a thread, but for what is added up
+_REGISTERS, _OTHERS = 65536, 64
 #: how much less time parts have to take, lest terms be divided for nothing
 _WORTH = 1.1
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """Tiles of `size` rows and as many columns, for each of the contractions of a group.
+    """Tiles of the results of contractions.
 
     Attributes:
+        shape: rows and columns of a tile.
+        warps: the same of the warps that have parts of it.
+        row, column: the axes that those go along.
         parts: how many blocks have a part of the terms of each tile.
     """
 
-    size: int
+    shape: tuple[int, int]
+    warps: tuple[int, int]
     row: Axis
     column: Axis
     parts: int = 1
+
+    @property
+    def values(self) -> tuple[int, int]:
+        """Rows and columns of a thread."""
+        rows, columns = (size // (lanes * warps) for size, lanes, warps in zip(self.shape, LANES, self.warps, strict=True))
+        return rows, columns
 
 
 def tiling_of(group: Group, gpu: Gpu, instruction: Instruction | None = None) -> Tiling | None:
@@ -64,24 +81,31 @@ def tiling_of(group: Group, gpu: Gpu, instruction: Instruction | None = None) ->
     best = group.contiguous_axis(group.domain, True, WARP)
     column = best[1] if best is not None else max(group.domain, key=lambda axis: axis.extent, default=None)
     row = None if column is None else group.shared_axis(column)
-    if column is None or row is None or not all(_has_a_side_for_each(group, node, row, column) for node in nodes):
+    sides = None if column is None or row is None else _sides(group, row, column)
+    if column is None or row is None or sides is None:
         return None
-    fewest = gpu.multiprocessors // _FEWEST
-    found = [tiling for tiling in _tilings(group, row, column) if _tiles(group, tiling, whole=True) * tiling.parts >= max(1, fewest)]
-    return min(found, key=lambda tiling: _cycles(group, tiling, gpu, instruction), default=None)
+    results = math.prod(axis.extent for axis in group.domain)
+    terms = math.prod(axis.extent for axis in group.reduced)
+    fewest = max(1, gpu.multiprocessors // _FEWEST) * (1 if terms >= STEPS else _SHORT)
+    found = [
+        tiling
+        for tiling in _tilings(group, row, column)
+        if results // (size := math.prod(tiling.shape)) * tiling.parts >= fewest and results >= _FILLED * size * _tiles(group, tiling)
+    ]
+    return min(found, key=lambda tiling: _cycles(group, tiling, sides, gpu, instruction), default=None)
 
 
 def _tilings(group: Group, row: Axis, column: Axis) -> Iterator[Tiling]:
     """Those whose sums fit the registers."""
-    stages = -(-longest(group).extent // STEPS)
-    for size in _SIZES:
-        registers = sum(words(node.output.dtype) for node in group.body.reductions) * size * size // (WARPS * WARP)
+    nodes, stages = group.body.reductions, -(-longest(group).extent // STEPS)
+    room = max(_MEMORY, sum(value.type.nbytes for value in {value for node in nodes for value in node.operands}))
+    for shape, warps in _SHAPES:
+        registers = sum(words(node.output.dtype) for node in nodes) * math.prod(shape) // (WARPS * WARP)
         if registers <= ACCUMULATORS:
-            room = max(_MEMORY, sum(value.type.nbytes for value in _operands(group))) // max(1, _bytes(group))
-            most = max(1, min(_PARTS, stages * STEPS // _TERMS, room))
+            most = max(1, min(_PARTS, stages * STEPS // _TERMS, room // max(1, _bytes(group))))
             # Of those that give each part as many steps, the fewest.
             for parts in sorted({-(-stages // -(-stages // parts)) if stages else 1 for parts in range(1, most + 1)}):
-                yield Tiling(size, row, column, parts)
+                yield Tiling(shape, warps, row, column, parts)
 
 
 def longest(group: Group) -> Axis:
@@ -89,34 +113,34 @@ def longest(group: Group) -> Axis:
     return max((axis for axis in group.reduced if axis.extent != 1), key=lambda axis: axis.extent, default=group.reduced[0])
 
 
-def _tiles(group: Group, tiling: Tiling, whole: bool = False) -> int:
-    """How many there are. `whole`: without those that results do not fill."""
+def _tiles(group: Group, tiling: Tiling) -> int:
     others = math.prod(axis.extent for axis in group.domain if axis not in (tiling.row, tiling.column))
-    return others * math.prod(
-        axis.extent // tiling.size if whole else -(-axis.extent // tiling.size) for axis in (tiling.row, tiling.column)
-    )
+    return others * -(-tiling.row.extent // tiling.shape[0]) * -(-tiling.column.extent // tiling.shape[1])
 
 
-def _cycles(group: Group, tiling: Tiling, gpu: Gpu, instruction: Instruction | None) -> float:
-    nodes, size, parts = group.body.reductions, tiling.size, tiling.parts
+def _cycles(group: Group, tiling: Tiling, sides: tuple[set[Value], set[Value]], gpu: Gpu, instruction: Instruction | None) -> float:
+    nodes, shape, parts = group.body.reductions, tiling.shape, tiling.parts
     axis = longest(group)
     stages = -(-axis.extent // STEPS) * math.prod(other.extent for other in group.reduced if other is not axis)
+    tiles = _tiles(group, tiling)
     # Of one step, in instructions of warps: multiply-adds or products, and what reads and brings the operands.
-    products = sum(words(node.output.dtype) for node in nodes) * size * size / WARP
+    issued = sum(words(node.output.dtype) for node in nodes) * math.prod(shape) / WARP
     if instruction is not None:
         high, wide = instruction.total.shape
-        products = len(nodes) * size * size * PRODUCT / (high * wide * instruction.left.shape[1])
-    brought = len(_operands(group)) * size * (WARPS / 64 + 3 / WARP)
-    stage = STEPS * (products + brought) / _SCHEDULERS + _STAGE
-    rounds = -(-_tiles(group, tiling) * parts // gpu.multiprocessors)
-    cycles = rounds * (-(-stages // parts) * stage + _BLOCK)
+        issued = len(nodes) * math.prod(shape) * PRODUCT / (high * wide * instruction.left.shape[1])
+    nbytes = 0
+    for operands, size, values in zip(sides, shape, tiling.values, strict=True):
+        issued += len(operands) * (WARPS * values / TOGETHER + 3 * size / WARP)
+        nbytes += size * sum(value.dtype.itemsize for value in operands)
+    registers = _OTHERS + sum(words(node.output.dtype) for node in nodes) * math.prod(shape) // (WARPS * WARP)
+    resident = max(1, _REGISTERS // (registers * WARPS * WARP))
+    # Blocks that are there at once fill each other's gaps.
+    stage, each = STEPS * max(issued / _SCHEDULERS, nbytes / _BYTES), -(-tiles * parts // gpu.multiprocessors)
+    alone = -(-stages // parts) * max(stage + _STAGE, _LATENCY) + _BLOCK
+    cycles = max(each * -(-stages // parts) * stage + _BLOCK, -(-each // resident) * alone)
     if parts == 1:
         return cycles
     return _WORTH * (cycles + _LAUNCH + 2 * parts * _bytes(group) / (_BYTES * gpu.multiprocessors))
-
-
-def _operands(group: Group) -> set[Value]:
-    return {value for node in group.body.reductions for value in node.operands}
 
 
 def _bytes(group: Group) -> int:
@@ -124,12 +148,16 @@ def _bytes(group: Group) -> int:
     return sum(node.output.type.nbytes for node in group.body.reductions)
 
 
-def _has_a_side_for_each(group: Group, node: Node, row: Axis, column: Axis) -> bool:
-    """One operand goes along the rows alone, the other along the columns."""
+def _sides(group: Group, row: Axis, column: Axis) -> tuple[set[Value], set[Value]] | None:
+    """What goes along the rows alone, and along the columns; None unless each contraction has an operand of both kinds."""
     index = group.index({axis.variable: Index.variable(axis.variable) for axis in (row, column)})
     reduced = [Index.variable(axis.variable) if axis.extent > 1 else Index() for axis in group.reduced]
-    sides = [
-        [any(p.coefficient(axis.variable) for p in place) for axis in (row, column)]
-        for _, place in group.body.factors(node, index, reduced)
-    ]
-    return sorted(sides) == [[False, True], [True, False]]
+    found: tuple[set[Value], set[Value]] = set(), set()
+    for node in group.body.reductions:
+        factors = group.body.factors(node, index, reduced)
+        along = [[any(p.coefficient(axis.variable) for p in place) for axis in (row, column)] for _, place in factors]
+        if sorted(along) != [[False, True], [True, False]]:
+            return None
+        for (value, _), (_, is_column) in zip(factors, along, strict=True):
+            found[is_column].add(value)
+    return found

@@ -22,7 +22,7 @@ import math
 from collections.abc import Mapping
 
 from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below
-from irdl.codegen.cuda.operands import Frame, at, operands_of
+from irdl.codegen.cuda.operands import Frame, Spare, at, operands_of
 from irdl.codegen.cuda.tiling import LANES, STEPS, TOGETHER, Tiling
 from irdl.codegen.lowering.body import COMBINE, combine
 from irdl.codegen.lowering.group import Group
@@ -31,8 +31,8 @@ from irdl.ir.graph import Node
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Expression, For, Literal, Load, Operation, Statement, Store
 
-#: elements between the steps in shared memory, so that neighbouring steps are in different banks, and all are aligned for wide reads
-_APART = 4
+#: so that neighbouring steps are in different banks, and all are aligned for wide reads of rows
+_SPARE = Spare(4)
 
 
 def schedule_contraction(group: Group, tiling: Tiling) -> list[Statement]:
@@ -60,10 +60,12 @@ class Contraction:
         self.values = tiling.values
         size = math.prod(tiling.shape)
         self.sums = {node: Buffer(names("acc"), node.output.dtype, size, "register", copies=WARPS * WARP) for node in group.body.reductions}
-        self.operands, self.of_nodes = operands_of(self.frame, self._apart())
+        self.operands, self.of_nodes = operands_of(self.frame, self._spare())
         #: the axes of the results, those that lie next to each other last
         self.axes = [axis for axis in group.domain if axis.extent > 1 and axis not in (tiling.row, tiling.column)]
-        self.axes += [tiling.row, tiling.column]
+        self.axes += sorted(
+            (tiling.row, tiling.column), key=lambda axis: sum(store.coefficient(axis.variable) == 1 for store in group.stores)
+        )
         self.results = math.prod(axis.extent for axis in self.axes)
         self.partial = {
             node: Buffer(names("partial"), node.output.dtype, tiling.parts * self.results, "arena")
@@ -71,8 +73,8 @@ class Contraction:
             if tiling.parts > 1
         }
 
-    def _apart(self) -> int:
-        return _APART
+    def _spare(self) -> Spare:
+        return _SPARE
 
     def _rounded(self, item: Expression) -> Expression:
         """What is multiplied, of an element."""
@@ -80,10 +82,13 @@ class Contraction:
 
     def statements(self) -> list[Statement]:
         frame, (high, wide) = self.frame, self.tiling.shape
-        *others, row, column = self.axes
+        *others, _, _ = self.axes
         blocks = [Loop(frame.part, self.tiling.parts)] if self.partial else []
         blocks += [Loop(axis.variable, axis.extent) for axis in others]
-        blocks += [Loop(frame.row_block, -(-row.extent // high)), Loop(frame.column_block, -(-column.extent // wide))]
+        blocks += [
+            Loop(frame.row_block, -(-self.tiling.row.extent // high)),
+            Loop(frame.column_block, -(-self.tiling.column.extent // wide)),
+        ]
         body = self._steps() if frame.count else []
         for axis in frame.outer:
             body = [For(axis.variable, 0, axis.extent, 1, "serial", body)] if axis.extent else []
@@ -134,8 +139,8 @@ class Contraction:
             for row, column in self._places():
                 total = self._accumulator(row, column)
                 factors = (
-                    Load(left.tile, Index.variable(step, left.stride) + self._in_tile(0, row)),
-                    Load(right.tile, Index.variable(step, right.stride) + self._in_tile(1, column)),
+                    Load(left.tile, left.place(Index.variable(step), self._in_tile(0, row))),
+                    Load(right.tile, right.place(Index.variable(step), self._in_tile(1, column))),
                 )
                 stores.append(Store(sums, total, combine(node, Load(sums, total), factors)))
         return self._threads([For(step, 0, STEPS, 1, "unrolled", stores)])

@@ -4,7 +4,7 @@ those after them are read."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below
 from irdl.codegen.cuda.tiling import STEPS, Tiling, longest
@@ -60,31 +60,46 @@ class Frame:
         return self.factors(node, *(Index.variable(axis.variable) for axis in axes))
 
 
+class Spare(NamedTuple):
+    """Elements that nothing is in, so that threads ask different banks of shared memory.
+
+    Attributes:
+        rows: between the rows, or columns, of one step and those of the next.
+        steps: between the steps of one row and those of the next, where they lie next to each other in memory; None if they have to be
+            transposed.
+    """
+
+    rows: int
+    steps: int | None = None
+
+
 class Operand:
     """A factor of some contractions of a group, along the rows or the columns.
 
     Attributes:
         along_row: along the rows.
         size: how many rows, or columns, a tile has.
-        tile: in shared memory, for each step `stride` elements, of which the tile's are first.
+        tile: in shared memory, step by step.
         ahead: the steps after those, in registers of the block's threads.
     """
 
-    def __init__(self, frame: Frame, node: Node, number: int, along_row: bool, apart: int) -> None:
-        """`node`, `number`: a contraction, and which of its factors it is; `apart`: elements between the steps in shared memory."""
+    def __init__(self, frame: Frame, node: Node, number: int, along_row: bool, spare: Spare) -> None:
+        """`node`, `number`: a contraction, and which of its factors it is."""
         self.frame, self._node, self._number = frame, node, number
         self.along_row = along_row
         self.size = size = frame.tiling.shape[0 if along_row else 1]
-        self.stride = stride = size + apart
         names = frame.group.body.names
         dtype = node.operands[number].dtype
         self.axis = frame.tiling.row if along_row else frame.tiling.column
-        self.tile = Buffer(names("left" if along_row else "right"), dtype, STEPS * stride, "shared")
+        along_steps = self._lies_along_steps()
+        #: from one step to the next in the tile, and from one row, or column
+        self._strides = (1, STEPS + spare.steps) if along_steps and spare.steps is not None else (size + spare.rows, 1)
+        self.tile = Buffer(names("left" if along_row else "right"), dtype, max(STEPS * self._strides[0], size * self._strides[1]), "shared")
         self.ahead = Buffer(names("ahead"), dtype, STEPS * size, "register", copies=WARPS * WARP)
         self._each = names("n")
         self._count = STEPS * size // (WARPS * WARP)
         # Lanes go where neighbours are: along the steps, some rows at a time, or along the rows.
-        if self._lies_along_steps():
+        if along_steps:
             self._warps, self._lanes = [Loop(names("w"), WARPS)], [Loop(names("l"), WARP // STEPS), Loop(names("l"), STEPS)]
             high = WARP // STEPS
             self._inside = at(self._warps[0], high) + at(self._lanes[0]) + Index.variable(self._each, WARPS * high)
@@ -120,7 +135,11 @@ class Operand:
     def put(self, rounded: Callable[[Expression], Expression]) -> Statement:
         """What brings them from there into shared memory, transposed if need be. `rounded`: what is done with each on its way."""
         item = rounded(Load(self.ahead, self._register()))
-        return self._nest([Store(self.tile, self._step * self.stride + self._inside, item)])
+        return self._nest([Store(self.tile, self.place(self._step, self._inside), item)])
+
+    def place(self, step: Index, inside: Index) -> Index:
+        """Where an element of the tile is."""
+        return step * self._strides[0] + inside * self._strides[1]
 
     def _nest(self, body: list[Statement]) -> Statement:
         """`body` for each element, by the threads of the block."""
@@ -147,7 +166,7 @@ def at(loop: Loop, stride: int = 1) -> Index:
     return Index.variable(loop.variable, stride) if loop.extent > 1 else Index()
 
 
-def operands_of(frame: Frame, apart: int) -> tuple[list[Operand], dict[Node, tuple[Operand, Operand]]]:
+def operands_of(frame: Frame, spare: Spare) -> tuple[list[Operand], dict[Node, tuple[Operand, Operand]]]:
     """All of a group's, each once, and those of each contraction: the one along the rows first."""
     found: dict[tuple[Value, tuple[Index, ...]], Operand] = {}
     of_nodes: dict[Node, tuple[Operand, Operand]] = {}
@@ -156,7 +175,7 @@ def operands_of(frame: Frame, apart: int) -> tuple[list[Operand], dict[Node, tup
         for number, factor in enumerate(frame.factors_anywhere(node)):
             along_row = any(part.coefficient(frame.tiling.row.variable) for part in factor[1])
             if factor not in found:
-                found[factor] = Operand(frame, node, number, along_row, apart)
+                found[factor] = Operand(frame, node, number, along_row, spare)
             sides[along_row] = found[factor]
         of_nodes[node] = sides[True], sides[False]
     return list(found.values()), of_nodes

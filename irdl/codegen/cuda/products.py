@@ -15,15 +15,15 @@ from __future__ import annotations
 from irdl.codegen.cuda.contraction import Contraction
 from irdl.codegen.cuda.dealing import WARP, bound
 from irdl.codegen.cuda.fragments import Lanes, matrices, registers_of
-from irdl.codegen.cuda.operands import Operand, at
+from irdl.codegen.cuda.operands import Operand, Spare, at
 from irdl.codegen.cuda.tiling import STEPS, Tiling
 from irdl.codegen.lowering.group import Group
 from irdl.loops.index import Index
 from irdl.loops.instructions import Fragment, Instruction
 from irdl.loops.language import Expression, For, Load, Multiply, Operation, Statement, Store
 
-#: elements between the steps in shared memory, so that the lanes of a fragment are in different banks
-_APART = 8
+#: so that the lanes of a fragment, 8 rows of 4 steps, are in different banks
+_SPARE = Spare(8, 4)
 
 
 def schedule_products(group: Group, instruction: Instruction, tiling: Tiling) -> list[Statement]:
@@ -56,8 +56,8 @@ class _Products(Contraction):
     def _fragment(self, operand: Operand) -> Fragment:
         return self.instruction.left if operand.along_row else self.instruction.right
 
-    def _apart(self) -> int:
-        return _APART
+    def _spare(self) -> Spare:
+        return _SPARE
 
     def _rounded(self, item: Expression) -> Expression:
         return Operation(self.instruction.rounded, (item,), self.instruction.dtype)
@@ -124,9 +124,10 @@ class _Products(Contraction):
                 first + (number * len(fragment.places) + slot),
                 Load(
                     operand.tile,
-                    (Index.variable(step, depth) + self.threads.place(fragment, 1 - side, slot)) * operand.stride
-                    + self._matrix(side, number)
-                    + self.threads.place(fragment, side, slot),
+                    operand.place(
+                        Index.variable(step, depth) + self.threads.place(fragment, 1 - side, slot),
+                        self._matrix(side, number) + self.threads.place(fragment, side, slot),
+                    ),
                 ),
             )
             for number in range(self.counts[side])

@@ -147,7 +147,25 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ),
     ("irdl/codegen/cuda/dealing.py", "if column.extent % (WARP * wide):", "if False:", "tests/codegen/test_cuda.py -k interpreted"),
     ("irdl/codegen/cuda/by_warps.py", "        if rest:\n", "        if False:\n", "tests/codegen/test_cuda.py -k interpreted"),
-    ("irdl/codegen/cuda/contraction.py", "if extent % whole:", "if False:", "tests/codegen/test_cuda.py -k 'functions and 4'"),
+    (
+        "irdl/codegen/cuda/operands.py",
+        "        if frame.steps.extent % STEPS:\n",
+        "        if False:\n",
+        "tests/codegen/test_tiles.py -k narrow",
+    ),
+    (
+        "irdl/codegen/cuda/operands.py",
+        "if self.count * self.tiling.parts > self._all:",
+        "if False:",
+        "tests/codegen/test_tiles.py -k terms_in_parts",
+    ),
+    (
+        "irdl/codegen/cuda/contraction.py",
+        "For(part, 1, self.tiling.parts,",
+        "For(part, 1, self.tiling.parts - 1,",
+        "tests/codegen/test_tiles.py -k terms_in_parts",
+    ),
+    ("irdl/codegen/cuda/emit.py", "self.written | self.ahead", "self.written", "tests/codegen/test_tiles.py -k next_steps"),
     (
         "irdl/codegen/cuda/resident.py",
         "- {item.variable for item in read.loops}\n",

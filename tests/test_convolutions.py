@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 import irdl
 from irdl.codegen.cpu import taps
 
-SEEDS = [*range(10), 1069, 1208]
+SEEDS = [*range(8), 96, 218]
 
 
 class Convolution:
@@ -67,7 +67,7 @@ class Convolution:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    seeds = [*SEEDS, *range(10, 400)] if metafunc.config.getoption("--slow") else SEEDS
+    seeds = range(400) if metafunc.config.getoption("--slow") else SEEDS
     metafunc.parametrize("seed", seeds)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from irdl.loops.interpret import Machine
 from irdl.loops.language import Barrier, Buffer, For, Kernel, Program, Statement
 from irdl.loops.target import Worth
+from irdl.loops.walk import buffers_of, walk
 from irdl.runtime import cpu
 from irdl.runtime.threads import num_threads, set_num_threads
 
@@ -39,6 +40,9 @@ class Watched(Machine):
     def __init__(self, program: Program, threads: int) -> None:
         super().__init__(program)
         self.threads = threads
+        sizes = [b.dtype.itemsize for s in walk(program.body) for b in buffers_of(s) if b.space == "arena"]
+        #: No element begins or ends within so many bytes.
+        self.unit = min(sizes, default=1)
         #: who is at work; None: everyone, as in the condition of a loop
         self.thread: int | None = None
         self.written: dict[tuple, set[int | None]] = {}
@@ -72,7 +76,7 @@ class Watched(Machine):
             return []
         if buffer.space == "arena":
             start = buffer.offset + place * buffer.dtype.itemsize
-            return [("arena", byte) for byte in range(start, start + buffer.dtype.itemsize)]
+            return [("arena", byte) for byte in range(start, start + buffer.dtype.itemsize, self.unit)]
         return [(buffer, place)]
 
     def read(self, buffer: Buffer, place: int) -> Any:

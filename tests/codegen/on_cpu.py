@@ -74,10 +74,10 @@ def calls_of(program: Program, number: int, arguments: Sequence[np.ndarray], blo
 class OnCpu:
     """The kernels of some programs, ready to be launched."""
 
-    def __init__(self, programs: Sequence[Program], folder: Path) -> None:
+    def __init__(self, programs: Sequence[Program], folder: Path, flags: Sequence[str] = ()) -> None:
         self.programs = programs
         _runner(folder.parent)
-        build(collect(programs), folder / "kernels.so")
+        build(collect(programs), folder / "kernels.so", flags)
         self.library = ctypes.CDLL(str(folder / "kernels.so"))
 
     def __call__(self, number: int, arguments: Sequence[np.ndarray], *, blocks: int = 3, order: int = 0) -> list[np.ndarray]:

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(not os.path.isabs(sanitizer()), reason="needs g+
 def run(program: Program, arguments: list[np.ndarray], folder: Path) -> subprocess.CompletedProcess[str]:
     folder.mkdir()
     (folder / "cuda_on_cpu.so").symlink_to(folder.parent / "cuda_on_cpu.so")
-    build(collect([program]), folder / "kernels.so", ("-fsanitize=thread", "-g"))
+    build(collect([program]), folder / "kernels.so", ("-fsanitize=thread", "-g1"))
     arrays, calls = calls_of(program, 0, arguments)
     np.savez(folder / "arrays.npz", *arrays)
     (folder / "calls.json").write_text(json.dumps(calls))

@@ -95,15 +95,17 @@ def test_float64(name: str) -> None:
     assert ulps(irdl.jit(lambda x: function(x))(x), exact).max() <= DOUBLE
 
 
-@pytest.mark.parametrize("n", [1, 3, 7, 8, 15, 16, 17, 33])
-def test_scalars_and_tails_agree_with_vectors(n: int) -> None:
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_scalars_and_tails_agree_with_vectors(name: str) -> None:
     x = np.linspace(-5, 5, 64).astype(np.float32)
-    for function, _ in FUNCTIONS.values():
-        f = irdl.jit(lambda x, function=function: function(x))
-        with np.errstate(all="ignore"):
-            np.testing.assert_array_max_ulp(f(x[:n]), f(x)[:n], 1)
+    function, _ = FUNCTIONS[name]
+    f = irdl.jit(lambda x: function(x))
+    with np.errstate(all="ignore"):
+        whole = f(x)
+        for n in (1, 3, 7, 8, 15, 16, 17, 33):
+            np.testing.assert_array_max_ulp(f(x[:n]), whole[:n], 1)
             one = f(x[n])
-        assert np.isnan(one) or abs(one - f(x)[n]) <= 2 * np.spacing(abs(f(x)[n]))
+            assert np.isnan(one) or abs(one - whole[n]) <= 2 * np.spacing(abs(whole[n]))
 
 
 def test_powers_of_two_have_exact_logarithms():

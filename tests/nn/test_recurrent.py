@@ -69,8 +69,10 @@ def same_states(kind: str, last: Any, expected: list[Any]) -> None:
 @pytest.mark.parametrize(("kind", "options"), CASES)
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_against_loops(kind: str, options: dict[str, Any], layers: int, bidirectional: bool) -> None:
-    for batch_first, bias in itertools.product((False, True), repeat=2):
+def test_against_loops(kind: str, options: dict[str, Any], layers: int, bidirectional: bool, request: pytest.FixtureRequest) -> None:
+    """With and without biases, the batch first or not: each once, or with --slow each with each."""
+    once = [(False, True), (True, False)]
+    for batch_first, bias in itertools.product((False, True), repeat=2) if request.config.getoption("--slow") else once:
         layer = getattr(nn, kind)(
             3, 4, layers, bias=bias, batch_first=batch_first, bidirectional=bidirectional, dtype=np.float64, **options
         )

@@ -102,10 +102,10 @@ def test_what_is_divided():
 
 def test_the_check_for_races_bites():
     with team_of(2):
-        program = irdl.compile(matmul_chain)(array(64, 64), array(64, 64)).program
+        program = irdl.compile(matmul_chain)(array(20, 20), array(20, 20)).program
     program.body = [s for s in program.body if isinstance(s, Kernel)]
     with pytest.raises(Race):
-        watch(program, [array(64, 64), array(64, 64)])
+        watch(program, [array(20, 20), array(20, 20)])
 
 
 terms = st.dictionaries(st.sampled_from("vabo"), st.integers(-12, 12).filter(bool), max_size=4)

@@ -25,7 +25,7 @@ def build(source: str, library: Path, flags: Sequence[str] = ()) -> None:
     """Compile CUDA C for the CPU."""
     text = library.with_suffix(".cpp")
     text.write_text(f'#include "cuda_on_cpu.h"\n{source}{exports(source)}')
-    subprocess.run(["g++", *FLAGS, *flags, "-O1", f"-I{HERE}", str(text), "-o", str(library)], check=True)
+    subprocess.run(["g++", *FLAGS, "-O1", *flags, f"-I{HERE}", str(text), "-o", str(library)], check=True)
 
 
 if __name__ == "__main__":

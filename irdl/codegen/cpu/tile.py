@@ -4,6 +4,8 @@ from __future__ import annotations
 
 #: Rows of one vector each that hide the latency of the multiply-add.
 _ROWS_APART = 8
+#: How much taller a tile has to be to be better although narrower.
+_TALLER = 1.6
 
 
 def column_vectors(rows: int, columns: int, accumulators: int, lanes: int, registers: int, packed: bool, apart: bool = False) -> int:
@@ -22,7 +24,17 @@ def column_vectors(rows: int, columns: int, accumulators: int, lanes: int, regis
         budget = 4
     elif rows == 1 and accumulators == 1 and not packed:
         budget = registers // 2
-    return max(1, min(most, budget // accumulators))
+    vectors = max(1, min(most, budget // accumulators))
+    # A narrower tile that takes far more of the rows at a time reads the columns less often.
+    narrow = vectors - 1
+    if vectors == budget and _height(rows, narrow, registers) > _TALLER * _height(rows, vectors, registers):
+        return narrow
+    return vectors
+
+
+def _height(rows: int, vectors: int, registers: int) -> float:
+    """Rows of a tile on average."""
+    return rows / -(-rows // row_count(rows, vectors, 1, registers))
 
 
 def row_count(rows: int, vectors: int, accumulators: int, registers: int) -> int:

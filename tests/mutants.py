@@ -147,6 +147,19 @@ MUTANTS: list[Mutant] = [
     ("irdl/codegen/cuda/emit.py", "self.written | self.ahead", "self.written", TILES + " -k next_steps"),
     ("irdl/codegen/cuda/resident.py", "- {item.variable for item in read.loops}\n", "- times\n", CUDA + " -k interpreted[2]"),
     ("irdl/codegen/cuda/tensor_cores.h", "bits + 0x1000u", "bits", "tests/codegen/test_tensor_cores.py -k stand_in"),
+    ("irdl/codegen/cuda/row_tiles.py", "        if rest:\n", "        if False:\n", "tests/codegen/test_cuda_rows.py -k interpreted"),
+    (
+        "irdl/codegen/cuda/parts.py",
+        "if cut is not None and not cut.is_even:",
+        "if False:",
+        "tests/codegen/test_cuda_parts.py -k interpreted",
+    ),
+    (
+        "irdl/codegen/cuda/rows.py",
+        "if any(mine[buffer] or its[buffer] for buffer in touched) or",
+        "if",
+        "tests/codegen/test_cuda_rows.py -k interpreted",
+    ),
     (
         "irdl/codegen/cuda/products.py",
         "return Operation(self.instruction.rounded, (item,), self.instruction.dtype)",

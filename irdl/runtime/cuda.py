@@ -40,7 +40,7 @@ class Cuda(Backend):
         return find_device().gpu
 
     def schedule(self, target: Gpu, precision: str | None = None) -> CudaSchedule:
-        return CudaSchedule(target, instruction=TF32 if precision == "tf32" and target.capability >= _TF32_SINCE else None)
+        return CudaSchedule(target, TF32 if precision == "tf32" and target.capability >= _TF32_SINCE else None)
 
     def load(self, build: Build) -> Loaded:
         return _OnDevice(build)

@@ -18,6 +18,7 @@ from irdl.loops.walk import nested, walk
 from tests.codegen.cuda.nvcc_on_cpu import build
 from tests.codegen.on_cpu import HAVE_COMPILER, HERE, build_runner, calls_of, collect, gpu_program
 from tests.codegen.test_cuda import lstm_gradient, normal, weights
+from tests.codegen.test_cuda_rows import normed_cell_gradient
 
 #: the status of a process in which a race was found
 RACE = 66
@@ -43,22 +44,29 @@ def run(program: Program, arguments: list[np.ndarray], folder: Path) -> subproce
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-@pytest.mark.parametrize("precision", [None, "tf32"])
-def test_races(tmp_path: Path, precision: str | None) -> None:
-    """Of the loop forward, and of that backward."""
+CASES = {
+    "lstm": (lstm_gradient, [normal(3, 4, 3), *weights(3, 70, 4)], None, 2),
     # Of matrices that lack rows and columns, the order of places is not known: one more barrier is put there than has to be.
-    arguments = [normal(3, 4, 3), *weights(3, 70 if precision is None else 64, 4)]
-    graph = irdl.trace(lstm_gradient)(*arguments)
+    "lstm in TF32": (lstm_gradient, [normal(3, 4, 3), *weights(3, 64, 4)], "tf32", 2),
+    "rows": (normed_cell_gradient, [normal(3, 4, 3), *weights(3, 64, 3)], None, 4),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_races(tmp_path: Path, case: str) -> None:
+    """Of the loop forward, and of that backward."""
+    function, arguments, precision, count = CASES[case]
+    graph = irdl.trace(function)(*arguments)
     build_runner(tmp_path)
     done = run(gpu_program(graph, precision=precision), arguments, tmp_path / "as_it_is")
     if done.returncode and "race" not in done.stderr:
         pytest.skip(f"the sanitizer does not run here: {done.stderr[-300:]}")
     assert done.returncode == 0, done.stderr[-3000:]
-    for number in range(2):
+    for number in range(count):
         program = gpu_program(graph, precision=precision)
         bodies = [part for launch in launches(program) for s in (launch, *walk(launch.body)) for part in nested(s)]
         found = [(part, s) for part in bodies for s in part if isinstance(s, Barrier) and s.scope in ("all", "blocks")]
-        assert len(found) == 2
+        assert len(found) == count
         part, barrier = found[number]
         part[:] = [s for s in part if s is not barrier]
         assert run(program, arguments, tmp_path / f"without_{number}").returncode == RACE

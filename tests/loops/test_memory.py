@@ -12,8 +12,11 @@ import irdl
 from irdl.ir.graph import Graph
 from irdl.loops.language import Buffer
 from irdl.loops.passes import memory
+from irdl.loops.target import Gpu
+from irdl.loops.walk import buffers_of, walk
 from irdl.runtime.build import Build
 from irdl.runtime.cpu import Cpu
+from irdl.runtime.cuda import Cuda
 from tests.models import lstm_data, lstm_loss
 from tests.programs import Programs
 
@@ -54,3 +57,23 @@ def test_largest_live_set():
     sizes = {name: Buffer(name, np.dtype(np.float32), size, "arena") for name, size in (("a", 16), ("b", 32), ("c", 64))}
     assert memory.largest_live_set({sizes["a"]: (0, 2), sizes["b"]: (2, 4), sizes["c"]: (3, 5)}) == 32 * 4 + 64 * 4
     assert memory.largest_live_set({}) == 0
+
+
+@pytest.mark.parametrize(("rows", "shares"), [(8, False), (20_000, True)])
+def test_buffers_of_a_loop_on_a_gpu(rows, shares):
+    """Blocks would have to meet before one took another's place, which is worth it for large ones."""
+
+    def chain(x, w):
+        def step(h, _):
+            for _ in range(4):
+                h = np.tanh(h @ w)
+            return h, None
+
+        return irdl.scan(step, x, None, length=3)[0]
+
+    graph = irdl.trace(chain)(np.zeros((rows, 64), np.float32), np.zeros((64, 64), np.float32))
+    program = Build(graph, Cuda(), target=Gpu()).program
+    own = {b for s in walk(program.body) for b in buffers_of(s) if b.space == "arena" and b.depth}
+    assert len(own) >= 3
+    together = any(a.offset < b.offset + b.nbytes and b.offset < a.offset + a.nbytes for a in own for b in own if a is not b)
+    assert together is shares

@@ -23,6 +23,8 @@ from irdl.loops.target import Target
 
 #: Half of a small second-level cache.
 _CACHE_BYTES = 256 * 1024
+#: A stack for a carry, which the caches should hold; and where threads would have to meet at the copy that it spares.
+_STACK, _STACK_OF_MANY = 128 * 1024, 4 * 1024 * 1024
 
 
 class CpuSchedule(Schedule):
@@ -30,7 +32,7 @@ class CpuSchedule(Schedule):
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.divides = target.threads > 1
+        self.stack_bytes = _STACK_OF_MANY if target.threads > 1 else _STACK
         self.chains = 4
 
     def group(self, group: Group) -> list[Statement]:

@@ -44,7 +44,8 @@ class Tile:
         self.base, self.row_base = base, row_base
         self.size, self.vectors, self.tail = size, vectors, tail
         names = scheduled.names
-        self.q, self.r, self.v, self.lane = names("u"), names("u"), names("v"), names("l")
+        self.r, self.v, self.lane = names("u"), names("v"), names("l")
+        self.q = names("u") if also is not None else ""
         self.group.body.extents.update({self.q: self.planes, self.r: size, self.v: max(vectors, 1), self.lane: scheduled.lanes})
         #: lanes of the last vector, no more than it takes
         self.narrow = narrow_lanes(tail, scheduled.lanes)

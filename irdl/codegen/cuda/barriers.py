@@ -69,6 +69,8 @@ class _Barriers:
         self.blocks: list[For] = []
         #: how many of those that all threads run together are around the loops of blocks
         self.outside = 0
+        #: how often a barrier has been put somewhere
+        self._changes = 0
         #: what has been found out: of statements, and of pairs of accesses
         self._phases: dict[int, _Phase] = {}
         self._met: dict[tuple[int, int, int], int] = {}
@@ -90,7 +92,7 @@ class _Barriers:
             elif isinstance(statement, For) and statement.kind == "block":
                 # Blocks meet before their steps, not in them.
                 if (barrier := self._needed(self._phase(statement), pending)) is not None:
-                    body.insert(place, barrier)
+                    pending = self._put(body, place, barrier, pending)
                     continue
                 nest = bound_nest(statement)
                 pending = [*pending, *self._inside(nest, nest[-1].body)]
@@ -99,7 +101,7 @@ class _Barriers:
             elif isinstance(statement, If) and (_phases_in(statement.then) or _phases_in(statement.otherwise)):
                 verdict = self._verdict(statement)
                 if (barrier := self._needed(verdict, pending)) is not None:
-                    body.insert(place, barrier)
+                    pending = self._put(body, place, barrier, pending)
                     continue
                 pending = [*pending, verdict]
                 pending = [*self.visit(statement.then, pending), *self.visit(statement.otherwise, pending)]
@@ -108,7 +110,7 @@ class _Barriers:
             else:
                 phase = self._phase(statement)
                 if (barrier := self._needed(phase, pending)) is not None:
-                    body.insert(place, barrier)
+                    pending = self._put(body, place, barrier, pending)
                     continue
                 pending = [*pending, phase]
             place += 1
@@ -146,27 +148,35 @@ class _Barriers:
         if not of_blocks:
             self.repeats.append(loop)
         while True:
-            before = sum(1 for part, _ in parts for _ in walk(part))
+            before = self._changes
             end, ends = pending, []
             for part, condition in parts:
                 end = self.visit(part, end)
                 if condition is not None:
                     verdict = self._verdict(condition)
                     if (barrier := self._needed(verdict, end)) is not None:
-                        part.append(barrier)
-                        end = _after(barrier, end)
+                        end = self._put(part, len(part), barrier, end)
                     end = [*end, verdict]
                 ends += end
             carried = [replace(p, carried=loop) if p.is_in(loop) and id(p.carried) not in outside else p for p in end]
             following = _distinct([*pending, *carried])
-            unchanged = sum(1 for part, _ in parts for _ in walk(part)) == before
-            if unchanged and {(p.place, p.met) for p in following} == {(p.place, p.met) for p in pending}:
+            if before == self._changes and {(p.place, p.met) for p in following} == {(p.place, p.met) for p in pending}:
                 break
             pending = following
         if not of_blocks:
             self.repeats.pop()
         # Behind the loop, its steps are as good as any.
         return _distinct([*pending, *ends])
+
+    def _put(self, body: list[Statement], place: int, barrier: Barrier, pending: list[_Phase]) -> list[_Phase]:
+        """Let threads meet at that place, all those among them that meet there already; returns what is pending behind it."""
+        self._changes += 1
+        last = body[place - 1] if place else None
+        if isinstance(last, Barrier) and covers(_met(barrier), _met(last)):
+            body[place - 1] = barrier
+        else:
+            body.insert(place, barrier)
+        return _after(barrier, pending)
 
     def _needed(self, phase: _Phase, pending: Iterable[_Phase]) -> Barrier | None:
         """Where threads have to meet before the phase; None where they need not."""
@@ -215,10 +225,13 @@ def _phases_in(body: Sequence[Statement]) -> bool:
 
 
 def _after(barrier: Barrier, pending: Sequence[_Phase]) -> list[_Phase]:
-    if barrier.scope == "all":
-        return []
-    met = {"warp": WARP, "block": BLOCK, "blocks": blocks_around(barrier.blocks)}[barrier.scope]
-    return [replace(phase, met=max(phase.met, met)) for phase in pending]
+    met = _met(barrier)
+    return [] if met == ALL else [replace(phase, met=max(phase.met, met)) for phase in pending]
+
+
+def _met(barrier: Barrier) -> int:
+    """How many threads meet."""
+    return {"warp": WARP, "block": BLOCK, "blocks": blocks_around(barrier.blocks), "all": ALL}[barrier.scope]
 
 
 def _distinct(pending: Sequence[_Phase]) -> list[_Phase]:

@@ -25,6 +25,8 @@ from irdl.loops.rewrite import substitute
 
 #: accumulators of a thread, and bytes of shared memory for what all columns of a tile read
 _ACCUMULATORS, _STAGED_BYTES = 64, 96 * 1024
+#: sums that one lane finds at once of what all lanes of a warp have: each addition waits for the last one
+_CHAINS = 4
 
 
 class ByWarps:
@@ -35,9 +37,10 @@ class ByWarps:
         row: an axis whose elements share what is read along the columns, if there is one.
         split: the reduced axis whose steps are shared.
         in_loop: it runs again and again: the fewer tiles, the more stays where it is.
+        deep: how many warps share a tile; 0: as many as there is work for.
     """
 
-    def __init__(self, reduction: Reduction, column: Axis | None, row: Axis | None, split: Axis, in_loop: bool) -> None:
+    def __init__(self, reduction: Reduction, column: Axis | None, row: Axis | None, split: Axis, in_loop: bool, deep: int = 0) -> None:
         self.reduction, self.column, self.row, self.split = reduction, column, row, split
         group, names, gpu = reduction.group, reduction.names, reduction.gpu
         others = [axis for axis in group.domain if axis.extent > 1 and axis not in (column, row)]
@@ -50,7 +53,7 @@ class ByWarps:
             others.append(row)
             steps.insert(len(others) - 1, row.extent // self.rows)
         lanes = WARP if column is None else 1
-        tiles = Tiles(steps, warps_of_tile(split.extent, lanes, math.prod(steps), gpu), names)
+        tiles = Tiles(steps, deep or warps_of_tile(split.extent, lanes, math.prod(steps), gpu), names)
         self.deep, self.wide, self.number, self.blocks = tiles.deep, tiles.wide, tiles.number, tiles.blocks
         self.guards, tile = list(tiles.guards), tiles.where
         #: where the axes of the result are
@@ -78,7 +81,7 @@ class ByWarps:
             totals, statements = self._totals(WARP, 1)
         else:
             totals, statements = self._totals(self.deep, WARP)
-        statements += self.reduction.group.element(self._at_row(Index.variable(self.number_of_row)), totals)
+        statements += self.reduction.element(self._at_row(Index.variable(self.number_of_row)), totals)
         lanes = 1 if self.column is None else WARP
         body.append(self._warps(self._guarded(statements), [Loop(self.number_of_row, self.rows)], lanes))
         return bound("block", self.blocks, body)
@@ -106,14 +109,13 @@ class ByWarps:
         """The factors that are the same for all lanes, and where they are kept."""
         reduction = self.reduction
         whole = len([axis for axis in reduction.group.reduced if axis.extent > 1]) == 1
-        if self.column is None or self.wide > 1 or not whole:
+        if self.column is None or self.wide > 1 or not (whole and reduction.is_whole):
             return {}
-        group = reduction.group
-        index = group.index(self._at_row(Index.variable(self.number_of_row)))
-        reduced = [Index.variable(axis.variable) for axis in group.reduced]
+        row = self._at_row(Index.variable(self.number_of_row))
+        reduced = [Index.variable(axis.variable) for axis in reduction.group.reduced]
         places: dict[Value, set[tuple[Index, ...]]] = {}
         for node in reduction.nodes:
-            for value, place in group.body.factors(node, index, reduced):
+            for value, place in reduction.factors(node, row, reduced):
                 places.setdefault(value, set()).add(place)
         found: dict[Value, Buffer] = {}
         for value, where in places.items():
@@ -135,9 +137,7 @@ class ByWarps:
         place = next(
             where
             for node in reduction.nodes
-            for operand, where in reduction.group.body.factors(
-                node, reduction.group.index(self._at_row(Index.variable(row))), self._reduced(at)
-            )
+            for operand, where in reduction.factors(node, self._at_row(Index.variable(row)), self._reduced(at))
             if operand is value
         )
         item = reduction.group.body.expression(value, place, scope)
@@ -174,7 +174,9 @@ class ByWarps:
             at = slot * whole + Index.variable(step)
         accumulators = reduction.accumulators(self.rows)
         terms: list[Statement] = []
-        if whole:
+        if whole == 1 and self.column is None:
+            terms += self._terms(accumulators, slot)
+        elif whole:
             terms.append(For(step, 0, whole, 1, "serial", self._terms(accumulators, at)))
         if rest:
             terms += only_below(slot, rest, self._terms(accumulators, slot + whole * slots))
@@ -201,15 +203,23 @@ class ByWarps:
         first = self._place(row, Index(), Index.variable(self.lane) if apart > 1 else Index())
         if count == 1:
             return {node: part(first) for node, part in self.partial.items()}, []
-        totals = {node: Buffer(self.reduction.names("total"), node.output.dtype, 1, "register") for node in self.partial}
+        chains = _CHAINS if count >= WARP else 1
+        totals = {node: Buffer(self.reduction.names("total"), node.output.dtype, chains, "register") for node in self.partial}
         step = self.reduction.names("s")
-        begin: list[Statement] = [Store(total, Index(), self.partial[node](first)) for node, total in totals.items()]
+        begin: list[Statement] = []
         more: list[Statement] = []
+        end: list[Statement] = []
         for node, total in totals.items():
-            operands = (Load(total, Index()), self.partial[node](first + Index.variable(step, apart)))
-            more.append(Store(total, Index(), Operation(COMBINE[node.op], operands, total.dtype)))
-        loop = For(step, 1, count, 1, "unrolled", more)
-        return {node: Load(total, Index()) for node, total in totals.items()}, [*begin, loop]
+            for chain in range(chains):
+                begin.append(Store(total, Index(chain), self.partial[node](first + chain * apart)))
+                operands = (Load(total, Index(chain)), self.partial[node](first + Index.variable(step, chains * apart) + chain * apart))
+                more.append(Store(total, Index(chain), Operation(COMBINE[node.op], operands, total.dtype)))
+            end += [
+                Store(total, Index(), Operation(COMBINE[node.op], (Load(total, Index()), Load(total, Index(chain))), total.dtype))
+                for chain in range(1, chains)
+            ]
+        loop = For(step, 1, count // chains, 1, "unrolled", more)
+        return {node: Load(total, Index()) for node, total in totals.items()}, [*begin, loop, *end]
 
     def _partial_results(self, count: int) -> dict[Node, Callable[[Index], Load]]:
         """Where the partial results of each reduction are. Those of a dtype lie side by side, to be read as one."""

@@ -9,7 +9,7 @@ from irdl.codegen.cuda.resident import keep_resident
 from irdl.codegen.cuda.rows import merge_rows
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
-from irdl.loops.passes.memory import plan_memory
+from irdl.loops.passes.memory import plan_shared_memory
 from irdl.passes.distribute import hoist_invariants
 from irdl.passes.fuse import fuse
 from irdl.passes.manager import Pass
@@ -24,7 +24,7 @@ CUDA_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
 )
 CUDA_PROGRAM_PASSES: tuple[Pass[Program], ...] = (
     Pass("rows", merge_rows),
-    Pass("memory", plan_memory, required=True),
+    Pass("memory", plan_shared_memory, required=True),
     Pass("resident", keep_resident, needs=("target",)),
     Pass("block-memory", plan_block_memory, required=True),
     Pass("barriers", insert_barriers, required=True),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 from irdl.codegen.cuda.accumulators import Reduction
 from irdl.codegen.cuda.by_warps import ByWarps
 from irdl.codegen.cuda.dealing import FEW_TERMS, WARP, bound, in_tiles
-from irdl.codegen.lowering.group import Group
+from irdl.codegen.cuda.parts import OfParts, Parts, cuts_of
+from irdl.codegen.cuda.row_tiles import warps_of_row
+from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.graph import Node
 from irdl.loops.index import Index
-from irdl.loops.language import Expression, Load, Statement
+from irdl.loops.language import Buffer, Expression, Load, Statement
 from irdl.loops.target import Gpu
 
 #: threads of a multiprocessor that hide each other's latency
@@ -20,14 +25,31 @@ _ROWS = (8, 4, 2)
 _TERMS_KEPT = 5120
 
 
-def schedule_reduction(group: Group, gpu: Gpu, in_loop: bool) -> list[Statement]:
-    """The loops of a group that reduces. `in_loop`: they run again and again."""
-    reduction = Reduction(group, gpu)
+@dataclass(frozen=True)
+class Step:
+    """What is known of the steps of a loop over time.
+
+    Attributes:
+        kept: what no step writes.
+        rows: the rows, by axes, that are reduced in it.
+    """
+
+    kept: frozenset[Buffer]
+    rows: frozenset[tuple[int, ...]]
+
+
+def schedule_reduction(group: Group, gpu: Gpu, step: Step | None) -> list[Statement]:
+    """The loops of a group that reduces. `step`: they run again and again, in a loop."""
+    return _schedule(Reduction(group, gpu), step)
+
+
+def _schedule(reduction: Reduction, step: Step | None) -> list[Statement]:
+    gpu, in_loop = reduction.gpu, step is not None
     wanted = gpu.multiprocessors * _THREADS_AT_WORK
     many = reduction.results * 4 >= wanted and not in_loop and not reduction.lies_along_terms()
     if many or reduction.terms < 8 * FEW_TERMS:
         return _by_threads(reduction, wanted, in_loop)
-    return _by_warps(reduction, in_loop)
+    return _by_warps(reduction, step)
 
 
 def _by_threads(reduction: Reduction, wanted: int, in_loop: bool) -> list[Statement]:
@@ -51,21 +73,33 @@ def _by_threads(reduction: Reduction, wanted: int, in_loop: bool) -> list[Statem
     body = [*reduction.clear(accumulators), *reduction.serial(reduction.group.reduced, reduction.add_terms(accumulators, places, reduced))]
     for number, where in enumerate(places):
         totals: dict[Node, Expression] = {n: Load(a, Index(number)) for n, a in zip(reduction.nodes, accumulators, strict=True)}
-        body += reduction.group.element(where, totals)
+        body += reduction.element(where, totals)
     return in_tiles(loops, body, reduction.names, reduction.gpu) if in_loop else bound("grid", loops, body)
 
 
-def _by_warps(reduction: Reduction, in_loop: bool) -> list[Statement]:
+def _by_warps(reduction: Reduction, step: Step | None) -> list[Statement]:
     """Some warps for a result, or for 32 of them that lie next to each other."""
     best = reduction.group.contiguous_axis(reduction.group.domain, True, WARP)
     across = reduction.group.contiguous_axis(reduction.group.reduced, False, WARP)
     column = best[1] if best is not None and not reduction.lies_along_terms() and best[1].extent >= FEW_TERMS else None
-    if column is None and in_loop and reduction.terms * len(reduction.nodes) <= _TERMS_KEPT:
-        # What is read once may lie as it will.
-        column = next(
-            (a for a in reduction.group.domain if a.extent >= FEW_TERMS and reduction.group.stores[0].coefficient(a.variable) == 1), None
-        )
+    if column is None and step is not None and reduction.terms * len(reduction.nodes) <= _TERMS_KEPT:
+        column = _kept_column(reduction.group, step)
     longest = max(reduction.group.reduced, key=lambda axis: axis.extent)
     split = longest if column is not None or across is None else across[1]
+    if step is None and (cuts := cuts_of(reduction, split, WARP if column is None else 1)):
+        parts = Parts(reduction, cuts)
+        return [*_schedule(parts, None), *_schedule(OfParts(parts), None)]
     row = None if column is None else reduction.group.shared_axis(column)
-    return ByWarps(reduction, column, row, split, in_loop).statements()
+    rows = tuple(axis.extent for axis in reduction.group.domain if axis.extent > 1)
+    deep = warps_of_row(math.prod(rows), reduction.gpu) if step is not None and column is None and rows in step.rows else 0
+    return ByWarps(reduction, column, row, split, step is not None, deep).statements()
+
+
+def _kept_column(group: Group, step: Step) -> Axis | None:
+    """An axis of the result along which all that terms read stays with its threads: what is read once may lie as it will."""
+    for axis in group.domain:
+        along = {load.buffer for load in group.inner_loads if load.index.coefficient(axis.variable)}
+        kept = all(buffer in step.kept or buffer.space == "constant" for buffer in along)
+        if axis.extent >= FEW_TERMS and group.stores[0].coefficient(axis.variable) == 1 and kept:
+            return axis
+    return None

@@ -18,6 +18,7 @@ lies in the block's shared memory, and what does not fit there is read in every 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -171,10 +172,15 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> Launch:
 
 
 def _accumulators(loop: For) -> int:
-    """The most registers that a phase has already."""
-    phases = [phase for nest in _nests(loop.body) for phase in bound_nest(nest)[-1].body]
-    used = [{b for s in walk([phase]) for b in buffers_of(s) if b.space == "register"} for phase in phases]
-    return max((sum(b.size // b.copies * words(b.dtype) for b in buffers) for buffers in used), default=0)
+    """The most registers that a nest of blocks has already: for what goes from phase to phase, and for the largest phase."""
+    most = 0
+    for nest in _nests(loop.body):
+        phases = [{b for s in walk([phase]) for b in buffers_of(s) if b.space == "register"} for phase in bound_nest(nest)[-1].body]
+        count = Counter(buffer for buffers in phases for buffer in buffers)
+        sizes = {buffer: buffer.size // buffer.copies * words(buffer.dtype) for buffer in count}
+        own = max((sum(sizes[b] for b in buffers if count[b] == 1) for buffers in phases), default=0)
+        most = max(most, own + sum(sizes[b] for b in count if count[b] > 1))
+    return most
 
 
 def _cut(body: list[Statement], written: set[Buffer], times: set[str], registers: int, room: int, names: Names) -> None:
@@ -213,17 +219,18 @@ def _keep_carries(loop: For, before: list[Statement], registers: int, names: Nam
     for buffer in list(_places(loop.body)):
         # What has become of the phases since.
         found = _places(loop.body)[buffer]
-        indices, phases = {index for index, _, _ in found}, {id(phase) for _, phase, _ in found}
+        indices, nests = {index for index, _, _ in found}, {id(nest) for _, _, nest in found}
         size = words(buffer.dtype)
-        if buffer.space != "arena" or len(indices) != 1 or len(phases) != 1 or registers < size:
+        if buffer.space != "arena" or len(indices) != 1 or len(nests) != 1 or registers < size:
             continue
-        (index,), (_, phase, nest) = indices, found[0]
-        threads = threads_of(phase)
+        (index,), nest = indices, found[0][2]
+        phases = list({id(phase): phase for _, phase, _ in found}.values())
+        threads = _same_threads(phases)
         if threads is None:
             continue
         blocks, (warps, lanes) = bound_nest(nest), threads
         around = (*blocks, *warps, *lanes)
-        guards = _guards(lanes[-1].body, buffer)
+        guards = _guards(phases, buffer)
         if guards is None or index.variables() - {item.variable for item in around} or not _own(index, around):
             continue
         registers -= size
@@ -232,7 +239,9 @@ def _keep_carries(loop: For, before: list[Statement], registers: int, names: Nam
         load, put = Store(own.buffer, own.index, Load(buffer, index)), Store(buffer, index, own)
         before.append(Kernel(names("keep_"), [_nest(blocks, warps, lanes, _around(read, [load]))]))
         after.append(Kernel(names("put_"), [_nest(blocks, warps, lanes, _around(read, [put]))]))
-        blocks[-1].body[:] = [with_copies(part, {(buffer, index): own}) if part is phase else part for part in blocks[-1].body]
+        blocks[-1].body[:] = [
+            with_copies(part, {(buffer, index): own}) if any(part is phase for phase in phases) else part for part in blocks[-1].body
+        ]
     return after
 
 
@@ -264,14 +273,21 @@ def _own(index: Index, loops: Sequence[For]) -> bool:
     return True
 
 
-def _guards(body: Sequence[Statement], buffer: Buffer) -> tuple[If, ...] | None:
+def _same_threads(phases: Sequence[Statement]) -> tuple[list[For], list[For]] | None:
+    """The loops over warps and lanes of phases, if they are those of the same threads by the same names."""
+    found = [threads_of(phase) for phase in phases]
+    first = found[0]
+    names = {None if threads is None else tuple((loop.variable, loop.stop) for loop in (*threads[0], *threads[1])) for threads in found}
+    return first if len(names) == 1 else None
+
+
+def _guards(phases: Sequence[Statement], buffer: Buffer) -> tuple[If, ...] | None:
     """The conditions around all that touches a buffer; None if they are not the same, or not known, or loops are among them."""
-    found = {tuple(map(id, touch.around)): touch.around for touch in touches(body) if touch.buffer is buffer}
-    (around,) = found.values() if len(found) == 1 else (None,)
-    if around is None or any(statement is UNKNOWN for statement in around):
+    around = [touch.around for touch in touches(phases) if touch.buffer is buffer]
+    if any(statement is UNKNOWN or not isinstance(statement, If) for inside in around for statement in inside):
         return None
-    guards = tuple(statement for statement in around if isinstance(statement, If))
-    return guards if len(guards) == len(around) else None
+    alike = len({tuple(statement.condition for statement in inside if isinstance(statement, If)) for inside in around}) == 1
+    return tuple(statement for statement in around[0] if isinstance(statement, If)) if alike else None
 
 
 def _reads(body: Sequence[Statement], around: tuple[For, ...] = ()) -> Iterator[Touch]:

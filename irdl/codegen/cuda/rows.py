@@ -6,43 +6,81 @@ Before -> after, blocks having some rows and lanes every 32nd column:
 
     block { kept = x[row]; m = max(kept); kept_y = exp(kept - m); s = sum(kept_y); z[row] = kept_y / s }
 
-What a thread alone reads and writes in several of them, it keeps in registers: each element is read and written once.
+What a thread alone reads and writes in several of them, it keeps in registers: each element is read and written once. Numbers for each row,
+which a block alone makes and reads, stay in its shared memory. Groups of one step of a loop become one kernel in the same way.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from irdl.codegen.cuda.dealing import WARP, WARPS
-from irdl.codegen.cuda.meetings import BLOCK, Context, accesses, distinct, meeting
+from irdl.codegen.cuda.meetings import BLOCK, Access, Context, accesses, distinct, meeting
 from irdl.codegen.cuda.registers import Touch, thread_number, threads_of, touches, with_copies, words
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, For, If, Kernel, Load, Program, Statement, Store
 from irdl.loops.rewrite import Names, substitute
-from irdl.loops.walk import bound_nest, buffers_of, variables_read, walk
+from irdl.loops.walk import bound_nest, buffers_of, nested, variables_read, walk
 
-#: registers of a thread for its part of rows
-_KEPT = 96
+#: registers of a thread for its part of rows, and bytes of shared memory for what there is one of for each
+_KEPT, _OF_BLOCK = 96, 1024
 
 
 def merge_rows(program: Program) -> Program:
     """Make one kernel of neighbours whose blocks have the same rows, and keep in registers what threads alone touch, in place."""
     names = Names(program)
-    same = {other for pair in program.aliased for other in pair}
-    body: list[Statement] = []
-    merged: dict[int, Kernel] = {}
-    for statement in program.body:
-        before = body[-1] if body else None
-        if isinstance(before, Kernel) and isinstance(statement, Kernel) and _are_alike(before, statement, same):
-            body[-1] = merged[len(body)] = _one_of(before, statement)
-        else:
-            body.append(statement)
-    program.body = body
-    for kernel in merged.values():
-        outside = {b for other in body if other is not kernel for s in walk([other]) for b in buffers_of(s)}
-        _keep(kernel, outside, names)
+    merged: list[tuple[Kernel, frozenset[str]]] = []
+    _merge(program.body, {other for pair in program.aliased for other in pair}, merged, frozenset())
+    used = Counter(b for s in walk(program.body) for b in set(buffers_of(s)))
+    for kernel, times in merged:
+        inside = Counter(b for s in walk([kernel]) for b in set(buffers_of(s)))
+        outside = {buffer for buffer, count in inside.items() if used[buffer] > count}
+        _keep(kernel, times, outside, names)
+        _keep_in_block(kernel, outside, names)
     return program
+
+
+def _merge(body: list[Statement], same: set[Buffer], merged: list[tuple[Kernel, frozenset[str]]], times: frozenset[str]) -> None:
+    """Make one of neighbours in the body, and in the loops in it; `merged` gets what has become of several, with the variables of the
+    loops around it."""
+    result: list[Statement] = []
+    for statement in body:
+        if not isinstance(statement, Kernel):
+            around = times | ({statement.variable} if isinstance(statement, For) else set())
+            for part in nested(statement):
+                _merge(part, same, merged, around)
+        place = _joined(result, statement, same) if isinstance(statement, Kernel) else None
+        if place is None:
+            result.append(statement)
+            continue
+        before = result[place]
+        assert isinstance(before, Kernel) and isinstance(statement, Kernel)
+        result[place] = kernel = _one_of(before, statement)
+        merged[:] = [*(other for other in merged if other[0] is not before), (kernel, times)]
+    body[:] = result
+
+
+def _joined(before: Sequence[Statement], kernel: Kernel, same: set[Buffer]) -> int | None:
+    """Which of the statements the kernel may be one with: the last, or one behind which nothing has to do with what the kernel touches."""
+    mine = _touched(kernel)
+    for place, statement in reversed(list(enumerate(before))):
+        if not isinstance(statement, Kernel):
+            return None
+        if _are_alike(statement, kernel, same):
+            return place
+        its = _touched(statement)
+        touched = mine.keys() & its.keys()
+        if any(mine[buffer] or its[buffer] for buffer in touched) or same & (mine.keys() | its.keys()):
+            return None
+    return None
+
+
+def _touched(kernel: Kernel) -> dict[Buffer, bool]:
+    """The buffers that a kernel touches, and whether it writes them."""
+    found = {buffer: False for s in walk(kernel.body) for buffer in buffers_of(s) if buffer.space != "constant"}
+    return found | {s.buffer: True for s in walk(kernel.body) if isinstance(s, Store)}
 
 
 def _nest_of(kernel: Kernel) -> For | None:
@@ -75,7 +113,7 @@ def _one_of(first: Kernel, second: Kernel) -> Kernel:
     return Kernel(first.name, body, False, first.where or second.where)
 
 
-def _keep(kernel: Kernel, outside: set[Buffer], names: Names) -> None:
+def _keep(kernel: Kernel, times: frozenset[str], outside: set[Buffer], names: Names) -> None:
     """Keep in registers what phases of the kernel touch in the same threads; `outside`: what other kernels touch too."""
     nest = _nest_of(kernel)
     assert nest is not None
@@ -95,7 +133,7 @@ def _keep(kernel: Kernel, outside: set[Buffer], names: Names) -> None:
     for number, phase in enumerate(phases):
         for touch in touches([phase]):
             found.setdefault(touch.buffer, []).append((number, touch))
-    bound = {loop.variable for loop in (*bound_nest(nest), *warps, *lanes)}
+    bound = {loop.variable for loop in (*bound_nest(nest), *warps, *lanes)} | times
     left = _KEPT
     fills: list[Statement] = []
     for buffer, of_phases in found.items():
@@ -117,6 +155,37 @@ def _keep(kernel: Kernel, outside: set[Buffer], names: Names) -> None:
         for place in places:
             phases[place] = with_copies(phases[place], copies)
     phases[:0] = fills
+
+
+def _keep_in_block(kernel: Kernel, outside: set[Buffer], names: Names) -> None:
+    """Keep in shared memory what a block alone makes and reads, if it is little: the numbers of its rows."""
+    nest = _nest_of(kernel)
+    assert nest is not None
+    blocks = {loop.variable for loop in bound_nest(nest)}
+    phases = bound_nest(nest)[-1].body
+    found: dict[Buffer, list[Access]] = {}
+    for access in accesses([nest], Context()):
+        found.setdefault(access.buffer, []).append(access)
+    copies: dict[tuple[Buffer, Index], Load] = {}
+    for buffer, touched in found.items():
+        if buffer.space != "arena" or buffer in outside:
+            continue
+        size = 0
+        bases = set()
+        for access in touched:
+            extents = {loop.variable: loop.stop for loop in access.loops}
+            own = [(name, factor) for name, factor in access.index.terms if name not in blocks]
+            if any(factor < 0 or name not in extents for name, factor in own):
+                break
+            bases.add(Index(0, tuple((name, factor) for name, factor in access.index.terms if name in blocks)))
+            size = max(size, 1 + access.index.constant + sum(factor * (extents[name] - 1) for name, factor in own))
+        else:
+            if len(bases) == 1 and 0 <= size * buffer.dtype.itemsize <= _OF_BLOCK and all(a.index.constant >= 0 for a in touched):
+                (base,) = bases
+                shared = Buffer(names("row_"), buffer.dtype, size, "shared")
+                copies.update({(buffer, access.index): Load(shared, access.index + base * -1) for access in touched})
+    if copies:
+        phases[:] = [with_copies(phase, copies) for phase in phases]
 
 
 def _shape(phase: Statement | None) -> tuple[tuple[int, ...], tuple[int, ...]] | None:

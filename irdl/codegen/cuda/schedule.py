@@ -3,75 +3,81 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from irdl.codegen.cuda.contraction import schedule_contraction
-from irdl.codegen.cuda.dealing import WARP, Tiles, bound, in_tiles, only_below, warps_of_tile
+from irdl.codegen.cuda.dealing import WARP, bound, in_tiles
 from irdl.codegen.cuda.fragments import multiplies
 from irdl.codegen.cuda.loop_products import schedule_loop_products, tiles_in_loop
 from irdl.codegen.cuda.matrix_tiles import in_matrix_tiles
 from irdl.codegen.cuda.products import schedule_products
-from irdl.codegen.cuda.reductions import schedule_reduction
+from irdl.codegen.cuda.reductions import Step, schedule_reduction
+from irdl.codegen.cuda.row_tiles import Element as RowElement
+from irdl.codegen.cuda.row_tiles import followed_rows, in_rows, reduced_rows, rows_of_loop, warps_of_row
 from irdl.codegen.cuda.tiling import tiling_of
 from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.layout import Layout
 from irdl.codegen.lowering.nest import Loop
 from irdl.codegen.lowering.schedule import Element, Schedule
+from irdl.ir.graph import Graph
 from irdl.loops.index import Index
 from irdl.loops.instructions import Instruction
-from irdl.loops.language import For, Statement
-from irdl.loops.rewrite import Names
+from irdl.loops.language import Buffer, Statement
+from irdl.loops.rewrite import Names, substitute
 from irdl.loops.target import Gpu
-
-#: rows whose elements follow what was reduced along them
-_SHORTEST_ROW, _LONGEST_ROW = 64, 8192
+from irdl.ops.contract import DOT
 
 
 class CudaSchedule(Schedule):
     """A GPU's loops.
 
     Args:
-        in_loop: they run in every step of a loop over time: what stays with its thread need not be exchanged.
         instruction: what warps may multiply with where the numbers are of its dtype.
+        step: they run in every step of a loop over time, of which that is known: what stays with its thread need not be exchanged.
     """
 
-    divides = True
+    # All blocks would meet once more at each copy, and there is memory. What is read is the last step's: L2 has it.
+    stack_bytes = 256 * 1024 * 1024
 
-    def __init__(self, gpu: Gpu, in_loop: bool = False, instruction: Instruction | None = None) -> None:
+    def __init__(self, gpu: Gpu, instruction: Instruction | None = None, step: Step | None = None) -> None:
         self.gpu = gpu
-        self._in_loop = in_loop
         self._instruction = instruction
+        self._step = step
 
-    def inside_loop(self) -> Schedule:
-        return CudaSchedule(self.gpu, True, self._instruction)
+    def inside_loop(self, graphs: Sequence[Graph], kept: Collection[Buffer]) -> Schedule:
+        return CudaSchedule(self.gpu, self._instruction, Step(frozenset(kept), reduced_rows(graphs)))
 
     def group(self, group: Group) -> list[Statement]:
         if any(axis.extent == 0 for axis in group.domain):
             return []
-        group = group.merged() if not self._in_loop or group.body.reductions else group
         if group.body.reductions:
-            if not self._in_loop:
-                instruction = self._instruction
-                if instruction is not None and not all(multiplies(node, instruction) for node in group.body.reductions):
-                    instruction = None
-                tiling = tiling_of(group, self.gpu, instruction)
-                if tiling is not None and instruction is not None:
-                    return schedule_products(group, instruction, tiling)
-                if tiling is not None:
-                    return schedule_contraction(group, tiling)
-            if self._in_loop and self._instruction is not None:
-                tiles = tiles_in_loop(group, self._instruction, self.gpu)
-                if tiles is not None:
-                    return schedule_loop_products(group, self._instruction, tiles)
-            return schedule_reduction(group, self.gpu, self._in_loop)
-        if not self._in_loop and (column := _followed_rows(group)) is not None:
-            return _in_rows(group, column, self.gpu)
+            return self._reduction(group)
+        if self._step is None:
+            group = group.merged()
+            if (column := followed_rows(group)) is not None:
+                rows = _loops(axis for axis in group.domain if axis.extent > 1 and axis is not column)
+                return in_rows(rows, Loop(column.variable, column.extent), group.element, group.body.names, self.gpu)
         best = group.contiguous_axis(group.domain, True, WARP)
         last = None if best is None else best[1]
         axes = sorted((axis for axis in group.domain if axis.extent > 1), key=lambda axis: axis is last)
-        return self.each([Loop(axis.variable, axis.extent) for axis in axes], group.element({}), group.body.names)
+        return self._each(_loops(axes), group.element, group.body.names)
+
+    def _reduction(self, group: Group) -> list[Statement]:
+        merged, node = group.merged(), group.body.reductions[0]
+        if self._step is not None:
+            if self._instruction is not None and (tiles := tiles_in_loop(merged, self._instruction, self.gpu)) is not None:
+                return schedule_loop_products(merged, self._instruction, tiles)
+            # What goes through the same rows has the same axes.
+            return schedule_reduction(merged if node.op is DOT else replace(merged, domain=group.domain), self.gpu, self._step)
+        instruction = self._instruction
+        if instruction is not None and not all(multiplies(each, instruction) for each in group.body.reductions):
+            instruction = None
+        if (tiling := tiling_of(merged, self.gpu, instruction)) is not None:
+            return schedule_contraction(merged, tiling) if instruction is None else schedule_products(merged, instruction, tiling)
+        return schedule_reduction(merged, self.gpu, None)
 
     def is_independent(self, statements: Sequence[Statement]) -> bool:
         return len(statements) < 2  # else there are parts, and what adds them up
@@ -87,43 +93,22 @@ class CudaSchedule(Schedule):
         return self.each([Loop(variables[axis], shape[axis]) for axis in axes], element(index), names)
 
     def each(self, loops: Sequence[Loop], body: Sequence[Statement], names: Names) -> list[Statement]:
+        return self._each(loops, lambda places: substitute(body, places), names)
+
+    def _each(self, loops: Sequence[Loop], element: RowElement, names: Names) -> list[Statement]:
+        """`element` in every step of the loops, given where they are if that is not at their variables."""
         if any(loop.extent == 0 for loop in loops):
             return []
-        if not self._in_loop:
-            return bound("grid", loops, body)
+        if self._step is None:
+            return bound("grid", loops, element({}))
+        if (found := rows_of_loop(loops, self._step.rows)) is not None:
+            absent = {loop.variable: Index() for loop in loops if loop.extent == 1}
+            deep = warps_of_row(math.prod(loop.extent for loop in found[0]), self.gpu)
+            return in_rows(*found, lambda places: element({**absent, **places}), names, self.gpu, deep)
+        body = element({})
         tiles = None if self._instruction is None else in_matrix_tiles(loops, body, names, self._instruction, self.gpu)
         return tiles or in_tiles(loops, body, names, self.gpu)
 
 
-def _followed_rows(group: Group) -> Axis | None:
-    """The last axis of an elementwise group of which some operand has one number for each row, as what was reduced along it has."""
-    best = group.contiguous_axis(group.domain, True, WARP)
-    if best is None or not _SHORTEST_ROW <= best[1].extent <= _LONGEST_ROW:
-        return None
-    column = best[1]
-    others = {axis.variable for axis in group.domain if axis.extent > 1 and axis is not column}
-    by_row = any(load.index.variables() & others and not load.index.coefficient(column.variable) for load in group.outer_loads)
-    return column if by_row else None
-
-
-def _in_rows(group: Group, column: Axis, gpu: Gpu) -> list[Statement]:
-    """The loops of an elementwise group in rows, which blocks and warps share as they share those of a reduction along the rows."""
-    others = [axis for axis in group.domain if axis.extent > 1 and axis is not column]
-    steps = [axis.extent for axis in others]
-    names = group.body.names
-    tiles = Tiles(steps, warps_of_tile(column.extent, WARP, math.prod(steps), gpu), names)
-    places = {axis.variable: where for axis, where in zip(others, tiles.where, strict=True)}
-    warp, lane, step = names("w"), names("l"), names("s")
-    slot = (Index.variable(warp) if tiles.deep > 1 else Index()) * WARP + Index.variable(lane)
-    whole, rest = divmod(column.extent, tiles.deep * WARP)
-    body: list[Statement] = []
-    if whole:
-        at = Index.variable(step, tiles.deep * WARP) + slot
-        body.append(For(step, 0, whole, 1, "serial", group.element({**places, column.variable: at})))
-    if rest:
-        last = group.element({**places, column.variable: slot + whole * tiles.deep * WARP})
-        body += only_below(slot, rest, last)
-    for index, extent in tiles.guards:
-        body = only_below(index, extent, body)
-    warps = [loop for loop in (Loop(tiles.number, tiles.wide), Loop(warp, tiles.deep)) if loop.extent > 1]
-    return bound("block", tiles.blocks, bound("warp", warps, bound("lane", [Loop(lane, WARP)], body)))
+def _loops(axes: Iterable[Axis]) -> list[Loop]:
+    return [Loop(axis.variable, axis.extent) for axis in axes]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,6 @@ from irdl.loops.rewrite import Names
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.fusion import FUSED
 from irdl.ops.shape import CONCAT, PAD, RESHAPE
-
-#: Bytes of a stack that is made for a carry alone, to spare it a copy in each step; and where threads would have to meet at
-#: that copy.
-_SMALL_STACK, _SMALL_STACK_OF_MANY = 128 * 1024, 4 * 1024 * 1024
 
 
 def lower(graph: Graph, schedule: Schedule, in_place: Mapping[int, int] | None = None) -> Program:
@@ -60,17 +57,28 @@ class _Lowering:
     """The state of one program under construction."""
 
     def __init__(self, schedule: Schedule) -> None:
-        self._schedules = schedule, schedule.inside_loop()
+        #: that of the program, and of each loop around the graph that is being lowered
+        self._schedules = [schedule]
         self.names = Names()
         self.constants: list[tuple[Buffer, np.ndarray]] = []
         self.checks: list[Check] = []
-        #: how many loops (scan and while) are around the graph that is being lowered
-        self.depth = 0
         self._constant_of: dict[tuple[Any, ...], Buffer] = {}
 
     @property
     def schedule(self) -> Schedule:
-        return self._schedules[self.depth > 0]
+        return self._schedules[-1]
+
+    @property
+    def depth(self) -> int:
+        """How many loops (scan and while) are around the graph that is being lowered."""
+        return len(self._schedules) - 1
+
+    @contextmanager
+    def loop(self, graphs: Sequence[Graph], kept: Iterable[Layout]) -> Iterator[None]:
+        """Around the lowering of what a loop does in each step; `kept`: what no step writes."""
+        self._schedules.append(self.schedule.inside_loop(graphs, {layout.buffer for layout in kept}))
+        yield
+        self._schedules.pop()
 
     def arena(self, type: TensorType, name: str = "a") -> Layout:
         buffer = Buffer(self.names(name), type.dtype, type.size, "arena", depth=self.depth)
@@ -263,7 +271,7 @@ class _GraphLowering:
         consts, count, length = attributes.consts, attributes.carry, attributes.length
         (body,) = node.regions
         in_place = in_place_carries(body, consts, count)
-        limit = _SMALL_STACK_OF_MANY if self.shared.schedule.divides else _SMALL_STACK
+        limit = self.shared.schedule.stack_bytes
         stacks: dict[int, Layout] = {}
         for place in range(count):
             old, new = body.inputs[consts + place], body.outputs[place]
@@ -307,26 +315,25 @@ class _GraphLowering:
         for value, layout in zip(inputs.xs, given.xs, strict=True):
             environment[value] = layout.element(position)
         in_place = in_place_carries(body, consts, count)
-        shared.depth += 1
-        destinations = []
-        for place, value in enumerate(body.outputs[:count]):
-            if place in stacks:
-                destinations.append(stacks[place].element(after))
-            elif place in in_place:
-                destinations.append(outputs[place])
-            elif value in body.outputs[count:]:
-                # It is stacked too: the next carry is read from where this step wrote it.
-                y = body.outputs.index(value, count)
-                destinations.append(outputs[y].element(position))
-            else:
-                destinations.append(shared.arena(value.type, "next"))
-        for layout in outputs[count:]:
-            destinations.append(layout.element(position))
-        loop.body = shared.graph(body, environment, destinations)
-        for place in range(count):
-            if place not in stacks and destinations[place] is not outputs[place]:
-                loop.body += shared.kernel("carry", shared.schedule.copy(destinations[place], outputs[place], shared.names))
-        shared.depth -= 1
+        with shared.loop([body], given.consts):
+            destinations = []
+            for place, value in enumerate(body.outputs[:count]):
+                if place in stacks:
+                    destinations.append(stacks[place].element(after))
+                elif place in in_place:
+                    destinations.append(outputs[place])
+                elif value in body.outputs[count:]:
+                    # It is stacked too: the next carry is read from where this step wrote it.
+                    y = body.outputs.index(value, count)
+                    destinations.append(outputs[y].element(position))
+                else:
+                    destinations.append(shared.arena(value.type, "next"))
+            for layout in outputs[count:]:
+                destinations.append(layout.element(position))
+            loop.body = shared.graph(body, environment, destinations)
+            for place in range(count):
+                if place not in stacks and destinations[place] is not outputs[place]:
+                    loop.body += shared.kernel("carry", shared.schedule.copy(destinations[place], outputs[place], shared.names))
         return [*steps, loop]
 
     def _cond(self, node: Node, operands: list[Layout], outputs: list[Layout]) -> list[Statement]:
@@ -344,22 +351,21 @@ class _GraphLowering:
                 continue
             steps += shared.kernel("init", shared.schedule.copy(source, target, shared.names))
         loop = While([], Load(Buffer("", np.dtype(bool), 1, "arena"), Index()), [])
-        shared.depth += 1
-        verdict = shared.arena(TensorType(np.dtype(bool), ()), "go")
-        inputs = [*operands[:first], *outputs]
-        loop.before = shared.graph(condition, dict(zip(condition.inputs, inputs, strict=True)), [verdict])
-        loop.condition = Load(verdict.buffer, verdict.offset)
-        inputs = [*operands[first : first + second], *outputs]
-        in_place = in_place_carries(body, second, len(outputs))
-        destinations = [
-            layout if place in in_place else shared.arena(value.type, "next")
-            for place, (layout, value) in enumerate(zip(outputs, body.outputs, strict=True))
-        ]
-        loop.body = shared.graph(body, dict(zip(body.inputs, inputs, strict=True)), destinations)
-        for source, target in zip(destinations, outputs, strict=True):
-            if source is not target:
-                loop.body += shared.kernel("carry", shared.schedule.copy(source, target, shared.names))
-        shared.depth -= 1
+        with shared.loop([condition, body], operands[: first + second]):
+            verdict = shared.arena(TensorType(np.dtype(bool), ()), "go")
+            inputs = [*operands[:first], *outputs]
+            loop.before = shared.graph(condition, dict(zip(condition.inputs, inputs, strict=True)), [verdict])
+            loop.condition = Load(verdict.buffer, verdict.offset)
+            inputs = [*operands[first : first + second], *outputs]
+            in_place = in_place_carries(body, second, len(outputs))
+            destinations = [
+                layout if place in in_place else shared.arena(value.type, "next")
+                for place, (layout, value) in enumerate(zip(outputs, body.outputs, strict=True))
+            ]
+            loop.body = shared.graph(body, dict(zip(body.inputs, inputs, strict=True)), destinations)
+            for source, target in zip(destinations, outputs, strict=True):
+                if source is not target:
+                    loop.body += shared.kernel("carry", shared.schedule.copy(source, target, shared.names))
         return [*steps, loop]
 
 

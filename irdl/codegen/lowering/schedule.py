@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -11,8 +11,9 @@ import numpy as np
 from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.layout import Layout, merged
 from irdl.codegen.lowering.nest import Loop
+from irdl.ir.graph import Graph
 from irdl.loops.index import Index
-from irdl.loops.language import Expression, Load, Statement, Store
+from irdl.loops.language import Buffer, Expression, Load, Statement, Store
 from irdl.loops.rewrite import Names
 
 #: from an index to the statements for that element
@@ -23,11 +24,11 @@ class Schedule(ABC):
     """A machine's loops.
 
     Attributes:
-        divides: threads share what it makes, and meet where one needs what another has made.
+        stack_bytes: the most of a stack of all steps that is made for a carry alone, to spare it a copy in each step.
         chains: how many sequences of dependent operations one thread works at, so that one goes on while others wait.
     """
 
-    divides: bool
+    stack_bytes: int
     chains: int = 1
 
     @abstractmethod
@@ -51,8 +52,8 @@ class Schedule(ABC):
     def each(self, loops: Sequence[Loop], body: Sequence[Statement], names: Names) -> list[Statement]:
         """`body` in every step of the loops, in any order."""
 
-    def inside_loop(self) -> Schedule:
-        """What runs what a loop over time does in each step."""
+    def inside_loop(self, graphs: Sequence[Graph], kept: Collection[Buffer]) -> Schedule:
+        """What runs what a loop does in each step: the graphs, which find in `kept` what no step writes."""
         return self
 
     def copy(self, source: Layout, target: Layout, names: Names) -> list[Statement]:

@@ -9,6 +9,8 @@ from irdl.loops.language import Buffer, For, Kernel, Program, Statement, While
 from irdl.loops.walk import buffers_of, nested, walk
 
 ALIGNMENT = 64
+#: buffers that take longer to fill than threads take to meet
+_LARGE = 4 * 1024 * 1024
 
 
 def plan_memory(program: Program) -> Program:
@@ -16,6 +18,15 @@ def plan_memory(program: Program) -> Program:
 
     Inside a loop further in than those that a buffer belongs to, it is alive for the whole of that loop.
     """
+    return _plan(program, own_in_loops=False)
+
+
+def plan_shared_memory(program: Program) -> Program:
+    """As `plan_memory`, where threads would have to meet before one buffer takes another's place: in a loop, none does but large ones."""
+    return _plan(program, own_in_loops=True)
+
+
+def _plan(program: Program, own_in_loops: bool) -> Program:
     spans: dict[Buffer, list[int]] = {}
     entered: dict[int, list[int]] = {}
     touches: list[tuple[Buffer, int, tuple[Statement, ...]]] = []
@@ -47,7 +58,7 @@ def plan_memory(program: Program) -> Program:
 
     visit(program.body, ())
     for buffer, time, path in touches:
-        own = buffer.depth
+        own = 0 if own_in_loops and buffer.nbytes <= _LARGE else buffer.depth
         first = last = time
         if len(path) > own:
             first, last = entered[id(path[own])]

@@ -136,6 +136,10 @@ class Worker:
         self.process.wait()
 
 
+#: Seconds for which the threads of the last peer may go on looking for work on the cores that the next one is timed on: OpenMP's 0.2.
+_SPINNING = 0.3
+
+
 def compare(tasks: Sequence[Task], rounds: int, budget: float) -> dict[str, float]:
     """Seconds by peer: medians over rounds in which the peers take turns. Peers that are not installed are left out."""
     workers = []
@@ -146,6 +150,8 @@ def compare(tasks: Sequence[Task], rounds: int, budget: float) -> dict[str, floa
     times: dict[str, list[float]] = {worker.task.peer: [] for worker in workers}
     for _ in range(rounds):
         for worker in workers:
+            if worker.task.threads > 1:
+                time.sleep(_SPINNING)
             times[worker.task.peer].append(worker.measure(budget))
     for worker in workers:
         worker.stop()

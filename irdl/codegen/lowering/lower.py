@@ -210,7 +210,7 @@ class _GraphLowering:
         if make is None:
             raise GraphError(f"op {node.op.name} reached the code generator, which has no rule for it")
         statements = make(node, operands, outputs, shared.names, shared.schedule, shared.checks)
-        return shared.kernel(node.op.name, statements, node.op in moves.INDEPENDENT, format_location(node.location))
+        return shared.kernel(node.op.name, statements, moves.is_independent(node), format_location(node.location))
 
     def _view(self, node: Node, base: Layout) -> list[Statement]:
         layout = view_layout(node, base)

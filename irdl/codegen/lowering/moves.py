@@ -65,9 +65,13 @@ def _pad(
     (whole,) = outputs
     piece, value = pad_piece(node, whole), Load(filler.buffer, filler.offset)
     is_there = is_same_place(x, piece)
-    edges = _around(whole, node.attributes.low, x.shape) if is_there or node.output.type.nbytes > _FILLED_BYTES else [whole]
+    edges = _around(whole, node.attributes.low, x.shape) if is_there or not _is_filled(node) else [whole]
     result = [statement for edge in edges for statement in schedule.fill(edge, value, names)]
     return result if is_there else result + schedule.copy(x, piece, names)
+
+
+def _is_filled(pad: Node) -> bool:
+    return pad.output.type.nbytes <= _FILLED_BYTES
 
 
 def pad_piece(node: Node, whole: Layout) -> Layout:
@@ -223,5 +227,7 @@ MOVES: dict[Any, Move] = {
     ARGMIN: arg_reduce,
 }
 
-#: Moves whose statements write different elements and read nothing of what the others write.
-INDEPENDENT = (CONCAT, PACK)
+
+def is_independent(node: Node) -> bool:
+    """The move's statements write different elements and read nothing of what the others write."""
+    return node.op in (CONCAT, PACK) or (node.op is PAD and not _is_filled(node))

@@ -314,7 +314,9 @@ class _Cut:
         while array.node is not None and array.node.op.is_view:
             (array,) = array.node.operands
         if array not in self.flags:
-            total = self.make(SUM, self.make(e.MUL, array, 0.0), attributes=ReduceAttributes(tuple(range(len(array.shape)))))
+            # One sum for each element of the first axis: threads share these.
+            rows = self.make(SUM, self.make(e.MUL, array, 0.0), attributes=ReduceAttributes(tuple(range(1, len(array.shape)))))
+            total = self.make(SUM, rows, attributes=ReduceAttributes((0,)))
             self.flags[array] = self.make(e.NOT_EQUAL, total, total)
         regions = []
         for compute in (self._sums, self._zeros):

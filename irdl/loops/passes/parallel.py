@@ -61,14 +61,15 @@ def _first_variable(statement: Statement) -> str:
 
 
 def _divisible(kernel: Kernel, threads: int, exchanged: set[Buffer], worth: Worth) -> list[For]:
-    """The loops to divide, one for each statement of the kernel that is worth it; none if the kernel has to stay whole.
+    """The loops to divide, one for each statement of the kernel that is worth it; none if the kernel has to stay whole. What is little of it
+    and cannot be divided, as a rest of columns, is one thread's.
 
     `exchanged`: what the loop around the kernel writes. A division where each thread reads of it only its own part is better.
     """
     nests = [statement for statement in kernel.body if not isinstance(statement, (Let, CheckIndex))]
     if len(nests) > 1 and not kernel.independent:
         return []
-    extents = loop_extents(kernel)
+    extents, size = loop_extents(kernel), cycles(kernel.body)
     chosen: list[For] = []
     for nest in nests:
         if cycles([nest]) < worth.kernel / 4:
@@ -84,9 +85,10 @@ def _divisible(kernel: Kernel, threads: int, exchanged: set[Buffer], worth: Wort
                 use -= _PRICE_OF_EXCHANGE
             if (best is None or use > best[0] * 1.08) and steps > 1 and is_divisible(kernel, nest, loop, extents):
                 best = (use, loop)
-        if best is None or best[0] < worth.share:
+        if best is not None and best[0] >= worth.share:
+            chosen.append(best[1])
+        elif cycles([nest]) * 4 * threads > size or _uses_registers(nest, kernel):
             return []
-        chosen.append(best[1])
     return chosen
 
 

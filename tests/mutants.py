@@ -342,7 +342,7 @@ MUTANTS: list[Mutant] = [
         "tests/codegen/test_inner.py",
     ),
     ("irdl/codegen/lowering/running.py", "size) + place + first", "size) + place", "tests/codegen/test_running.py"),
-    ("irdl/codegen/lowering/moves.py", "if is_there or node", "if node", "tests/codegen/test_places.py -k padding"),
+    ("irdl/codegen/lowering/moves.py", "if is_there or not _is_filled", "if not _is_filled", "tests/codegen/test_places.py -k padding"),
     (
         "irdl/passes/overlap.py",
         "if n == extent and math.prod(inner.shape[:i]) == before",

@@ -115,6 +115,14 @@ def test_what_follows_is_done_part_by_part() -> None:
     np.testing.assert_allclose(irdl.jit(g)(x, w, b, other), g(x, w, b, other), rtol=1e-12, atol=1e-13)
 
 
+def test_two_that_are_added() -> None:
+    f = convolution(3, 3, 1)
+    x, v, w = normal(40, 3, 3, 8), normal(17, 8, 3, 3), normal(17, 8, 3, 3)
+    g = lambda x, v, w: np.tanh(f(x, v) * 2 + f(np.sin(x), w)) + f(x, w)  # noqa: E731
+    assert dots(g, x, v, w) == 27
+    np.testing.assert_allclose(irdl.jit(g)(x, v, w), g(x, v, w), rtol=1e-12, atol=1e-13)
+
+
 @pytest.mark.parametrize(
     ("batch", "size", "channels", "why"),
     [(2, 3, 8, "few rows"), (40, 100, 2, "hardly any padding"), (40, 3, 2, "little else than taps")],

@@ -115,7 +115,7 @@ def leave_out_padding(graph: Graph) -> Graph:
     for node in graph.nodes:
         plan = _plan(node) if node.op is DOT and node not in inside else None
         if plan is not None:
-            chain = _chain(node, plan, users, kept)
+            chain = _chain(node, users, kept, inside)
             plans[chain[-1]] = _Plan(chain, plan.side, plan.x, plan.axes)
             inside.update(chain)
     builder, inputs = Builder(fold=False), fresh_inputs(graph.inputs)
@@ -214,12 +214,14 @@ def _worthwhile(dot: Node, side: int, axes: list[_Axis]) -> tuple[_Axis, ...] | 
     return tuple(axes) if is_worth_it and is_worth_code else None
 
 
-def _chain(dot: Node, plan: _Plan, users: dict[Value, list[Node]], kept: Counter[Value]) -> tuple[Node, ...]:
-    """The contraction and what follows it, element by element of the same shape, each alone in reading the one before."""
+def _chain(dot: Node, users: dict[Value, list[Node]], kept: Counter[Value], taken: set[Node]) -> tuple[Node, ...]:
+    """The contraction and what follows it, element by element of the same shape, each alone in reading the one before; what follows
+    another contraction too is its `taken`."""
     chain = [dot]
     while not kept[chain[-1].output] and len(readers := users.get(chain[-1].output, [])) == 1:
         (following,) = readers
-        if not following.op.is_elementwise or following.output.shape != dot.output.shape or following.operands.count(chain[-1].output) > 1:
+        alike = following.op.is_elementwise and following.output.shape == dot.output.shape
+        if not alike or following in taken or following.operands.count(chain[-1].output) > 1:
             break
         chain.append(following)
     return tuple(chain)

@@ -136,3 +136,34 @@ def test_carries_through_inner_loops_stay_where_they_are() -> None:
     w = _random.standard_normal((3, 3))
     few, many = (written(f, _random.standard_normal((n + 2, 10)), w) for n in (8, 32))
     assert many < 4.5 * few
+
+
+def shifted_rows(x: Any) -> Any:
+    q = np.cumsum(x).reshape(4, 6)
+    q[1:] = q[:-1]
+    return q
+
+
+def shifted_copy(x: Any) -> Any:
+    q = np.cumsum(x).reshape(4, 6)
+    copy = q.copy()
+    copy[1:] = q[:-1]
+    return copy
+
+
+def shifted_elements(x: Any) -> Any:
+    q = np.cumsum(x.reshape(4, 6), axis=1).reshape(24)
+    q[1:] = q[:-1]
+    return q
+
+
+def turned(x: Any) -> Any:
+    q = (x.reshape(4, 6) @ x.reshape(6, 4)).reshape(16)
+    q[5:] = np.flip(q)[5:]
+    return q
+
+
+@pytest.mark.parametrize("f", [shifted_rows, shifted_copy, shifted_elements, turned])
+def test_what_is_stored_is_a_view_of_what_was_reshaped(f: Callable[..., Any]) -> None:
+    x = _random.standard_normal(24)
+    np.testing.assert_allclose(irdl.jit(f)(x), f(x), rtol=1e-12)

@@ -138,6 +138,23 @@ def test_each_part_is_worth_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
     assert dots(convolution(3, 3, 1), normal(400, 3, 3, 8), normal(170, 8, 3, 3)) == 9
 
 
+def test_weights_that_are_one_number() -> None:
+    def f(x: Any, s: Any) -> Any:
+        return np.einsum("nxycij,ocij->nxyo", windows(x), np.full((17, 8, 3, 3), s))
+
+    x = normal(40, 3, 3, 8)
+    assert dots(f, x, np.float64(2)) == 9
+    for s in (np.float64(2), np.float64(np.inf)):
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_allclose(irdl.jit(f)(x, s), f(x, s), rtol=1e-12, atol=1e-13)
+
+
+def test_windows_along_no_axis() -> None:
+    f = lambda x, w: sliding_window_view(np.pad(x, ((0, 0), (0, 0))), (), axis=()) @ w  # noqa: E731
+    x, w = normal(40, 5), normal(5, 6)
+    np.testing.assert_allclose(irdl.jit(f)(x, w), f(x, w), rtol=1e-12)
+
+
 def test_empty_ones() -> None:
     f = convolution(3, 3, 1)
     for x, w in (

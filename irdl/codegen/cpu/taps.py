@@ -158,7 +158,7 @@ def _axes(dot: Node, side: int, windows: Node, pad: Node, offsets: Sequence[int]
     for axis, extent in enumerate(x.shape):
         if axis not in a.axes and (extent, 0) != (windows.output.shape[axis], offsets[axis] - pad.attributes.low[axis]):
             return None
-    found = []
+    found: list[_Axis] = []
     for axis, tap, step, dilation in zip(a.axes, labels[len(x.shape) :], a.steps, a.dilations, strict=True):
         place, sums_taps = labels[axis], tap not in output
         if sums_taps == (place not in output) or not x.shape[axis]:
@@ -168,16 +168,18 @@ def _axes(dot: Node, side: int, windows: Node, pad: Node, offsets: Sequence[int]
         places = range(windows.output.shape[axis])
         parts = _parts(places, taps, step, dilation, low, x.shape[axis], sums_taps)
         found.append(_Axis(axis, place, tap, sums_taps, low, x.shape[axis], step, dilation, parts))
-    return _worthwhile(dot, side, found)
+    return _worthwhile(dot, side, found) if found else None
 
 
 def _parts(places: range, taps: range, step: int, dilation: int, low: int, extent: int, sums_taps: bool) -> tuple[_Part, ...]:
     """Neighbours that leave the same out, together."""
     kept, summed = (places, taps) if sums_taps else (taps, places)
+    every, far = (step, dilation) if sums_taps else (dilation, step)
 
     def meets(k: int) -> range:
-        inside = [s for s in summed if 0 <= (k * step + s * dilation if sums_taps else s * step + k * dilation) - low < extent]
-        return range(inside[0], inside[-1] + 1) if inside else range(0)
+        """The steps s for which k * every + s * far - low is an element."""
+        first, end = (max(0, min(len(summed), -((k * every - n) // far))) for n in (low, low + extent))
+        return range(first, end) if first < end else range(0)
 
     return tuple(
         _Part(range(group[0], group[-1] + 1), steps) for steps, members in itertools.groupby(kept, meets) for group in [list(members)]
@@ -313,7 +315,7 @@ class _Cut:
             order: letters of the other operand, first those along which something is left out; what is in neither is summed.
         """
         array = self.other
-        while array.node is not None and array.node.op.is_view:
+        while array.node is not None and array.node.op.is_view and array.node.operands[0].shape:
             (array,) = array.node.operands
         if array not in self.flags:
             # One sum for each element of the first axis: threads share these.

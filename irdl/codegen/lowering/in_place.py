@@ -41,8 +41,8 @@ def base_of(value: Value, reads: dict[Value, float]) -> Value | None:
         base = node.operands[node.attributes.cond_consts + node.attributes.body_consts + value.index]
     else:
         return None
-    # A view of it among the operands would be read while it changes.
-    is_viewed = any(v.node is not None and v.node.op.is_view and _origin(v) is base for v in node.operands)
+    # A view of it, or of what it is a view of, among the operands would be read while it changes.
+    is_viewed = any(_origin(v) is _origin(base) for v in node.operands if v is not base)
     return base if node.operands.count(base) == 1 and reads[base] <= node.serial and not is_viewed else None
 
 

@@ -326,7 +326,12 @@ MUTANTS: list[Mutant] = [
         "tests/codegen/test_parts.py",
     ),
     ("irdl/codegen/cpu/streams.py", "Index.variable(block, count) + ", "", "tests/codegen/test_streams.py"),
-    ("irdl/codegen/cpu/tiled.py", "Index.variable(self.q, self.size * width)", "Index.variable(self.q, width)", TAPS + " -k depthwise"),
+    (
+        "irdl/codegen/cpu/tiled.py",
+        "Index.variable(self.q, self.size * width)",
+        "Index.variable(self.q, width)",
+        "tests/codegen/test_tiled.py",
+    ),
     ("irdl/codegen/cpu/taps.py", "places[0] * self.step + taps[0]", "places[0] + taps[0]", TAPS + " -k steps"),
     ("irdl/codegen/cpu/taps.py", "        return ~inside", "        return inside & False", TAPS + " -k finite"),
     (

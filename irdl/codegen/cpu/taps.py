@@ -15,16 +15,17 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from irdl.ir.builder import Builder, constant_of, copy_nodes, fresh_inputs
+from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
 from irdl.ops.contract import DOT
 from irdl.ops.control import COND
+from irdl.ops.pieces import is_zero
 from irdl.ops.reduce import SUM, ReduceAttributes
 from irdl.ops.shape import (
     BROADCAST,
@@ -58,24 +59,28 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Axis:
-    """A windowed axis: place p and tap t read element p * step + t * dilation - low of the `extent` that are no padding.
+    """A windowed axis: place p and tap t read element p * step + t * dilation - low of what is no padding.
 
     Attributes:
         axis: of the array.
-        place, tap: their letters in the contraction.
         sums_taps: and keeps places, or the other way around.
+        kept, summed: their letters in the contraction.
         parts: of the kept one; a single one with all steps where nothing is cut.
     """
 
     axis: int
-    place: str
-    tap: str
     sums_taps: bool
+    kept: str
+    summed: str
     low: int
-    extent: int
     step: int
     dilation: int
     parts: tuple[_Part, ...]
+
+    @property
+    def products(self) -> int:
+        """How many the parts compute along the axis."""
+        return sum(len(part.kept) * len(part.summed) for part in self.parts)
 
     def elements(self, part: _Part) -> range:
         """What is read for a part."""
@@ -116,7 +121,7 @@ def leave_out_padding(graph: Graph) -> Graph:
         plan = _plan(node) if node.op is DOT and node not in inside else None
         if plan is not None:
             chain = _chain(node, users, kept, inside)
-            plans[chain[-1]] = _Plan(chain, plan.side, plan.x, plan.axes)
+            plans[chain[-1]] = replace(plan, chain=chain)
             inside.update(chain)
     builder, inputs = Builder(fold=False), fresh_inputs(graph.inputs)
     mapping, flags = dict(zip(graph.inputs, inputs, strict=True)), dict[Value, Value]()
@@ -139,17 +144,12 @@ def _plan(node: Node) -> _Plan | None:
         padded, offsets = windows.operands[0], [0] * len(windows.operands[0].shape)
         if padded.node is not None and padded.node.op is SLICE and set(padded.node.attributes.stride) == {1}:
             offsets, padded = list(padded.node.attributes.start), padded.node.operands[0]
-        if padded.node is None or padded.node.op is not PAD or not _is_zero(padded.node.operands[1]):
+        if padded.node is None or padded.node.op is not PAD or not is_zero(padded.node.operands[1]):
             continue
         axes = _axes(node, side, windows, padded.node, offsets)
         if axes is not None:
             return _Plan((node,), side, padded.node.operands[0], axes)
     return None
-
-
-def _is_zero(value: Value) -> bool:
-    array = constant_of(value)
-    return array is not None and array.size == 1 and not array.any()
 
 
 def _axes(dot: Node, side: int, windows: Node, pad: Node, offsets: Sequence[int]) -> tuple[_Axis, ...] | None:
@@ -167,7 +167,8 @@ def _axes(dot: Node, side: int, windows: Node, pad: Node, offsets: Sequence[int]
         taps = range(windows.output.shape[labels.index(tap)])
         places = range(windows.output.shape[axis])
         parts = _parts(places, taps, step, dilation, low, x.shape[axis], sums_taps)
-        found.append(_Axis(axis, place, tap, sums_taps, low, x.shape[axis], step, dilation, parts))
+        kept, summed = (place, tap) if sums_taps else (tap, place)
+        found.append(_Axis(axis, sums_taps, kept, summed, low, step, dilation, parts))
     return _worthwhile(dot, side, found) if found else None
 
 
@@ -186,11 +187,6 @@ def _parts(places: range, taps: range, step: int, dilation: int, low: int, exten
     )
 
 
-def _share(axis: _Axis, summed: int) -> float:
-    """Of the products along an axis, those that its parts compute."""
-    return sum(len(part.kept) * len(part.summed) for part in axis.parts) / (summed * sum(len(part.kept) for part in axis.parts))
-
-
 def _worthwhile(dot: Node, side: int, axes: list[_Axis]) -> tuple[_Axis, ...] | None:
     """The axes; None where too little is saved, along one that has padding or in all."""
     *operands, output = dot.attributes.labels
@@ -198,11 +194,11 @@ def _worthwhile(dot: Node, side: int, axes: list[_Axis]) -> tuple[_Axis, ...] | 
     own, other = operands[side], operands[1 - side]
     left = 1.0
     for axis in axes:
-        share = _share(axis, extents[axis.tap if axis.sums_taps else axis.place])
+        share = axis.products / (extents[axis.kept] * extents[axis.summed])
         if 1 - _SAVED_ALONG < share < 1:
             return None
         left *= share
-    windowed = {label for axis in axes for label in (axis.place, axis.tap)}
+    windowed = {label for axis in axes for label in (axis.kept, axis.summed)}
     # Of a depthwise convolution there is little else than taps, which a tile has in common.
     beside = (
         label for label in own if label not in windowed and (label in other) == axes[0].sums_taps and (label in output) != axes[0].sums_taps
@@ -235,39 +231,35 @@ class _Cut:
     def __init__(self, builder: Builder, plan: _Plan, mapping: dict[Value, Value], flags: dict[Value, Value]) -> None:
         self.plan, self.mapping, self.flags = plan, mapping, flags
         self.dot = plan.chain[0]
-        self.labels = self.dot.attributes.labels
-        self.output = self.labels[2]
+        *operands, self.output = self.dot.attributes.labels
         self.make = Maker(builder, self.dot)
         self.x = mapping[plan.x]
         self.other = mapping[self.dot.operands[1 - plan.side]]
-        self.own, self.others = self.labels[plan.side], self.labels[1 - plan.side]
-        self.summed = [axis.tap if axis.sums_taps else axis.place for axis in plan.axes]
-        self.kept = [axis.place if axis.sums_taps else axis.tap for axis in plan.axes]
+        self.others = operands[1 - plan.side]
+        self.kept = [axis.kept for axis in plan.axes]
 
     def whole(self) -> Value:
         combinations = list(itertools.product(*(axis.parts for axis in self.plan.axes)))
         skipped = self._skipped(combinations)
         values = [self._followed(parts, self._product(parts, skipped[i])) for i, parts in enumerate(combinations)]
-        for axis, label in reversed(list(zip(self.plan.axes, self.kept, strict=True))):
+        for axis in reversed(self.plan.axes):
             count = len(axis.parts)
-            joined = ConcatAttributes(self.output.index(label))
+            joined = ConcatAttributes(self.output.index(axis.kept))
             groups = [values[first : first + count] for first in range(0, len(values), count)]
             values = [group[0] if count == 1 else self.make(CONCAT, *group, attributes=joined) for group in groups]
         return values[0]
 
     def _product(self, parts: Sequence[_Part], skipped: Value | None) -> Value:
         """The contraction for one part of each axis."""
-        spans = {label: part.kept for label, part in zip(self.kept, parts, strict=True)}
-        shape = [len(spans[label]) if label in spans else n for label, n in zip(self.output, self.dot.output.shape, strict=True)]
+        spans = dict(zip(self.kept, (part.kept for part in parts), strict=True))
         if all(part.summed for part in parts):
-            value = self._windows(parts)
-            spans |= {label: part.summed for label, part in zip(self.summed, parts, strict=True)}
-            other = self._slice(self.other, self.others, spans)
-            operands = (value, other) if self.plan.side == 0 else (other, value)
-            result = self.make(DOT, *operands, attributes=self.dot.attributes)
-            return result if skipped is None else self.make(e.ADD, result, skipped)
-        zero = self.make.builder.constant(0, self.dot.output.dtype)
-        result = self.make(BROADCAST, zero, attributes=BroadcastAttributes(tuple(shape)))
+            summed = {axis.summed: part.summed for axis, part in zip(self.plan.axes, parts, strict=True)}
+            operands = [self._windows(parts), self._slice(self.other, self.others, spans | summed)]
+            result = self.make(DOT, *(operands if self.plan.side == 0 else reversed(operands)), attributes=self.dot.attributes)
+        else:
+            shape = tuple(len(spans[label]) if label in spans else n for label, n in zip(self.output, self.dot.output.shape, strict=True))
+            zero = self.make.builder.constant(0, self.dot.output.dtype)
+            result = self.make(BROADCAST, zero, attributes=BroadcastAttributes(shape))
         return result if skipped is None else self.make(e.ADD, result, skipped)
 
     def _windows(self, parts: Sequence[_Part]) -> Value:
@@ -275,10 +267,10 @@ class _Cut:
         for axis, part in zip(self.plan.axes, parts, strict=True):
             elements = axis.elements(part)
             value = self.make.part(value, axis.axis, elements.start, elements.stop)
-        a = self.plan.chain[0].operands[self.plan.side].node
-        assert a is not None
-        sizes = tuple(len(part.summed if axis.sums_taps else part.kept) for axis, part in zip(self.plan.axes, parts, strict=True))
-        return self.make(WINDOWS, value, attributes=WindowsAttributes(a.attributes.axes, sizes, a.attributes.steps, a.attributes.dilations))
+        axes = self.plan.axes
+        sizes = tuple(len(part.summed if axis.sums_taps else part.kept) for axis, part in zip(axes, parts, strict=True))
+        attributes = WindowsAttributes(tuple(a.axis for a in axes), sizes, tuple(a.step for a in axes), tuple(a.dilation for a in axes))
+        return self.make(WINDOWS, value, attributes=attributes)
 
     def _slice(self, value: Value, labels: str, spans: dict[str, range]) -> Value:
         for place, label in enumerate(labels):
@@ -288,7 +280,7 @@ class _Cut:
 
     def _skipped(self, combinations: Sequence[Sequence[_Part]]) -> list[Value | None]:
         """For each part the products of zeros that it leaves out, as it is added to the part: nan where they would be nan."""
-        cut = [label for label in self.summed if label in self.others]
+        cut = [axis.summed for axis in self.plan.axes]
         rest = [label for label in self.others if label not in cut and label in self.output]
         masks = [self._mask(parts, [self.other.shape[self.others.index(label)] for label in cut]) for parts in combinations]
         sums = self._unless_finite([*cut, *rest], masks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from irdl.codegen.cuda.dealing import WARP
 from irdl.codegen.lowering.body import Scope, combine, identity_of
@@ -12,6 +13,9 @@ from irdl.ir.graph import Node, Value
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Expression, For, Literal, Load, Statement, Store
 from irdl.loops.target import Gpu
+
+#: from a factor and a row to where it is at hand
+Known: TypeAlias = Callable[[Value, int], Expression | None]
 
 
 def nothing(value: Value, row: int) -> Expression | None:
@@ -53,19 +57,28 @@ class Reduction:
         accumulators: Sequence[Buffer],
         rows: Sequence[dict[str, Index]],
         reduced: Sequence[Index],
-        known: Callable[[Value, int], Expression | None] = nothing,
+        known: Known = nothing,
     ) -> list[Statement]:
         """One step of the accumulators: for each row, given where its axes are, the term at `reduced`. `known`: factors of a row that
         are at hand."""
-        scope, body = Scope(), self.group.body
+        scope = Scope()
         stores: list[Statement] = []
         for row, places in enumerate(rows):
             for buffer, node in zip(accumulators, self.nodes, strict=True):
-                factors = tuple(
-                    known(value, row) or body.expression(value, place, scope) for value, place in self.factors(node, places, reduced)
-                )
-                stores.append(Store(buffer, Index(row), combine(node, Load(buffer, Index(row)), factors)))
-        return [*scope.statements, *stores]
+                term = self.term(node, places, reduced, scope, row, known)
+                stores.append(Store(buffer, Index(row), combine(node, Load(buffer, Index(row)), term)))
+        return self.where_terms_are(rows[0], reduced, [*scope.statements, *stores])
+
+    def term(
+        self, node: Node, places: Mapping[str, Index], reduced: Sequence[Index], scope: Scope, row: int, known: Known
+    ) -> tuple[Expression, ...]:
+        """The factors of a term."""
+        factors = self.factors(node, places, reduced)
+        return tuple(known(value, row) or self.group.body.expression(value, place, scope) for value, place in factors)
+
+    def where_terms_are(self, places: Mapping[str, Index], reduced: Sequence[Index], body: list[Statement]) -> list[Statement]:
+        """What is done with the terms at `reduced`, if there are any."""
+        return body
 
     def factors(self, node: Node, places: Mapping[str, Index], reduced: Sequence[Index]) -> list[tuple[Value, tuple[Index, ...]]]:
         """What a term is made of, each at its index."""

@@ -12,16 +12,16 @@ Before -> after:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from irdl.codegen.cuda.accumulators import Reduction, nothing
+from irdl.codegen.cuda.accumulators import Known, Reduction
 from irdl.codegen.cuda.dealing import WARP, WARPS, only_below
-from irdl.codegen.lowering.body import COMBINE
+from irdl.codegen.lowering.body import Scope
 from irdl.codegen.lowering.group import Axis
 from irdl.ir.graph import Node, Value
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, Load, Operation, Statement, Store
+from irdl.loops.language import Buffer, Expression, Load, Statement, Store
 
 #: loads of a thread that take longer than one launch more, and how many it has left then, at least
 _WORTH_A_LAUNCH, _LEFT = 512, 32
@@ -113,18 +113,11 @@ class Parts(Reduction):
         cut, variable = self.cuts[axis.variable]
         return places.get(variable, Index.variable(variable)) * cut.size + place
 
-    def add_terms(
-        self,
-        accumulators: Sequence[Buffer],
-        rows: Sequence[dict[str, Index]],
-        reduced: Sequence[Index],
-        known: Callable[[Value, int], Expression | None] = nothing,
-    ) -> list[Statement]:
-        body = super().add_terms(accumulators, rows, reduced, known)
+    def where_terms_are(self, places: Mapping[str, Index], reduced: Sequence[Index], body: list[Statement]) -> list[Statement]:
         for axis, place in zip(self.group.reduced, reduced, strict=True):
             cut = self.cuts[axis.variable][0] if axis.variable in self.cuts else None
             if cut is not None and not cut.is_even:
-                body = only_below(self._of_whole(axis, place, rows[0]), cut.axis.extent, body)
+                body = only_below(self._of_whole(axis, place, places), cut.axis.extent, body)
         return body
 
     def element(self, places: Mapping[str, Index], totals: dict[Node, Expression]) -> list[Statement]:
@@ -149,21 +142,11 @@ class OfParts(Reduction):
     def element(self, places: Mapping[str, Index], totals: dict[Node, Expression]) -> list[Statement]:
         return self.parts.whole.element(places, totals)
 
-    def add_terms(
-        self,
-        accumulators: Sequence[Buffer],
-        rows: Sequence[dict[str, Index]],
-        reduced: Sequence[Index],
-        known: Callable[[Value, int], Expression | None] = nothing,
-    ) -> list[Statement]:
-        stores: list[Statement] = []
+    def term(
+        self, node: Node, places: Mapping[str, Index], reduced: Sequence[Index], scope: Scope, row: int, known: Known
+    ) -> tuple[Expression, ...]:
         (number,) = reduced
-        for row, places in enumerate(rows):
-            place = _number(self.group.domain, places) + number * self._results
-            for buffer, node in zip(accumulators, self.nodes, strict=True):
-                operands = (Load(buffer, Index(row)), Load(self.parts.totals[node], place))
-                stores.append(Store(buffer, Index(row), Operation(COMBINE[node.op], operands, buffer.dtype)))
-        return stores
+        return (Load(self.parts.totals[node], _number(self.group.domain, places) + number * self._results),)
 
 
 def _number(axes: Sequence[Axis], places: Mapping[str, Index]) -> Index:

@@ -92,10 +92,12 @@ class Cells(NamedTuple):
 
 
 @functools.cache
-def cells(dtype: np.dtype, base: float, rounded: bool = False) -> Cells:
-    """For mantissas from 3/4, or, `rounded` to a place, from half a place below; then both cells at 1 are one, half as far from it.
+def cells(dtype: np.dtype, base: float, exact: bool = False) -> Cells:
+    """For mantissas from 3/4; both cells at 1 have the inverse 1.
 
-    The logarithms' first parts have so few digits after the binary point that sums with an exponent's logarithm are exact.
+    `exact`: for mantissas from half a place below, each in the cell of the nearest place, whose inverse has so few digits that
+    m c - 1 is a number. The logarithms' first parts have so few digits after the binary point that sums with an exponent's
+    logarithm are exact.
     """
     count, digits = (16, 42) if dtype == np.float64 else (32, 16)  # as many as two registers of AVX-512 hold
     inverses, logarithms, rests = [], [], []
@@ -104,15 +106,30 @@ def cells(dtype: np.dtype, base: float, rounded: bool = False) -> Cells:
         scale = Decimal(1) if base == math.e else Decimal(base).ln()
         for place in range(count):
             # The upper half of mantissas are those of numbers below 1.
-            centre = (1 + (place + (0.0 if rounded else 0.5)) / count) / (1 if place < count // 2 else 2)
-            at_one = not rounded and place in (0, count - 1)
-            inverse = 1.0 if at_one else float(dtype.type(1 / centre))
-            exact = -Decimal(inverse).ln() / scale
-            first = round(float(exact) * 2.0**digits) / 2.0**digits
+            below = 2 if place >= count // 2 else 1
+            centre = (1 + (place + (0.0 if exact else 0.5)) / count) / below
+            if place == 0 or (place == count - 1 and not exact):
+                inverse = 1.0
+            else:
+                inverse = _short_inverse(dtype, centre, 0.5 / count / below) if exact else float(dtype.type(1 / centre))
+            logarithm = -Decimal(inverse).ln() / scale
+            first = round(float(logarithm) * 2.0**digits) / 2.0**digits
             inverses.append(inverse)
             logarithms.append(first)
-            rests.append(float(exact - Decimal(first)))
+            rests.append(float(logarithm - Decimal(first)))
     return Cells(tuple(inverses), tuple(logarithms), tuple(rests))
+
+
+def _short_inverse(dtype: np.dtype, centre: float, reach: float) -> float:
+    """Of the c for which m c - 1 is exact, wherever |m - centre| <= reach, that which leaves least of it."""
+    mantissa, best = np.finfo(dtype).nmant, (math.inf, 1.0)
+    for digits in range(10):
+        inverse = round(2**digits / centre) / 2**digits
+        most = max(abs((centre - reach) * inverse - 1), abs((centre + reach) * inverse - 1))
+        # The last digits of m c, and of a number as large as what is left.
+        last, of_rest = mantissa + digits + (centre < 1), mantissa - math.floor(math.log2(most))
+        best = min(best, (most, inverse)) if last <= of_rest else best
+    return best[1]
 
 
 class LogMath(VectorMath):

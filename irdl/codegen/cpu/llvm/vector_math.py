@@ -154,6 +154,11 @@ class VectorMath:
             result = self.b.fma(self.k, result, x, self.c(coefficient))
         return self.fma(result, x, self.c(coefficients[0])) if len(coefficients) > 1 else result
 
+    def split_polynomial(self, x: str, square: str, coefficients: tuple[float, ...]) -> str:
+        """The even and the odd terms by themselves: half as long a chain, for one product more than Horner's rule."""
+        even, odd = self.polynomial(square, coefficients[::2]), self.polynomial(square, coefficients[1::2])
+        return self.fma(odd, x, even)
+
     def _to_int(self, x: str) -> str:
         # `freeze` keeps a nan from making the whole result undefined; the caller's arithmetic carries the nan itself.
         converted = self.b.emit(f"fptosi {self.k.text} {x} to {self.int.text}")

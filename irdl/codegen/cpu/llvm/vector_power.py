@@ -13,10 +13,11 @@ import numpy as np
 from irdl.codegen.cpu.llvm.vector_log import LogMath, cells
 from irdl.codegen.cpu.llvm.vector_math import EXPM1_64, LN2_64, LOG2E, Pair
 
-#: ((1 - h)**(-1/3) - 1) / h for |h| <= 0.11
-CBRT = (0.3333260715007782, 0.22363832592964172, 0.17491911351680756)
-#: (log2(1 + r) - r / ln 2) / r**2 for |r| < 1/63
-LOG2_REST_32 = (-0.7213475108146667, 0.48089835047721863, -0.36078113317489624, 0.28857773542404175)
+#: ((1 - h)**(-1/3) - 1) / h and ((1 - h)**(-2/3) - 1) / h for |h| <= 0.11 and 0.1025
+CBRT_64 = (0.3333260715007782, 0.22363832592964172, 0.17491911351680756)
+CBRT_32 = (0.6666666865348816, 0.5555556416511536, 0.4937989413738251, 0.45262396335601807, 0.42894577980041504, 0.4069565534591675)
+#: (log2(1 + r) - r / ln 2) / r**2 for r in [-0.0198, 0.0169]
+LOG2_REST_32 = (-0.7213475108146667, 0.48089835047721863, -0.3608097434043884, 0.2885855734348297)
 #: (2**r - 1) / r for |r| <= 1/2
 EXP2_REST_32 = (
     0.6931471824645996,
@@ -26,17 +27,17 @@ EXP2_REST_32 = (
     0.0013390971580520272,
     0.00015328887093346566,
 )
-#: -2 (log(1 + r) - r + r**2 / 2) / r**3 for |r| < 1/31
+#: -2 (log(1 + r) - r + r**2 / 2) / r**3 for r in [-0.0342, 0.0333]
 CUBIC_64 = (
     -0.6666666666666666,
-    0.49999999999998074,
-    -0.4000000000001925,
-    0.3333333334899523,
-    -0.2857142854404642,
-    0.24999958508438386,
-    -0.22222219080330527,
-    0.2004445221692761,
-    -0.18212208101588778,
+    0.4999999999999955,
+    -0.4000000000001558,
+    0.3333333334199037,
+    -0.28571428592542125,
+    0.24999967933293668,
+    -0.22222113137912405,
+    0.20040676909871763,
+    -0.18273308780088074,
 )
 #: ln 2 in two parts, whose first has as many digits after the binary point as a table's logarithms
 _LN2 = (0.6931471805598903, 5.497923018708371e-14)
@@ -44,7 +45,10 @@ _LN2 = (0.6931471805598903, 5.497923018708371e-14)
 
 class PowerMath(LogMath):
     def cbrt(self, x: str) -> str:
-        """y = 1 / cbrt(a) from a third of the exponent's bits as a guess, made better by h = 1 - a y**3; a y**2 at last."""
+        """y = 1 / cbrt(a) from a third of the exponent's bits as a guess, made better by h = 1 - a y**3; a y**2 at last.
+
+        What a y**2 lost by rounding is in its h too, and does not count.
+        """
         a = self.abs(x)
         tiny = self.less(a, self.c(float(np.finfo(self.k.dtype).tiny)))
         up = 54 if self.double else 24
@@ -52,13 +56,13 @@ class PowerMath(LogMath):
         bits = self.b.emit(f"sitofp {self.int.text} {self.b.bitcast(self.k, self.int, scaled)} to {self.k.text}")
         # The logarithm of a number is about what its bits are, but for those of one; the constant halves the largest error.
         one = float(int(np.array(1, self.k.dtype).view(self.int.dtype)))
-        guess = self.fma(bits, self.c(-1 / 3), self.c(one * 4 / 3 - 0.0652 * 2.0**self.mantissa))
+        guess = self.fma(bits, self.c(-1 / 3), self.c(one * 4 / 3 - 0.068 * 2.0**self.mantissa))
         y = self.b.bitcast(self.int, self.k, self._to_int(guess))
-        for coefficients in (CBRT, (1 / 3,)) if self.double else (CBRT,):
+        for coefficients in (CBRT_64, (1 / 3,)) if self.double else ():
             _, h = self._root_and_rest(scaled, y)
             y = self.fma(self.mul(y, h), self.polynomial(h, coefficients), y)
         t, h = self._root_and_rest(scaled, y)
-        t = self.fma(self.mul(t, h), self.c(2 / 3), t)
+        t = self.fma(self.mul(t, h), self.polynomial(h, (2 / 3,) if self.double else CBRT_32), t)
         t = self.select(tiny, self.mul(t, self.c(2.0 ** -(up // 3))), t)
         # Infinities and nans are their own roots.
         return self.select(self.b.compare(self.k, "ueq", a, self.c(math.inf)), x, self.copysign(t, x))
@@ -69,8 +73,8 @@ class PowerMath(LogMath):
         return t, self.fma(self.neg(t), y, self.c(1.0))
 
     def power(self, x: str, y: str) -> str:
-        a, flag = self.abs(x), self.k.with_dtype(np.bool_)
-        t, rest = self._exponent_of_power(y, *self._logarithm(*self._mantissa_of_normal(a, self._lowest)))
+        flag = self.k.with_dtype(np.bool_)
+        t, rest = self._exponent_of_power(y, *self._logarithm(*self._mantissa_of_normal(x, self._lowest)))
         # Of an infinite y t is infinite or nan.
         usual = self.less(self.abs(t), self.c(self._most))
         normal = self.b.compare(self.k, "oge", x, self.c(float(np.finfo(self.k.dtype).tiny)))
@@ -133,22 +137,20 @@ class PowerMath(LogMath):
     def _exp_of_pair(self, t: str, rest: str) -> str:
         return self._exp_64(t, rest) if self.double else self._exp2_32(t, rest)
 
-    def _in_cell(self, m: str, base: float) -> tuple[Pair, str, str]:
-        """r = m c - 1, and the logarithm of 1 / c in two parts."""
-        table = cells(self.k.dtype, base, rounded=True)
+    def _in_cell(self, m: str, base: float) -> tuple[str, str, str]:
+        """r = m c - 1, exact, and the logarithm of 1 / c in two parts."""
+        table = cells(self.k.dtype, base, exact=True)
         place = self._place(m, table, rounded=True)
-        product, rest = self._product(m, self._look_up(table.inverses, place))
-        return (self.sub(product, self.c(1.0)), rest), self._look_up(table.logarithms, place), self._look_up(table.rests, place)
+        r = self.fma(m, self._look_up(table.inverses, place), self.c(-1.0))
+        return r, self._look_up(table.logarithms, place), self._look_up(table.rests, place)
 
     def _long_log2(self, m: str, e: str) -> Pair:
-        (r, r_rest), of_cell, rest = self._in_cell(m, 2.0)
+        r, of_cell, rest = self._in_cell(m, 2.0)
         factor = float(self.k.dtype.type(LOG2E))
         linear, lost = self._product(r, self.c(factor))
-        lost = self.fma(r_rest, self.c(factor), self.fma(r, self.c(LOG2E - factor), lost))
-        r = self.add(r, r_rest)
         # Each rounding counts: the linear term of the factor last.
         curved = self.fma(r, self.c(LOG2_REST_32[0]), self.mul(self.mul(r, r), self.polynomial(r, LOG2_REST_32[1:])))
-        curved = self.fma(r, curved, lost)
+        curved = self.fma(r, curved, self.fma(r, self.c(LOG2E - factor), lost))
         high, dropped = self._sum(self.add(e, of_cell), linear, ordered=True)
         return high, self.add(self.add(rest, dropped), curved)
 
@@ -158,23 +160,20 @@ class PowerMath(LogMath):
         return self.scale(self.fma(f, self.polynomial(f, EXP2_REST_32), self.c(1.0)), n)
 
     def _long_log(self, m: str, e: str) -> Pair:
-        (r, r_rest), of_cell, rest = self._in_cell(m, math.e)
+        r, of_cell, rest = self._in_cell(m, math.e)
         square, square_rest = self._product(self.mul(r, self.c(-0.5)), r)
-        square_rest = self.fma(self.neg(r), r_rest, square_rest)
         high, first_lost = self._sum(self.fma(e, self.c(_LN2[0]), of_cell), r, ordered=True)
         high, second_lost = self._sum(high, square, ordered=True)
-        lost = self.add(self.add(first_lost, second_lost), self.add(r_rest, square_rest))
-        r = self.add(r, r_rest)
-        cubic = self.mul(self.mul(self.add(square, square_rest), r), self.polynomial(r, CUBIC_64))
-        return high, self.add(self.add(lost, self.fma(e, self.c(_LN2[1]), rest)), cubic)
+        lost = self.add(self.add(first_lost, second_lost), self.add(square_rest, self.fma(e, self.c(_LN2[1]), rest)))
+        return high, self.fma(self.mul(square, r), self.split_polynomial(r, self.mul(r, r), CUBIC_64), lost)
 
     def _exp_64(self, t: str, rest: str) -> str:
-        t, rest = self._sum(t, rest, ordered=True)
-        n = self.b.intrinsic(self.k, "roundeven", self.mul(t, self.c(LOG2E)))
-        r = self.fma(n, self.c(-LN2_64[1]), self.fma(n, self.c(-LN2_64[0]), t))
+        n = self.b.intrinsic(self.k, "roundeven", self.mul(self.add(t, rest), self.c(LOG2E)))
+        r, rest = self.fma(n, self.c(-LN2_64[0]), t), self.fma(n, self.c(-LN2_64[1]), rest)
         # What is added to one is exact to a quarter of its last place: powers that are whole numbers come out as such.
         r, lost = self._sum(r, rest, ordered=True)
-        curved = self.fma(self.mul(r, r), self.polynomial(r, EXPM1_64), lost)
+        square = self.mul(r, r)
+        curved = self.fma(square, self.split_polynomial(r, square, EXPM1_64), lost)
         return self.scale(self.add(self.c(1.0), self.add(r, curved)), n)
 
     def _product(self, x: str, y: str) -> Pair:

@@ -34,21 +34,38 @@ COS_64 = (
     2.0875705159128554e-09,
     -1.1358734198945976e-11,
 )
-#: (arctan(t) - t) / t**3 in t**2, for |t| <= sqrt(2) - 1
-ARCTAN_32 = (-0.33333316445350647, 0.1999853253364563, -0.14244510233402252, 0.10600165277719498, -0.060927070677280426)
+#: (arctan(t) - t) / t**3 in t**2, for |t| <= 1
+ARCTAN_32 = (
+    -0.33333152532577515,
+    0.19993767142295837,
+    -0.14211002992225647,
+    0.10665769129991531,
+    -0.07551660388708115,
+    0.04320473223924637,
+    -0.016363192349672318,
+    0.002919422695413232,
+)
 ARCTAN_64 = (
-    -0.3333333333333333,
-    0.19999999999997817,
-    -0.14285714285299725,
-    0.11111111078199011,
-    -0.09090907672435512,
-    0.0769227028325155,
-    -0.06666023356067804,
-    0.05874893794092893,
-    -0.05204071102958358,
-    0.04443417990676704,
-    -0.03204437235060228,
-    0.013722113779014172,
+    -0.3333333333333307,
+    0.19999999999951748,
+    -0.1428571428258287,
+    0.11111111007032948,
+    -0.09090906999940025,
+    0.0769227977396049,
+    -0.06666403329003531,
+    0.058805225482641936,
+    -0.05253491769151853,
+    0.04722222230054132,
+    -0.042188982977889866,
+    0.03663590931491315,
+    -0.02989403214179113,
+    0.021972561799638222,
+    -0.013888928811880035,
+    0.007188338314541574,
+    -0.0028808088990660754,
+    0.0008299242208882713,
+    -0.00015187434688055177,
+    1.3198472453136693e-05,
 )
 #: (arcsin(t) - t) / t**3 in t**2, for |t| <= 1 / 2
 ARCSIN_32 = (0.16666659712791443, 0.0750051960349083, 0.044514138251543045, 0.031830351799726486, 0.014355708844959736, 0.03762966766953468)
@@ -67,9 +84,6 @@ ARCSIN_64 = (
     -0.019807756114464392,
     0.03209095150597441,
 )
-#: pi / 4 in two parts, of which three times the first is exact.
-QUARTER_PI_32 = (0.785398006439209, 1.5695823663008923e-07)
-QUARTER_PI_64 = (0.7853981633974483, 3.061616997868383e-17)
 
 
 class AngleMath(VectorMath):
@@ -118,55 +132,33 @@ class AngleMath(VectorMath):
         return self.unless(large, y, lambda: call_library(self.b, name, self.k, [x]))
 
     def arctan(self, x: str) -> str:
-        """Of |x| <= sqrt(2) - 1 itself, else pi/4 + arctan((|x| - 1) / (|x| + 1)) or, from sqrt(2) + 1 on, pi/2 - arctan(1 / |x|)."""
-        a, one, zero = self.abs(x), self.c(1.0), self.c(0.0)
-        middle, far = (self.b.compare(self.k, "ogt", a, self.c(limit)) for limit in (math.sqrt(2) - 1, math.sqrt(2) + 1))
-        top = self.select(far, self.c(-1.0), self.select(middle, self.sub(a, one), a))
-        bottom = self.select(far, a, self.select(middle, self.add(a, one), one))
-        quarters = self.select(far, self.c(2.0), self.select(middle, one, zero))
-        return self.copysign(self._turned(self.div(top, bottom), one, quarters), x)
+        """Of |x| <= 1 itself, else pi/2 + arctan(-1 / |x|)."""
+        a, one = self.abs(x), self.c(1.0)
+        steep = self.b.compare(self.k, "ogt", a, one)
+        t = self.div(self.select(steep, self.c(-1.0), a), self.select(steep, a, one))
+        return self.copysign(self._arctan_from(self.select(steep, self.c(self._half_pi()[0]), self.c(0.0)), t), x)
 
     def arctan2(self, y: str, x: str) -> str:
-        """The smaller over the larger of |x| and |y|, as in `arctan`, turned to the eighth of the circle."""
-        a, b, one, zero = self.abs(y), self.abs(x), self.c(1.0), self.c(0.0)
-        steep = self.b.compare(self.k, "ogt", a, b)
-        large, small = self.select(steep, a, b), self.select(steep, b, a)
-        # Neither their sum nor their quotient may overflow or be denormal: both are scaled.
-        huge = self.b.compare(self.k, "ogt", large, self.c(2.0 ** (1000 if self.double else 120)))
-        tiny = self.less(large, self.c(2.0 ** (-900 if self.double else -90)))
-        factor = self.select(huge, self.c(2.0**-60 if self.double else 2.0**-20), one)
-        factor = self.select(tiny, self.c(2.0**110 if self.double else 2.0**60), factor)
-        large, small = self.mul(large, factor), self.mul(small, factor)
+        """arctan(|y| / x), from pi on where x is negative, or pi/2 + arctan(-x / |y|) where that is steep; y's sign."""
+        a, b = self.abs(y), self.abs(x)
+        half, steep = self._half_pi()[0], self.b.compare(self.k, "ogt", a, b)
+        t = self.div(self.select(steep, self.neg(x), a), self.select(steep, a, x))
         # Two infinities are as far from each axis as two ones, two zeros as near as zero and one.
-        infinite = self.b.compare(self.k, "oeq", small, self.c(math.inf))
-        large, small = self.select(infinite, one, large), self.select(infinite, one, small)
-        large = self.select(self.b.compare(self.k, "oeq", large, zero), one, large)
-        middle = self.b.compare(self.k, "ogt", small, self.mul(large, self.c(math.sqrt(2) - 1)))
-        t = self.div(self.select(middle, self.sub(small, large), small), self.select(middle, self.add(small, large), large))
-        # arctan(y / x) is then quarters * pi/4 + sign * arctan(t).
-        left = self._is_negative(x)
-        quarters, sign = self.select(middle, one, zero), one
-        quarters = self.select(steep, self.sub(self.c(2.0), quarters), quarters)
-        sign = self.select(steep, self.c(-1.0), sign)
-        quarters = self.select(left, self.sub(self.c(4.0), quarters), quarters)
-        sign = self.select(left, self.neg(sign), sign)
-        angle = self.copysign(self._turned(t, sign, quarters), y)
-        return self.select(self.b.compare(self.k, "uno", x, y), self.add(x, y), angle)
+        same = self.b.compare(self.k, "oeq", a, b)
+        same = self.b.binary(self.k.with_dtype(np.bool_), "and", same, self.b.compare(self.k, "uno", t, t))
+        t = self.select(same, self.copysign(self.at_most(a, 1.0), x), t)
+        base = self.select(self._is_negative(x), self.c(2 * half), self.c(0.0))
+        return self.copysign(self._arctan_from(self.select(steep, self.c(half), base), t), y)
+
+    def _arctan_from(self, base: str, t: str) -> str:
+        """base + arctan(t), for |t| <= 1 and a base of none, one or two times pi / 2, of which what its rounding lost is added too."""
+        first, second = self._half_pi()
+        z = self.mul(t, t)
+        near = self.fma(base, self.c(second / first), t)
+        return self.add(base, self.fma(self.mul(t, z), self.polynomial(z, ARCTAN_64 if self.double else ARCTAN_32), near))
 
     def _is_negative(self, x: str) -> str:
         return self.b.compare(self.int, "slt", self.b.bitcast(self.k, self.int, x), self.int.constant(0))
-
-    def _turned(self, t: str, sign: str, quarters: str) -> str:
-        """quarters * pi/4 + sign * arctan(t)."""
-        z = self.mul(t, t)
-        rest = self.mul(self.mul(t, z), self.polynomial(z, ARCTAN_64 if self.double else ARCTAN_32))
-        first, second = QUARTER_PI_64 if self.double else QUARTER_PI_32
-        # The sum of the large parts, and what it lost.
-        whole, turned = self.mul(quarters, self.c(first)), self.mul(sign, t)
-        angle = self.add(whole, turned)
-        lost = self.sub(turned, self.sub(angle, whole))
-        small = self.fma(sign, rest, self.fma(quarters, self.c(second), lost))
-        return self.add(angle, small)
 
     def arcsin(self, x: str) -> str:
         """Of |x| <= 1/2 itself, else pi/2 - 2 arcsin(sqrt((1 - |x|) / 2)); nan beyond 1."""

@@ -95,9 +95,10 @@ class Cells(NamedTuple):
 def cells(dtype: np.dtype, base: float, exact: bool = False) -> Cells:
     """For mantissas from 3/4; both cells at 1 have the inverse 1.
 
-    `exact`: for mantissas from half a place below, each in the cell of the nearest place, whose inverse has so few digits that
-    m c - 1 is a number. The logarithms' first parts have so few digits after the binary point that sums with an exponent's
-    logarithm are exact.
+    The logarithms of those below 1 are of twice as much, so that an exponent goes with them that is that of [1, 2). `exact`: for
+    mantissas from half a place below, each in the cell of the nearest place, whose inverse has so few digits that m c - 1 is a
+    number, and whose exponent is the mantissa's. First parts have so few digits after the binary point that sums with an
+    exponent's logarithm are exact.
     """
     count, digits = (16, 42) if dtype == np.float64 else (32, 16)  # as many as two registers of AVX-512 hold
     inverses, logarithms, rests = [], [], []
@@ -114,9 +115,12 @@ def cells(dtype: np.dtype, base: float, exact: bool = False) -> Cells:
                 inverse = _short_inverse(dtype, centre, 0.5 / count / below) if exact else float(dtype.type(1 / centre))
             logarithm = -Decimal(inverse).ln() / scale
             first = round(float(logarithm) * 2.0**digits) / 2.0**digits
+            rest = float(logarithm - Decimal(first))
+            if below == 2 and not exact:
+                first, rest = (x + y for x, y in zip((first, rest), _log_of_two(dtype, base), strict=True))
             inverses.append(inverse)
             logarithms.append(first)
-            rests.append(float(logarithm - Decimal(first)))
+            rests.append(rest)
     return Cells(tuple(inverses), tuple(logarithms), tuple(rests))
 
 
@@ -132,6 +136,16 @@ def _short_inverse(dtype: np.dtype, centre: float, reach: float) -> float:
     return best[1]
 
 
+def _log_of_two(dtype: np.dtype, base: float) -> tuple[float, float]:
+    """In two parts, the first of so few digits that its products with exponents are exact; both are positive, so that their sums
+    with infinite exponents are no nans."""
+    double = dtype == np.float64
+    if base == math.e:
+        return LN2_64 if double else LN2_32
+    first = 0.30102992057800293 if double else 0.301025390625
+    return (1.0, 0.0) if base == 2 else (first, LOG10_2 - first)
+
+
 class LogMath(VectorMath):
     def log(self, x: str) -> str:
         return self._log_of_sum(x)
@@ -139,15 +153,15 @@ class LogMath(VectorMath):
     def log2(self, x: str) -> str:
         """Exact for powers of two."""
         if self.avx512:
-            return self._by_cells(*self._mantissa(x), 2.0)
-        m, e = self._mantissa(x, self._middle())
+            return self._by_cells(*self._mantissa_of_cells(x), 2.0)
+        m, e = self._mantissa_by_bits(x, self._middle())
         return self._limits(x, self.add(e, self._log_to_base(self.sub(m, self.c(1.0)), LOG2E, LOG2_32, self.c(0.0))))
 
     def log10(self, x: str) -> str:
         if self.avx512:
-            return self._by_cells(*self._mantissa(x), 10.0)
-        m, e = self._mantissa(x, self._middle())
-        first, rest = self._log_of_two(10.0)
+            return self._by_cells(*self._mantissa_of_cells(x), 10.0)
+        m, e = self._mantissa_by_bits(x, self._middle())
+        first, rest = _log_of_two(self.k.dtype, 10.0)
         curved = self._log_to_base(self.sub(m, self.c(1.0)), 1 / math.log(10), LOG10_32, self.mul(e, self.c(rest)))
         return self._limits(x, self.fma(e, self.c(first), curved))
 
@@ -185,27 +199,25 @@ class LogMath(VectorMath):
 
     def _log_of_sum(self, x: str, lost: str | None = None, twice: str | None = None) -> str:
         """log(x + lost) where x has lost that by rounding; of twice as much where `twice`."""
-        m, e = self._mantissa(x)
+        m, e = self._mantissa_of_cells(x) if self.avx512 else self._mantissa_by_bits(x, 0.75)
         # The exponent of zero is minus infinity.
         low = None if lost is None else self.scale(lost, self.neg(self.at_least(e, -100.0)))
         if twice is not None:
             e = self.select(twice, self.add(e, self.c(1.0)), e)
         if self.avx512:
+            low = low and self.select(self.less(m, self.c(1.0)), self.mul(low, self.c(0.5)), low)
             return self._by_cells(m, e, math.e, low)
         g = self.sub(m, self.c(1.0))
         g = g if low is None else self.add(g, low)
         return self._limits(x, self._log64(g, e) if self.double else self._log32(g, e))
 
-    def _mantissa(self, x: str, lowest: float = 0.75) -> tuple[str, str]:
-        """m and e with x = m 2**e and m in [lowest, 2 lowest). m of a number below zero is nan with AVX-512, else some number."""
-        if self.avx512:
-            x = self.add(x, self.c(0.0))  # of -0.0, what 0.0 gives
-            m = self._avx512("getmant", (self.k.text, x), ("i32", "11"))  # from 3/4, and nan below zero
-            e = self._avx512("getexp", (self.k.text, x))
-            return m, self.select(self.less(m, self.c(1.0)), self.add(e, self.c(1.0)), e)
-        return self._mantissa_by_bits(x, lowest)
+    def _mantissa_of_cells(self, x: str) -> tuple[str, str]:
+        """x's mantissa from 3/4 on, nan below zero, and its exponent, which for mantissas below 1 is one less than goes with them."""
+        x = self.add(x, self.c(0.0))  # of -0.0, what 0.0 gives
+        return self._avx512("getmant", (self.k.text, x), ("i32", "11")), self._avx512("getexp", (self.k.text, x))
 
     def _mantissa_by_bits(self, x: str, lowest: float) -> tuple[str, str]:
+        """m and e with x = m 2**e and m in [lowest, 2 lowest), of a number that is not below zero."""
         is_tiny = self.less(x, self.c(float(np.finfo(self.k.dtype).tiny)))
         up = 54 if self.double else 25
         m, e = self._mantissa_of_normal(self.select(is_tiny, self.mul(x, self.c(2.0**up)), x), lowest)
@@ -220,24 +232,16 @@ class LogMath(VectorMath):
         m = self.b.bitcast(self.int, self.k, self.b.binary(self.int, "sub", bits, shifted))
         return m, self.b.emit(f"sitofp {self.int.text} {e} to {self.k.text}")
 
-    def _log_of_two(self, base: float) -> tuple[float, float]:
-        """In two parts, the first of so few digits that its products with exponents are exact; both are positive, so that their sums
-        with infinite exponents are no nans."""
-        if base == math.e:
-            return LN2_64 if self.double else LN2_32
-        first = 0.30102992057800293 if self.double else 0.301025390625
-        return (1.0, 0.0) if base == 2 else (first, LOG10_2 - first)
-
     # With a table. The exponents of zero and infinity are infinite, and so is what is made of them.
 
     def _by_cells(self, m: str, e: str, base: float, low: str | None = None) -> str:
-        """log((m + low) 2**e)."""
+        """log((m + low) 2**e), of twice as much where m is below 1."""
         table = cells(self.k.dtype, base)
         place = self._place(m, table)
         inverse = self._look_up(table.inverses, place)
         r = self.fma(m, inverse, self.c(-1.0))
         r = r if low is None else self.fma(low, inverse, r)
-        first, rest = self._log_of_two(base)
+        first, rest = _log_of_two(self.k.dtype, base)
         whole = self.fma(e, self.c(first), self._look_up(table.logarithms, place))
         small = self._look_up(table.rests, place)
         small = self.fma(e, self.c(rest), small) if rest else small

@@ -148,16 +148,18 @@ class VectorMath:
         return self.select(self.b.compare(self.k, "olt", x, self.c(limit)), self.c(limit), x)
 
     def polynomial(self, x: str, coefficients: tuple[float, ...]) -> str:
-        """Horner's rule; coefficients lowest order first. The last step counts most."""
-        result = self.c(coefficients[-1])
-        for coefficient in reversed(coefficients[1:-1]):
+        """Horner's rule; coefficients lowest order first. The last steps count most: of a long polynomial the even and the odd terms
+        beyond are summed by themselves, which makes the chain shorter."""
+        first, rest = coefficients[:-1], coefficients[-1:]
+        if len(coefficients) > 8:
+            first, rest = coefficients[:2], coefficients[2:]
+        result = self.c(rest[0])
+        if len(rest) > 1:
+            square = self.mul(x, x)
+            result = self.fma(self.polynomial(square, rest[1::2]), x, self.polynomial(square, rest[::2]))
+        for coefficient in reversed(first[1:]):
             result = self.b.fma(self.k, result, x, self.c(coefficient))
-        return self.fma(result, x, self.c(coefficients[0])) if len(coefficients) > 1 else result
-
-    def split_polynomial(self, x: str, square: str, coefficients: tuple[float, ...]) -> str:
-        """The even and the odd terms by themselves: half as long a chain, for one product more than Horner's rule."""
-        even, odd = self.polynomial(square, coefficients[::2]), self.polynomial(square, coefficients[1::2])
-        return self.fma(odd, x, even)
+        return self.fma(result, x, self.c(first[0])) if first else result
 
     def _to_int(self, x: str) -> str:
         # `freeze` keeps a nan from making the whole result undefined; the caller's arithmetic carries the nan itself.

@@ -165,15 +165,14 @@ class PowerMath(LogMath):
         high, first_lost = self._sum(self.fma(e, self.c(_LN2[0]), of_cell), r, ordered=True)
         high, second_lost = self._sum(high, square, ordered=True)
         lost = self.add(self.add(first_lost, second_lost), self.add(square_rest, self.fma(e, self.c(_LN2[1]), rest)))
-        return high, self.fma(self.mul(square, r), self.split_polynomial(r, self.mul(r, r), CUBIC_64), lost)
+        return high, self.fma(self.mul(square, r), self.polynomial(r, CUBIC_64), lost)
 
     def _exp_64(self, t: str, rest: str) -> str:
         n = self.b.intrinsic(self.k, "roundeven", self.mul(self.add(t, rest), self.c(LOG2E)))
         r, rest = self.fma(n, self.c(-LN2_64[0]), t), self.fma(n, self.c(-LN2_64[1]), rest)
         # What is added to one is exact to a quarter of its last place: powers that are whole numbers come out as such.
         r, lost = self._sum(r, rest, ordered=True)
-        square = self.mul(r, r)
-        curved = self.fma(square, self.split_polynomial(r, square, EXPM1_64), lost)
+        curved = self.fma(self.mul(r, r), self.polynomial(r, EXPM1_64), lost)
         return self.scale(self.add(self.c(1.0), self.add(r, curved)), n)
 
     def _product(self, x: str, y: str) -> Pair:

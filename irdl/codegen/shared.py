@@ -18,6 +18,7 @@ from irdl.loops.language import (
     If,
     IndexValue,
     Kernel,
+    Leave,
     Let,
     Literal,
     Load,
@@ -84,7 +85,7 @@ class Form:
             elif isinstance(statement, Prefetch):
                 add((statement.write, self._place(statement.buffer, statement.index)))
             else:
-                assert isinstance(statement, (Barrier, Kernel))
+                assert isinstance(statement, (Barrier, Kernel, Leave))
                 add(id(statement))  # of its own form
             add("end")
 

@@ -22,6 +22,7 @@ from irdl.loops.language import (
     IndexValue,
     Kernel,
     Launch,
+    Leave,
     Let,
     Literal,
     Load,
@@ -60,6 +61,8 @@ class Machine:
             self.memory[buffer] = np.ascontiguousarray(argument, buffer.dtype).reshape(-1)
         for buffer, array in program.constants:
             self.memory[buffer] = np.ascontiguousarray(array).reshape(-1)
+        for first, second in program.aliased:
+            self.memory[first] = self.memory[second] = self.memory[first].copy()
         with np.errstate(all="ignore"):
             self.run(program.body, {})
         if self.failure is not None:
@@ -112,6 +115,8 @@ class Machine:
                 self.run(statement.body, dict(scope))
             elif isinstance(statement, Multiply):
                 self.multiply(statement, scope)
+            elif isinstance(statement, Leave) and self.failure is not None:
+                break
 
     def multiply(self, statement: Multiply, scope: dict[str, Any]) -> None:
         instruction = statement.instruction

@@ -15,6 +15,7 @@
                | kernel name [independent] ["where"] { (register buffer [of n] | shared buffer at offset [of n])* statement* }
                | launch name blocks=n threads=n shared=bytes [cooperative] [exact] { statement* }
                | barrier [of n blocks | of block | of warp]
+               | leave where a check failed
                | prefetch buffer[index] to (read | write)
                | multiply instruction buffer[index] += buffer[index] @ buffer[index]
     kind       = unrolled | abreast | vector of lanes | parallel | grid | block | warp | lane
@@ -31,7 +32,7 @@ where that is odd.
 
 On a CPU all threads of a team run the program. Each takes its share of the steps of a parallel loop, in any order; a kernel without
 one is the first thread's; a barrier lets none pass before all have come. After a barrier there may be fewer: a caller that has
-waited for long goes on alone.
+waited for long goes on alone. All leave the program together, before any goes on, where a check has failed.
 
 On a GPU a program is a list of launches, whose threads all run their bodies. A loop of kind `grid` deals its steps out to all threads,
 one of kind `block` to the blocks, `warp` to the warps of a block, `lane` to the lanes of a warp: round robin, the steps of a perfect
@@ -234,6 +235,11 @@ class Barrier:
 
 
 @dataclass
+class Leave:
+    """The program ends here where an index check has failed."""
+
+
+@dataclass
 class Prefetch:
     """Bring what lies there near, without waiting for it. A hint: it counts neither as reading nor as writing."""
 
@@ -268,7 +274,7 @@ class Multiply:
         )
 
 
-Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | Launch | Barrier | Prefetch | Multiply
+Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | Launch | Barrier | Leave | Prefetch | Multiply
 
 
 class Check(NamedTuple):

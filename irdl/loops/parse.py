@@ -27,6 +27,7 @@ from irdl.loops.language import (
     IndexValue,
     Kernel,
     Launch,
+    Leave,
     Let,
     Literal,
     Load,
@@ -206,6 +207,10 @@ class _Parser(Tokens):
             return self._launch()
         if word == "barrier":
             return self._barrier()
+        if word == "leave" and self.accept("where"):
+            for expected in ("a", "check", "failed"):
+                self.expect(expected)
+            return Leave()
         if word == "prefetch":
             buffer, index = self._buffer(), self._place()
             self.expect("to")

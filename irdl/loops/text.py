@@ -18,6 +18,7 @@ from irdl.loops.language import (
     IndexValue,
     Kernel,
     Launch,
+    Leave,
     Let,
     Literal,
     Load,
@@ -102,6 +103,8 @@ def _print_body(body: Sequence[Statement], indent: str, lines: list[str]) -> Non
         elif isinstance(statement, Barrier):
             scope = f"{statement.blocks} blocks" if statement.scope == "blocks" else statement.scope
             lines.append(indent + ("barrier" if scope == "all" else f"barrier of {scope}"))
+        elif isinstance(statement, Leave):
+            lines.append(indent + "leave where a check failed")
         elif isinstance(statement, Prefetch):
             lines.append(f"{indent}prefetch {statement.buffer.name}[{statement.index}] to {'write' if statement.write else 'read'}")
         elif isinstance(statement, Multiply):

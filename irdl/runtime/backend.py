@@ -24,7 +24,7 @@ class Loaded(ABC):
     """A program that runs.
 
     Attributes:
-        in_place: output -> the donated input it is computed in.
+        in_place: output -> the input it is computed in, which is donated or stored into.
         arena_bytes: scratch memory of a call.
         constant_bytes: of the program's constants.
     """
@@ -57,12 +57,14 @@ class Backend(ABC):
         name: as users say it: `irdl.jit(f, backend=name)`.
         graph_passes, program_passes: in order; between them the graph is lowered.
         has_entry: whether calls may come straight from the interpreter (see `Loaded.entry`).
+        stores_in_place: whether what a function stores into is an array in this machine's memory, and may be computed there.
     """
 
     name: str
     graph_passes: tuple[Pass[Graph], ...]
     program_passes: tuple[Pass[Program], ...]
     has_entry: bool = False
+    stores_in_place: bool = False
 
     def __init__(self) -> None:
         """

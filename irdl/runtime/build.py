@@ -19,8 +19,8 @@ from irdl.codegen.cpu.llvm.emit import ENTRY, emit_program
 from irdl.codegen.cpu.llvm.machine import assembly, compile_object, host_description
 from irdl.codegen.cpu.llvm.python_call import PythonCall
 from irdl.codegen.cpu.llvm.status import looks
-from irdl.codegen.lowering.in_place import can_overwrite, last_reads
 from irdl.codegen.lowering.lower import lower
+from irdl.codegen.lowering.stored import failures_first, in_place_outputs
 from irdl.errors import IrdlError
 from irdl.ir.builder import CONSTANT
 from irdl.ir.evaluate import evaluate
@@ -56,7 +56,7 @@ class Code:
         arena_bytes: scratch memory of a call.
         threads: how many it was divided for.
         looks: whether it has loops that look whether to stop.
-        in_place: output -> the donated input it is computed in.
+        in_place: output -> the input it is computed in.
         checks: what each index check says.
         constants: arrays that the code takes behind its outputs.
     """
@@ -77,6 +77,7 @@ class Build:
         graph: what to compile.
         backend: whose passes run over the program.
         donations: output -> donated input of its type.
+        stored: output -> the input that is stored into, whose new contents it is, if it may be computed there.
         disable: optional passes to leave out.
         shape: the signature to make a native entry for, if any.
         static_arrays: arrays for the graph's last inputs, the same at every call.
@@ -94,10 +95,12 @@ class Build:
         static_arrays: Sequence[np.ndarray] = (),
         target: Target | Gpu | None = None,
         precision: str | None = None,
+        stored: Mapping[int, int] | None = None,
     ) -> None:
         self.graph = graph
         self.backend = backend
         self.donations = dict(donations or {})
+        self.stored = dict(stored or {})
         self.target = target or backend.target()
         self.precision = precision
         self._disabled = disabled_passes(disable, (*backend.graph_passes, *backend.program_passes))
@@ -110,15 +113,19 @@ class Build:
             self.prepared = [_aligned(array) for array in evaluate(preparation, static_arrays)]
             shape = None if shape is None else replace(shape, prepared=self.prepared)
         self.shape = shape
-        #: for its text without the program's constants, and the objects its table holds, which are the same
-        self.python_call = PythonCall(shape, 0, ENTRY) if shape is not None else None
-        self._python_text = self.python_call.text() if self.python_call is not None else ""
+        #: without the program's constants, and what is computed in place
+        self._python_text = PythonCall(shape, 0, ENTRY).text() if shape is not None else ""
 
     def key(self) -> str:
         """What the machine code depends on, as a digest."""
         digest = hashlib.sha256()
         parts = [source_digest(), llvmlite.__version__, np.__version__, platform.platform(), host_description(), repr(self.target)]
-        parts += [repr(sorted(self.donations.items())), repr(sorted(self._disabled)), repr(self.precision)]
+        parts += [
+            repr(sorted(self.donations.items())),
+            repr(sorted(self.stored.items())),
+            repr(sorted(self._disabled)),
+            repr(self.precision),
+        ]
         parts += [print_graph(self.graph), str(len(self.static_arrays)), self._python_text]
         for part in parts:
             digest.update(f"{len(part)}:{part}".encode())
@@ -134,10 +141,15 @@ class Build:
         context = Context(self.target, len(self.static_arrays))
         return [Step("trace", self.graph, 0.0), *run_passes(self.backend.graph_passes, self.graph, context, self._disabled, verify)]
 
+    @cached_property
+    def _final(self) -> Graph:
+        """What is lowered."""
+        return failures_first(self.graphs[-1].code) if self.stored else self.graphs[-1].code
+
     def programs(self, copy: Callable[[Program], Program] | None = None) -> list[Step[Program]]:
         """The program after each of its passes, which change it: `copy` keeps each as it was."""
         start = time.perf_counter()
-        program = lower(self.graphs[-1].code, self.backend.schedule(self.target, self.precision), self.in_place)
+        program = lower(self._final, self.backend.schedule(self.target, self.precision), self.in_place, self.stored)
         first = Step("lower", program if copy is None else copy(program), time.perf_counter() - start)
         return [first, *run_passes(self.backend.program_passes, program, Context(self.target), self._disabled, verify_program, copy)]
 
@@ -148,9 +160,7 @@ class Build:
 
     @cached_property
     def in_place(self) -> dict[int, int]:
-        final = self.graphs[-1].code
-        reads = last_reads(final)
-        return {o: place for o, place in self.donations.items() if can_overwrite(final, final.inputs[place], final.outputs[o], reads)}
+        return in_place_outputs(self._final, self.donations, self.stored)
 
     @cached_property
     def program(self) -> Program:
@@ -166,7 +176,20 @@ class Build:
         if self.shape is None:
             return text
         fixed = len(self.program.constants) + (self.program.threads > 1)
-        return text + PythonCall(self.shape, fixed, ENTRY, self.is_short).text() + "\n"
+        return text + PythonCall(self._shape_of(self.in_place), fixed, ENTRY, self.is_short).text() + "\n"
+
+    def _shape_of(self, in_place: Mapping[int, int]) -> CallShape:
+        """The native entry takes what is stored into and computed in place as donated, too."""
+        assert self.shape is not None
+        return replace(self.shape, donations={**self.shape.donations, **{out: p for out, p in in_place.items() if out in self.stored}})
+
+    def python_call(self, in_place: Mapping[int, int]) -> PythonCall | None:
+        """The native entry for the objects that its table holds. `in_place`: output -> the input it is computed in."""
+        if self.shape is None:
+            return None
+        call = PythonCall(self._shape_of(in_place), 0, ENTRY)
+        call.text()
+        return call
 
     @property
     def is_short(self) -> bool:

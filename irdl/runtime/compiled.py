@@ -57,10 +57,17 @@ class Compiled:
         self._traced = replace(traced, effects=[], result=None)
         self._positional, self._names = len(call.arguments[0]), call.names
         shape = call_shape(traced, call)
-        self._executable = Executable(
-            traced.graph, donated_inputs(traced, call), options.disable, shape, traced.static_arrays, options.backend, options.precision
-        )
         self._results = len(traced.kinds)
+        self._executable = Executable(
+            traced.graph,
+            donated_inputs(traced, call),
+            options.disable,
+            shape,
+            traced.static_arrays,
+            options.backend,
+            options.precision,
+            dict(enumerate(traced.stored, self._results)),
+        )
         self.name = name
         #: builtin functions for calls of this signature (they give `MISS` for others); none where only the way through Python
         #: will do. Each serves one thread at a time: the others are made when it is needed.
@@ -210,7 +217,8 @@ class Compiled:
             check_stores([array if place not in again else array[..., :0] for place, array in enumerate(inputs)], traced.stored)
         results = self._executable(inputs)
         for place, result in zip(traced.stored, results[self._results :], strict=False):
-            np.copyto(inputs[place], result)
+            if result is not inputs[place]:
+                np.copyto(inputs[place], result)
         if self._leave is not None:
             return self._leave(*call.arguments, results)
         leaves = [as_kind(result, kind) for result, kind in zip(results, traced.kinds, strict=False)]

@@ -37,7 +37,7 @@ class Cpu(Backend):
 
     name = "cpu"
     graph_passes, program_passes = CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
-    has_entry = True
+    has_entry = stores_in_place = True
 
     def operations(self) -> Collection[str]:
         return arithmetic.operations()
@@ -56,8 +56,8 @@ class _Native(Loaded):
     """Machine code."""
 
     def __init__(self, build: Build) -> None:
-        self._python_call = build.python_call
         self._code = code = cached_code(build)
+        self._python_call = build.python_call(code.in_place)
         self.in_place = code.in_place
         self.arena_bytes = code.arena_bytes
         self.constant_bytes = sum(array.nbytes for array in code.constants)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ class Executable:
     Args:
         graph: what to compile.
         donated: positions of inputs whose memory results may take.
+        stored: output position -> the input that is stored into, whose new contents it is.
         disable: optional passes to leave out.
         shape: the signature to make a native entry for; see `entry`.
         static_arrays: arrays for the graph's last inputs, which calls leave out.
@@ -41,13 +42,15 @@ class Executable:
         static_arrays: Sequence[np.ndarray] = (),
         backend: str = "cpu",
         precision: str | None = None,
+        stored: Mapping[int, int] | None = None,
     ) -> None:
         self.graph = graph
         #: output position -> donated input position, whether or not the code itself works in place
         self.donations = match_donations(graph, donated)
         found = find_backend(backend)
         shape = shape if found.has_entry else None
-        self.build = Build(graph, found, self.donations, disable, shape, static_arrays, precision=precision)
+        stored = stored if found.stores_in_place else None
+        self.build = Build(graph, found, self.donations, disable, shape, static_arrays, precision=precision, stored=stored)
         self.loaded = found.load(self.build)
         self._inputs = graph.inputs[: len(graph.inputs) - len(static_arrays)]
         self._types = [(value.shape, value.dtype) for value in graph.outputs]
@@ -92,7 +95,7 @@ class Executable:
     def entry(self, prepare: Callable[..., Any], finish: Callable[..., Any]) -> Any:
         """The builtin function for the signature that was asked for, or None, as where a donated
         array is not what the code itself works in; for the arguments see `PythonCall`."""
-        return self.loaded.entry(prepare, finish) if self.loaded.in_place == self.donations else None
+        return self.loaded.entry(prepare, finish) if self.donations.items() <= self.loaded.in_place.items() else None
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run on arrays of the graph's input types, static ones left out.
@@ -104,6 +107,9 @@ class Executable:
         """
         arrays = [np.require(a, value.dtype, ("C", "A")) for a, value in zip(inputs, self._inputs, strict=True)]
         in_place = self.loaded.in_place
+        for place in in_place.values():
+            # Whoever stores into it afterwards raises what NumPy raises.
+            arrays[place] = arrays[place] if arrays[place].flags.writeable else arrays[place].copy()
         outputs = []
         for place, (shape, dtype) in enumerate(self._types):
             outputs.append(arrays[in_place[place]] if place in in_place else np.empty(shape, dtype))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,22 +15,31 @@ from irdl.codegen.lowering.group import group_of
 from irdl.codegen.lowering.in_place import STORES, base_of, can_overwrite, in_place_carries, last_reads
 from irdl.codegen.lowering.layout import Layout, is_same_place, reshape_layout, sub_layout, view_layout
 from irdl.codegen.lowering.schedule import Schedule
+from irdl.codegen.lowering.stored import first_writer, scatters_from
 from irdl.errors import GraphError
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.printer import format_location, identifier
 from irdl.ir.types import TensorType
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Check, For, If, Kernel, Load, Program, Statement, While
+from irdl.loops.language import Buffer, Check, For, If, Kernel, Leave, Load, Program, Statement, While
 from irdl.loops.rewrite import Names
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.fusion import FUSED
 from irdl.ops.shape import CONCAT, PAD, RESHAPE
 
 
-def lower(graph: Graph, schedule: Schedule, in_place: Mapping[int, int] | None = None) -> Program:
-    """The program of a fused graph. `in_place`: output -> the donated input it is computed in."""
+def lower(graph: Graph, schedule: Schedule, in_place: Mapping[int, int] | None = None, stored: Collection[int] = ()) -> Program:
+    """The program of a fused graph.
+
+    Args:
+        graph: what is lowered.
+        schedule: how.
+        in_place: output -> the input it is computed in.
+        stored: those of them that stay as they were where an index is out of range.
+    """
     lowering = _Lowering(schedule)
+    in_place = in_place or {}
     inputs = [
         Buffer(identifier(value.name, f"in{place}"), value.dtype, value.type.size, "input") for place, value in enumerate(graph.inputs)
     ]
@@ -38,9 +47,12 @@ def lower(graph: Graph, schedule: Schedule, in_place: Mapping[int, int] | None =
     _make_unique(inputs)
     environment = {v: Layout.contiguous(b, v.shape) for v, b in zip(graph.inputs, inputs, strict=True)}
     destinations = [Layout.contiguous(b, v.shape) for v, b in zip(graph.outputs, outputs, strict=True)]
-    body = lowering.graph(graph, environment, destinations)
+    # What is updated in place is one buffer, the output's.
+    environment.update({graph.inputs[place]: destinations[out] for out, place in in_place.items()})
+    first = first_writer(graph, in_place) if any(out in in_place for out in stored) else None
+    body = _GraphLowering(lowering, graph, environment, destinations).run(first)
     program = Program(identifier(graph.name, "main"), inputs, outputs, lowering.constants, body, lowering.checks)
-    program.aliased = [(inputs[place], outputs[out]) for out, place in (in_place or {}).items()]
+    program.aliased = [(inputs[place], outputs[out]) for out, place in in_place.items()]
     return program
 
 
@@ -124,15 +136,26 @@ class _GraphLowering:
                 self.planned.setdefault(value, layout)
                 self._plan_stores(value, layout)
 
-    def run(self) -> list[Statement]:
+    def run(self, first: Node | None = None) -> list[Statement]:
+        """`first`: the node before which the program leaves if a check has failed."""
         result: list[Statement] = []
         for node in self.graph.nodes:
+            if node is first:
+                result += self._leave(node)
             result += self.node(node)
         for number, (value, layout) in enumerate(self.destinations):
             source = self.environment[value]
             if number not in self.stored and not is_same_place(source, layout):
                 result += self.shared.kernel("copy", self.shared.schedule.copy(source, layout, self.shared.names))
         return result
+
+    def _leave(self, first: Node) -> list[Statement]:
+        shared = self.shared
+        result: list[Statement] = []
+        for node in scatters_from(self.graph, first):
+            checks = moves.check_indices(node, self.environment[node.operands[1]], shared.names, shared.checks)
+            result += shared.kernel("check", checks, where=format_location(node.location))
+        return [*result, Leave()] if shared.checks else result
 
     def destination(self, value: Value) -> Layout:
         """Where a value is to be computed: where it is wanted, or in the arena."""

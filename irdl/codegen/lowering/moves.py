@@ -179,14 +179,7 @@ def _scatter(
         return result
     rows = [names("i") for _ in range(lead)]
     row = tuple(Index.variable(name) for name in rows)
-    places: list[Index] = []
-    bound: list[Statement] = []
-    for column, axis in enumerate(axes):
-        variable = Variable(names("k"), np.dtype(np.int64))
-        checks.append(Check(axis, x.shape[axis], format_location(node.location)))
-        value = Load(indices.buffer, indices.at((*row, Index(column))))
-        bound.append(CheckIndex(variable, value, x.shape[axis], len(checks) - 1))
-        places.append(Index.variable(variable.name))
+    bound, places = _checked(node, indices, row, names, checks)
     rest_axes = [axis for axis in range(len(x.shape)) if axis not in axes]
     base_offset, update_offset = whole.offset, updates.offset
     for axis, place in zip(axes, places, strict=True):
@@ -208,6 +201,30 @@ def _scatter(
     for name, extent in zip(reversed(rows), reversed(indices.shape[:-1]), strict=True):
         body = [For(name, 0, extent, 1, "serial", body)]
     return result + body
+
+
+def check_indices(node: Node, indices: Layout, names: Names, checks: list[Check]) -> list[Statement]:
+    """Check where a scatter stores, and store nothing."""
+    if 0 in node.operands[2].shape:
+        return []
+    rows = [names("i") for _ in indices.shape[:-1]]
+    body, _ = _checked(node, indices, tuple(Index.variable(name) for name in rows), names, checks)
+    for name, extent in zip(reversed(rows), reversed(indices.shape[:-1]), strict=True):
+        body = [For(name, 0, extent, 1, "serial", body)]
+    return body
+
+
+def _checked(node: Node, indices: Layout, row: tuple[Index, ...], names: Names, checks: list[Check]) -> tuple[list[Statement], list[Index]]:
+    """The checks of one row of a scatter's indices, and the places that they bind."""
+    bound: list[Statement] = []
+    places: list[Index] = []
+    for column, axis in enumerate(node.attributes.axes):
+        variable, extent = Variable(names("k"), np.dtype(np.int64)), node.output.shape[axis]
+        checks.append(Check(axis, extent, format_location(node.location)))
+        value = Load(indices.buffer, indices.at((*row, Index(column))))
+        bound.append(CheckIndex(variable, value, extent, len(checks) - 1))
+        places.append(Index.variable(variable.name))
+    return bound, places
 
 
 MOVES: dict[Any, Move] = {

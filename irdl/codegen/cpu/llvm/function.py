@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from irdl.codegen.cpu.llvm.status import STOPPED
+from irdl.codegen.cpu.llvm.status import FAILED, STOPPED
 from irdl.codegen.cpu.llvm.team_layout import BARRIER_PLACE, BASE, COUNT, HEADER, PER_THREAD
 from irdl.codegen.cpu.llvm.trust import NEVER
 from irdl.codegen.cpu.llvm.values import INDEX, Operand, Values
 from irdl.codegen.lowering.nest import blocks
-from irdl.loops.language import Barrier, CheckIndex, For, If, Kernel, Let, Prefetch, Statement, Store, While
+from irdl.loops.language import Barrier, CheckIndex, For, If, Kernel, Leave, Let, Prefetch, Statement, Store, While
 from irdl.loops.walk import free, is_parallel, walk
 
 #: Steps whose instructions take turns: enough to hide latency, few enough for the registers.
@@ -110,6 +110,8 @@ class Function(Values):
                 self.prefetch(statement)
             elif isinstance(statement, Barrier):
                 self._meet()
+            elif isinstance(statement, Leave):
+                self._leave()
             else:
                 assert isinstance(statement, While)
                 self._while(statement)
@@ -273,6 +275,15 @@ class Function(Values):
         first = b.fresh("icmp eq i64 %thread, 0") if self.in_team else "true"
         stop = b.fresh(f"call i1 @irdl_look(ptr %status, i1 {first})")
         b.do(f"br i1 {stop}, label %{self._stop()}, label %{go_on}")
+
+    def _leave(self) -> None:
+        """Whoever goes on knows that nothing has failed: all have come here before."""
+        if self.in_team:
+            self._meet()
+        b, go_on = self.builder, self.builder.label()
+        failed = b.fresh(f"load atomic i64, ptr {b.fresh(f'getelementptr i64, ptr %status, i64 {FAILED}')} monotonic, align 8")
+        b.do(f"br i1 {b.fresh(f'icmp eq i64 {failed}, 0')}, label %{go_on}, label %{self._stop()}")
+        b.start(go_on)
 
     def _count_down(self, steps: int) -> None:
         """Look each time that so many steps have come by here."""

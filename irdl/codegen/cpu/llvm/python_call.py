@@ -144,6 +144,7 @@ class PythonCall(PythonResults):
                 item = self.read(read)
                 self._hold(item)
                 data[place] = self._leaf(item, argument)
+                self._keep_item(place, item)
         return data
 
     def _check_aliases(self) -> None:
@@ -252,10 +253,7 @@ class PythonCall(PythonResults):
         if type(tree) is int:
             data[tree] = self._leaf(item, self.shape.arguments[tree])
             self.leaf_items[tree] = item
-            if self.is_long:
-                b.do(f"store ptr {item}, ptr {self._element(self.items, tree)}")
-            if tree in self.shape.donations.values():
-                self.donated[tree] = item
+            self._keep_item(tree, item)
         elif tree is None:
             self._check_is(item, None)
         elif type(tree) is Same:
@@ -275,6 +273,13 @@ class PythonCall(PythonResults):
             items = self._load("ptr", item, "list items") if type(tree) is list else self._field(item, "tuple items")
             for place, part in enumerate(tree):
                 self._walk(b.fresh(f"load ptr, ptr {self._element(items, place)}"), part, data)
+
+    def _keep_item(self, place: int, item: str) -> None:
+        """An input's object, for where a result takes its place."""
+        if self.is_long:
+            self.b.do(f"store ptr {item}, ptr {self._element(self.items, place)}")
+        if place in self.shape.donations.values():
+            self.donated[place] = item
 
     def _is_walkable(self, tree: Any) -> bool:
         """Arrays, and what has to be the very object."""

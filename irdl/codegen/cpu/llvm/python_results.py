@@ -82,6 +82,9 @@ class PythonResults(PythonReads):
         """Put the new contents of what is stored into where they belong."""
         b, results = self.b, len(self.shape.outputs) - len(self.shape.stored)
         for out, place in enumerate(self.shape.stored, results):
+            if out in self.shape.donations:
+                self._drop(b.fresh(f"load ptr, ptr {self._element(self.made_items, out)}"))
+                continue
             to, source = (b.fresh(f"load ptr, ptr {self._element(slots, at)}") for at in (place, count + out))
             b.declarations.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
             size = self.shape.inputs[place].value_type.nbytes

@@ -62,6 +62,14 @@ def _loop(a, b, i):
         a[t] = a[t - 1] * 0.5 + b[t]
 
 
+def _delay_line(a, b, i):
+    n = i[2]
+    a[n % len(a)] = b[0]
+    out = a[(n - 1) % len(a)] + a[(n - i[0]) % len(a)] * 0.5
+    a[(n + 1) % len(a)] += out
+    return out
+
+
 def _mask(a, b, i):
     a[a > 0] = 0.0
 
@@ -72,7 +80,7 @@ def _through_a_view(a, b, i):
     return top.sum()
 
 
-IN_PLACE = [_row, _rows, _add_at, _element, _whole, _both, _slices, _loop, _mask, _through_a_view]
+IN_PLACE = [_row, _rows, _add_at, _element, _whole, _both, _slices, _loop, _delay_line, _two_rows, _mask, _through_a_view]
 
 
 def _old_is_a_result(a, b, i):
@@ -81,20 +89,28 @@ def _old_is_a_result(a, b, i):
     return old
 
 
-def _fails_after(a, b, i):
+def _place_depends_on_a_store(a, b, i):
+    a[0] = 1.0
+    return a[a[i[1], 0].astype(int)]
+
+
+def _fails_in_a_loop(a, b, i):
     a[0] = 5.0
-    return a[i[0]] + b[i[1]]
+    x = a[0]
+    for place in np.concatenate([i] * 8):
+        x = np.tanh(x + a[place])
+    return x
 
 
 def _reads_across(a, b, i):
     a[:] = a[::-1] + a.sum()
 
 
-COPIED = [_old_is_a_result, _fails_after, _reads_across]
+COPIED = [_old_is_a_result, _place_depends_on_a_store, _fails_in_a_loop, _reads_across]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("f", [*IN_PLACE, _two_rows, *COPIED])
+@pytest.mark.parametrize("f", [*IN_PLACE, *COPIED])
 def test_as_numpy_does(f: Callable[..., Any], threads: int) -> None:
     for rows, columns in ((6, 5), (64, 33), (4, 3)):
         given = _arguments(rows, columns)
@@ -186,7 +202,7 @@ def test_captured_arrays_and_many_of_them(count: int) -> None:
 
     class Model:
         def __init__(self) -> None:
-            self.states = [np.zeros((3, 2)) for _ in range(count)]
+            self.states = [np.zeros((3 + place, 2)) for place in range(count)]
             self.steps = np.zeros((), np.int64)
 
         def step(self, xs, buffer):

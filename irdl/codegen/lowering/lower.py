@@ -15,7 +15,7 @@ from irdl.codegen.lowering.group import group_of
 from irdl.codegen.lowering.in_place import STORES, base_of, can_overwrite, in_place_carries, last_reads
 from irdl.codegen.lowering.layout import Layout, is_same_place, reshape_layout, sub_layout, view_layout
 from irdl.codegen.lowering.schedule import Schedule
-from irdl.codegen.lowering.stored import first_writer, scatters_from
+from irdl.codegen.lowering.stored import checks_before, first_writer
 from irdl.errors import GraphError
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Graph, Node, Value
@@ -152,9 +152,16 @@ class _GraphLowering:
     def _leave(self, first: Node) -> list[Statement]:
         shared = self.shared
         result: list[Statement] = []
-        for node in scatters_from(self.graph, first):
-            checks = moves.check_indices(node, self.environment[node.operands[1]], shared.names, shared.checks)
-            result += shared.kernel("check", checks, where=format_location(node.location))
+        for reader, operands, graph in checks_before(self.graph, first):
+            given, (value,) = [self.environment[operand] for operand in operands], graph.outputs
+            if value in graph.inputs:
+                indices = given[graph.inputs.index(value)]
+            else:
+                indices = shared.arena(value.type)
+                group = group_of(graph, given, [(value, indices)], shared.names, shared.checks)
+                result += shared.kernel("indices", shared.schedule.group(group))
+            checks = moves.check_indices(reader, indices, shared.names, shared.checks)
+            result += shared.kernel("check", checks, where=format_location(reader.location))
         return [*result, Leave()] if shared.checks else result
 
     def destination(self, value: Value) -> Layout:

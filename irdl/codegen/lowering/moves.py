@@ -204,8 +204,8 @@ def _scatter(
 
 
 def check_indices(node: Node, indices: Layout, names: Names, checks: list[Check]) -> list[Statement]:
-    """Check where a scatter stores, and store nothing."""
-    if 0 in node.operands[2].shape:
+    """Check the indices of a gather or a scatter, and neither load nor store what is there."""
+    if 0 in (node.operands[2] if len(node.operands) > 2 else node.output).shape:
         return []
     rows = [names("i") for _ in indices.shape[:-1]]
     body, _ = _checked(node, indices, tuple(Index.variable(name) for name in rows), names, checks)
@@ -215,11 +215,11 @@ def check_indices(node: Node, indices: Layout, names: Names, checks: list[Check]
 
 
 def _checked(node: Node, indices: Layout, row: tuple[Index, ...], names: Names, checks: list[Check]) -> tuple[list[Statement], list[Index]]:
-    """The checks of one row of a scatter's indices, and the places that they bind."""
+    """The checks of one row of indices, and the places that they bind."""
     bound: list[Statement] = []
     places: list[Index] = []
     for column, axis in enumerate(node.attributes.axes):
-        variable, extent = Variable(names("k"), np.dtype(np.int64)), node.output.shape[axis]
+        variable, extent = Variable(names("k"), np.dtype(np.int64)), node.operands[0].shape[axis]
         checks.append(Check(axis, extent, format_location(node.location)))
         value = Load(indices.buffer, indices.at((*row, Index(column))))
         bound.append(CheckIndex(variable, value, extent, len(checks) - 1))

@@ -1,34 +1,64 @@
 """Inputs that a function stores into: their new contents are made where they lie.
 
-An index out of range has to leave them as they were. So what can fail comes first, then, at one place, the program leaves if
-something has; from there on nothing can fail.
+An index out of range has to leave them as they were. So what can fail comes first, as far as it can, then the checks of all other
+indices; at that place the program leaves if one has failed, and from there on nothing can fail.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from irdl.codegen.lowering.in_place import base_of, can_overwrite, last_reads
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
-from irdl.ops.index import SCATTER_ADD, SCATTER_SET
+from irdl.ops.fusion import FUSED
+from irdl.ops.index import GATHER, SCATTER_ADD, SCATTER_SET
 
-#: their indices can be checked before anything is stored
-SCATTERS = (SCATTER_ADD, SCATTER_SET)
+_INDEXED = (GATHER, SCATTER_ADD, SCATTER_SET)
+
+
+class Indices(NamedTuple):
+    """Indices that a node reads: `graph` makes them of `operands`. `reader` is that node, or one in its region."""
+
+    reader: Node
+    operands: tuple[Value, ...]
+    graph: Graph
 
 
 def can_fail(node: Node) -> bool:
     return node.op.can_raise or any(inner.op.can_raise for region in node.regions for inner in region.all_nodes())
 
 
+def indices_of(node: Node) -> list[Indices] | None:
+    """All indices that a node reads; None where they cannot be known before it, as in a loop."""
+    if node.op in _INDEXED:
+        value = node.operands[1]
+        return [Indices(node, (value,), Graph([value], [value]))]
+    if node.op is not FUSED:
+        return None
+    found: list[Indices] = []
+    (region,) = node.regions
+    for reader in region.nodes:
+        if reader.op in _INDEXED:
+            needed = {value for inner in reachable_nodes([reader.operands[1]]) for value in inner.operands} | {reader.operands[1]}
+            inputs = [(outer, inner) for outer, inner in zip(node.operands, region.inputs, strict=True) if inner in needed]
+            found.append(Indices(reader, tuple(outer for outer, _ in inputs), Graph([inner for _, inner in inputs], [reader.operands[1]])))
+        elif can_fail(reader):
+            return None
+    return found
+
+
 def failures_first(graph: Graph) -> Graph:
-    """The graph with what can fail, and what that needs, before all else; of stores at computed places, what the places need."""
+    """The graph with what can fail, and what that needs, before all else; where its indices are known before, what they need."""
     needed: set[Node] = set()
     for node in graph.nodes:
         if can_fail(node):
-            needed.update(reachable_nodes([node.operands[1]] if node.op in SCATTERS else node.outputs))
+            indices = indices_of(node)
+            wanted = node.outputs if indices is None else [value for item in indices for value in item.operands]
+            needed.update(reachable_nodes(wanted))
     order = sorted(graph.nodes, key=lambda node: node not in needed)
-    if not needed or order == list(graph.nodes):
+    if order == list(graph.nodes):
         return graph
     builder = Builder(fold=False)
     inputs = fresh_inputs(graph.inputs)
@@ -52,7 +82,7 @@ def in_place_outputs(graph: Graph, donations: Mapping[int, int], stored: Mapping
 
     found = {out: place for out, place in donations.items() if fits(out, place)}
     for out, place in stored.items():
-        if fits(out, place) and _is_last_to_fail(graph, first_writer(graph, (*found, out))):
+        if fits(out, place) and _checks_before(graph, first_writer(graph, (*found, out))) is not None:
             found[out] = place
     return found
 
@@ -64,24 +94,30 @@ def first_writer(graph: Graph, outputs: Iterable[int]) -> Node | None:
     return min(writers, key=lambda node: node.serial, default=None)
 
 
-def _writers(new: Value, reads: Mapping[Value, float]) -> Iterator[Node]:
+def checks_before(graph: Graph, first: Node) -> list[Indices]:
+    """The indices to check before `first`, so that nothing fails from there on."""
+    found = _checks_before(graph, first)
+    assert found is not None
+    return found
+
+
+def _checks_before(graph: Graph, first: Node | None) -> list[Indices] | None:
+    found: list[Indices] = []
+    for node in graph.nodes if first is not None else ():
+        if first is None or node.serial < first.serial or not can_fail(node):
+            continue
+        indices = indices_of(node)
+        if indices is None:
+            return None
+        known = (value.node is None or value.node.serial < first.serial for item in indices for value in item.operands)
+        if not all(known):
+            return None
+        found += indices
+    return found
+
+
+def _writers(new: Value, reads: dict[Value, float]) -> Iterator[Node]:
     value: Value | None = new
     while value is not None and value.node is not None:
         yield value.node
-        value = base_of(value, dict(reads))
-
-
-def _is_last_to_fail(graph: Graph, first: Node | None) -> bool:
-    """Whether all that can fail is known to have when `first` begins."""
-    if first is None:
-        return True
-    for node in scatters_from(graph, first):
-        indices = node.operands[1].node
-        if indices is not None and indices.serial >= first.serial:
-            return False
-    return not any(can_fail(node) for node in graph.nodes if node.serial >= first.serial and node.op not in SCATTERS)
-
-
-def scatters_from(graph: Graph, first: Node) -> list[Node]:
-    """Those whose indices are checked before `first` begins."""
-    return [node for node in graph.nodes if node.serial >= first.serial and node.op in SCATTERS]
+        value = base_of(value, reads)

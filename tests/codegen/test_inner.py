@@ -11,6 +11,7 @@ import pytest
 
 import irdl
 from irdl.loops.target import Target
+from irdl.loops.walk import buffers_of, walk
 from irdl.ops.fusion import PACK
 from irdl.runtime import cpu
 from irdl.testing import assert_close
@@ -91,3 +92,12 @@ def test_which_columns_are_few() -> None:
     assert packs(64, 128, 9) == []  # they fill more than half of a vector
     assert packs(64, 120, 3) == []  # too little is summed
     assert packs(60, 128, 3) == []  # too few rows for a copy
+
+
+def test_rows_that_drive_each_other_out_of_the_cache() -> None:
+    """Rows of 4 KB share a set of the first-level cache: a tile has no more of them than that holds."""
+    with mock.patch.object(cpu, "host_target", lambda: Target(64, 32)):
+        for columns, most in ((1024, 6), (512, 12), (1000, 14)):
+            program = irdl.compile(lambda x, v: x @ v)(np.ones((256, columns), np.float32), np.ones(columns, np.float32)).program
+            tiles = [buffer for statement in walk(program.body) for buffer in buffers_of(statement) if buffer.space == "register"]
+            assert max(buffer.size for buffer in tiles) <= most * 16

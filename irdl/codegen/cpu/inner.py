@@ -5,6 +5,7 @@ Of x @ y.T, with few results for each row, say: what both operands hold side by 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from irdl.codegen.lowering.body import Scope, combine, identity_of
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Columns of a tile at most.
 _COLUMNS = 4
+#: Lines so far apart take each other's place in a first-level cache of eight ways, two of which others need.
+_WAY_BYTES, _WAYS = 4096, 6
 
 
 def inner_products(scheduled: Scheduled, vector: Axis) -> list[Statement] | None:
@@ -40,6 +43,7 @@ def inner_products(scheduled: Scheduled, vector: Axis) -> list[Statement] | None
     registers, nodes = scheduled.target.registers, len(group.body.reductions)
     columns = 1 if column is None else min(column.extent, _COLUMNS if registers >= 32 else 2)
     rows = max(1, (registers - 2 - columns) // (columns * nodes + 1))
+    rows = min([rows, *(_WAYS * _WAY_BYTES // math.gcd(step, _WAY_BYTES) for step in _row_bytes(scheduled, row))])
     outer = [Loop(axis.variable, axis.extent) for axis in group.domain if axis.extent > 1 and axis not in (row, column)]
     result: list[Statement] = []
     for first_row, height, row_blocks in blocks(row.extent, rows):
@@ -51,6 +55,12 @@ def inner_products(scheduled: Scheduled, vector: Axis) -> list[Statement] | None
             loops = [*outer, Loop(m, row_blocks), Loop(j, column_blocks)]
             result += wrap_in_loops(loops, _Tile(scheduled, vector, bases, (height, width)).statements())
     return result
+
+
+def _row_bytes(scheduled: Scheduled, row: Axis) -> list[int]:
+    """How far apart in memory neighbours along the axis are."""
+    loads = scheduled.group.inner_loads
+    return [step * load.buffer.dtype.itemsize for load in loads if (step := abs(load.index.coefficient(row.variable)))]
 
 
 class _Tile:

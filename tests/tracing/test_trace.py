@@ -391,3 +391,24 @@ def test_errors_inside_a_library_name_the_user_s_line() -> None:
 
     with pytest.raises(TraceError, match=r"test_trace.py:\d+: return special.softmax\(x\)"):
         irdl.trace(softmax)(np.ones(3))
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (5,), (), (0, 3), (1, 1), (2, 3, 4)], ids=str)
+@pytest.mark.parametrize("count", [0, 1, 3, np.int32(2)], ids=str)
+def test_repeats(shape: tuple[int, ...], count: Any) -> None:
+    x = np.arange(float(np.prod(shape))).reshape(shape)
+    for axis in (None, *range(-len(shape), len(shape))):
+        for given in (x, np.asfortranarray(x)):
+
+            def f(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+                y = np.repeat(x, count, axis=axis)
+                y += 1  # not a view of x
+                return y, x
+
+            for a, b in zip(irdl.jit(f)(given.copy()), f(given.copy()), strict=True):
+                np.testing.assert_array_equal(a, b, strict=True)
+
+
+def test_repeats_are_written_once() -> None:
+    for f in (lambda x: np.repeat(x, 2, axis=1), lambda x: np.tile(x, (2, 3))):
+        assert irdl.compile(f)(np.ones((256, 64))).memory.arena == 0

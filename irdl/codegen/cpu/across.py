@@ -31,7 +31,7 @@ class Across:
         vector = self.vector
         loops = [Loop(axis.variable, axis.extent) for axis in self.group.domain if axis.extent > 1]
         others = [axis for axis in self.group.reduced if axis is not vector]
-        lanes = self.scheduled.lanes if vector is not None else 1
+        lanes = self.lanes = self._lanes()
         unroll = 4 if vector is not None and vector.extent >= 4 * lanes else 1
         nodes = self.group.body.reductions
         tiles = {node: Buffer(self.scheduled.names("acc"), node.output.dtype, unroll * lanes, "register") for node in nodes}
@@ -56,6 +56,11 @@ class Across:
             accumulators[node] = Load(tile, Index())
         statements += self.group.element({}, accumulators)
         return wrap_in_loops(loops, statements)
+
+    def _lanes(self) -> int:
+        """What is made of a result is not in vectors: the terms decide."""
+        target = self.scheduled.target
+        return 1 if self.vector is None else min(target.lanes(dtype) for dtype in self.group.term_dtypes)
 
     def _accumulate_across(
         self, vector: Axis | None, others: list[Axis], tiles: dict[Node, Buffer], lanes: int, unroll: int, lane: str
@@ -112,7 +117,7 @@ class Across:
         count, rest = divmod(loop.extent, _BLOCK)
         number, within = self.scheduled.names("b"), self.scheduled.names("b")
         place = Index.variable(number, _BLOCK) + Index.variable(within)
-        lanes = self.scheduled.lanes if size > 1 else 1
+        lanes = self.lanes if size > 1 else 1
         vector = Axis("", size) if size > 1 else None
         flush: list[Statement] = []
         start: list[Statement] = []

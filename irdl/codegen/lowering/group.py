@@ -9,7 +9,7 @@ import numpy as np
 
 from irdl.codegen.lowering.body import GroupBody, Scope
 from irdl.codegen.lowering.layout import Layout
-from irdl.ir.graph import Graph, Node, Value
+from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.loops.index import Index
 from irdl.loops.language import Check, CheckIndex, Expression, IndexValue, Let, Load, Statement, Store, Variable
 from irdl.loops.rewrite import Names
@@ -40,6 +40,7 @@ class Group:
         looked_up: variables that the data give, bound where they are used.
         uses_indices: whether it computes with places, so that no two axes may become one.
         dtypes: of all that it computes with.
+        term_dtypes: of its reductions, and of what their terms are made of.
         unpacked: how wide the slivers are that it reads packed matrices in.
     """
 
@@ -54,6 +55,7 @@ class Group:
     looked_up: frozenset[str]
     uses_indices: bool
     dtypes: frozenset[np.dtype]
+    term_dtypes: frozenset[np.dtype]
     unpacked: frozenset[int]
 
     def index(self, places: Mapping[str, Index]) -> tuple[Index, ...]:
@@ -152,10 +154,7 @@ def group_of(region: Graph, inputs: Sequence[Layout], stored: Iterable[tuple[Val
     stand_in: dict[Node, Expression] = {node: Variable("accumulator", node.output.dtype) for node in body.reductions}
     for value in values:
         analysis.expression(value, index, outer, stand_in)
-    dtypes = {layout.buffer.dtype for layout in outputs}
-    for node in region.nodes:
-        operands = node.operands[:1] if node.op is GATHER else node.operands  # the places of a gather are read one at a time
-        dtypes.update(v.dtype for v in (*operands, *node.outputs) if v.shape)
+    terms = [value for node in body.reductions for value in node.operands]
     return Group(
         body,
         values,
@@ -167,9 +166,16 @@ def group_of(region: Graph, inputs: Sequence[Layout], stored: Iterable[tuple[Val
         tuple(layout.at(index) for layout in outputs),
         frozenset(s.variable.name for scope in (inner, outer) for s in scope.statements if isinstance(s, CheckIndex)),
         any(isinstance(e, IndexValue) for e in _leaves(inner) + _leaves(outer)),
-        frozenset(dtypes),
+        frozenset(layout.buffer.dtype for layout in outputs) | _dtypes(region.nodes),
+        _dtypes([*body.reductions, *reachable_nodes(terms)]),
         _sliver_widths(region),
     )
+
+
+def _dtypes(nodes: Iterable[Node]) -> frozenset[np.dtype]:
+    """The places of a gather are read one at a time, and so are numbers."""
+    operands = (value for node in nodes for value in (*(node.operands[:1] if node.op is GATHER else node.operands), *node.outputs))
+    return frozenset(value.dtype for value in operands if value.shape)
 
 
 def _sliver_widths(region: Graph) -> frozenset[int]:

@@ -249,12 +249,17 @@ class _GraphLowering:
             # A reshape that the strides do not allow: copy the operand to row-major order first.
             assert node.op is RESHAPE, node
             operand = node.operands[0]
-            fresh = self.shared.arena(operand.type)
+            fresh = self._unreshaped(node) or self.shared.arena(operand.type)
             copied = self.shared.kernel("copy", self.shared.schedule.copy(base, fresh, self.shared.names))
             layout = view_layout(node, fresh)
             assert layout is not None
         self.environment[node.output] = layout
         return copied
+
+    def _unreshaped(self, node: Node) -> Layout | None:
+        """Where a reshape's result is wanted, as what it is of."""
+        wanted = next((layout for _, layout in self.places.get(node.output, ())), None) or self._wanted(node.output)
+        return None if wanted is None else reshape_layout(wanted, node.operands[0].shape)
 
     def _reuse_xs(self, node: Node, operands: list[Layout]) -> None:
         """Let ys take the place of xs that nothing reads after the loop: where each step reads its element of xs before it

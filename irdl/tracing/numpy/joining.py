@@ -127,6 +127,11 @@ def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
         box, axis = reshape(box, -1), 0
     axis = np.lib.array_utils.normalize_axis_index(axis, box.ndim)
     check_source(repeats)
+    if np.ndim(repeats) == 0 and np.can_cast(np.asarray(repeats).dtype, np.int64, "same_kind") and repeats >= 0:
+        shape = box.shape
+        spread = broadcast_to(expand_dims(box, axis + 1), (*shape[: axis + 1], int(repeats), *shape[axis + 1 :]))
+        whole = (*shape[:axis], shape[axis] * int(repeats), *shape[axis + 1 :])
+        return wrap(apply(RESHAPE, [spread.value], ReshapeAttributes(whole)))
     places = np.repeat(np.arange(box.shape[axis]), repeats)
     return take(box, literal(places), axis)
 

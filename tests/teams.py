@@ -10,7 +10,7 @@ from unittest import mock
 import numpy as np
 
 from irdl.loops.interpret import Machine
-from irdl.loops.language import Barrier, Buffer, For, Kernel, Program, Statement
+from irdl.loops.language import Barrier, Buffer, For, Kernel, Leave, Program, Statement
 from irdl.loops.target import Worth
 from irdl.loops.walk import buffers_of, walk
 from irdl.runtime import cpu
@@ -50,7 +50,7 @@ class Watched(Machine):
 
     def run(self, body: Sequence[Statement], scope: dict[str, Any]) -> None:
         for statement in body:
-            if isinstance(statement, Barrier):
+            if isinstance(statement, Barrier) or (isinstance(statement, Leave) and self.failure is None):
                 self.written.clear()
                 self.seen.clear()
             elif isinstance(statement, Kernel):

@@ -5,10 +5,12 @@ import pytest
 
 import irdl
 from irdl.codegen.cpu.parts import cut_contractions
+from irdl.loops.language import Barrier, Kernel, Store
+from irdl.loops.walk import walk
 from irdl.ops.contract import DOT
 from irdl.ops.fusion import PACK
 from irdl.testing import assert_close, check
-from tests.teams import team_of
+from tests.teams import team_of, watch
 
 RNG = np.random.default_rng(0)
 FORMS = {
@@ -87,3 +89,17 @@ def test_gradients_and_steps() -> None:
 def test_integers_are_exact() -> None:
     x = RNG.integers(-9, 9, (5000, 20))
     np.testing.assert_array_equal(irdl.jit(lambda x: x.T @ x)(x), x.T @ x)
+
+
+@pytest.mark.parametrize("form", ["x @ y", "x.T @ y", "two axes"])
+def test_parts_are_added_where_they_lie(form: str) -> None:
+    """Threads that go on with their own rows do not meet between parts, and the sum is one buffer."""
+    spec, left, right = FORMS[form]
+    x, y = (RNG.standard_normal(shape).astype(np.float32) for shape in (left, right))
+    with team_of(2):
+        program = irdl.compile(lambda x, y: np.einsum(spec, x, y) * 2)(x, y).program
+    kernels = [statement for statement in program.body if isinstance(statement, Kernel)]
+    sums = {s.buffer for kernel in kernels for s in walk(kernel.body) if isinstance(s, Store) and s.buffer.space == "arena"}
+    assert len(kernels) > 1 and len([buffer for buffer in sums if buffer.size == np.einsum(spec, x, y).size]) == 1
+    assert sum(isinstance(statement, Barrier) for statement in program.body) <= 1
+    watch(program, [x, y])

@@ -66,9 +66,13 @@ def can_overwrite(graph: Graph, old: Value, new: Value, reads: dict[Value, float
         return True
     if old.type != new.type or new.node is None or graph.outputs.count(new) != 1:
         return False
-    if new.node.op is not FUSED:
-        return _is_stored_into(old, new, reads)
+    return is_read_in_step(old, new, reads) if new.node.op is FUSED else _is_stored_into(old, new, reads)
+
+
+def is_read_in_step(old: Value, new: Value, reads: dict[Value, float]) -> bool:
+    """Whether the group that computes `new` is the last to read `old`, element for element."""
     node = new.node
+    assert node is not None
     # A view of the old value may be read later than the view was made, or by this very group while it changes; outputs are read last.
     if reads.get(old, 0) > node.serial or any(value is not old and _origin(value) is old for value in node.operands):
         return False

@@ -12,7 +12,7 @@ import numpy as np
 
 from irdl.codegen.lowering import moves
 from irdl.codegen.lowering.group import group_of
-from irdl.codegen.lowering.in_place import STORES, base_of, can_overwrite, in_place_carries, last_reads
+from irdl.codegen.lowering.in_place import STORES, base_of, can_overwrite, in_place_carries, is_read_in_step, last_reads
 from irdl.codegen.lowering.layout import Layout, is_same_place, reshape_layout, sub_layout, view_layout
 from irdl.codegen.lowering.schedule import Schedule
 from irdl.codegen.lowering.stored import checks_before, first_writer
@@ -24,6 +24,7 @@ from irdl.ir.types import TensorType
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Check, For, If, Kernel, Leave, Load, Program, Statement, While
 from irdl.loops.rewrite import Names
+from irdl.ops.contract import DOT
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.fusion import FUSED
 from irdl.ops.shape import CONCAT, PAD, RESHAPE
@@ -167,7 +168,7 @@ class _GraphLowering:
     def destination(self, value: Value) -> Layout:
         """Where a value is to be computed: where it is wanted, or in the arena."""
         if value not in self.planned:
-            self.planned[value] = self._wanted(value) or self.shared.arena(value.type)
+            self.planned[value] = self._wanted(value) or self._sum_so_far(value) or self.shared.arena(value.type)
         return self.planned[value]
 
     def _wanted(self, value: Value) -> Layout | None:
@@ -184,6 +185,19 @@ class _GraphLowering:
             reshaped = self._wanted(users[0].output)
             return None if reshaped is None else reshape_layout(reshaped, value.shape)
         return self._stored_into(value)
+
+    def _sum_so_far(self, value: Value) -> Layout | None:
+        """Of a contraction whose result is added to what nothing else reads any more: where that is. Threads that go on with their
+        own rows need not meet."""
+        node = value.node
+        if node is None or node.op is not FUSED or not any(inner.op is DOT for inner in node.regions[0].nodes):
+            return None
+        for operand in node.operands:
+            if operand.type == value.type and operand.node is not None and is_read_in_step(operand, value, self.reads):
+                layout = self.environment[operand]
+                if layout.buffer.space == "arena" and layout.is_contiguous and layout.buffer.size == operand.type.size:
+                    return layout
+        return None
 
     def _plan_stores(self, value: Value, layout: Layout) -> None:
         """What is made of a value from outside by stores into it is made where that lies, if it is wanted there."""

@@ -15,7 +15,7 @@ from planting import Mutant, plant_all
 
 OPS, FUZZ, MORE = "tests/ops/test_ops.py", "tests/test_fuzz.py", "tests/transforms/test_transforms.py"
 CUDA, TF32, ENTRY = "tests/codegen/test_cuda.py", "tests/codegen/test_tf32_loops.py", "tests/runtime/test_entry.py"
-TILES, TAPS = "tests/codegen/test_tiles.py", "tests/codegen/test_taps.py"
+TILES, TAPS, EDGES = "tests/codegen/test_tiles.py", "tests/codegen/test_taps.py", "tests/codegen/test_edges.py"
 PASSES, ROLLING = "tests/passes/test_passes.py", "tests/tracing/rolling/test_"
 
 MUTANTS: list[Mutant] = [
@@ -332,8 +332,13 @@ MUTANTS: list[Mutant] = [
         "Index.variable(self.q, width)",
         "tests/codegen/test_tiled.py",
     ),
+    ("irdl/codegen/cpu/tiled.py", "self.also_base + Index.variable(self.q)", "Index.variable(self.q)", "tests/codegen/test_tiled.py"),
     ("irdl/codegen/cpu/taps.py", "places[0] * self.step + taps[0]", "places[0] + taps[0]", TAPS + " -k steps"),
     ("irdl/codegen/cpu/taps.py", "        return ~inside", "        return inside & False", TAPS + " -k finite"),
+    ("irdl/codegen/cpu/edges.py", "self.extent + self.low - self.reach) // self.step + 1", "self.extent + self.low) // self.step", EDGES),
+    ("irdl/codegen/cpu/edges.py", "max(0, -elements.start), len(elements))", "0, len(elements))", EDGES),
+    ("irdl/codegen/cpu/edges.py", "        if kept[value]:", "        if False:", EDGES + " -k both"),
+    ("irdl/codegen/cpu/following.py", "labels[len(labels) - len(operand.shape) :]", "labels[: len(operand.shape)]", EDGES + " -k layer"),
     (
         "irdl/codegen/cpu/pack.py",
         " and value in here",

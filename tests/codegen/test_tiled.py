@@ -33,3 +33,50 @@ def test_depthwise(channels: int) -> None:
         with team_of(threads):
             np.testing.assert_allclose(irdl.jit(f)(x, w), f(x, w), rtol=1e-12, atol=1e-13)
             np.testing.assert_allclose(irdl.jit(to_weights)(x, gy), to_weights(x, gy), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("places", [(7, 7), (4, 9), (5, 2), (1, 30), (30,), (3,), (6, 5, 4)], ids=str)
+@pytest.mark.parametrize("step", [1, 2])
+def test_depthwise_blocks_of_places(places: tuple[int, ...], step: int) -> None:
+    """Rows and planes of a tile that do not divide the places; along one, two and three axes."""
+    axes, letters = tuple(range(1, 1 + len(places))), "xyz"[: len(places)]
+    taps, every = "ijk"[: len(places)], (slice(None), *(slice(None, None, step) for _ in places))
+
+    def f(x: Any, w: Any) -> Any:
+        seen = sliding_window_view(x, (3,) * len(places), axes)[every]
+        return np.einsum(f"n{letters}c{taps},{taps}c->n{letters}c", seen, w) + 1
+
+    x, w = RNG.standard_normal((9, *((n - 1) * step + 3 for n in places), 21)), RNG.standard_normal((3,) * len(places) + (21,))
+    assert f(x, w).shape == (9, *places, 21)
+    for threads in (1, 2):
+        with team_of(threads):
+            np.testing.assert_allclose(irdl.jit(f)(x, w), f(x, w), rtol=1e-12, atol=1e-13)
+
+
+def test_depthwise_tiles_lie_along_the_windows() -> None:
+    """However many sequences there are: neighbouring places read mostly the same."""
+
+    def f(x: Any, w: Any) -> Any:
+        return np.einsum("nxyijc,ijc->nxyc", np.moveaxis(sliding_window_view(x, (3, 3), (1, 2)), 3, -1), w)
+
+    x, w = RNG.standard_normal((50, 16, 12, 32)), RNG.standard_normal((3, 3, 32))
+    text = str(dict(irdl.compile(f)(x, w).stages)["lower"])
+    assert "in 0:50 {" in text
+    assert "in 0:4 unrolled {" in text or "in 0:5 unrolled {" in text
+    np.testing.assert_allclose(irdl.jit(f)(x, w), f(x, w), rtol=1e-12, atol=1e-13)
+
+
+def test_what_follows_does_not_choose_the_vector() -> None:
+    """However many arrays are read and written beside the gradient for the weights, channels are its vector."""
+
+    def f(x: Any, gy: Any, w: Any, m: Any, v: Any) -> Any:
+        dw = np.einsum("nxycij,nxyc->cij", windows(x), gy)
+        m, v = m * 0.9 + dw * 0.1, v * 0.99 + dw * dw * 0.01
+        return w - m / (np.sqrt(v) + 1e-8), m, v
+
+    x, gy = (RNG.standard_normal((2, 20, 20, 32)) for _ in range(2))
+    w, m, v = (np.abs(RNG.standard_normal((32, 3, 3))) for _ in range(3))
+    program = str(dict(irdl.compile(f)(x, gy, w, m, v).stages)["lower"])
+    assert "in 0:3 vector" not in program
+    for found, expected in zip(irdl.jit(f)(x, gy, w, m, v), f(x, gy, w, m, v), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)

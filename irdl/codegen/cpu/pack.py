@@ -328,7 +328,7 @@ def _line_bytes(value: Value, axis: int, outside: Mapping[Value, Value]) -> int 
         elif node is not None and node.op is WINDOWS:
             if axis >= len(node.operands[0].shape) or axis in node.attributes.axes:
                 return None
-        elif node is not None and node.op is RESHAPE and (place := _same_axis(node, axis)) is not None:
+        elif node is not None and node.op is RESHAPE and (place := same_axis(node.operands[0].shape, node.output.shape, axis)) is not None:
             axis = place
         elif node is None or node.op is not SLICE or node.attributes.stride[axis] != 1:
             in_lines = (node is None or not node.op.is_view) and math.prod(value.shape[axis + 1 :]) == 1
@@ -336,8 +336,7 @@ def _line_bytes(value: Value, axis: int, outside: Mapping[Value, Value]) -> int 
         value = node.operands[0]
 
 
-def _same_axis(reshape: Node, axis: int) -> int | None:
-    """The axis of the operand that is this one of the result: as long, with as much before it."""
-    old, new = reshape.operands[0].shape, reshape.output.shape
+def same_axis(old: tuple[int, ...], new: tuple[int, ...], axis: int) -> int | None:
+    """The axis of what is reshaped that is this one of the result, or the other way around: as long, with as much before it."""
     before = math.prod(new[:axis])
     return next((i for i, n in enumerate(old) if n == new[axis] and math.prod(old[:i]) == before), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from irdl.codegen.cpu.alternate import walk_there_and_back
 from irdl.codegen.cpu.carries import keep_carries
+from irdl.codegen.cpu.edges import leave_padding_unmade
 from irdl.codegen.cpu.merge import merge_kernels
 from irdl.codegen.cpu.order import order_contractions
 from irdl.codegen.cpu.pack import pack
@@ -24,6 +25,7 @@ from irdl.passes.prune import prune
 CPU_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     *GRAPH_PASSES,
     Pass("taps", leave_out_padding),
+    Pass("edges", leave_padding_unmade),
     Pass("order", order_contractions),
     Pass("parts", cut_contractions),
     Pass("fuse", fuse, required=True),

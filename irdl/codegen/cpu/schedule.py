@@ -25,6 +25,8 @@ from irdl.loops.target import Target
 _CACHE_BYTES = 256 * 1024
 #: A stack for a carry, which the caches should hold; and where threads would have to meet at the copy that it spares.
 _STACK, _STACK_OF_MANY = 128 * 1024, 4 * 1024 * 1024
+#: A tile of a depthwise convolution, in rows and planes of places: what neighbours along both share is read from the cache once.
+_BLOCK_ROWS, _BLOCK_PLANES = 4, 2
 
 
 class CpuSchedule(Schedule):
@@ -117,45 +119,86 @@ class Scheduled:
     # Contractions and reductions with a vector over an output axis.
 
     def tiled(self, vector: Axis) -> list[Statement]:
-        nodes = self.group.body.reductions
+        count = len(self.group.body.reductions)
+        registers = self.target.registers
         row = self.group.shared_axis(vector)
         rows = row.extent if row else 1
         also: Axis | None = None
+        apart = all(load.index.coefficient(vector.variable) for load in self.group.inner_loads)
         if self.group.unpacked:
             columns = min(self.group.unpacked) // self.lanes
         else:
-            apart = all(load.index.coefficient(vector.variable) for load in self.group.inner_loads)
-            columns = column_vectors(rows, vector.extent, len(nodes), self.lanes, self.target.registers, packed=False, apart=apart)
-            also = self._second_row(vector, row) if apart and row and columns > 1 else None
+            columns = column_vectors(rows, vector.extent, count, self.lanes, registers, packed=False, apart=apart)
+        planes = 1
+        if apart and row and columns > 1 and not self.group.unpacked:
+            also = self._second_row(vector, row)
             if also is not None:
-                columns = min(columns, max(1, (self.target.registers - 8) // (rows * also.extent)))
-        height = row_count(rows, columns, len(nodes), self.target.registers)
+                planes = also.extent
+                columns = min(columns, max(1, (registers - 8) // (rows * planes)))
+            height = row_count(rows, columns, count, registers)
+        elif apart and columns == 1 and (block := self._overlapping(vector)):
+            row, also = block
+            planes = min(also.extent, _BLOCK_PLANES) if also else 1
+            height = min(row_count(row.extent, planes, count, registers), _BLOCK_ROWS if also else registers)
+        else:
+            height = row_count(rows, columns, count, registers)
+        result: list[Statement] = []
+        for rows_at in blocks(row.extent if row else 1, height):
+            for planes_at in blocks(also.extent if also else 1, planes):
+                result += self._tiles(vector, row, also, rows_at, planes_at, columns)
+        return result
+
+    def _tiles(
+        self, vector: Axis, row: Axis | None, also: Axis | None, rows: tuple[int, int, int], planes: tuple[int, int, int], columns: int
+    ) -> list[Statement]:
+        """The tiles of some blocks of rows and of planes: the first one, the size of a block, and how many blocks."""
         width = columns * self.lanes
         others = [axis for axis in self.group.domain if axis.extent > 1 and axis not in (vector, row, also)]
         shared = [axis for axis in others if all(load.index.coefficient(axis.variable) for load in self.group.inner_loads)]
-        free = [axis for axis in others if axis not in shared]
+        outer = [Loop(axis.variable, axis.extent) for axis in shared]
+        middle = [Loop(axis.variable, axis.extent) for axis in others if axis not in shared]
         whole, rest = divmod(vector.extent, width)
+        variants: list[tuple[list[Loop], Index, int, int]] = []
+        if whole:
+            block = self.names("j")
+            self.group.body.extents[block] = whole
+            variants.append(([Loop(block, whole)], Index.variable(block, width), columns, 0))
+        if rest:
+            variants.append(([], Index(whole * width), rest // self.lanes, rest % self.lanes))
         result: list[Statement] = []
-        for first, size, count in blocks(rows, height):
-            variants: list[tuple[list[Loop], Index, int, int]] = []
-            if whole:
-                block = self.names("j")
-                self.group.body.extents[block] = whole
-                variants.append(([Loop(block, whole)], Index.variable(block, width), columns, 0))
-            if rest:
-                variants.append(([], Index(whole * width), rest // self.lanes, rest % self.lanes))
-            for block_loops, base, vectors, tail in variants:
+        for block_loops, base, vectors, tail in variants:
+            bases, steps = [Index(), Index()], list[Loop]()
+            for place, (first, size, count) in enumerate((planes, rows)):
+                if place == 0 and also is None:
+                    continue
                 step = self.names("m")
                 self.group.body.extents[step] = count
-                row_base = Index.variable(step, size) + first if count > 1 else Index(first)
-                outer = [Loop(axis.variable, axis.extent) for axis in shared]
-                middle = [Loop(axis.variable, axis.extent) for axis in free]
-                steps = [Loop(step, count)] if count > 1 else []
-                stays = self._stays_in_cache(vector)
-                loops = [*outer, *middle, *steps, *block_loops] if stays else [*outer, *block_loops, *middle, *steps]
-                tile = Tile(self, vector, row, also, base, row_base, size, vectors, tail)
-                result += build_nest(loops, tile.statements())
+                bases[place] = Index.variable(step, size) + first if count > 1 else Index(first)
+                steps += [Loop(step, count)] if count > 1 else []
+            loops = [*middle, *steps, *block_loops] if self._stays_in_cache(vector) else [*block_loops, *middle, *steps]
+            tile = Tile(self, vector, row, also, base, bases[1], bases[0], rows[1], planes[1], vectors, tail)
+            result += build_nest([*outer, *loops], tile.statements())
         return result
+
+    def _overlapping(self, vector: Axis) -> tuple[Axis, Axis | None] | None:
+        """The axis, or both, along which neighbours of the result read mostly the same, as windows do: the longer one first. None where
+        that is too short for a tile."""
+        found = []
+        for axis in reversed(self.group.domain):
+            moving = [load.index for load in self.group.inner_loads if load.index.coefficient(axis.variable)]
+            stays = any(load.index.coefficient(vector.variable) and load.index not in moving for load in self.group.inner_loads)
+            if axis is not vector and axis.extent > 1 and stays and any(self._overlap(index, axis) for index in moving):
+                found.append(axis)
+        found.sort(key=lambda axis: -axis.extent)
+        if len(found) > 1 and found[0].extent >= _BLOCK_ROWS:
+            return found[0], found[1]
+        return (found[0], None) if found and found[0].extent >= _BLOCK_ROWS * _BLOCK_PLANES else None
+
+    def _overlap(self, index: Index, axis: Axis) -> bool:
+        """A step of the axis is one of a reduced axis, or a few."""
+        step = index.coefficient(axis.variable)
+        others = ((other.extent, index.coefficient(other.variable)) for other in self.group.reduced)
+        return any(inner and step % inner == 0 and abs(step // inner) < extent for extent, inner in others)
 
     def _second_row(self, vector: Axis, row: Axis) -> Axis | None:
         """Another axis that shares loads with the few rows of a tile, short enough for all of it: taps, of both axes of an image."""

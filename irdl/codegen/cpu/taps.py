@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from irdl.codegen.cpu.following import chain_of, followed, joined, part_of
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value
@@ -29,13 +30,11 @@ from irdl.ops.pieces import is_zero
 from irdl.ops.reduce import SUM, ReduceAttributes
 from irdl.ops.shape import (
     BROADCAST,
-    CONCAT,
     PAD,
     RESHAPE,
     SLICE,
     TRANSPOSE,
     BroadcastAttributes,
-    ConcatAttributes,
     ReshapeAttributes,
     TransposeAttributes,
 )
@@ -120,7 +119,7 @@ def leave_out_padding(graph: Graph) -> Graph:
     for node in graph.nodes:
         plan = _plan(node) if node.op is DOT and node not in inside else None
         if plan is not None:
-            chain = _chain(node, users, kept, inside)
+            chain = chain_of(node, users, kept, inside)
             plans[chain[-1]] = replace(plan, chain=chain)
             inside.update(chain)
     builder, inputs = Builder(fold=False), fresh_inputs(graph.inputs)
@@ -212,19 +211,6 @@ def _worthwhile(dot: Node, side: int, axes: list[_Axis]) -> tuple[_Axis, ...] | 
     return tuple(axes) if is_worth_it and is_worth_code else None
 
 
-def _chain(dot: Node, users: dict[Value, list[Node]], kept: Counter[Value], taken: set[Node]) -> tuple[Node, ...]:
-    """The contraction and what follows it, element by element of the same shape, each alone in reading the one before; what follows
-    another contraction too is its `taken`."""
-    chain = [dot]
-    while not kept[chain[-1].output] and len(readers := users.get(chain[-1].output, [])) == 1:
-        (following,) = readers
-        alike = following.op.is_elementwise and following.output.shape == dot.output.shape
-        if not alike or following in taken or following.operands.count(chain[-1].output) > 1:
-            break
-        chain.append(following)
-    return tuple(chain)
-
-
 class _Cut:
     """A plan as it is carried out. `flags`: whether an array holds what is not finite."""
 
@@ -241,12 +227,14 @@ class _Cut:
     def whole(self) -> Value:
         combinations = list(itertools.product(*(axis.parts for axis in self.plan.axes)))
         skipped = self._skipped(combinations)
-        values = [self._followed(parts, self._product(parts, skipped[i])) for i, parts in enumerate(combinations)]
+        values = []
+        for parts, left_out in zip(combinations, skipped, strict=True):
+            spans = {label: part.kept for label, part in zip(self.kept, parts, strict=True)}
+            values.append(followed(self.make, self.plan.chain, self.mapping, spans, self._product(parts, left_out)))
         for axis in reversed(self.plan.axes):
             count = len(axis.parts)
-            joined = ConcatAttributes(self.output.index(axis.kept))
             groups = [values[first : first + count] for first in range(0, len(values), count)]
-            values = [group[0] if count == 1 else self.make(CONCAT, *group, attributes=joined) for group in groups]
+            values = [joined(self.make, self.plan.chain, axis.kept, group) for group in groups]
         return values[0]
 
     def _product(self, parts: Sequence[_Part], skipped: Value | None) -> Value:
@@ -254,7 +242,7 @@ class _Cut:
         spans = dict(zip(self.kept, (part.kept for part in parts), strict=True))
         if all(part.summed for part in parts):
             summed = {axis.summed: part.summed for axis, part in zip(self.plan.axes, parts, strict=True)}
-            operands = [self._windows(parts), self._slice(self.other, self.others, spans | summed)]
+            operands = [self._windows(parts), part_of(self.make, self.other, self.others, spans | summed)]
             result = self.make(DOT, *(operands if self.plan.side == 0 else reversed(operands)), attributes=self.dot.attributes)
         else:
             shape = tuple(len(spans[label]) if label in spans else n for label, n in zip(self.output, self.dot.output.shape, strict=True))
@@ -272,12 +260,6 @@ class _Cut:
         attributes = WindowsAttributes(tuple(a.axis for a in axes), sizes, tuple(a.step for a in axes), tuple(a.dilation for a in axes))
         return self.make(WINDOWS, value, attributes=attributes)
 
-    def _slice(self, value: Value, labels: str, spans: dict[str, range]) -> Value:
-        for place, label in enumerate(labels):
-            if label in spans and value.shape[place] != 1:
-                value = self.make.part(value, place, spans[label].start, spans[label].stop)
-        return value
-
     def _skipped(self, combinations: Sequence[Sequence[_Part]]) -> list[Value | None]:
         """For each part the products of zeros that it leaves out, as it is added to the part: nan where they would be nan."""
         cut = [axis.summed for axis in self.plan.axes]
@@ -291,7 +273,7 @@ class _Cut:
                 continue
             own = self.make.part(sums, 0, i, i + 1)
             spans = {label: part.kept for label, part in zip(self.kept, combinations[i], strict=True)}
-            own = self._slice(own, "?" + "".join(rest), spans)
+            own = part_of(self.make, own, "?" + "".join(rest), spans)
             sizes = dict(zip(rest, own.shape[1:], strict=True))
             places = [1 + rest.index(label) for label in self.output if label in sizes]
             if places != sorted(places):
@@ -341,18 +323,3 @@ class _Cut:
             steps = np.isin(np.arange(extents[place]), list(part.summed))
             inside &= steps.reshape([-1 if i == place else 1 for i in range(len(extents))])
         return ~inside
-
-    def _followed(self, parts: Sequence[_Part], value: Value) -> Value:
-        """What follows, for one part."""
-        spans = {label: part.kept for label, part in zip(self.kept, parts, strict=True)}
-        before = self.dot.output
-        for node in self.plan.chain[1:]:
-            operands = [
-                value
-                if operand is before
-                else self._slice(self.mapping[operand], self.output[len(self.output) - len(operand.shape) :], spans)
-                for operand in node.operands
-            ]
-            value = self.make.builder.value(node.op, operands, node.attributes, (), node.location)
-            before = node.output
-        return value

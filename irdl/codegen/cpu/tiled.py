@@ -24,7 +24,8 @@ _FEW = 7
 
 
 class Tile:
-    """A register tile: `size` rows by `vectors` vectors (and one of `tail` lanes) for every accumulator; these for each element of `also`."""
+    """A register tile: `size` rows by `vectors` vectors (and one of `tail` lanes) for every accumulator; these for each of `planes`
+    elements of `also`."""
 
     def __init__(
         self,
@@ -34,15 +35,16 @@ class Tile:
         also: Axis | None,
         base: Index,
         row_base: Index,
+        also_base: Index,
         size: int,
+        planes: int,
         vectors: int,
         tail: int,
     ) -> None:
         self.scheduled, self.group = scheduled, scheduled.group
         self.vector, self.row, self.also = vector, row, also
-        self.planes = 1 if also is None else also.extent
-        self.base, self.row_base = base, row_base
-        self.size, self.vectors, self.tail = size, vectors, tail
+        self.base, self.row_base, self.also_base = base, row_base, also_base
+        self.size, self.planes, self.vectors, self.tail = size, planes, vectors, tail
         names = scheduled.names
         self.r, self.v, self.lane = names("u"), names("v"), names("l")
         self.q = names("u") if also is not None else ""
@@ -79,18 +81,18 @@ class Tile:
             return self._each(lambda v: self._accumulate(v, {}))
         *outer, last = axes
         loops = [Loop(axis.variable, axis.extent) for axis in outer]
-        result: list[Statement] = []
         # A few steps of rows of one vector are one step: taps, of which neighbouring rows read the same.
         unroll = last.extent if last.extent <= _FEW and self.vectors <= 1 else 4
         whole, rest = divmod(last.extent, unroll)
+        steps: list[Statement] = []
         if whole:
             u = self.scheduled.names("u")
             place = Index.variable(last.variable, unroll) + Index.variable(u)
             inner = self._step(last, place)
-            result += wrap_in_loops([*loops, Loop(last.variable, whole)], [For(u, 0, unroll, 1, "unrolled", inner)])
+            steps += wrap_in_loops([Loop(last.variable, whole)], [For(u, 0, unroll, 1, "unrolled", inner)])
         for step in range(rest):
-            result += wrap_in_loops(loops, self._step(last, Index(whole * unroll + step)))
-        return result
+            steps += self._step(last, Index(whole * unroll + step))
+        return wrap_in_loops(loops, steps)
 
     def _step(self, last: Axis, place: Index) -> list[Statement]:
         """One step of the innermost reduced loop for the whole tile."""
@@ -126,7 +128,7 @@ class Tile:
         if self.row is not None:
             places[self.row.variable] = self.row_base + Index.variable(self.r)
         if self.also is not None:
-            places[self.also.variable] = Index.variable(self.q)
+            places[self.also.variable] = self.also_base + Index.variable(self.q)
         return places
 
     def _accumulate(self, v: Index | None, reduced: dict[str, Index]) -> list[Statement]:

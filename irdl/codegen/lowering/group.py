@@ -78,15 +78,18 @@ class Group:
         return any(load.index.coefficient(axis.variable) == 1 for load in self.inner_loads)
 
     def contiguous_axis(self, axes: Sequence[Axis], over_domain: bool, lanes: int) -> tuple[float, Axis] | None:
-        """The axis whose neighbours lie next to each other in most accesses, with its score. `over_domain`: stores count as well."""
+        """The axis whose neighbours lie next to each other in most accesses, with its score. `over_domain`: stores count as well, but
+        beside a reduction, which reads on for each result, all that is done once counts as one load and one store."""
         best: tuple[float, Axis] | None = None
         for axis in axes:
             if axis.extent < 2:
                 continue
             score = sum(_stride_score(load.index.coefficient(axis.variable)) for load in self.inner_loads) * 4
             if over_domain:
-                score += sum(_stride_score(load.index.coefficient(axis.variable)) for load in self.outer_loads)
-                score += 3 * sum(_stride_score(store.coefficient(axis.variable)) for store in self.stores)
+                loads = [_stride_score(load.index.coefficient(axis.variable)) for load in self.outer_loads]
+                stores = [_stride_score(store.coefficient(axis.variable)) for store in self.stores]
+                once = bool(self.inner_loads)
+                score += sum(loads) / (max(1, len(loads)) if once else 1) + 3 * sum(stores) / (max(1, len(stores)) if once else 1)
             if axis.extent < lanes // 2:
                 score -= 1
             if score > 0 and (best is None or score >= best[0]):

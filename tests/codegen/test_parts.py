@@ -103,3 +103,25 @@ def test_parts_are_added_where_they_lie(form: str) -> None:
     assert len(kernels) > 1 and len([buffer for buffer in sums if buffer.size == np.einsum(spec, x, y).size]) == 1
     assert sum(isinstance(statement, Barrier) for statement in program.body) <= 1
     watch(program, [x, y])
+
+
+def test_what_is_added_to_may_be_a_view() -> None:
+    """And what it is of read later."""
+
+    def f(x: np.ndarray, w: np.ndarray, h: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, ...]:
+        both = np.tanh(x @ w)
+        wide = both.reshape(2, 2, 8)
+        first = wide[0] + h @ u
+        return first, wide[1] * 2 + h @ u, both.reshape(4, 8) + np.concatenate([h, h]) @ u, both - 1
+
+    arguments = [RNG.standard_normal(shape) for shape in ((4, 3), (3, 8), (2, 5), (5, 8))]
+    check(f, *arguments)
+
+
+def test_several_results_and_one_sum() -> None:
+    def f(x: np.ndarray, w: np.ndarray, h: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, ...]:
+        gates = (x @ w + h @ u, x @ w[:, ::-1] + h @ u[:, ::-1])
+        a, b = np.tanh(gates[0]), 1 / (1 + np.exp(-gates[1]))
+        return a * b, a + b, (a - b).sum(), (a * a + b) @ w.T
+
+    check(f, *(RNG.standard_normal(shape) for shape in ((4, 3), (3, 8), (4, 5), (5, 8))))

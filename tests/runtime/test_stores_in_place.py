@@ -70,6 +70,16 @@ def _delay_line(a, b, i):
     return out
 
 
+def _joined(a, b, i):
+    total = a.sum()
+    a[...] = np.concatenate([b[1:] * 2, b[:1]])
+    return total
+
+
+def _turned_around(a, b, i):
+    a[...] = np.tanh(b.T).T[::-1]
+
+
 def _mask(a, b, i):
     a[a > 0] = 0.0
 
@@ -80,7 +90,22 @@ def _through_a_view(a, b, i):
     return top.sum()
 
 
-IN_PLACE = [_row, _rows, _add_at, _element, _whole, _both, _slices, _loop, _delay_line, _two_rows, _mask, _through_a_view]
+IN_PLACE = [
+    _row,
+    _rows,
+    _add_at,
+    _element,
+    _whole,
+    _both,
+    _slices,
+    _loop,
+    _delay_line,
+    _two_rows,
+    _joined,
+    _turned_around,
+    _mask,
+    _through_a_view,
+]
 
 
 def _old_is_a_result(a, b, i):
@@ -106,7 +131,15 @@ def _reads_across(a, b, i):
     a[:] = a[::-1] + a.sum()
 
 
-COPIED = [_old_is_a_result, _place_depends_on_a_store, _fails_in_a_loop, _reads_across]
+def _of_itself(a, b, i):
+    a[...] = a[::-1, ::-1]
+
+
+def _rolled(a, b, i):
+    a[...] = np.concatenate([a[1:], a[:1]])
+
+
+COPIED = [_of_itself, _rolled, _old_is_a_result, _place_depends_on_a_store, _fails_in_a_loop, _reads_across]
 
 
 @pytest.mark.parametrize("threads", [1, 2])

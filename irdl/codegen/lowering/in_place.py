@@ -42,11 +42,11 @@ def base_of(value: Value, reads: dict[Value, float]) -> Value | None:
     else:
         return None
     # A view of it, or of what it is a view of, among the operands would be read while it changes.
-    is_viewed = any(_origin(v) is _origin(base) for v in node.operands if v is not base)
+    is_viewed = any(origin(v) is origin(base) for v in node.operands if v is not base)
     return base if node.operands.count(base) == 1 and reads[base] <= node.serial and not is_viewed else None
 
 
-def _origin(value: Value) -> Value:
+def origin(value: Value) -> Value:
     """What a value is a view of."""
     while value.node is not None and value.node.op.is_view:
         value = value.node.operands[0]
@@ -60,13 +60,16 @@ def in_place_carries(body: Graph, consts: int, count: int) -> set[int]:
 
 
 def can_overwrite(graph: Graph, old: Value, new: Value, reads: dict[Value, float]) -> bool:
-    """True if `new` may be computed where `old` lies: element for element by one group that is the last to read it, or by stores
-    into it. `reads`: `last_reads` of the graph."""
+    """True if `new` may be computed where `old` lies: element for element by one group that is the last to read it, by stores
+    into it, or by what begins when nothing reads it any more. `reads`: `last_reads` of the graph."""
     if old is new:
         return True
     if old.type != new.type or new.node is None or graph.outputs.count(new) != 1:
         return False
-    return is_read_in_step(old, new, reads) if new.node.op is FUSED else _is_stored_into(old, new, reads)
+    if new.node.op is FUSED:
+        return is_read_in_step(old, new, reads)
+    made = origin(new).node
+    return _is_stored_into(old, new, reads) or (made is not None and reads.get(old, 0) < made.serial)
 
 
 def is_read_in_step(old: Value, new: Value, reads: dict[Value, float]) -> bool:
@@ -74,7 +77,7 @@ def is_read_in_step(old: Value, new: Value, reads: dict[Value, float]) -> bool:
     node = new.node
     assert node is not None
     # A view of the old value may be read later than the view was made, or by this very group while it changes; outputs are read last.
-    if reads.get(old, 0) > node.serial or any(value is not old and _origin(value) is old for value in node.operands):
+    if reads.get(old, 0) > node.serial or any(value is not old and origin(value) is old for value in node.operands):
         return False
     if old not in node.operands:
         return True

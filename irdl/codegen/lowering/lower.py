@@ -132,6 +132,8 @@ class _GraphLowering:
         #: the places of destinations that the kernel computing the value writes too
         self.stored: set[int] = set()
         self.reads = last_reads(graph)
+        #: the sums whose place another value has taken
+        self.taken: set[Value] = set()
         for value, layout in itertools.starmap(_before_reshapes, self.destinations):
             if value.node is not None and not value.node.op.is_view and value.node.op is not CONSTANT:
                 self.planned.setdefault(value, layout)
@@ -193,8 +195,11 @@ class _GraphLowering:
         if node is None or node.op is not FUSED or not any(inner.op is DOT for inner in node.regions[0].nodes):
             return None
         for operand in node.operands:
-            if operand.type == value.type and operand.node is not None and is_read_in_step(operand, value, self.reads):
+            # Of a view, what it is of may be read later.
+            is_own = operand.node is not None and operand.node.op is FUSED and operand.type == value.type
+            if is_own and operand not in self.taken and is_read_in_step(operand, value, self.reads):
                 layout = self.environment[operand]
+                self.taken.add(operand)
                 if layout.buffer.space == "arena" and layout.is_contiguous and layout.buffer.size == operand.type.size:
                     return layout
         return None

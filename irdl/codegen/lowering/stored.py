@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from irdl.codegen.lowering.in_place import base_of, can_overwrite, last_reads
+from irdl.codegen.lowering.in_place import base_of, can_overwrite, last_reads, origin
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ops.fusion import FUSED
@@ -117,7 +117,7 @@ def _checks_before(graph: Graph, first: Node | None) -> list[Indices] | None:
 
 
 def _writers(new: Value, reads: dict[Value, float]) -> Iterator[Node]:
-    value: Value | None = new
+    value: Value | None = origin(new)
     while value is not None and value.node is not None:
         yield value.node
         value = base_of(value, reads)

@@ -52,15 +52,18 @@ class Compiled:
         self._roles, self._backend = roles, options.backend
         self._signature = call.signature()
         #: makes the result from the call and the arrays, and leaves behind what it has to
-        self._leave = None if traced.result is None else Script().function(traced.result, traced.effects)
+        script = Script()
+        self._leave = None if traced.result is None else script.function(traced.result, traced.effects)
+        kept = [Script().function(part, ())(*call.arguments, ()) for part in script.parts]
+        donated = donated_inputs(traced, call, kept)
         # The recipes are written out: they would keep the whole record alive.
         self._traced = replace(traced, effects=[], result=None)
         self._positional, self._names = len(call.arguments[0]), call.names
-        shape = call_shape(traced, call)
+        shape = call_shape(traced, call, donated)
         self._results = len(traced.kinds)
         self._executable = Executable(
             traced.graph,
-            donated_inputs(traced, call),
+            donated,
             options.disable,
             shape,
             traced.static_arrays,

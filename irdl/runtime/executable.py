@@ -46,7 +46,7 @@ class Executable:
     ) -> None:
         self.graph = graph
         #: output position -> donated input position, whether or not the code itself works in place
-        self.donations = match_donations(graph, donated)
+        self.donations = match_donations(graph, donated, stored or ())
         found = find_backend(backend)
         shape = shape if found.has_entry else None
         stored = stored if found.stores_in_place else None
@@ -143,16 +143,17 @@ class Executable:
         return outputs
 
 
-def match_donations(graph: Graph, donated: Collection[int]) -> dict[int, int]:
+def match_donations(graph: Graph, donated: Collection[int], stored: Collection[int] = ()) -> dict[int, int]:
     """Each output takes the donated input of its type that it is made of, element by element, and so can be computed in the place of;
-    else the first of its type. None is taken twice."""
+    else the first of its type. None is taken twice, and none by the new contents of what is stored into, which are `stored`."""
     places = {graph.inputs[place]: place for place in donated}
+    results = [(out, value) for out, value in enumerate(graph.outputs) if out not in stored]
     matched: dict[int, int] = {}
-    for out, value in enumerate(graph.outputs):
+    for out, value in results:
         found = next((source for source in _elementwise_sources(value) if source in places and source.type == value.type), None)
         if found is not None:
             matched[out] = places.pop(found)
-    for out, value in enumerate(graph.outputs):
+    for out, value in results:
         found = next((source for source in places if source.type == value.type), None) if out not in matched else None
         if found is not None:
             matched[out] = places.pop(found)

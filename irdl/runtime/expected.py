@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from irdl.tracing.function import TracedFunction
 from irdl.tracing.users import is_hashable
 
 
-def donated_inputs(traced: TracedFunction, call: Call) -> tuple[int, ...]:
-    """The donated arguments that results may be computed in: what is stored into holds its new contents when the call ends."""
-    return tuple(place for place in call.donated if place not in traced.stored)
+def donated_inputs(traced: TracedFunction, call: Call, kept: Sequence[Any]) -> tuple[int, ...]:
+    """The donated arguments that results may be computed in: what is stored into holds its new contents when the call ends, and what
+    is a result itself, or a view's base, is `kept`."""
+    lasting = {id(item) for item in kept}
+    return tuple(place for place in call.donated if place not in traced.stored and id(call.leaves[place]) not in lasting)
 
 
 def _array_argument(array: np.ndarray, type_: TensorType) -> Argument | None:
@@ -31,8 +34,8 @@ def _array_argument(array: np.ndarray, type_: TensorType) -> Argument | None:
     return Argument(type_, ARRAY, np.ndarray, array.flags.writeable, None if array.flags.c_contiguous else array.strides)
 
 
-def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
-    """What the native entry expects of a call; None where only the way through Python will do."""
+def call_shape(traced: TracedFunction, call: Call, donated: Collection[int]) -> CallShape | None:
+    """What the native entry expects of a call; None where only the way through Python will do. `donated`: see `donated_inputs`."""
     if not layouts_hold():
         return None
     arguments: list[Argument] = []
@@ -72,11 +75,13 @@ def call_shape(traced: TracedFunction, call: Call) -> CallShape | None:
         }
     except _NotNative:
         return None
-    donations = match_donations(traced.graph, donated_inputs(traced, call))
+    donations = match_donations(traced.graph, donated, range(len(traced.kinds), len(traced.graph.outputs)))
     written = [inputs[place] for place in (*donations.values(), *traced.stored)]
     if any(a.kind != ARRAY or not a.writeable or a.strides is not None for a in written):
         return None
-    if any(out >= len(traced.kinds) or traced.kinds[out] != ARRAY for out in donations):
+    if written and any(argument.strides is not None for argument in inputs):
+        return None  # it would see the copies, and not whether what is written overlaps what they are of
+    if any(traced.kinds[out] != ARRAY for out in donations):
         return None
     kinds = [*traced.kinds, *(ARRAY for _ in traced.stored)]
     outputs = [(value.type, kind) for value, kind in zip(traced.graph.outputs, kinds, strict=True)]

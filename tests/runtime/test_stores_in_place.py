@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import irdl
+from irdl.errors import TraceError
 from irdl.loops.interpret import interpret
 from irdl.loops.language import Leave
 from tests.teams import team_of
@@ -258,6 +259,68 @@ def test_captured_arrays_and_many_of_them(count: int) -> None:
         assert theirs.steps == ours.steps
     compiled = irdl.compile(ours.step)(xs, buffers[1])
     assert len(compiled.program.aliased) == count + 2
+
+
+def test_donation_beside_stores() -> None:
+    """The new contents of what is stored into take no donated argument's place, and results do."""
+
+    def fails_in_a_loop(w, g, i):
+        w[...] = g * 2
+        x = w[0]
+        for place in i:
+            x = np.tanh(x + w[place])
+        return x
+
+    def spare(w, g, i):
+        w -= 0.1 * g
+        return g.sum()
+
+    def rolled(w, g, i):
+        w[...] = g * 2
+        return np.roll(w, 1, 0) * 1.5
+
+    for f in (fails_in_a_loop, spare, rolled):
+        given = (_random.standard_normal((8, 8)), _random.standard_normal((8, 8)), np.array([1, 2, 0, 3] * 8))
+        jitted = irdl.jit(f, donate_argnums=1)
+        for _ in range(3):
+            theirs, ours = ([array.copy() for array in given] for _ in range(2))
+            expected, found = f(*theirs), jitted(*ours)
+            np.testing.assert_allclose(found, expected)
+            np.testing.assert_allclose(ours[0], theirs[0])
+        if f is rolled:
+            assert found is ours[1]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda a, b, c, d: (a.T, b * 2 + c, a, d[::-1], d),
+        lambda a, b, c, d: [a, b * 2 + c, b, c, d],
+        lambda a, b, c, d: {"text": "x", "view": a[1:], "other": b + 1},
+    ],
+)
+def test_donated_arguments_that_are_results(f: Callable[..., Any]) -> None:
+    jitted = irdl.jit(f, donate_argnums=0)
+    for _ in range(3):
+        given = [_random.standard_normal((8, 8)) for _ in range(4)]
+        expected, found = f(*(array.copy() for array in given)), jitted(*given)
+        pairs = zip(*(item.values() if isinstance(item, dict) else item for item in (expected, found)), strict=True)
+        for a, b in pairs:
+            np.testing.assert_array_equal(b, a)
+
+
+def test_what_overlaps_is_refused_where_it_is_copied_too() -> None:
+    def f(a, b):
+        a[0] = 5
+        return b.sum()
+
+    memory = np.zeros((6, 8))
+    jitted = irdl.jit(f)
+    for _ in range(2):
+        with pytest.raises(TraceError, match="shares its memory"):
+            jitted(memory, memory[:, ::2])
+    apart = np.zeros((6, 8))[:, ::2]
+    assert jitted(memory, apart) == 0 and memory[0, 0] == 5
 
 
 def test_a_large_array_is_not_copied() -> None:

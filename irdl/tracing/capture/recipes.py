@@ -38,6 +38,8 @@ class Script:
         self._names: dict[str, Any] = {}
         self._made: dict[int, str] = {}
         self._keep: list[Any] = []
+        #: what it takes from among the arguments
+        self.parts: list[Part] = []
 
     def of(self, recipe: Recipe) -> str:
         """The name of what a recipe makes."""
@@ -137,6 +139,7 @@ class Part:
     path: Path
 
     def write(self, script: Script) -> None:
+        script.parts.append(self)
         expression, steps = self.path
         for step in steps:
             key = script.constant(step.key)

@@ -15,6 +15,7 @@ from planting import Mutant, plant_all
 
 OPS, FUZZ, MORE = "tests/ops/test_ops.py", "tests/test_fuzz.py", "tests/transforms/test_transforms.py"
 CUDA, TF32, ENTRY = "tests/codegen/test_cuda.py", "tests/codegen/test_tf32_loops.py", "tests/runtime/test_entry.py"
+VECTORS = "tests/codegen/test_cuda_vectors.py"
 TILES, TAPS, EDGES = "tests/codegen/test_tiles.py", "tests/codegen/test_taps.py", "tests/codegen/test_edges.py"
 PASSES, ROLLING = "tests/passes/test_passes.py", "tests/tracing/rolling/test_"
 
@@ -135,7 +136,13 @@ MUTANTS: list[Mutant] = [
     ("irdl/codegen/cuda/emit.py", '"warp": "__syncwarp();"', '"warp": ""', CUDA + " -k functions[132]"),
     ("irdl/codegen/cuda/meetings.py", "            if one is carried:\n", "            if False:\n", CUDA + " -k barriers"),
     ("irdl/codegen/cuda/dealing.py", "if column.extent % (WARP * wide):", "if False:", CUDA + " -k interpreted[6]"),
-    ("irdl/codegen/cuda/by_warps.py", "        if rest:\n", "        if False:\n", CUDA + " -k interpreted[0]"),
+    (
+        "irdl/codegen/cuda/dealing.py",
+        "slot + whole * slots)) if rest else",
+        "slot + whole * slots)) if False else",
+        CUDA + " -k interpreted[0]",
+    ),
+    ("irdl/codegen/cuda/by_warps.py", "whole * self.deep)) if rest else", "whole * self.deep)) if False else", CUDA + " -k interpreted[1]"),
     ("irdl/codegen/cuda/operands.py", "        if frame.steps.extent % STEPS:\n", "        if False:\n", TILES + " -k narrow"),
     ("irdl/codegen/cuda/operands.py", "if self.count * self.tiling.parts > self._all:", "if False:", TILES + " -k terms_in_parts"),
     (
@@ -147,7 +154,14 @@ MUTANTS: list[Mutant] = [
     ("irdl/codegen/cuda/emit.py", "self.written | self.ahead", "self.written", TILES + " -k next_steps"),
     ("irdl/codegen/cuda/resident.py", "- {item.variable for item in read.loops}\n", "- times\n", CUDA + " -k interpreted[2]"),
     ("irdl/codegen/cuda/tensor_cores.h", "bits + 0x1000u", "bits", "tests/codegen/test_tensor_cores.py -k stand_in"),
-    ("irdl/codegen/cuda/row_tiles.py", "        if rest:\n", "        if False:\n", "tests/codegen/test_cuda_rows.py -k interpreted"),
+    ("irdl/codegen/cuda/vectors.py", "all(part % length == 0 for part in others)", "True", VECTORS + " -k what_is"),
+    ("irdl/codegen/cuda/vectors.py", "([rest] if rest.stop else [])", "[]", VECTORS + " -k interpreted"),
+    ("irdl/codegen/cuda/vectors.py", "if before & {", "if set() & {", VECTORS + " -k read_again"),
+    ("irdl/codegen/cuda/vectors.py", "len(places[touch.buffer]) == 1 and ", "", VECTORS + " -k need_each_other"),
+    ("irdl/codegen/cuda/vectors.py", "(min(starts) - loop.start) % length", "0", VECTORS + " -k steps_of_a_thread"),
+    ("irdl/codegen/cuda/rows.py", "length * (offset // step)", "(offset // step)", VECTORS + " -k interpreted"),
+    ("irdl/codegen/cuda/operands.py", "if axis.extent % size and axis is moving", "if False", VECTORS + " -k tiles_are"),
+    ("irdl/runtime/cuda.py", "int(memory) % WIDEST == 0", "True", "tests/runtime/test_sharing.py -k anywhere"),
     (
         "irdl/codegen/cuda/parts.py",
         "if cut is not None and not cut.is_even:",
@@ -269,7 +283,7 @@ MUTANTS: list[Mutant] = [
     ),
     (
         "irdl/codegen/lowering/in_place.py",
-        " or any(value is not old and _origin(value) is old for value in node.operands):",
+        " or any(value is not old and origin(value) is old for value in node.operands):",
         ":",
         "tests/runtime/test_runtime.py -k 'donated or donation'",
     ),

@@ -41,6 +41,8 @@ anew in every step of the outermost block loop around; a register belongs to a t
 (those four kinds) around all of its uses. A buffer `of n` outlives that: it holds what n threads, or blocks, have, one after the other,
 and is indexed in full. A barrier lets no thread pass before all others of the launch, of a run of blocks, of its block, or of its warp have
 come; blocks may wait for each other only in a cooperative launch.
+A vector loop is one thread's, and copies neighbours between its registers and memory in one access of up to 16 bytes, at a multiple of its
+size: `for l in 0:4 vector of 4 { r[l] = x[4*i + l] }`. Arrays begin at multiples of 16 bytes.
 
 A `multiply` is one instruction of a warp (`irdl/loops/instructions.py`), outside of loops over lanes and inside of one over warps. Its
 buffers are registers `of n` threads; the indices are those of the first element that lane 0 holds, a lane's elements follow each other,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from irdl.codegen.cuda.dealing import WIDEST
 from irdl.codegen.cuda.emit import LINE, barrier_bytes, emit_cuda, launches, parameters
 from irdl.codegen.cuda.expressions import operations
 from irdl.codegen.cuda.pipeline import CUDA_GRAPH_PASSES, CUDA_PROGRAM_PASSES
@@ -121,13 +122,22 @@ class _OnDevice(Loaded):
         memory = dict(self._constants)
         for buffer, array in zip(self._program.inputs, inputs, strict=True):
             if isinstance(array, DeviceArray):
-                memory[buffer] = array.memory
+                memory[buffer] = self._aligned(array, buffer, allocate)
             elif id(array) in self._prepared:
                 memory[buffer] = self._prepared[id(array)]
             else:
                 memory[buffer] = allocate(buffer.nbytes, f"the input {buffer.name}")
                 self._device.upload(array, memory[buffer])
         return memory
+
+    def _aligned(self, array: DeviceArray, buffer: Buffer, allocate: Callable[[int, str], Any]) -> Any:
+        """An array's memory, or, of another library's that begins elsewhere than arrays of kernels do, a copy for this call."""
+        memory = array.memory
+        if array.nbytes == 0 or int(memory) % WIDEST == 0:
+            return memory
+        copy = allocate(buffer.nbytes, f"a copy of the input {buffer.name}")
+        self._device.copy(memory, copy, buffer.nbytes)
+        return copy
 
     def _launch(self, memory: dict[Buffer, Any], allocate: Callable[[int, str], Any]) -> np.ndarray:
         """All launches, one after the other; returns what will be the status word."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from irdl.codegen.cuda.dealing import WIDEST
 from irdl.codegen.cuda.emit import barrier_bytes, emit_cuda, launches, parameters
 from irdl.codegen.cuda.expressions import prelude
 from irdl.ir.graph import Graph
@@ -57,11 +58,10 @@ def calls_of(program: Program, number: int, arguments: Sequence[np.ndarray], blo
     """The launches of a program of that number in `collect`, and all arrays: inputs, outputs, constants, the arena, the status word,
     and where blocks wait. `blocks`: at most so many a launch."""
     buffers = [*program.inputs, *program.outputs, *(buffer for buffer, _ in program.constants)]
-    arrays = [np.ascontiguousarray(a, b.dtype) for a, b in zip(arguments, program.inputs, strict=True)]
-    arrays += [np.empty(buffer.size, buffer.dtype) for buffer in program.outputs]
-    arrays += [np.ascontiguousarray(array) for _, array in program.constants]
-    arena = np.full(program.arena_bytes + 64, 255, np.uint8)
-    arrays += [arena[-arena.ctypes.data % 64 :], np.zeros(3, np.int64)]
+    arrays = [_aligned(np.asarray(a, b.dtype)) for a, b in zip(arguments, program.inputs, strict=True)]
+    arrays += [_aligned(np.empty(buffer.size, buffer.dtype)) for buffer in program.outputs]
+    arrays += [_aligned(array) for _, array in program.constants]
+    arrays += [_aligned(np.full(program.arena_bytes, 255, np.uint8)), np.zeros(3, np.int64)]
     calls = []
     for step in launches(program):
         arrays.append(np.zeros(barrier_bytes(step) // 4, np.uint32))
@@ -69,6 +69,15 @@ def calls_of(program: Program, number: int, arguments: Sequence[np.ndarray], blo
         given = [*map(buffers.index, parameters(program, step)), len(buffers), len(buffers) + 1, len(arrays) - 1]
         calls.append(Call(f"{step.name}__{number}", grid, step.threads, step.shared_bytes, step.cooperative, given))
     return arrays, calls
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    """A copy where memory of a GPU may begin, and no further aligned than irdl counts on."""
+    memory = np.empty(array.nbytes + 2 * WIDEST, np.uint8)
+    start = -memory.ctypes.data % (2 * WIDEST) + WIDEST
+    result = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    result[...] = array
+    return result
 
 
 class OnCpu:

@@ -153,6 +153,7 @@ def accesses(body: str) -> float:
   launch k blocks=1 threads=32 shared=0 {{
     kernel k {{
       register a0: f32[1]
+      register r: f32[4]
       for l in 0:32 lane {{ for s in 0:1024 {{ \n {body} \n }} }}
     }}
   }}
@@ -168,6 +169,23 @@ def test_what_a_loop_does_not_move_is_loaded_once():
     assert accesses("a0[0] = add(a0[0], x[l])") == 1
     assert accesses("out[l + 32*s] = x[l]") == 1025
     assert accesses("out[l + 32*s] = out[l]") == 2048
+
+
+def test_a_run_is_one_access():
+    """Of 512 bytes of a warp, four lines: as many as four accesses of 128 bytes, and four times as few as these where lanes lie apart."""
+    run = "for v in 0:4 {kind} {{ r[v] = x[4*l + 128*s + v] }}"
+    assert accesses(run.format(kind="vector of 4")) == 4 * 1024
+    assert accesses(run.format(kind="unrolled")) == 16 * 1024
+    apart, together = (
+        one_launch(in_blocks(f"for s in 0:1024 {{ {run.format(kind=kind)} }}", 132), blocks=132, registers="r: f32[4]")
+        for kind in ("unrolled", "vector of 4")
+    )
+    assert apart > 3 * together
+
+
+def test_a_guard_keeps_lanes_from_memory():
+    """Ten of them: 160 bytes, two lines."""
+    assert accesses("if less(index(l), 10i64) { for v in 0:4 vector of 4 { r[v] = x[4*l + 128*s + v] } } else { }") == 2 * 1024
 
 
 # Arithmetic.

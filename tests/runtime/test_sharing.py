@@ -229,6 +229,31 @@ def test_functions_take_anothers_arrays(device: Device) -> None:
 
 
 @needs_stand_in
+def test_arrays_that_begin_anywhere(device: Device) -> None:
+    """As a view of another library's may: accesses of 16 bytes need a copy, which the call makes and gives back."""
+    compute = irdl.jit(lambda x, b: (x * 2 + b, np.exp(x).sum(-1)), backend="cuda")
+    update = irdl.jit(lambda x: x + 1, backend="cuda", donate_argnums=0)
+    for dtype in (F32, np.float64):
+        whole = np.zeros(8 * 256 + 16, dtype)
+        start = (-whole.ctypes.data % 16) // whole.itemsize
+        for offset in range(5):
+            x = whole[start + offset :][: 8 * 256].reshape(8, 256)
+            x[...] = np.random.default_rng(offset).standard_normal(x.shape)
+            before = blocks(device)
+            producers = Producer(x), Producer(x[0])
+            shared = irdl.device_put(producers[0])
+            assert int(shared.memory) == x.ctypes.data
+            results = compute(shared, producers[1])
+            for result, expected in zip(results, (x * 2 + x[0], np.exp(x).sum(-1)), strict=True):
+                np.testing.assert_allclose(np.asarray(result), expected, rtol=2e-5)
+            before_it = x.copy()
+            np.testing.assert_array_equal(np.asarray(update(shared)), x + 1)
+            np.testing.assert_array_equal(x, before_it)
+            del results, result
+            assert blocks(device) == before
+
+
+@needs_stand_in
 def test_what_a_function_stores_is_not_lost(device: Device) -> None:
     def scale(x, y):
         y *= x

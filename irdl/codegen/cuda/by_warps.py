@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from irdl.codegen.cuda.accumulators import Reduction
-from irdl.codegen.cuda.dealing import WARP, Tiles, bound, only_below, rows_of_tile, warps_of_tile
+from irdl.codegen.cuda.dealing import WARP, Tiles, bound, in_runs, only_below, rows_of_tile, run_in_row, warps_of_tile
 from irdl.codegen.lowering.body import COMBINE, Scope
 from irdl.codegen.lowering.group import Axis
 from irdl.codegen.lowering.nest import Loop
@@ -41,7 +41,7 @@ class ByWarps:
     """
 
     def __init__(self, reduction: Reduction, column: Axis | None, row: Axis | None, split: Axis, in_loop: bool, deep: int = 0) -> None:
-        self.reduction, self.column, self.row, self.split = reduction, column, row, split
+        self.reduction, self.column, self.row, self.split, self.in_loop = reduction, column, row, split, in_loop
         group, names, gpu = reduction.group, reduction.names, reduction.gpu
         others = [axis for axis in group.domain if axis.extent > 1 and axis not in (column, row)]
         steps = [axis.extent for axis in others] + ([] if column is None else [-(-column.extent // WARP)])
@@ -164,22 +164,17 @@ class ByWarps:
         reduction, split = self.reduction, self.split
         warp = Index.variable(self.warp) if self.deep > 1 else Index()
         step = reduction.names("s")
+        accumulators = reduction.accumulators(self.rows)
         if self.column is None:
             slot, slots = warp * WARP + Index.variable(self.lane), self.deep * WARP
-            whole, rest = divmod(split.extent, slots)
-            at = Index.variable(step, slots) + slot
+            along = {load.dtype for load in reduction.group.inner_loads if load.index.coefficient(split.variable)}
+            length = 1 if self.in_loop else run_in_row(split.extent, slots, along)
+            terms = in_runs(split.extent, length, slot, slots, reduction.names, lambda place: self._terms(accumulators, place))
         else:
-            slot, slots = warp, self.deep
-            whole, rest = divmod(split.extent, slots)
-            at = slot * whole + Index.variable(step)
-        accumulators = reduction.accumulators(self.rows)
-        terms: list[Statement] = []
-        if whole == 1 and self.column is None:
-            terms += self._terms(accumulators, slot)
-        elif whole:
-            terms.append(For(step, 0, whole, 1, "serial", self._terms(accumulators, at)))
-        if rest:
-            terms += only_below(slot, rest, self._terms(accumulators, slot + whole * slots))
+            whole, rest = divmod(split.extent, self.deep)
+            each = self._terms(accumulators, warp * whole + Index.variable(step)) if whole else []
+            terms = [For(step, 0, whole, 1, "serial", each)] if whole else []
+            terms += only_below(warp, rest, self._terms(accumulators, warp + whole * self.deep)) if rest else []
         others = [axis for axis in reduction.group.reduced if axis is not split and axis.extent != 1]
         body = reduction.clear(accumulators)
         body += self._guarded(reduction.serial(others, terms))

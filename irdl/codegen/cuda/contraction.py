@@ -21,7 +21,7 @@ import itertools
 import math
 from collections.abc import Mapping
 
-from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below
+from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below, run_length, run_of
 from irdl.codegen.cuda.operands import Frame, Spare, at, operands_of
 from irdl.codegen.cuda.tiling import LANES, STEPS, TOGETHER, Tiling
 from irdl.codegen.lowering.body import COMBINE, combine
@@ -130,6 +130,12 @@ class Contraction:
         """A thread's elements of the tile: where its accumulator is, and its row and column there."""
         return [(self._accumulator(row, column), self._in_tile(0, row), self._in_tile(1, column)) for row, column in self._places()]
 
+    def _runs(self) -> list[tuple[Index, Index, Index, int]]:
+        """The same by neighbouring columns: the first of them, and how many there are."""
+        dtypes = {*self.group.dtypes_along(self.tiling.column), *(sums.dtype for sums in self.sums.values())}
+        length = min(TOGETHER, run_length(dtypes))
+        return [(*element, length) for element in self._elements()[::length]]
+
     def _multiply(self) -> Statement:
         """All threads, on what is in shared memory."""
         step = self.group.body.names("s")
@@ -150,7 +156,9 @@ class Contraction:
         tiling, frame = self.tiling, self.frame
         sides = list(zip((tiling.row, tiling.column), (frame.row_block, frame.column_block), tiling.shape, strict=True))
         body: list[Statement] = []
-        for place, *inside in self._elements():
+        neighbour = self.group.body.names("v")
+        for place, row, column, length in self._runs():
+            place, inside = place + Index.variable(neighbour), (row, column + Index.variable(neighbour))
             places = {axis.variable: Index.variable(block, size) + where for (axis, block, size), where in zip(sides, inside, strict=True)}
             totals: dict[Node, Expression] = {node: Load(sums, place) for node, sums in self.sums.items()}
             if self.partial:
@@ -161,7 +169,7 @@ class Contraction:
             for axis, _, size in sides:
                 if axis.extent % size:
                     item = only_below(places[axis.variable], axis.extent, item)
-            body += item
+            body += run_of(neighbour, length, item)
         return body
 
     def _place(self, places: Mapping[str, Index]) -> Index:

@@ -4,7 +4,8 @@ elements in every step."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +20,10 @@ WARP = 32
 WARPS, _WARPS_AT_WORK = 8, 16
 #: the fewest terms worth a thread of their own
 FEW_TERMS = 8
+#: bytes of the widest access, at a multiple of which arrays begin
+WIDEST = 16
+#: neighbours that a thread takes at once in its loops, at most, and how many times as many elements it may then do
+LONGEST_RUN, _UNEVEN = 4, 1.25
 
 
 def bound(kind: str, loops: Sequence[Loop], body: Sequence[Statement]) -> list[Statement]:
@@ -41,6 +46,55 @@ def as_guard(condition: Expression) -> tuple[Index, int] | None:
         return None
     place, extent = condition.arguments
     return (place.index, int(extent.value)) if isinstance(place, IndexValue) and isinstance(extent, Literal) else None
+
+
+def run_length(dtypes: Iterable[np.dtype]) -> int:
+    """Neighbours of which the widest take one access."""
+    return WIDEST // max((dtype.itemsize for dtype in dtypes), default=WIDEST)
+
+
+def run_in_row(extent: int, slots: int, dtypes: Iterable[np.dtype]) -> int:
+    """How many neighbours each of so many threads takes at once of a row: as many as it can, if it then does about as many elements.
+    It goes by the row alone, for all that is done with it to be dealt out alike."""
+    most = min(LONGEST_RUN, run_length(dtypes))
+    fewest = -(-extent // slots)
+    return next((n for n in (4, 2) if n <= most and extent % n == 0 and -(-extent // (n * slots)) * n <= _UNEVEN * fewest), 1)
+
+
+def in_runs(
+    extent: int, length: int, slot: Index, slots: int, names: Names, element: Callable[[Index], list[Statement]]
+) -> list[Statement]:
+    """`element` at a thread's places on an axis: of every `slots` runs of so many neighbours, that of its `slot`."""
+    step, place = names("s"), names("v")
+    whole, rest = divmod(extent // length, slots)
+
+    def run(number: Index) -> list[Statement]:
+        return run_of(place, length, element(number * length + Index.variable(place)))
+
+    result: list[Statement] = []
+    if whole == 1:
+        result += run(slot)
+    elif whole:
+        result.append(For(step, 0, whole, 1, "serial", run(Index.variable(step, slots) + slot)))
+    return result + (only_below(slot, rest, run(slot + whole * slots)) if rest else [])
+
+
+def run_of(variable: str, length: int, body: list[Statement]) -> list[Statement]:
+    """`body` in so many steps of neighbours, behind the guards that hold for all of them or none."""
+    if length == 1:
+        return substitute(body, {variable: 0})
+    only = body[0] if len(body) == 1 else None
+    guard = as_guard(only.condition) if isinstance(only, If) else None
+    if guard is not None:
+        assert isinstance(only, If)
+        index, extent = guard
+        inside = index.coefficient(variable)
+        others = (extent, index.constant, *(c for name, c in index.terms if name != variable))
+        if not inside or (inside == 1 and all(part % length == 0 for part in others)):
+            (result,) = only_below(index.substitute({variable: 0}), extent, run_of(variable, length, only.then))
+            assert isinstance(result, If)
+            return [replace(result, otherwise=run_of(variable, length, only.otherwise) if only.otherwise else [])]
+    return [For(variable, 0, length, 1, "unrolled", body)]
 
 
 def rows_of_tile(extent: int, others: int, most: int, gpu: Gpu) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from irdl.codegen.cuda.dealing import as_guard
 from irdl.codegen.cuda.expressions import c_type, format_index, format_literal, format_operation, prelude, tensor_cores
-from irdl.codegen.cuda.registers import is_read_ahead, registers_of
+from irdl.codegen.cuda.registers import copied_at_once, is_read_ahead, is_run_loaded, reads_runs_ahead, registers_of
 from irdl.errors import ProgramError
 from irdl.loops.index import Index
 from irdl.loops.instructions import TF32
@@ -42,7 +42,7 @@ LINE = 128
 _INDENT = "    "
 #: of each kind of bound loop: a thread's place in it, and how many places there are, where the launch does not say
 _UNITS = {"grid": ("thread", "threads"), "block": ("blockIdx.x", "gridDim.x"), "warp": ("warp", ""), "lane": ("lane", "")}
-#: the most turns that are unrolled, and how many a thread of a grid has at once
+#: the most turns that are unrolled, and how many a thread of a grid has at once, or runs that it has on their way
 _UNROLLED, _IN_FLIGHT = 8, 4
 #: registers of a multiprocessor, and how many more nvcc may need of a thread than are counted
 _REGISTERS, _MORE = 65536, 20
@@ -224,7 +224,14 @@ class _Function:
                 # What more of them multiply would be loaded ahead, and there are so many registers.
                 products = sum(isinstance(statement, Multiply) for statement in loop.body)
                 self.line(f"#pragma unroll {max(1, _PRODUCTS // products) if products else 1}")
+            elif self.launch.exact and (runs := sum(map(is_run_loaded, loop.body))):
+                # The same of runs, where registers are full of what is kept.
+                self.line(f"#pragma unroll {max(1, _IN_FLIGHT // runs)}")
             self.block(f"for ({index} {name} = {loop.start}; {name} < {loop.stop}; {name} += {loop.step}) ", loop.body)
+        elif (copy := copied_at_once(loop)) is not None:
+            to, source = (self.place(part.buffer, part.index.substitute({name: Index()})) for part in copy)
+            what = "load" if copy[0].buffer.space == "register" else "store"
+            self.line(f"irdl::{what}<{loop.stop}>(&{to}, &{source});")
         else:
             raise ProgramError(f"the loop {name} is {loop.kind}, which is a CPU's")
 
@@ -250,7 +257,11 @@ class _Function:
             head = f"for ({self.index} turn = 0; turn < {steps // known}; ++turn) "
             first.append(f"const {self.index} {at} = {known} * turn + {unit};")
         else:
-            if loop.kind == "grid" and steps >= _IN_FLIGHT * self.launch.blocks * self.launch.threads:
+            if (
+                loop.kind == "grid"
+                and steps >= _IN_FLIGHT * self.launch.blocks * self.launch.threads
+                and not reads_runs_ahead(nest[-1].body)
+            ):
                 self.line(f"#pragma unroll {_IN_FLIGHT}")  # that many loads are on their way at once
             head = f"for ({self.index} {at} = {unit}; {at} < {steps}; {at} += {count if known is None else known}) "
         variables, stride, used = [], 1, _places_read(nest[-1].body)

@@ -26,7 +26,7 @@ from irdl.codegen.cuda.costs import Work
 from irdl.codegen.cuda.dealing import WARP
 from irdl.codegen.cuda.emit import launches
 from irdl.codegen.cuda.rates import Rates, rates_of
-from irdl.codegen.cuda.registers import is_read_ahead, registers_of
+from irdl.codegen.cuda.registers import is_read_ahead, reads_runs_ahead, registers_of
 from irdl.codegen.cuda.work import Steps, statements, unrolled, work_of
 from irdl.loops.language import BOUND, Barrier, Buffer, For, If, Kernel, Launch, Load, Program, Statement, Store, While
 from irdl.loops.target import Gpu
@@ -226,7 +226,7 @@ class _Launch:
         work += Work(issued=4 + 5 * (len(loops) - 1), integer=4 + 5 * (len(loops) - 1))
         count = steps / (WARP * blocks)
         cold = self._cold(body, [], [], loops, work.l2_bytes * count * blocks)
-        return blocks, _Phase(work, count, active, -(-turns // _IN_FLIGHT), cold)
+        return blocks, _Phase(work, count, active, -(-turns // (1 if reads_runs_ahead(body) else _IN_FLIGHT)), cold)
 
     def _block(self, body: Sequence[Statement], steps: int) -> tuple[dict[str, float], list[_Phase]]:
         """How long one block takes, if `steps` are there in all, and what it does."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below
+from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below, run_length, run_of
 from irdl.codegen.cuda.tiling import STEPS, Tiling, longest
 from irdl.codegen.lowering.body import Scope
 from irdl.codegen.lowering.group import Group
@@ -96,19 +96,17 @@ class Operand:
         self._strides = (1, STEPS + spare.steps) if along_steps and spare.steps is not None else (size + spare.rows, 1)
         self.tile = Buffer(names("left" if along_row else "right"), dtype, max(STEPS * self._strides[0], size * self._strides[1]), "shared")
         self.ahead = Buffer(names("ahead"), dtype, STEPS * size, "register", copies=WARPS * WARP)
-        self._each = names("n")
+        self._each, self._place_in_run = names("n"), names("v")
         self._count = STEPS * size // (WARPS * WARP)
+        self._length = self._run_length(along_steps)
         # Lanes go where neighbours are: along the steps, some rows at a time, or along the rows.
-        if along_steps:
-            self._warps, self._lanes = [Loop(names("w"), WARPS)], [Loop(names("l"), WARP // STEPS), Loop(names("l"), STEPS)]
-            high = WARP // STEPS
-            self._inside = at(self._warps[0], high) + at(self._lanes[0]) + Index.variable(self._each, WARPS * high)
-            self._step = at(self._lanes[1])
-        else:
-            wide = size // WARP
-            self._warps, self._lanes = [Loop(names("w"), WARPS // wide), Loop(names("w"), wide)], [Loop(names("l"), WARP)]
-            self._inside = at(self._warps[1], WARP) + at(self._lanes[0])
-            self._step = at(self._warps[0]) + Index.variable(self._each, WARPS // wide)
+        runs = (STEPS if along_steps else size) // self._length
+        wide, near = max(1, runs // WARP), min(WARP, runs)
+        warps, lanes = [Loop(names("w"), WARPS // wide), Loop(names("w"), wide)], [Loop(names("l"), WARP // near), Loop(names("l"), near)]
+        self._warps, self._lanes = ([loop for loop in loops if loop.extent > 1] for loops in (warps, lanes))
+        far = at(warps[0], WARP // near) + at(lanes[0]) + Index.variable(self._each, WARPS // wide * (WARP // near))
+        run = (at(warps[1], WARP) + at(lanes[1])) * self._length + Index.variable(self._place_in_run)
+        self._inside, self._step = (far, run) if along_steps else (run, far)
 
     def fetch(self, number: Index) -> Statement:
         """What reads the block's steps of that number into registers, or zeros where there are none."""
@@ -130,12 +128,13 @@ class Operand:
             (only,) = only_below(index, extent, body)
             assert isinstance(only, If)
             body = [If(only.condition, body, [Store(self.ahead, self._register(), Literal(self.ahead.dtype.type(0)))])]
-        return self._nest(body)
+        return self._nest(run_of(self._place_in_run, self._length, body))
 
     def put(self, rounded: Callable[[Expression], Expression]) -> Statement:
         """What brings them from there into shared memory, transposed if need be. `rounded`: what is done with each on its way."""
         item = rounded(Load(self.ahead, self._register()))
-        return self._nest([Store(self.tile, self.place(self._step, self._inside), item)])
+        body: list[Statement] = [Store(self.tile, self.place(self._step, self._inside), item)]
+        return self._nest(run_of(self._place_in_run, self._length, body))
 
     def place(self, step: Index, inside: Index) -> Index:
         """Where an element of the tile is."""
@@ -143,7 +142,7 @@ class Operand:
 
     def _nest(self, body: list[Statement]) -> Statement:
         """`body` for each element, by the threads of the block."""
-        each = For(self._each, 0, self._count, 1, "unrolled", body)
+        each = For(self._each, 0, self._count // self._length, 1, "unrolled", body)
         (nest,) = bound("warp", self._warps, bound("lane", self._lanes, [each]))
         return nest
 
@@ -151,13 +150,28 @@ class Operand:
         thread = Index()
         for loop in (*self._warps, *self._lanes):
             thread = thread * loop.extent + at(loop)
-        return thread * self._count + Index.variable(self._each)
+        return thread * self._count + Index.variable(self._each, self._length) + Index.variable(self._place_in_run)
 
-    def _lies_along_steps(self) -> bool:
+    def _run_length(self, along_steps: bool) -> int:
+        """Neighbours that a thread reads at once: as many as begin where they may, whatever tile and step they are of."""
+        frame, loads = self.frame, self._loads()
+        moving = frame.steps if along_steps else self.axis
+        places = [load.index for load in loads if load.index.coefficient(moving.variable)]
+        parts = [axis.extent for axis, size in ((frame.steps, STEPS), (self.axis, self.size)) if axis.extent % size and axis is moving]
+        parts += [part for index in places for part in (index.constant, *(c for name, c in index.terms if name != moving.variable))]
+        most = min(self._count, run_length(load.dtype for load in loads))
+        along = bool(places) and all(index.coefficient(moving.variable) == 1 for index in places)
+        return next((n for n in (4, 2) if n <= most and along and all(part % n == 0 for part in parts)), 1)
+
+    def _loads(self) -> list[Load]:
+        """What an element is made of, in the axes' own variables."""
         value, where = self.frame.factors_anywhere(self._node)[self._number]
         scope = Scope()
         self.frame.group.body.expression(value, where, scope)
-        loads = [item for item in scope.memo.values() if isinstance(item, Load)]
+        return [item for item in scope.memo.values() if isinstance(item, Load)]
+
+    def _lies_along_steps(self) -> bool:
+        loads = self._loads()
         return sum(load.index.coefficient(self.frame.steps.variable) == 1 for load in loads) * 2 > len(loads)
 
 

@@ -7,6 +7,7 @@ from irdl.codegen.cuda.block_memory import plan_block_memory
 from irdl.codegen.cuda.launches import make_launches
 from irdl.codegen.cuda.resident import keep_resident
 from irdl.codegen.cuda.rows import merge_rows
+from irdl.codegen.cuda.vectors import make_vectors
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
 from irdl.loops.passes.memory import plan_shared_memory
@@ -26,6 +27,7 @@ CUDA_PROGRAM_PASSES: tuple[Pass[Program], ...] = (
     Pass("rows", merge_rows),
     Pass("memory", plan_shared_memory, required=True),
     Pass("resident", keep_resident, needs=("target",)),
+    Pass("vectors", make_vectors, needs=("target",)),
     Pass("block-memory", plan_block_memory, required=True),
     Pass("barriers", insert_barriers, required=True),
     Pass("launches", make_launches, required=True, needs=("target",)),

@@ -4,6 +4,9 @@
 #define INFINITY __int_as_float(0x7f800000)
 #define NAN __int_as_float(0x7fc00000)
 #endif
+#ifndef IRDL_ALIGNED // what stands in for a GPU looks at what a GPU refuses
+#define IRDL_ALIGNED(address, bytes)
+#endif
 
 namespace irdl {
 
@@ -125,6 +128,22 @@ template <class To, class From> __device__ To cast(From x) {
         return x >= limit ? To(whole<long long>(x - limit)) ^ (To(1) << 63) : To(whole<long long>(x));
     } else if constexpr (sizeof(To) == 8 || (sizeof(To) == 4 && !negatives<To>)) return To(whole<long long>(x));
     else return To(whole<int>(x));
+}
+
+// N neighbours from memory, or there, in one access of up to 16 bytes, at a multiple of its size.
+template <class T, int N> struct alignas(N * sizeof(T)) run { T item[N]; };
+template <int N, class T> __device__ inline void load(T* registers, const T* memory) {
+    IRDL_ALIGNED(memory, N * sizeof(T));
+    const run<T, N> found = *reinterpret_cast<const run<T, N>*>(memory);
+#pragma unroll
+    for (int k = 0; k < N; ++k) registers[k] = found.item[k];
+}
+template <int N, class T> __device__ inline void store(T* memory, const T* registers) {
+    IRDL_ALIGNED(memory, N * sizeof(T));
+    run<T, N> given;
+#pragma unroll
+    for (int k = 0; k < N; ++k) given.item[k] = registers[k];
+    *reinterpret_cast<run<T, N>*>(memory) = given;
 }
 
 // An index made non-negative; the first that is out of range is reported: that there is one, the index, and where.

@@ -88,6 +88,9 @@ class _Products(Contraction):
             for slot in range(len(total.places))
         ]
 
+    def _runs(self) -> list[tuple[Index, Index, Index, int]]:
+        return [(*element, 1) for element in self._elements()]
+
     def _multiply(self) -> Statement:
         step, depth = self.group.body.names("s"), self.instruction.left.shape[1]
         warp = self._warp() * WARP

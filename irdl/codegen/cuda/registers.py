@@ -29,6 +29,28 @@ def is_read_ahead(store: Store) -> bool:
     return kept and isinstance(store.value, Load) and store.value.buffer.space not in ("register", "shared")
 
 
+def copied_at_once(loop: For) -> tuple[Store, Load] | None:
+    """Of a vector loop: where to, and from where, one of them registers."""
+    if loop.kind != "vector" or len(loop.body) != 1:
+        return None
+    store = loop.body[0]
+    if not (isinstance(store, Store) and isinstance(store.value, Load)):
+        return None
+    sides = (store, store.value)
+    is_run = all(side.index.coefficient(loop.variable) == 1 for side in sides)
+    return (store, store.value) if is_run and sum(side.buffer.space == "register" for side in sides) == 1 else None
+
+
+def reads_runs_ahead(body: Sequence[Statement]) -> bool:
+    """A step loads several runs before it stores any."""
+    return any(isinstance(s, For) and s.kind == "unrolled" and any(is_run_loaded(inner) for inner in s.body) for s in walk(body))
+
+
+def is_run_loaded(statement: Statement) -> bool:
+    copy = copied_at_once(statement) if isinstance(statement, For) else None
+    return copy is not None and copy[0].buffer.space == "register"
+
+
 @dataclass(frozen=True)
 class Part:
     """What lanes do by themselves: all of a phase, or what is between instructions of their warps.
@@ -183,5 +205,36 @@ def _taken(expression: Expression, made: Collection[Buffer]) -> Expression:
 
 def registers_of(body: Sequence[Statement]) -> int:
     """The registers of a thread, roughly: what the program keeps there, and some for places and what is on its way."""
-    kept = {statement.buffer for statement in walk(body) if isinstance(statement, Store) and statement.buffer.space == "register"}
-    return min(255, max(32, 24 + sum(buffer.size // buffer.copies * words(np.dtype(buffer.dtype)) for buffer in kept)))
+    stored = {statement.buffer for statement in walk(body) if isinstance(statement, Store) and statement.buffer.space == "register"}
+    # Runs that are on their way take each other's place, but for those that are loaded, or stored, one after the other.
+    passing = _passing(body)
+    own = {buffer for buffers in passing for buffer in buffers}
+    return min(255, max(32, 24 + _words_of(stored - own) + max(map(_words_of, passing), default=0)))
+
+
+def _passing(body: Sequence[Statement]) -> list[set[Buffer]]:
+    """The registers that copies of runs go by, together where neither anything else nor the other direction is between them."""
+    found: list[set[Buffer]] = []
+    last = ""
+    for statement in body:
+        copy = copy_in(statement)
+        if copy is None:
+            found += [buffers for part in nested(statement) for buffers in _passing(part)]
+            last = ""
+            continue
+        side = copy[0] if copy[0].buffer.space == "register" else copy[1]
+        if last != (last := "load" if side is copy[0] else "store"):
+            found.append(set())
+        found[-1] |= {side.buffer} if side.buffer.copies == 1 else set()
+    return found
+
+
+def copy_in(statement: Statement) -> tuple[Store, Load] | None:
+    """Of a vector loop, alone in loops around it."""
+    while isinstance(statement, For) and statement.kind == "unrolled" and len(statement.body) == 1:
+        statement = statement.body[0]
+    return copied_at_once(statement) if isinstance(statement, For) else None
+
+
+def _words_of(buffers: Collection[Buffer]) -> int:
+    return sum(-(-buffer.size // buffer.copies * buffer.dtype.itemsize // 4) for buffer in buffers)

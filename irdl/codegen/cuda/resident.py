@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from irdl.codegen.cuda.block_memory import shared_buffers
-from irdl.codegen.cuda.dealing import WARP, WARPS, bound
+from irdl.codegen.cuda.dealing import LONGEST_RUN, WARP, WARPS, bound
 from irdl.codegen.cuda.registers import (
     UNKNOWN,
     Part,
@@ -199,8 +199,14 @@ def _cut(body: list[Statement], written: set[Buffer], times: set[str], registers
         size = sum(words(buffer.dtype) for buffer, index in reads if not index.variables() & times)
         if not size:
             continue
-        first = statement.start + min(statement.stop - statement.start, registers // size)
-        second = first + min(statement.stop - first, room // (size * WARPS * WARP * 4))
+        steps = statement.stop - statement.start
+        # What does not fit is read by runs, if its steps are neighbours, and they take registers as well.
+        run = LONGEST_RUN if any(index.coefficient(statement.variable) == 1 for _, index in reads) else 1
+        spare = 2 * run if run > 1 else 0
+        first = statement.start + (steps if registers >= size * steps else _whole_runs(registers // size - spare, run))
+        steps = statement.stop - first
+        fitting = room // (size * WARPS * WARP * 4)
+        second = first + (steps if fitting >= steps else _whole_runs(fitting, run))
         if first == statement.stop:
             continue
         pieces: list[Statement] = []
@@ -210,6 +216,11 @@ def _cut(body: list[Statement], written: set[Buffer], times: set[str], registers
                 inside = substitute(statement.body, {statement.variable: Index.variable(variable)})
                 pieces.append(replace(statement, variable=variable, start=start, stop=stop, body=inside))
         body[place : place + 1] = pieces
+
+
+def _whole_runs(count: int, run: int) -> int:
+    """As many of so many steps as let what is left begin where a run of neighbours does."""
+    return max(0, count) // run * run
 
 
 def _keep_carries(loop: For, before: list[Statement], registers: int, names: Names) -> list[Statement]:

@@ -9,15 +9,17 @@ Before -> after, for rows of 1000 that a block has to itself:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from irdl.codegen.cuda.dealing import WARP, WARPS, Tiles, bound, only_below, warps_of_tile
+import numpy as np
+
+from irdl.codegen.cuda.dealing import WARP, WARPS, Tiles, bound, in_runs, only_below, run_in_row, warps_of_tile
 from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.graph import Graph, Node
 from irdl.loops.index import Index
-from irdl.loops.language import For, Statement
+from irdl.loops.language import Statement
 from irdl.loops.rewrite import Names
 from irdl.loops.target import Gpu
 from irdl.ops.reduce import Reduce
@@ -75,13 +77,20 @@ def rows_of_loop(loops: Sequence[Loop], rows: frozenset[tuple[int, ...]]) -> tup
     return (long, None) if extents in rows else None
 
 
-def in_rows(rows: Sequence[Loop], column: Loop | None, element: Element, names: Names, gpu: Gpu, deep: int = 0) -> list[Statement]:
-    """`element` in every step of the loops. `deep`: the warps of a row; 0: as a reduction outside of loops has them."""
+def in_rows(
+    rows: Sequence[Loop], column: Loop | None, element: Element, names: Names, gpu: Gpu, dtypes: Iterable[np.dtype] = (), deep: int = 0
+) -> list[Statement]:
+    """`element` in every step of the loops.
+
+    Args:
+        dtypes: of what lies along the rows, if threads are to take runs of it.
+        deep: the warps of a row; 0: as a reduction outside of loops has them.
+    """
     steps = [loop.extent for loop in rows]
     extent = 1 if column is None else column.extent
     tiles = Tiles(steps, deep or warps_of_tile(extent, WARP, math.prod(steps), gpu), names)
     places = {loop.variable: where for loop, where in zip(rows, tiles.where, strict=True)}
-    warp, lane, step = names("w"), names("l"), names("s")
+    warp, lane = names("w"), names("l")
     numbers, lanes = [Loop(tiles.number, tiles.wide)], Loop(lane, 1)
     body: list[Statement] = []
     if column is None:
@@ -89,13 +98,8 @@ def in_rows(rows: Sequence[Loop], column: Loop | None, element: Element, names: 
     else:
         numbers, lanes = [*numbers, Loop(warp, tiles.deep)], Loop(lane, WARP)
         slot, slots = (Index.variable(warp) if tiles.deep > 1 else Index()) * WARP + Index.variable(lane), tiles.deep * WARP
-        whole, rest = divmod(extent, slots)
-        if whole == 1:
-            body += element({**places, column.variable: slot})
-        elif whole:
-            body.append(For(step, 0, whole, 1, "serial", element({**places, column.variable: Index.variable(step, slots) + slot})))
-        if rest:
-            body += only_below(slot, rest, element({**places, column.variable: slot + whole * slots}))
+        name, length = column.variable, run_in_row(extent, slots, dtypes)
+        body = in_runs(extent, length, slot, slots, names, lambda place: element({**places, name: place}))
     for index, most in tiles.guards:
         body = only_below(index, most, body)
     warps = [loop for loop in numbers if loop.extent > 1]

@@ -219,32 +219,53 @@ class _Part:
 
 def _parts(of_phases: Sequence[tuple[int, Touch]], bound: set[str]) -> list[_Part] | None:
     """The accesses of a buffer; None if threads do not have places of their own in it, the same in all phases."""
-    strides, bases = set(), set()
+    strides: set[int] = set()
+    bases: set[Index] = set()
+    length = _run_length([touch for _, touch in of_phases])
     for _, touch in of_phases:
-        own = {loop.variable for loop in touch.loops[-1:]}
+        steps, _ = _steps_and_run(touch, length)
+        own = {loop.variable for loop in touch.loops}
         conditions = {name for condition in touch.conditions for name in variables_read(condition)}
-        if (touch.index.variables() | conditions) - bound - own or conditions & own:
+        if len(steps) > 1 or touch.index.variables() - bound - own or conditions - bound or conditions & own:
             return None
-        for loop in touch.loops[-1:]:
+        for loop in touch.loops:
             if (loop.start, loop.step) != (0, 1):
                 return None
-            strides.add(touch.index.coefficient(loop.variable))
+        strides.update(touch.index.coefficient(loop.variable) for loop in steps)
         bases.add(Index(0, tuple((name, c) for name, c in touch.index.terms if name in bound)))
-    step = min(strides, default=0)
-    if len(strides) > 1 or len(bases) != 1 or step < 0:
-        return None
     start = min(touch.index.constant for _, touch in of_phases)
+    offsets = {touch.index.constant - start for _, touch in of_phases} - {0}
+    step = min(strides or offsets, default=0)
+    if len(strides) > 1 or len(bases) != 1 or step < 0 or (step and step < length):
+        return None
     parts = []
     for phase, touch in of_phases:
         offset = touch.index.constant - start
         if offset and (not step or offset % step):
             return None
-        first = last = offset // step if offset else 0
+        steps, run = _steps_and_run(touch, length)
+        first = last = length * (offset // step) if offset else 0
         place = Index(first)
-        for loop in touch.loops[-1:]:
-            place, last = place + Index.variable(loop.variable), first + loop.stop - 1
+        for loop, each in [*((loop, length) for loop in steps), *((loop, 1) for loop in run)]:
+            place, last = place + Index.variable(loop.variable, each), last + each * (loop.stop - 1)
         parts.append(_Part(phase, touch, place, first, last))
     return parts
+
+
+def _run_length(touched: Sequence[Touch]) -> int:
+    """Neighbours that threads take at once, if they always take as many."""
+    runs = {tuple(loop.stop for loop in touch.loops if _is_over_run(touch, loop)) for touch in touched}
+    return runs.pop()[0] if len(runs) == 1 and len(next(iter(runs))) == 1 else 1
+
+
+def _is_over_run(touch: Touch, loop: For) -> bool:
+    return loop.kind == "unrolled" and touch.index.coefficient(loop.variable) == 1
+
+
+def _steps_and_run(touch: Touch, length: int) -> tuple[list[For], list[For]]:
+    """The loops that move an access by runs, and in one."""
+    run = [loop for loop in touch.loops if length > 1 and _is_over_run(touch, loop)]
+    return [loop for loop in touch.loops if loop not in run], run
 
 
 def _written_before_read(parts: Sequence[_Part]) -> bool:
@@ -267,7 +288,7 @@ def _fill(
         touch = part.touch
         copy = copies[touch.buffer, touch.index]
         statements: list[Statement] = [Store(copy.buffer, copy.index, Load(touch.buffer, touch.index))]
-        for loop in touch.loops[-1:]:
+        for loop in reversed(touch.loops):
             statements = [replace(loop, kind="unrolled", body=statements)]
         for condition in reversed(touch.conditions):
             statements = [If(condition, statements, [])]

@@ -59,7 +59,9 @@ class CudaSchedule(Schedule):
             group = group.merged()
             if (column := followed_rows(group)) is not None:
                 rows = _loops(axis for axis in group.domain if axis.extent > 1 and axis is not column)
-                return in_rows(rows, Loop(column.variable, column.extent), group.element, group.body.names, self.gpu)
+                return in_rows(
+                    rows, Loop(column.variable, column.extent), group.element, group.body.names, self.gpu, group.dtypes_along(column)
+                )
         best = group.contiguous_axis(group.domain, True, WARP)
         last = None if best is None else best[1]
         axes = sorted((axis for axis in group.domain if axis.extent > 1), key=lambda axis: axis is last)
@@ -104,7 +106,7 @@ class CudaSchedule(Schedule):
         if (found := rows_of_loop(loops, self._step.rows)) is not None:
             absent = {loop.variable: Index() for loop in loops if loop.extent == 1}
             deep = warps_of_row(math.prod(loop.extent for loop in found[0]), self.gpu)
-            return in_rows(*found, lambda places: element({**absent, **places}), names, self.gpu, deep)
+            return in_rows(*found, lambda places: element({**absent, **places}), names, self.gpu, deep=deep)
         body = element({})
         tiles = None if self._instruction is None else in_matrix_tiles(loops, body, names, self._instruction, self.gpu)
         return tiles or in_tiles(loops, body, names, self.gpu)

@@ -2,7 +2,7 @@
 for itself. For predictions only; what nvcc makes of a loop is guessed by rules that are read from its code:
 
 - loads of one place are made once, and ahead of loops that do not move them, unless something is stored in between that may be it
-- neighbours in shared memory are one access of up to 16 bytes; those elsewhere, whose alignment is not known, are not
+- neighbours in shared memory are one access of up to 16 bytes; those elsewhere, whose alignment is not known, are not, but for vector loops
 - a short serial loop is unrolled, another by 2 to 16 steps: as many steps' loads are on their way at once
 """
 
@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from irdl.codegen.cuda.costs import PRODUCT, PRODUCT_LATENCY, Work, instructions, latency
-from irdl.codegen.cuda.dealing import WARP
-from irdl.codegen.cuda.registers import Touch, is_read_ahead, touches
+from irdl.codegen.cuda.dealing import WARP, as_guard
+from irdl.codegen.cuda.registers import Touch, copy_in, is_read_ahead, touches
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, CheckIndex, Expression, For, If, Let, Literal, Load, Multiply, Operation, Statement, Store, Variable
 from irdl.loops.walk import expressions, nested, subexpressions, walk
@@ -54,11 +54,13 @@ def _extent(loop: For) -> int:
 
 def _at_once(loop: For) -> int:
     """Steps whose loads are on their way at once."""
-    return max(1, _extent(loop)) if loop.kind == "unrolled" else unrolled(_extent(loop), statements(loop.body))
+    return max(1, _extent(loop)) if loop.kind in ("unrolled", "vector") else unrolled(_extent(loop), statements(loop.body))
 
 
 def statements(body: Sequence[Statement]) -> int:
-    return sum(isinstance(statement, (Let, Store)) for statement in walk(body))
+    """Copies are accesses, which are not counted in expressions either."""
+    copies = sum(isinstance(statement, For) and statement.kind == "vector" for statement in walk(body))
+    return sum(isinstance(statement, (Let, Store)) for statement in walk(body)) - copies
 
 
 def unrolled(steps: int, size: int) -> int:
@@ -146,7 +148,7 @@ def _waiting(body: Sequence[Statement], written: set[Buffer]) -> Work:
     other = 0.0
     loops = Work()
     known = {statement.variable.name for statement in walk(body) if isinstance(statement, (Let, CheckIndex))}
-    for statement in body:
+    for statement in map(_copy_of_runs, body):
         inner = [_waiting(part, written) for part in nested(statement)]
         if isinstance(statement, For):
             turns = -(-_extent(statement) // _at_once(statement))
@@ -167,9 +169,16 @@ def _waiting(body: Sequence[Statement], written: set[Buffer]) -> Work:
     return Work(waits=max(far, loops.waits), near_waits=max(near, loops.near_waits), far=other + loops.far)
 
 
+def _copy_of_runs(statement: Statement) -> Statement:
+    """What one run of all that a loop copies at once is; all else as it is."""
+    copy = copy_in(statement)
+    return statement if copy is None else copy[0]
+
+
 @dataclass(frozen=True, eq=False)
 class Access:
-    """Of one thread: places that lie `width` elements next to each other, `times` times. `loops`: those that move it."""
+    """Of one thread: places that lie `width` elements next to each other, `times` times, `together` of them in one access, where the
+    program says so. `loops`: those that move it; `bounds`: what a guard keeps variables below."""
 
     buffer: Buffer
     index: Index
@@ -177,11 +186,28 @@ class Access:
     width: int
     loops: tuple[For, ...]
     times: int
+    together: int
+    bounds: tuple[tuple[str, int], ...]
 
     def strides(self, loops: Iterable[For]) -> list[tuple[int, int]]:
         """How far apart, in bytes, the steps of loops are, and how many."""
         size = self.buffer.dtype.itemsize
-        return [(abs(self.index.coefficient(loop.variable)) * loop.step * size, _extent(loop)) for loop in loops]
+        return [(abs(self.index.coefficient(loop.variable)) * loop.step * size, self.steps(loop)) for loop in loops]
+
+    def steps(self, loop: For) -> int:
+        """How many steps of a loop touch something."""
+        return min([_extent(loop), *(-(-most // loop.step) for name, most in self.bounds if name == loop.variable)])
+
+
+def _bounds(touch: Touch) -> tuple[tuple[str, int], ...]:
+    """What variables are less than, as far as guards say so."""
+    guards = [guard for guard in map(as_guard, touch.conditions) if guard is not None]
+    return tuple(
+        (name, max(0, -(-(extent - index.constant) // c)))
+        for index, extent in guards
+        if all(other > 0 for _, other in index.terms)
+        for name, c in index.terms
+    )
 
 
 class Steps:
@@ -209,6 +235,7 @@ class Steps:
         if not first.writes and self._stays(first, still, stores):
             around = moving
         whole = {loop.variable: _extent(loop) for loop in around if _at_once(loop) == _extent(loop)}
+        together = math.prod(loop.stop for loop in around if loop.kind == "vector")
         constants = sorted({touch.index.constant for touch in alike})
         start, runs = 0, []
         for place in range(1, len(constants) + 1):
@@ -223,7 +250,8 @@ class Steps:
                     width, along = width * steps, along | {name}
             loops = tuple(loop for loop in around if loop.variable not in along)
             terms = tuple((name, c) for name, c in first.index.terms if name not in along)
-            yield Access(first.buffer, Index(constant, terms), first.writes, width, loops, math.prod(map(_extent, loops)))
+            times = math.prod(map(_extent, loops))
+            yield Access(first.buffer, Index(constant, terms), first.writes, width, loops, times, together, _bounds(first))
 
     @staticmethod
     def _stays(load: Touch, loops: set[int], stores: Sequence[Touch]) -> bool:
@@ -237,7 +265,7 @@ class Steps:
     def access_work(self, room: float) -> Work:
         total = Work()
         for access in self.accesses:
-            wide = self._vector(access) if access.buffer.space == "shared" else 1
+            wide = self._vector(access) if access.buffer.space == "shared" else access.together
             count = access.times * -(-access.width // wide)
             near = self._banks(access, wide) if access.buffer.space == "shared" else self._lines(access)
             total += Work(issued=count, near=count * near)
@@ -256,7 +284,7 @@ class Steps:
     def _lanes_at(self, access: Access) -> list[int]:
         """Where each lane is, in bytes from the first."""
         size = access.buffer.dtype.itemsize
-        ranges = [range(0, _extent(loop) * loop.step, loop.step) for loop in self.lanes]
+        ranges = [range(0, access.steps(loop) * loop.step, loop.step) for loop in self.lanes]
         coefficients = [access.index.coefficient(loop.variable) * size for loop in self.lanes]
         places = itertools.islice(itertools.product(*ranges), WARP)
         return [sum(c * value for c, value in zip(coefficients, place, strict=True)) for place in places] or [0]

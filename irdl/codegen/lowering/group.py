@@ -96,6 +96,12 @@ class Group:
                 best = (score, axis)
         return best
 
+    def dtypes_along(self, axis: Axis) -> set[np.dtype]:
+        """Of all that the axis goes along in memory."""
+        loads = (*self.inner_loads, *self.outer_loads)
+        found = {load.dtype for load in loads if load.index.coefficient(axis.variable)}
+        return found | {x.buffer.dtype for x, index in zip(self.outputs, self.stores, strict=True) if index.coefficient(axis.variable)}
+
     def shared_axis(self, vector: Axis) -> Axis | None:
         """An axis of the result along which some load of neighbours along `vector` stays put: its rows share that load."""
         best: tuple[int, Axis] | None = None

@@ -14,15 +14,20 @@ extern "C" __global__ void __launch_bounds__(256) dot_21(const float* __restrict
             float acc14;
             float acc15;
             float acc16;
+            float run_206[4];
             acc13 = 0.0f;
             acc14 = 0.0f;
             acc15 = 0.0f;
             acc16 = 0.0f;
-            for (int r7 = 0; r7 < 8; r7 += 1) {
-                acc13 = irdl::fma(in3_x[8*m12+r7], in1_params_W[i6+256*r7+64], acc13);
-                acc14 = irdl::fma(in3_x[8*m12+r7], in1_params_W[i6+256*r7], acc14);
-                acc15 = irdl::fma(in3_x[8*m12+r7], in1_params_W[i6+256*r7+128], acc15);
-                acc16 = irdl::fma(in3_x[8*m12+r7], in1_params_W[i6+256*r7+192], acc16);
+            for (int q204 = 0; q204 < 2; q204 += 1) {
+                irdl::load<4>(&run_206[0], &in3_x[8*m12+4*q204]);
+                #pragma unroll
+                for (int v205 = 0; v205 < 4; v205 += 1) {
+                    acc13 = irdl::fma(run_206[v205], in1_params_W[i6+1024*q204+256*v205+64], acc13);
+                    acc14 = irdl::fma(run_206[v205], in1_params_W[i6+1024*q204+256*v205], acc14);
+                    acc15 = irdl::fma(run_206[v205], in1_params_W[i6+1024*q204+256*v205+128], acc15);
+                    acc16 = irdl::fma(run_206[v205], in1_params_W[i6+1024*q204+256*v205+192], acc16);
+                }
             }
             const float t17 = (acc13 + in2_params_b[i6+64]);
             const float t18 = (acc14 + in2_params_b[i6]);
@@ -187,7 +192,7 @@ extern "C" __global__ void __launch_bounds__(256) init_85(float* out2, const flo
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256, 1) loop_204(const float* __restrict__ in0_params_U, const float* in4_gy, float* out2, char* arena, unsigned long long* status, unsigned* barrier) {
+extern "C" __global__ void __launch_bounds__(256, 1) loop_209(const float* __restrict__ in0_params_U, const float* in4_gy, float* out2, char* arena, unsigned long long* status, unsigned* barrier) {
     const int warp = threadIdx.x / 32;
     const int lane = threadIdx.x % 32;
     unsigned passed = 0;
@@ -218,8 +223,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) loop_204(const float* __res
         const int w161 = warp;
         const int l162 = lane;
         #pragma unroll
-        for (int s167 = 0; s167 < 32; s167 += 1) {
-            kept_199[s167] = in0_params_U[8192*j160+256*l162+s167+32*w161];
+        for (int q207 = 0; q207 < 8; q207 += 1) {
+            irdl::load<4>(&kept_199[4*q207], &in0_params_U[8192*j160+256*l162+4*q207+32*w161]);
         }
     }
     // keep_202

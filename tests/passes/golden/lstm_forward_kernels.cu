@@ -14,15 +14,20 @@ extern "C" __global__ void __launch_bounds__(256) dot_21(const float* __restrict
             float acc14;
             float acc15;
             float acc16;
+            float run_94[4];
             acc13 = 0.0f;
             acc14 = 0.0f;
             acc15 = 0.0f;
             acc16 = 0.0f;
-            for (int r7 = 0; r7 < 8; r7 += 1) {
-                acc13 = irdl::fma(in3_x[8*m12+r7], in1_params_W[i6+256*r7+64], acc13);
-                acc14 = irdl::fma(in3_x[8*m12+r7], in1_params_W[i6+256*r7], acc14);
-                acc15 = irdl::fma(in3_x[8*m12+r7], in1_params_W[i6+256*r7+128], acc15);
-                acc16 = irdl::fma(in3_x[8*m12+r7], in1_params_W[i6+256*r7+192], acc16);
+            for (int q92 = 0; q92 < 2; q92 += 1) {
+                irdl::load<4>(&run_94[0], &in3_x[8*m12+4*q92]);
+                #pragma unroll
+                for (int v93 = 0; v93 < 4; v93 += 1) {
+                    acc13 = irdl::fma(run_94[v93], in1_params_W[i6+1024*q92+256*v93+64], acc13);
+                    acc14 = irdl::fma(run_94[v93], in1_params_W[i6+1024*q92+256*v93], acc14);
+                    acc15 = irdl::fma(run_94[v93], in1_params_W[i6+1024*q92+256*v93+128], acc15);
+                    acc16 = irdl::fma(run_94[v93], in1_params_W[i6+1024*q92+256*v93+192], acc16);
+                }
             }
             const float t17 = (acc13 + in2_params_b[i6+64]);
             const float t18 = (acc14 + in2_params_b[i6]);

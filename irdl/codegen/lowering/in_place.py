@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
-from irdl.ir.graph import Graph, Value
+from irdl.codegen.lowering.layout import Layout, before_view, is_same_place
+from irdl.ir.builder import CONSTANT
+from irdl.ir.graph import Graph, Node, Value
+from irdl.loops.language import Buffer
 from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN, WHILE
 from irdl.ops.dynamic import DYNAMIC_UPDATE_SLICE
 from irdl.ops.fusion import FUSED
 from irdl.ops.index import GATHER, SCATTER_ADD, SCATTER_SET
 from irdl.ops.reduce import Reduce
-from irdl.ops.shape import UPDATE_SLICE
+from irdl.ops.shape import CONCAT, PAD, RESHAPE, TRANSPOSE, UPDATE_SLICE
 from irdl.passes.fuse import is_inline_view
 
 #: ops that are their first operand but for what they store into it
 STORES = (UPDATE_SLICE, DYNAMIC_UPDATE_SLICE, SCATTER_ADD, SCATTER_SET)
+
+#: how many values are looked at for one that another may take the place of
+_LONGEST = 64
 
 
 def last_reads(graph: Graph) -> dict[Value, float]:
@@ -41,9 +48,59 @@ def base_of(value: Value, reads: dict[Value, float]) -> Value | None:
         base = node.operands[node.attributes.cond_consts + node.attributes.body_consts + value.index]
     else:
         return None
-    # A view of it, or of what it is a view of, among the operands would be read while it changes.
-    is_viewed = any(origin(v) is origin(base) for v in node.operands if v is not base)
-    return base if node.operands.count(base) == 1 and reads[base] <= node.serial and not is_viewed else None
+    # A view of it, or of what it is a view of, among the operands would be read while it changes; stores copy what they read first.
+    is_viewed = node.op not in STORES and any(origin(v) is origin(base) for v in node.operands if v is not base)
+    return base if node.operands.count(base) == 1 and reads[_rearranged(base)] <= node.serial and not is_viewed else None
+
+
+def _rearranged(value: Value) -> Value:
+    """What a value is all of, in another shape or order."""
+    while value.node is not None and value.node.op in (RESHAPE, TRANSPOSE):
+        value = value.node.operands[0]
+    return value
+
+
+def makers(value: Value, reads: dict[Value, float]) -> Iterator[Node]:
+    """The nodes that may write where a value is to be: what makes it, or what it is a view of, and what becomes that by stores, or
+    is a part of it."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if value.node is None or value.node.op is CONSTANT:
+            continue
+        if not value.node.op.is_view or value.node.op is RESHAPE:  # which may take a copy
+            yield value.node
+        waiting += value.node.operands if value.node.op.is_view or value.node.op in (CONCAT, PAD) else ()
+        base = base_of(value, reads)
+        waiting += () if base is None else (base,)
+
+
+def chain_to(old: Value, new: Value, reads: dict[Value, float], place: Layout | None = None) -> dict[Value, Layout] | None:
+    """Values of which each may take the place of the next, from `new` on, and the last one that of `old`, with where they are then if
+    `new` is at `place`. None where there are no such."""
+    place = place or Layout.contiguous(Buffer("", new.dtype, new.type.size, "output"), new.shape)
+    stack = [{new: place}]
+    for _ in range(_LONGEST):
+        if not stack:
+            return None
+        chain = stack.pop()
+        value, layout = list(chain.items())[-1]
+        node = value.node
+        if value is old and is_same_place(layout, place):
+            return {link: found for link, found in chain.items() if link is not old}
+        if node is None:
+            continue
+        found: list[Value] = []
+        if node.op in (RESHAPE, TRANSPOSE):
+            before = before_view(node, layout)
+            found, layout = (list(node.operands), before) if before is not None else ([], layout)
+        elif node.op is FUSED:
+            own = [v for v in dict.fromkeys(node.operands) if v.type == value.type and (v.node is None or not v.node.op.is_view)]
+            found = [v for v in own if is_read_in_step(v, value, reads)]
+        elif (base := base_of(value, reads)) is not None:
+            found = [base]
+        stack += [{**chain, operand: layout} for operand in found]
+    return None
 
 
 def origin(value: Value) -> Value:
@@ -64,12 +121,12 @@ def can_overwrite(graph: Graph, old: Value, new: Value, reads: dict[Value, float
     into it, or by what begins when nothing reads it any more. `reads`: `last_reads` of the graph."""
     if old is new:
         return True
-    if old.type != new.type or new.node is None or graph.outputs.count(new) != 1:
+    if old.type != new.type or graph.outputs.count(new) != 1:
         return False
-    if new.node.op is FUSED:
-        return is_read_in_step(old, new, reads)
-    made = origin(new).node
-    return _is_stored_into(old, new, reads) or (made is not None and reads.get(old, 0) < made.serial)
+    if chain_to(old, new, reads) is not None:
+        return True
+    # What is there already is copied when all else is done.
+    return reads.get(old, 0) < min((node.serial for node in makers(new, reads)), default=math.inf)
 
 
 def is_read_in_step(old: Value, new: Value, reads: dict[Value, float]) -> bool:
@@ -84,13 +141,6 @@ def is_read_in_step(old: Value, new: Value, reads: dict[Value, float]) -> bool:
     region = node.regions[0]
     inner = region.inputs[node.operands.index(old)]
     return node.operands.count(old) == 1 and _read_in_step(region, inner)
-
-
-def _is_stored_into(old: Value, new: Value, reads: dict[Value, float]) -> bool:
-    value: Value | None = new
-    while value is not None and value is not old:
-        value = base_of(value, reads)
-    return value is old
 
 
 def _read_in_step(region: Graph, value: Value) -> bool:

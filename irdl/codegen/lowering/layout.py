@@ -130,6 +130,15 @@ def strides_of(value: Value, outside: Mapping[Value, Value] | None = None) -> tu
     return layout.strides
 
 
+def before_view(node: Node, layout: Layout) -> Layout | None:
+    """Where the operand of a reshape or a transpose lies if its result lies there."""
+    (operand,) = node.operands
+    if node.op is RESHAPE:
+        return reshape_layout(layout, operand.shape)
+    strides = [layout.strides[node.attributes.permutation.index(axis)] for axis in range(len(operand.shape))]
+    return Layout(layout.buffer, layout.offset, tuple(strides), operand.shape)
+
+
 def reshape_layout(base: Layout, shape: tuple[int, ...]) -> Layout | None:
     """Row-major reshape without a copy where the strides allow it."""
     if math.prod(shape) == 0:

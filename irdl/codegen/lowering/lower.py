@@ -12,8 +12,8 @@ import numpy as np
 
 from irdl.codegen.lowering import moves
 from irdl.codegen.lowering.group import group_of
-from irdl.codegen.lowering.in_place import STORES, base_of, can_overwrite, in_place_carries, is_read_in_step, last_reads
-from irdl.codegen.lowering.layout import Layout, is_same_place, reshape_layout, sub_layout, view_layout
+from irdl.codegen.lowering.in_place import STORES, base_of, can_overwrite, chain_to, in_place_carries, is_read_in_step, last_reads, origin
+from irdl.codegen.lowering.layout import Layout, before_view, is_same_place, reshape_layout, sub_layout, view_layout
 from irdl.codegen.lowering.schedule import Schedule
 from irdl.codegen.lowering.stored import checks_before, first_writer
 from irdl.errors import GraphError
@@ -27,7 +27,7 @@ from irdl.loops.rewrite import Names
 from irdl.ops.contract import DOT
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.fusion import FUSED
-from irdl.ops.shape import CONCAT, PAD, RESHAPE
+from irdl.ops.shape import CONCAT, PAD, RESHAPE, TRANSPOSE
 
 
 def lower(graph: Graph, schedule: Schedule, in_place: Mapping[int, int] | None = None, stored: Collection[int] = ()) -> Program:
@@ -50,8 +50,8 @@ def lower(graph: Graph, schedule: Schedule, in_place: Mapping[int, int] | None =
     destinations = [Layout.contiguous(b, v.shape) for v, b in zip(graph.outputs, outputs, strict=True)]
     # What is updated in place is one buffer, the output's.
     environment.update({graph.inputs[place]: destinations[out] for out, place in in_place.items()})
-    first = first_writer(graph, in_place) if any(out in in_place for out in stored) else None
-    body = _GraphLowering(lowering, graph, environment, destinations).run(first)
+    statements = _GraphLowering(lowering, graph, environment, destinations)
+    body = statements.run(leaves=any(out in in_place for out in stored), first=first_writer(graph, in_place))
     program = Program(identifier(graph.name, "main"), inputs, outputs, lowering.constants, body, lowering.checks)
     program.aliased = [(inputs[place], outputs[out]) for out, place in in_place.items()]
     return program
@@ -134,18 +134,20 @@ class _GraphLowering:
         self.reads = last_reads(graph)
         #: the sums whose place another value has taken
         self.taken: set[Value] = set()
-        for value, layout in itertools.starmap(_before_reshapes, self.destinations):
+        for value, layout in itertools.starmap(_before_views, self.destinations):
             if value.node is not None and not value.node.op.is_view and value.node.op is not CONSTANT:
                 self.planned.setdefault(value, layout)
                 self._plan_stores(value, layout)
 
-    def run(self, first: Node | None = None) -> list[Statement]:
-        """`first`: the node before which the program leaves if a check has failed."""
+    def run(self, leaves: bool = False, first: Node | None = None) -> list[Statement]:
+        """`leaves`: the program leaves if a check has failed, before the node `first` or, without such, before what is copied at last."""
         result: list[Statement] = []
         for node in self.graph.nodes:
-            if node is first:
+            if leaves and node is first:
                 result += self._leave(node)
             result += self.node(node)
+        if leaves and first is None and self.shared.checks:
+            result.append(Leave())
         for number, (value, layout) in enumerate(self.destinations):
             source = self.environment[value]
             if number not in self.stored and not is_same_place(source, layout):
@@ -206,13 +208,12 @@ class _GraphLowering:
 
     def _plan_stores(self, value: Value, layout: Layout) -> None:
         """What is made of a value from outside by stores into it is made where that lies, if it is wanted there."""
-        chain = []
-        base = base_of(value, self.reads)
-        while base is not None and base not in self.environment:
-            chain.append(base)
-            base = base_of(base, self.reads)
-        if base is not None and is_same_place(self.environment[base], layout):
-            self.planned.update(dict.fromkeys(chain, layout))
+        for old, place in self.environment.items():
+            is_there = place.shape == layout.shape and is_same_place(place, layout)
+            chain = chain_to(old, value, self.reads, layout) if is_there else None
+            if chain is not None:
+                self.planned.update({link: found for link, found in chain.items() if link.node is not None and not link.node.op.is_view})
+                return
 
     def _stored_into(self, value: Value) -> Layout | None:
         """Where what becomes of a value by stores into it is to be: all of it is one place. None where nothing is stored into it."""
@@ -258,8 +259,18 @@ class _GraphLowering:
         make = moves.MOVES.get(node.op)
         if make is None:
             raise GraphError(f"op {node.op.name} reached the code generator, which has no rule for it")
-        statements = make(node, operands, outputs, shared.names, shared.schedule, shared.checks)
+        statements = self._apart(node, operands, outputs[0])
+        statements += make(node, operands, outputs, shared.names, shared.schedule, shared.checks)
         return shared.kernel(node.op.name, statements, moves.is_independent(node), format_location(node.location))
+
+    def _apart(self, node: Node, operands: list[Layout], whole: Layout) -> list[Statement]:
+        """What is stored is copied first where it lies in what it is stored into."""
+        result: list[Statement] = []
+        for place in range(1, len(operands) if node.op in STORES else 0):
+            if operands[place].buffer is whole.buffer:
+                source, operands[place] = operands[place], self.shared.arena(node.operands[place].type)
+                result += self.shared.schedule.copy(source, operands[place], self.shared.names)
+        return result
 
     def _view(self, node: Node, base: Layout) -> list[Statement]:
         layout = view_layout(node, base)
@@ -423,15 +434,19 @@ class _GraphLowering:
         return [*steps, loop]
 
 
-def _before_reshapes(value: Value, layout: Layout) -> tuple[Value, Layout]:
-    """What a value is a reshape of, and where that lies if the value lies as `layout`."""
-    while value.node is not None and value.node.op is RESHAPE:
-        operand = value.node.operands[0]
-        found = reshape_layout(layout, operand.shape)
+def _before_views(value: Value, layout: Layout) -> tuple[Value, Layout]:
+    """What a value is a reshape of, and where that lies if the value lies as `layout`; of stores, in another order too."""
+    while value.node is not None and (value.node.op is RESHAPE or (value.node.op is TRANSPOSE and _is_stored(value))):
+        found = before_view(value.node, layout)
         if found is None:
             break
-        value, layout = operand, found
+        value, layout = value.node.operands[0], found
     return value, layout
+
+
+def _is_stored(value: Value) -> bool:
+    node = origin(value).node
+    return node is not None and node.op in STORES
 
 
 def _weightiest(node: Node) -> Node | None:

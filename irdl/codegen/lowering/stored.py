@@ -6,10 +6,10 @@ indices; at that place the program leaves if one has failed, and from there on n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from irdl.codegen.lowering.in_place import base_of, can_overwrite, last_reads, origin
+from irdl.codegen.lowering.in_place import can_overwrite, chain_to, last_reads, makers
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ops.fusion import FUSED
@@ -82,15 +82,16 @@ def in_place_outputs(graph: Graph, donations: Mapping[int, int], stored: Mapping
 
     found = {out: place for out, place in donations.items() if fits(out, place)}
     for out, place in stored.items():
-        if fits(out, place) and _checks_before(graph, first_writer(graph, (*found, out))) is not None:
+        if fits(out, place) and _checks_before(graph, first_writer(graph, {**found, out: place})) is not None:
             found[out] = place
     return found
 
 
-def first_writer(graph: Graph, outputs: Iterable[int]) -> Node | None:
-    """Of the outputs that are computed in inputs, the first node that writes to one."""
+def first_writer(graph: Graph, in_place: Mapping[int, int]) -> Node | None:
+    """The first node that writes to an input. `in_place`: output -> the input it is computed in. None where what is there already is
+    copied when all else is done."""
     reads = last_reads(graph)
-    writers = [node for out in outputs for node in _writers(graph.outputs[out], reads)]
+    writers = [node for out, place in in_place.items() for node in _writers(graph.inputs[place], graph.outputs[out], reads)]
     return min(writers, key=lambda node: node.serial, default=None)
 
 
@@ -116,8 +117,7 @@ def _checks_before(graph: Graph, first: Node | None) -> list[Indices] | None:
     return found
 
 
-def _writers(new: Value, reads: dict[Value, float]) -> Iterator[Node]:
-    value: Value | None = origin(new)
-    while value is not None and value.node is not None:
-        yield value.node
-        value = base_of(value, reads)
+def _writers(old: Value, new: Value, reads: dict[Value, float]) -> Iterator[Node]:
+    """Of all values that may be computed where `old` lies."""
+    for link in [new, *(chain_to(old, new, reads) or ())]:
+        yield from makers(link, reads)

@@ -24,7 +24,7 @@ from irdl.runtime.build import ALIGNMENT, Build
 from irdl.runtime.disk_cache import cached_code
 from irdl.runtime.entry import make_entry
 from irdl.runtime.signals import poll_address, raise_polled
-from irdl.runtime.team import team_address
+from irdl.runtime.team import sweep, team_address, unload
 from irdl.runtime.threads import num_threads
 
 #: Arenas kept for reuse, per program; calls beyond that many at once allocate and free their own.
@@ -70,6 +70,8 @@ class _Native(Loaded):
         self._fixed = [array.ctypes.data for array in code.constants]
         if code.threads > 1:
             self._fixed.append(team_address(code.threads))
+            sweep()
+            self._loaded.hand_over(unload)
         self._arenas: deque[tuple[np.ndarray, int]] = deque()
 
     def entry(self, prepare: Callable[..., Any], finish: Callable[..., Any]) -> Any:

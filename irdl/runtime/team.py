@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections import deque
 from functools import lru_cache
 from typing import Any
 
@@ -22,8 +23,10 @@ from irdl.codegen.cpu.llvm.team_layout import (
     BARRIER,
     BARRIER_PLACE,
     BASE,
+    BEGAN,
     CONDITION,
     HEADER,
+    HIRED,
     IDLE,
     MACHINE,
     MUTEX,
@@ -36,6 +39,8 @@ from irdl.codegen.cpu.llvm.trust import ACCOUNT
 from irdl.runtime.threads import MOST, num_threads, on_change
 
 _lock = threading.Lock()
+#: code of programs that are gone, and the team's last call then
+_gone: deque[tuple[Any, int]] = deque()
 
 
 def team_address(threads: int) -> int:
@@ -44,6 +49,28 @@ def team_address(threads: int) -> int:
         found = the_team()
         found.resize(max(threads, num_threads()))
         return found.address
+
+
+def unload(code: Any) -> None:
+    """Let go of the code of a program that is gone, and of any earlier one's, once no worker can be inside.
+
+    A worker that the program's caller left at a barrier may return from there at any time later. So the code is kept until all
+    workers are idle, or another call has begun with the team, which does so only when all were. This runs as a finalizer,
+    anywhere: it waits for nobody and takes no lock.
+    """
+    _gone.append((code, the_team().last_call()))
+    sweep()
+
+
+def sweep() -> None:
+    """Let go of the code that no worker can be inside of any more."""
+    for _ in range(len(_gone)):
+        try:
+            code, last_call = _gone.popleft()
+        except IndexError:  # another sweep took it
+            return
+        if the_team().last_call() == last_call and not the_team().at_home():
+            _gone.append((code, last_call))
 
 
 def _after_fork() -> None:
@@ -84,6 +111,14 @@ class Team:
         """How many barriers callers have passed with workers."""
         return self._word(BASE).value
 
+    def last_call(self) -> int:
+        """The time at which the last call began that worked with the team."""
+        return self._word(BEGAN).value
+
+    def at_home(self) -> bool:
+        """Whether no worker is inside a program."""
+        return all(self._word(HEADER + number * PER_THREAD).value == IDLE for number in range(1, self._word(HIRED).value + 1))
+
     def trust(self) -> None:
         """Forget that teams have waited long on this machine."""
         self._memory[(self.address + MACHINE - self._memory.ctypes.data) // 8 :][:ACCOUNT] = 0
@@ -117,4 +152,5 @@ class Team:
         process.pthread_cond_init(ctypes.c_void_p(line + CONDITION), None)
         worker = threading.Thread(target=self._work, args=(self.address, number), name=f"irdl-{number}", daemon=True)
         self._workers.append(worker)
+        self._word(HIRED).value = number
         worker.start()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Collection, Sequence
+import weakref
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import llvmlite.binding as llvm
 
@@ -144,6 +146,10 @@ class LoadedObject:
                 library = library.export_symbol(name)
             self._tracker = library.link(self._jit, f"irdl{next(_count)}")
             self.addresses: dict[str, int] = {name: self._tracker[name] for name in exports}
+
+    def hand_over(self, taker: Callable[[Any], None]) -> None:
+        """When nothing refers to this any more, give the code to `taker`: it stays in memory for as long as that keeps it."""
+        weakref.finalize(self, taker, self._tracker).atexit = False
 
 
 @lru_cache(maxsize=1)

@@ -110,7 +110,7 @@ define internal i1 @too_long(ptr %team, i64 %lasted, i64 %forgiven) nounwind {{
 }}
 
 declare i32 @nanosleep(ptr, ptr)
-; Return when the number at `place` is that large. `next` is the number of the thread's next barrier.
+; Return when the number at `place` is that large. `next` is the number of the thread's next barrier; NEVER if there is none.
 define internal void @await(ptr %team, i64 %thread, ptr %place, i64 %number, i64 %next) nounwind alwaysinline {{
 entry:
   br label %look
@@ -254,7 +254,7 @@ accept:
   %mine = extractvalue {{ i64, i1 }} %accepted, 1
   br i1 %mine, label %ready, label %idle
 ready:
-  call void @await(ptr %team, i64 %worker, ptr %line, i64 {STARTED}, i64 0)
+  call void @await(ptr %team, i64 %worker, ptr %line, i64 {STARTED}, i64 {NEVER})
   %thread = load i64, ptr %number_place
   %threads = load i64, ptr %threads_place
   %function = load ptr, ptr %function_place

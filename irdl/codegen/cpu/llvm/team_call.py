@@ -10,6 +10,7 @@ from irdl.codegen.cpu.llvm.team_layout import (
     CONDITION,
     COUNT,
     FUNCTION,
+    HIRED,
     IDLE,
     LEAVE,
     MACHINE,
@@ -86,10 +87,12 @@ bypass:
   ret void
 begin:
   %workers_place = getelementptr i8, ptr %team, i64 {WORKERS}
+  %hired_place = getelementptr i8, ptr %team, i64 {HIRED}
   %machine = getelementptr i8, ptr %team, i64 {MACHINE}
   %calls_place = getelementptr i8, ptr %account, i64 48
   %until_place = getelementptr i8, ptr %account, i64 56
   %workers = load i64, ptr %workers_place
+  %hired = load i64, ptr %hired_place
   %last = add i64 %workers, 1
   %began = call i64 @now()
   %next_machine = load i64, ptr %machine
@@ -111,7 +114,8 @@ def _gather_text(hint: str) -> str:
     """Offer the work, and wait for those who come at once."""
     return f"""\
 
-; Whoever has left the team in an earlier call must have come home.
+; Whoever has left the team in an earlier call must have come home, even those who take no part any more: this call sets LEAVE anew,
+; which tells them that they are to leave.
 home:
   %h = phi i64 [ 1, %begin ], [ %h1, %home ]
   %all_home = phi i1 [ true, %begin ], [ %still_all, %home ]
@@ -120,7 +124,7 @@ home:
   %is_home = icmp eq i64 %home_state, {IDLE}
   %still_all = and i1 %all_home, %is_home
   %h1 = add i64 %h, 1
-  %h_more = icmp ult i64 %h1, %last
+  %h_more = icmp ule i64 %h1, %hired
   br i1 %h_more, label %home, label %home_end
 home_end:
   br i1 %still_all, label %hand, label %alone
@@ -205,34 +209,36 @@ go:
 
 
 def _work_text() -> str:
-    """The work itself; then the others are waited for, but for those who have left."""
+    """The work itself; then the others are waited for, but for those who have left.
+
+    Who has left touches nothing of the call any more but its code (see `irdl.runtime.team.unload`). He has only where the caller
+    has passed that barrier: to decide to leave at the next is nothing where none follows.
+    """
     return f"""\
 work:
   %stopped = call i1 %function(ptr %argument, i64 0, i64 %threads1)
-  br label %gone
-
-; Who has left touches nothing of the call any more, and need not be waited for.
-gone:
-  %w = phi i64 [ 1, %work ], [ %w1, %back ]
+  %base_place = getelementptr i8, ptr %team, i64 {BASE}
+  %base = load i64, ptr %base_place
   %leave = load atomic i64, ptr %leave_place monotonic, align 8
-  %together = icmp eq i64 %leave, {NEVER}
+  %together = icmp sgt i64 %leave, %base
   %waits = or i1 %together, %stopped
   br i1 %waits, label %wait_for, label %finish
+
+; There is no next barrier: who reads LEAVE late at the last one must not find that he is to leave.
 wait_for:
+  %w = phi i64 [ 1, %work ], [ %w1, %back ]
   %wait_line = call ptr @line(ptr %team, i64 %w)
-  call void @await(ptr %team, i64 0, ptr %wait_line, i64 {IDLE}, i64 0)
+  call void @await(ptr %team, i64 0, ptr %wait_line, i64 {IDLE}, i64 {NEVER})
   br label %back
 back:
   %w1 = add i64 %w, 1
   %w_more = icmp ult i64 %w1, %last
-  br i1 %w_more, label %gone, label %all_back
+  br i1 %w_more, label %wait_for, label %all_back
 all_back:
   br i1 %stopped, label %reset, label %finish
 
 ; Who stopped has passed all barriers there can be.
 reset:
-  %base_place = getelementptr i8, ptr %team, i64 {BASE}
-  %base = load i64, ptr %base_place
   br label %reset_each
 reset_each:
   %c = phi i64 [ 0, %reset ], [ %c1, %reset_each ]

@@ -2,7 +2,7 @@
 
 A team's memory, in bytes:
 
-    0 addresses of `irdl_team_run`, `irdl_barrier`; 16 how many workers there are
+    0 addresses of `irdl_team_run`, `irdl_barrier`; 16 how many workers take part, 24 how many there are
     64 whether a call is using them
     128 the work: function, its argument, how many threads
     192 the number of the barrier that the caller passes alone
@@ -20,7 +20,7 @@ from __future__ import annotations
 HEADER, PER_THREAD = 512, 256
 COUNT, MUTEX, CONDITION = 64, 128, 192
 RUN, BARRIER, WORKER = "irdl_team_run", "irdl_barrier", "irdl_team_worker"
-BARRIER_PLACE, WORKERS, FUNCTION, ARGUMENT, THREADS, LEAVE, BASE = 8, 16, 128, 136, 144, 192, 256
+BARRIER_PLACE, WORKERS, HIRED, FUNCTION, ARGUMENT, THREADS, LEAVE, BASE = 8, 16, 24, 128, 136, 144, 192, 256
 BEGAN, WAITED, MACHINE = 320, 328, 384
 
 #: A worker's states, in the order they follow each other.

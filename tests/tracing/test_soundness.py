@@ -355,12 +355,16 @@ def test_of_known_arrays_nothing_is_lost():
         irdl.grad(lambda x: np.linalg.inv(x)[0, 0])(np.eye(2))
 
     def stores(x):
-        a = np.zeros(3)
+        a, square = np.zeros(3), np.zeros((3, 3))
         np.put(a, [0], 1.0)
-        return a + x
+        np.putmask(a, np.array([False, True, False]), 2.0)
+        np.place(a, np.array([False, False, True]), 3.0)
+        np.fill_diagonal(square, 4.0)
+        np.put_along_axis(square, np.array([[0], [0], [1]]), 5.0, 1)
+        np.copyto(square[0], 6.0)
+        return a + x + square
 
-    with pytest.raises(TraceError, match="no rule"):
-        irdl.jit(stores)(np.zeros(3))
+    check(stores, np.arange(3.0))
     with pytest.raises(ValueError, match="order must be"):
         irdl.jit(lambda x: np.zeros(3, order="Q") + x)(np.zeros(3))
 

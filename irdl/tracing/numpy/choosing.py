@@ -13,7 +13,7 @@ from irdl.tracing.box import apply, is_box, literal, to_value, wrap, wrap_result
 from irdl.tracing.numpy.products import common_dtype
 from irdl.tracing.numpy.shaping import reshape
 from irdl.tracing.numpy.table import as_box, traced
-from irdl.tracing.numpy.ufuncs import as_bool, scalar_like, store_out
+from irdl.tracing.numpy.ufuncs import as_bool, scalar_like, store, store_out
 from irdl.tracing.recorder import user_line
 
 
@@ -124,12 +124,14 @@ def scalar_zero(box: Any) -> Any:
 @traced(np.nan_to_num)
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
     box = as_box(x)
-    if not copy:
-        raise TraceError(f"np.nan_to_num with copy=False cannot be traced: assign its result{user_line()}")
     if not is_float(box.dtype):
-        return box.copy()
+        return box.copy() if copy else box
     is_nan = np.isnan(box)
     info = np.finfo(box.dtype)
     result = where(box == np.inf, box.dtype.type(info.max if posinf is None else posinf), box)
     result = where(box == -np.inf, box.dtype.type(info.min if neginf is None else neginf), result)
-    return wrap_result(where(is_nan, box.dtype.type(nan), result).value)
+    result = wrap_result(where(is_nan, box.dtype.type(nan), result).value)
+    if copy or not is_box(x):
+        return result
+    store(box, result.value)
+    return box

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.dtypes import family, is_float
+from irdl.ir.dtypes import is_float
 from irdl.ir.types import TensorType
 from irdl.ops import reduce as ops
 from irdl.ops.elementwise import SELECT
@@ -15,7 +15,7 @@ from irdl.ops.shape import (
     BROADCAST,
     BroadcastAttributes,
 )
-from irdl.tracing.box import PYTHON, apply, is_box, to_value, wrap, wrap_result
+from irdl.tracing.box import PYTHON, apply, is_box, literal, to_value, wrap, wrap_result
 from irdl.tracing.numpy import products, reductions
 from irdl.tracing.numpy.layout import copied
 from irdl.tracing.numpy.products import common_dtype
@@ -98,20 +98,61 @@ def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
     return wrap_result(result.value) if out is None else store_out("round", out, result.value)
 
 
-@traced(np.diff)
-def diff(a: Any, n: int = 1, axis: int = -1, **options: Any) -> Any:
-    if n == 0:
-        return a
-    if n < 0:
-        raise ValueError(f"order must be non-negative but got {n}")
-    if options:
-        raise TraceError(f"np.diff with {', '.join(options)} cannot be traced{user_line()}")
-    box = as_box(a)
-    lead = (slice(None),) * np.lib.array_utils.normalize_axis_index(axis, box.ndim)
-    for _ in range(n):
-        later, earlier = box[(*lead, slice(1, None))], box[(*lead, slice(None, -1))]
-        box = later != earlier if box.dtype == np.bool_ else later - earlier
-    return box
+@traced(np.fix)
+def fix(x: Any, out: Any = None) -> Any:
+    return np.trunc(x) if out is None else np.trunc(x, out=out)
+
+
+def _infinite(negative: bool) -> Any:
+    def rule(x: Any, out: Any = None) -> Any:
+        box = as_box(x)
+        result = box == (-np.inf if negative else np.inf) if is_float(box.dtype) else np.zeros_like(box, np.bool_)
+        return result if out is None else store_out("isneginf" if negative else "isposinf", out, to_value(result))
+
+    return rule
+
+
+TABLE[np.isposinf], TABLE[np.isneginf] = _infinite(False), _infinite(True)
+
+
+@traced(np.linspace)
+def linspace(
+    start: Any,
+    stop: Any,
+    num: Any = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
+) -> Any:
+    num = num.__index__()
+    if num < 0:
+        raise ValueError(f"Number of samples, {num}, must be non-negative.{user_line()}")
+    intervals = num - 1 if endpoint else num
+    working = np.result_type(common_dtype(start, stop), 0.0)
+    first, last = as_box(start).astype(working), as_box(stop).astype(working)
+    delta = last - first
+    counted = literal(np.arange(num, dtype=working).reshape((-1,) + (1,) * delta.ndim))
+    step = delta / intervals if intervals > 0 else delta * np.nan
+    # where a step is too small to be told from zero, NumPy divides before it multiplies
+    whole = np.where(step == 0, counted / max(intervals, 1) * delta, counted * step) if intervals > 0 else counted * delta
+    whole = whole + first
+    if endpoint and num > 1:
+        whole[-1] = last
+    whole = np.moveaxis(whole, 0, axis) if axis else whole
+    if dtype is not None:
+        whole = (np.floor(whole) if np.issubdtype(np.dtype(dtype), np.integer) else whole).astype(dtype)
+    return (whole, step) if retstep else whole
+
+
+@traced(np.logspace)
+def logspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0) -> Any:
+    if np.ndim(base):
+        raise TraceError(f"np.logspace with an array as its base cannot be traced: take a power of np.linspace{user_line()}")
+    result = np.power(base, linspace(start, stop, num, endpoint, axis=axis))
+    return result if dtype is None else result.astype(dtype)
 
 
 @traced(np.meshgrid)
@@ -134,6 +175,8 @@ TABLE[np.ndim] = lambda a: np.ndim(a) if not is_box(a) else a.ndim
 TABLE[np.size] = lambda a, axis=None: a.size if axis is None else a.shape[axis]
 TABLE[np.iscomplexobj] = lambda x: False
 TABLE[np.isrealobj] = lambda x: True
+TABLE[np.isreal] = lambda x: np.ones_like(as_box(x), np.bool_)
+TABLE[np.iscomplex] = lambda x: np.zeros_like(as_box(x), np.bool_)
 TABLE[np.real] = lambda val: val
 TABLE[np.result_type] = lambda *items: common_dtype(*[np.empty(0, i) if isinstance(i, (np.dtype, type)) else i for i in items])
 TABLE[np.can_cast] = lambda from_, to, casting="safe": np.can_cast(from_.dtype, to, casting)
@@ -163,6 +206,15 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
     return wrap(to_value(np.all(same)), PYTHON)
 
 
+@traced(np.array_equiv)
+def array_equiv(a1: Any, a2: Any) -> Any:
+    try:
+        np.broadcast_shapes(np.shape(a1), np.shape(a2))
+    except ValueError:
+        return False
+    return wrap(to_value(np.all(as_box(a1) == as_box(a2))), PYTHON)
+
+
 # Reductions and products.
 
 _reduction: Any
@@ -185,25 +237,35 @@ for _reduction, _op in ((np.argmax, ops.ARGMAX), (np.argmin, ops.ARGMIN)):
     )
 for _reduction, _op in ((np.cumsum, ops.CUMSUM), (np.cumprod, ops.CUMPROD)):
     TABLE[_reduction] = lambda a, axis=None, dtype=None, out=None, _op=_op: reductions.cumulate(_op, a, axis, dtype, out)
+
+
+def _running(op: Any, plain: Any, first: int) -> Any:
+    def rule(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False) -> Any:
+        box = as_box(x)
+        box = reshape(box, (1,)) if not box.ndim else box
+        if axis is None:
+            if box.ndim > 1:
+                raise ValueError(f"For arrays which have more than one dimension ``axis`` argument is required.{user_line()}")
+            axis = 0
+        result = reductions.cumulate(op, box, axis, dtype)
+        if include_initial:
+            place = np.lib.array_utils.normalize_axis_index(axis, box.ndim)
+            shape = (*box.shape[:place], 1, *box.shape[place + 1 :])
+            result = np.concatenate([np.full_like(result, first, shape=shape), result], place)
+        return result if out is None else store_out(plain.__name__, out, result.value)
+
+    return rule
+
+
+TABLE[np.cumulative_sum] = _running(ops.CUMSUM, np.cumulative_sum, 0)
+TABLE[np.cumulative_prod] = _running(ops.CUMPROD, np.cumulative_prod, 1)
 TABLE[np.mean] = reductions.mean
 TABLE[np.var] = reductions.var
 TABLE[np.std] = reductions.std
 TABLE[np.count_nonzero] = reductions.count_nonzero
-TABLE[np.linalg.norm] = reductions.norm
 TABLE[np.ptp] = lambda a, axis=None, out=None, keepdims=False: _product(
     to_value(np.max(a, axis, keepdims=keepdims) - np.min(a, axis, keepdims=keepdims)), out
 )
-
-
-@traced(np.average)
-def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = False) -> Any:
-    if weights is None and not returned and keepdims is False:
-        return np.mean(a, axis)
-    if weights is None or np.shape(weights) != np.shape(a) or returned or keepdims is not False:
-        raise TraceError(f"np.average with these arguments cannot be traced: divide two sums{user_line()}")
-    a, weights = as_box(a), as_box(weights)
-    dtype = np.result_type(a.dtype, weights.dtype, *(["f8"] if family(a.dtype) in "iub" else []))
-    return np.divide(np.sum(np.multiply(a, weights, dtype=dtype), axis), np.sum(weights, axis, dtype=dtype))
 
 
 TABLE[np.dot] = lambda a, b, out=None: _product(products.dot(a, b), out)

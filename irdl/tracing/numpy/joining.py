@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
+from irdl.ir.graph import Value
 from irdl.ops.shape import (
     CONCAT,
     PAD,
@@ -151,23 +152,45 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Any:
     return wrap(box.value)
 
 
+#: What these fill in is elements of the array, whichever those are.
+_OF_ELEMENTS = ("edge", "reflect", "symmetric", "wrap")
+
+
 @traced(np.pad)
-def pad(x: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Any:
+def pad(x: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> Any:
     box = as_box(x)
-    if mode != "constant" and mode != "edge":
+    if mode not in ("constant", "empty", *_OF_ELEMENTS):
         raise TraceError(f"np.pad with mode={mode!r} cannot be traced: join slices with np.concatenate{user_line()}")
+    if options.keys() - {"constant_values" if mode == "constant" else "reflect_type"} or (mode in ("edge", "wrap", "empty") and options):
+        raise ValueError(f"unsupported keyword arguments for mode '{mode}': {set(options)}{user_line()}")
+    if options.get("reflect_type", "even") != "even":
+        raise TraceError(f"np.pad with reflect_type={options['reflect_type']!r} cannot be traced: join slices{user_line()}")
+    if isinstance(pad_width, dict):
+        places = {place % box.ndim: width for place, width in pad_width.items()}
+        pad_width = [(w, w) if isinstance(w := places.get(place, 0), int) else w for place in range(box.ndim)]
     if not np.can_cast(np.asarray(pad_width).dtype, np.int64, "same_kind"):
         raise TypeError(f"`pad_width` must be of integral type{user_line()}")
     if np.min(pad_width, initial=0) < 0:
         raise ValueError(f"index can't contain negative values{user_line()}")
     widths = np.broadcast_to(np.asarray(pad_width, np.int64), (box.ndim, 2))
-    if mode == "edge":
+    if mode in _OF_ELEMENTS:
         for axis, (low, high) in enumerate(widths):
-            box = take(box, literal(np.clip(np.arange(-low, box.shape[axis] + high), 0, box.shape[axis] - 1)), axis)
-        return box
+            if low or high:
+                sources = np.pad(np.arange(box.shape[axis]), (low, high), mode)
+                ends = [take(box, literal(part), axis) for part in (sources[:low], sources[len(sources) - high :])]
+                box = concatenate([ends[0], box, ends[1]], axis)
+        return wrap(box.value)
     fill = options.get("constant_values", 0)
-    if not is_box(fill) and np.ndim(fill):
-        raise TraceError(f"np.pad with one constant per side cannot be traced{user_line()}")
-    attributes = PadAttributes(tuple(int(a) for a in widths[:, 0]), tuple(int(b) for b in widths[:, 1]))
     value = box.value
-    return wrap(apply(PAD, [value, to_value(fill, value.dtype)], attributes))
+    if not np.ndim(fill):
+        return wrap(_padded(value, widths, to_value(fill, value.dtype)))
+    fills = broadcast_to(as_box(fill), (box.ndim, 2))
+    for axis, side in itertools.product(range(box.ndim), range(2)):
+        one = np.zeros_like(widths)
+        one[axis, side] = widths[axis, side]
+        value = _padded(value, one, to_value(fills[axis, side], value.dtype))
+    return wrap(value)
+
+
+def _padded(value: Value, widths: np.ndarray, fill: Value) -> Value:
+    return apply(PAD, [value, fill], PadAttributes(tuple(int(a) for a in widths[:, 0]), tuple(int(b) for b in widths[:, 1])))

@@ -20,6 +20,8 @@ from irdl.tracing.views import fresh_strides, shadow_array, tiny
 
 def lay_out(result: Any, function: Callable[..., Any], arguments: Sequence[Any], options: dict[str, Any]) -> Any:
     """Give the new arrays in `result` the layouts that `function` gives its own, for arguments laid out like these."""
+    if function in _UNTRIED:
+        return result
     boxes = boxes_in((arguments, options))
     cells = {id(box.cell) for box in boxes}
     new = [box for box in _parts(result) if is_box(box) and box.type.rank > 1 and box._shadow is None and id(box.cell) not in cells]
@@ -39,6 +41,9 @@ def lay_out(result: Any, function: Callable[..., Any], arguments: Sequence[Any],
 #: functions that are told how large their result shall be: not to be tried
 _SIZED = (np.tile, np.repeat, np.pad, np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.broadcast_to, np.resize)
 
+#: those that warn of few elements, or of two, and those that call the user's functions
+_UNTRIED = (np.cross, np.cov, np.corrcoef, np.piecewise, np.apply_along_axis)
+
 
 def ask(function: Callable[..., Any], arguments: Sequence[Any], options: dict[str, Any]) -> None:
     """Let NumPy itself look at the arguments, but for the extents: raises where it finds a wrong type, cast or axis.
@@ -46,7 +51,11 @@ def ask(function: Callable[..., Any], arguments: Sequence[Any], options: dict[st
     Raises:
         TypeError, AxisError: NumPy's own.
     """
-    if function in _SIZED or any(isinstance(part, np.ndarray) and not is_box(part) for part in _parts((arguments, options))):
+    if (
+        function in _SIZED
+        or function in _UNTRIED
+        or any(isinstance(part, np.ndarray) and not is_box(part) for part in _parts((arguments, options)))
+    ):
         return  # real arrays may be axes or places
     try:
         with np.errstate(all="ignore"):

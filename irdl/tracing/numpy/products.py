@@ -159,10 +159,10 @@ def einsum(*operands: Any, optimize: Any = False, **options: Any) -> Any:
     text = text.replace(" ", "")
     dtype = common_dtype(*arrays)
     values = _numeric([to_value(array, dtype) for array in arrays], "einsum")
-    inputs, output = _einsum_labels(text, values)
+    inputs, output, extents = _einsum_labels(text, values)
     if len(values) == 1 and set(inputs[0]) == set(output) and len(set(output)) == len(output):
         return _einsum_view(inputs[0], output, arrays[0])
-    terms = [_diagonal(labels, value) for labels, value in zip(inputs, values, strict=True)]
+    terms = [_diagonal(*_without_ones(labels, value, extents)) for labels, value in zip(inputs, values, strict=True)]
     labels, value = terms[0]
     for position, (next_labels, next_value) in enumerate(terms[1:], 1):
         wanted = set(output).union(*(set(rest) for rest, _ in terms[position + 1 :]))
@@ -187,7 +187,7 @@ def _einsum_view(labels: str, output: str, array: Any) -> Any:
     return np.transpose(box, tuple(labels.index(c) for c in output))
 
 
-def _einsum_labels(text: str, values: Sequence[Value]) -> tuple[list[str], str]:
+def _einsum_labels(text: str, values: Sequence[Value]) -> tuple[list[str], str, dict[str, int]]:
     left, arrow, output = text.partition("->")
     inputs = left.split(",")
     if len(inputs) != len(values):
@@ -208,9 +208,20 @@ def _einsum_labels(text: str, values: Sequence[Value]) -> tuple[list[str], str]:
     extents: dict[str, int] = {}
     for part, value in zip(resolved, values, strict=True):
         for label, extent in zip(part, value.shape, strict=True):
-            if extents.setdefault(label, extent) != extent:
-                raise ValueError(f"einsum: axis {label} is both {extents[label]} and {extent}{user_line()}")
-    return resolved, output.replace("...", ellipsis)
+            known = extents.get(label, 1)
+            if known != extent and 1 not in (known, extent):
+                raise ValueError(f"einsum: axis {label} is both {known} and {extent}{user_line()}")
+            extents[label] = extent if known == 1 else known
+    return resolved, output.replace("...", ellipsis), extents
+
+
+def _without_ones(labels: str, value: Value, extents: dict[str, int]) -> tuple[str, Value]:
+    """Axes of 1 that stand for any number of the same go."""
+    kept = [axis for axis, label in enumerate(labels) if value.shape[axis] == extents[label]]
+    if len(kept) == len(labels):
+        return labels, value
+    labels = "".join(labels[axis] for axis in kept)
+    return labels, apply(RESHAPE, [value], ReshapeAttributes(tuple(value.shape[axis] for axis in kept)))
 
 
 def _diagonal(labels: str, value: Value) -> tuple[str, Value]:

@@ -12,7 +12,22 @@ from irdl.ir.dtypes import is_float
 from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import ARRAY, PYTHON, Box, apply, cast, to_value, wrap, wrap_result
-from irdl.tracing.numpy import choosing, functions, indexing, joining, products, shaping, windowing
+from irdl.tracing.numpy import (
+    choosing,
+    functions,
+    indexing,
+    joining,
+    linear,
+    missing,
+    picking,
+    products,
+    rearranging,
+    searching,
+    shaping,
+    signals,
+    statistics,
+    windowing,
+)
 from irdl.tracing.numpy.layout import ask, copied, has_order, lay_out
 from irdl.tracing.numpy.masks import Masked
 from irdl.tracing.numpy.table import array_function
@@ -232,11 +247,14 @@ _METHODS = {
     "diagonal": np.diagonal,
     "trace": np.trace,
     "round": np.round,
+    "searchsorted": np.searchsorted,
+    "put": np.put,
+    "choose": np.choose,
 }
 
 
 #: Importing these fills the table of functions.
-_TABLES = (choosing, functions, joining, shaping, windowing)
+_TABLES = (choosing, functions, joining, linear, missing, picking, rearranging, searching, shaping, signals, statistics, windowing)
 
 
 def install() -> None:
@@ -275,6 +293,7 @@ def install() -> None:
         "conjugate": lambda self: self,
         "T": property(lambda self: shaping.transpose(self) if self.kind == ARRAY else self, _setter("T")),
         "mT": property(shaping.matrix_transpose),
+        "compress": lambda self, condition, axis=None, out=None: array_function(np.compress, (condition, self, axis, out), {}),
         "real": property(lambda self: self),
         "flat": property(_unsupported("flat")),
     }
@@ -293,14 +312,10 @@ def install() -> None:
         "view",
         "nonzero",
         "partition",
-        "searchsorted",
         "tobytes",
         "tofile",
         "resize",
         "byteswap",
-        "choose",
-        "compress",
-        "put",
     ):
         members[name] = _unsupported(name)
     for name, member in members.items():

@@ -1,4 +1,4 @@
-"""Reductions on boxes, with NumPy's dtypes: sum, mean, var, max, argmax, cumsum, norm and their kin."""
+"""Reductions on boxes, with NumPy's dtypes: sum, mean, var, max, argmax, cumsum and their kin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from irdl.errors import TraceError
 from irdl.ir.dtypes import family, is_float, is_unsigned
 from irdl.ir.graph import Value
 from irdl.ir.op import Op
@@ -15,7 +14,7 @@ from irdl.ops import reduce as ops
 from irdl.ops.elementwise import SELECT
 from irdl.ops.reduce import ArgReduceAttributes, CumulativeAttributes, ReduceAttributes
 from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
-from irdl.tracing.box import apply, cast, to_value, wrap_result
+from irdl.tracing.box import apply, cast, is_box, to_value, wrap_result
 from irdl.tracing.numpy.ufuncs import as_bool, scalar_like, store_out
 from irdl.tracing.recorder import user_line
 
@@ -54,9 +53,10 @@ _COMBINE = {
 }
 
 
-def _sum_dtype(dtype: np.dtype, wanted: Any) -> np.dtype:
-    if wanted is not None:
-        return np.dtype(wanted)
+def _sum_dtype(dtype: np.dtype, wanted: Any, out: Any) -> np.dtype:
+    """What sums and products are made in: as asked for, else as `out` has it."""
+    if wanted is not None or is_box(out):
+        return np.dtype(wanted) if wanted is not None else out.dtype
     if family(dtype) in "bi":
         return np.result_type(dtype, np.int_)
     if is_unsigned(dtype):
@@ -70,7 +70,7 @@ def reduce(
     """One of sum, prod, max, min, any, all over `axis`, as NumPy's function of that name does it."""
     value = to_value(x)
     if op in (ops.SUM, ops.PROD):
-        value = cast(value, _sum_dtype(value.dtype, dtype))
+        value = cast(value, _sum_dtype(value.dtype, dtype, out))
     elif op in (ops.ANY, ops.ALL):
         value = as_bool(value)
     elif dtype is not None:
@@ -104,32 +104,53 @@ def _masked(op: Op, value: Value, where: Any, initial: Any) -> Value:
     return apply(SELECT, [as_bool(to_value(where)), value, scalar_like(value, neutral)])
 
 
-def mean(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True) -> Any:
-    if where is not True and where is not _UNSET:
-        raise TraceError(f"np.mean with where= cannot be traced: divide two sums{user_line()}")
+def _in_floats(x: Any, dtype: Any) -> Value:
     value = to_value(x)
-    value = cast(value, np.dtype(dtype) if dtype is not None else value.dtype if is_float(value.dtype) else np.dtype(np.float64))
+    return cast(value, np.dtype(dtype) if dtype is not None else value.dtype if is_float(value.dtype) else np.dtype(np.float64))
+
+
+def _sum_and_count(value: Value, axes: tuple[int, ...], where: Any) -> tuple[Value, Value]:
+    """The sum over `axes`, of what `where` holds for, and how many terms it has."""
+    if where is True or where is _UNSET:
+        total = apply(ops.SUM, [value], ReduceAttributes(axes))
+        return total, scalar_like(total, math.prod(value.shape[i] for i in axes))
+    mask = apply(BROADCAST, [as_bool(to_value(where))], BroadcastAttributes(value.shape))
+    total = apply(ops.SUM, [apply(SELECT, [mask, value, scalar_like(value, 0)])], ReduceAttributes(axes))
+    count = apply(ops.SUM, [cast(mask, np.dtype(np.int64))], ReduceAttributes(axes))
+    return total, cast(count, value.dtype)
+
+
+def mean(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True) -> Any:
+    value = _in_floats(x, out.dtype if dtype is None and is_box(out) and is_float(out.dtype) else dtype)
     axes = normalise_axes(axis, len(value.shape))
-    count = math.prod(value.shape[i] for i in axes)
-    total = apply(ops.SUM, [value], ReduceAttributes(axes))
-    result = keep(apply("div", [total, scalar_like(total, count)]), axes, value.shape, keepdims)
+    result = keep(apply("div", list(_sum_and_count(value, axes, where))), axes, value.shape, keepdims)
     return store_out("mean", out, result) if out is not None else wrap_result(result)
 
 
-def var(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any) -> Any:
-    options = {k: v for k, v in options.items() if v is not _UNSET and not (k == "where" and v is True)}
-    if "correction" in options:
-        ddof = options.pop("correction")
-    if options:
-        raise TraceError(f"np.var: {', '.join(options)} cannot be traced{user_line()}")
-    value = to_value(x)
-    value = cast(value, np.dtype(dtype) if dtype is not None else value.dtype if is_float(value.dtype) else np.dtype(np.float64))
+def var(
+    x: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = False,
+    *,
+    where: Any = True,
+    mean: Any = _UNSET,
+    correction: Any = _UNSET,
+) -> Any:
+    if correction is not _UNSET:
+        if ddof:
+            raise ValueError(f"ddof and correction can't be provided simultaneously{user_line()}")
+        ddof = correction
+    value = _in_floats(x, dtype)
     axes = normalise_axes(axis, len(value.shape))
-    count = math.prod(value.shape[i] for i in axes)
-    total = keep(apply(ops.SUM, [value], ReduceAttributes(axes)), axes, value.shape, True)
-    centred = apply("sub", [value, apply("div", [total, scalar_like(total, count)])])
-    squares = apply(ops.SUM, [apply("mul", [centred, centred])], ReduceAttributes(axes))
-    result = keep(apply("div", [squares, scalar_like(squares, max(count - ddof, 0))]), axes, value.shape, keepdims)
+    total, count = _sum_and_count(value, axes, where)
+    middle = keep(apply("div", [total, count]), axes, value.shape, True) if mean is _UNSET or mean is None else to_value(mean, value.dtype)
+    centred = apply("sub", [value, middle])
+    squares, _ = _sum_and_count(apply("mul", [centred, centred]), axes, where)
+    degrees = apply("maximum", [apply("sub", [count, to_value(ddof, count.dtype)]), scalar_like(count, 0)])
+    result = keep(apply("div", [squares, degrees]), axes, value.shape, keepdims)
     return store_out("var", out, result) if out is not None else wrap_result(result)
 
 
@@ -155,7 +176,7 @@ def arg_reduce(op: Op, x: Any, axis: Any = None, out: Any = None, *, keepdims: A
 def cumulate(op: Op, x: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
     value = to_value(x)
     if op in (ops.CUMSUM, ops.CUMPROD):
-        value = cast(value, _sum_dtype(value.dtype, dtype))
+        value = cast(value, _sum_dtype(value.dtype, dtype, out))
     if axis is None or (not value.shape and axis in (0, -1)):
         value = apply(RESHAPE, [value], ReshapeAttributes((value.type.size,)))
         axis = 0
@@ -166,18 +187,3 @@ def cumulate(op: Op, x: Any, axis: Any = None, dtype: Any = None, out: Any = Non
 
 def count_nonzero(x: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
     return reduce(ops.SUM, wrap_result(as_bool(to_value(x))), axis, np.int64, keepdims=keepdims)
-
-
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
-    """`np.linalg.norm` for vectors and the Frobenius norm."""
-    value = to_value(x)
-    value = value if is_float(value.dtype) else cast(value, np.dtype(np.float64))
-    box = wrap_result(value)
-    if ord is None or (ord == "fro" and isinstance(axis, tuple)) or (ord == 2 and (isinstance(axis, int) or box.ndim == 1)):
-        return np.sqrt(np.sum(box * box, axis=axis, keepdims=keepdims))
-    if isinstance(axis, int) or box.ndim == 1:
-        if ord == 1:
-            return np.sum(np.abs(box), axis=axis, keepdims=keepdims)
-        if ord in (np.inf, -np.inf):
-            return (np.max if ord > 0 else np.min)(np.abs(box), axis=axis, keepdims=keepdims)
-    raise TraceError(f"np.linalg.norm with ord={ord!r} here cannot be traced{user_line()}")

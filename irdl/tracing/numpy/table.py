@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from irdl.tracing.box import is_box, to_value, wrap
+import numpy as np
+
+from irdl.ir.dtypes import is_float
+from irdl.tracing.box import is_box, open_trace, to_value, wrap
 from irdl.tracing.numpy.layout import are_known, ask, boxes_in, computed, lay_out, without_rule
 
 TABLE: dict[Callable[..., Any], Callable[..., Any]] = {}
@@ -33,3 +36,9 @@ def array_function(function: Callable[..., Any], arguments: Sequence[Any], optio
 
 def as_box(x: Any) -> Any:
     return x if is_box(x) else wrap(to_value(x))
+
+
+def settled(box: Any) -> np.ndarray | None:
+    """The numbers that the trace knows of a box, through which no derivative may pass."""
+    known = box.known
+    return None if known is None or (is_float(box.dtype) and box.value in open_trace().followed) else known

@@ -1,4 +1,4 @@
-"""`ufunc.reduce`, `accumulate`, `outer` and `at` on boxes."""
+"""`ufunc.reduce`, `accumulate`, `reduceat`, `outer` and `at` on boxes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from irdl.tracing.box import apply, is_box, to_value
 from irdl.tracing.numpy.indexing import _advanced, _normalise
 from irdl.tracing.numpy.reductions import cumulate, reduce
 from irdl.tracing.numpy.shaping import broadcast_to, reshape
-from irdl.tracing.numpy.table import as_box
+from irdl.tracing.numpy.table import as_box, settled
+from irdl.tracing.numpy.ufuncs import store_out
 from irdl.tracing.recorder import user_line
 
 _REDUCE = {
@@ -25,6 +26,8 @@ _REDUCE = {
     "logical_and": ops.ALL,
     "logical_or": ops.ANY,
 }
+#: so many are written out one by one
+_MOST_SLICES = 256
 _ACCUMULATE = {"add": ops.CUMSUM, "multiply": ops.CUMPROD, "maximum": ops.CUMMAX, "minimum": ops.CUMMIN}
 
 
@@ -52,6 +55,8 @@ def call_method(ufunc: np.ufunc, method: str, inputs: Sequence[Any], options: di
         axis = rest[0] if rest else options.get("axis", 0)
         dtype = rest[1] if len(rest) > 1 else options.get("dtype")
         return cumulate(_ACCUMULATE[name], x, axis, dtype, out)
+    if method == "reduceat" and name in _REDUCE:
+        return _reduce_at(ufunc, *inputs, **options, out=out)
     if method == "outer":
         x, y = (as_box(item) for item in inputs)
         if out is not None:
@@ -60,6 +65,28 @@ def call_method(ufunc: np.ufunc, method: str, inputs: Sequence[Any], options: di
     if method == "at" and name in ("add", "subtract"):
         return _add_at(name, *inputs)
     raise TraceError(f"np.{name}.{method} has no rule in irdl{user_line()}")
+
+
+def _reduce_at(ufunc: np.ufunc, x: Any, indices: Any, axis: int = 0, dtype: Any = None, *, out: Any = None) -> Any:
+    """Each place of `indices` up to the next one, or alone where the next one is not behind it."""
+    box, name = as_box(x), ufunc.__name__
+    known = settled(as_box(indices))
+    if known is None:
+        raise TraceError(f"np.{name}.reduceat with indices that are not known while tracing: use np.add.at{user_line()}")
+    if known.size > _MOST_SLICES:
+        raise TraceError(f"np.{name}.reduceat of more than {_MOST_SLICES} slices cannot be traced: use np.add.at{user_line()}")
+    axis = np.lib.array_utils.normalize_axis_index(axis, box.ndim)
+    dtype = out.dtype if dtype is None and out is not None and name in ("add", "multiply") else dtype
+    if ((known < 0) | (known >= box.shape[axis])).any():
+        raise IndexError(f"an index of np.{name}.reduceat is out of bounds for an axis of {box.shape[axis]}{user_line()}")
+    lead, parts = (slice(None),) * axis, []
+    for start, stop in zip(known.tolist(), [*known[1:].tolist(), box.shape[axis]], strict=False):
+        part = box[(*lead, slice(start, max(stop, start + 1)))]
+        parts.append(ufunc.reduce(part, axis, dtype, keepdims=True))
+    rest = (*box.shape[:axis], 0, *box.shape[axis + 1 :])
+    result = np.concatenate(parts, axis) if parts else ufunc.reduce(np.zeros_like(box[(*lead, slice(0, 1))]), axis, dtype, keepdims=True)
+    result = result if parts else reshape(result[(*lead, slice(0, 0))], rest)
+    return result if out is None else store_out(name, out, to_value(result))
 
 
 def _add_at(name: str, target: Any, index: Any, item: Any) -> None:

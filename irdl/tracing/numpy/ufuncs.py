@@ -150,6 +150,12 @@ def _heaviside(x: Value, y: Value) -> Value:
     return apply(SELECT, [_is_nan(x), x, result])
 
 
+def _modf(x: Value) -> tuple[Value, Value]:
+    # Of whole numbers the rest is a zero with their sign, and changes as they do.
+    rest = apply(SELECT, [_is_inf(x), apply("copysign", [scalar_like(x, 0), x]), apply("fmod", [x, scalar_like(x, 1)])])
+    return rest, apply("trunc", [x])
+
+
 def _sign_bit(x: Value) -> Value:
     return apply("less", [apply("copysign", [scalar_like(x, 1), x]), scalar_like(x, 0)])
 
@@ -177,6 +183,7 @@ RULES: dict[str, Rule] = {
     "floor_divide": _divide_floor,
     "mod": _op("remainder"),
     "divmod": _divmod,
+    "modf": _modf,
     "power": _integer_power,
     "float_power": _op("power"),
     "maximum": _op("maximum", "bitwise_or"),

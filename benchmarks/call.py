@@ -21,6 +21,7 @@ ROWS = {
     "dataclass": 3,
     "not contiguous": 2,
     "store": 2,
+    "a row of 8 MB": 2,
 }
 MODES = ("call",)
 PEERS = ("irdl", "numpy", "jax")
@@ -54,6 +55,10 @@ def store(x, y):
     return y + y
 
 
+def store_row(rows, x, i):
+    rows[i] = x
+
+
 def total(leaves):
     result = leaves[0]
     for leaf in leaves[1:]:
@@ -85,7 +90,7 @@ def make(task: Task) -> Job:
         captured = arrays[1:]
         f = jit(lambda a: total([a, *captured]))
         return Job(lambda: f(arrays[0]), lambda y: [np.asarray(y)], expected)
-    if task.peer == "jax" and task.row in ("not contiguous", "store", "dataclass"):
+    if task.peer == "jax" and task.row in ("not contiguous", "store", "a row of 8 MB", "dataclass"):
         raise Unavailable("arrays that lie otherwise, stores and unregistered classes are not JAX's")
     if task.row == "method":
         layer = Layer(*arrays[1:])
@@ -98,5 +103,9 @@ def make(task: Task) -> Job:
     if task.row == "not contiguous":
         f = jit(lambda x, y: x + y)
         return Job(lambda: f(arrays[0].T, arrays[1]), lambda y: [np.asarray(y)], expected)
+    if task.row == "a row of 8 MB":
+        rows, x = np.zeros((2048, 1024), np.float32), np.ones(1024, np.float32)
+        f = jit(store_row)
+        return Job(lambda: f(rows, x, 7), lambda _: [rows[7]], [x.astype(np.float64)])
     f = jit(store)
     return Job(lambda: f(arrays[0], arrays[1]), lambda y: [np.asarray(y)], [2.0 * arrays[1].astype(np.float64)])

@@ -17,6 +17,7 @@ OPS, FUZZ, MORE = "tests/ops/test_ops.py", "tests/test_fuzz.py", "tests/transfor
 CUDA, TF32, ENTRY = "tests/codegen/test_cuda.py", "tests/codegen/test_tf32_loops.py", "tests/runtime/test_entry.py"
 VECTORS = "tests/codegen/test_cuda_vectors.py"
 TILES, TAPS, EDGES = "tests/codegen/test_tiles.py", "tests/codegen/test_taps.py", "tests/codegen/test_edges.py"
+STORED = "tests/runtime/test_stores_in_place.py"
 PASSES, ROLLING = "tests/passes/test_passes.py", "tests/tracing/rolling/test_"
 
 MUTANTS: list[Mutant] = [
@@ -274,7 +275,12 @@ MUTANTS: list[Mutant] = [
         "if False and any(name in bound for",
         "tests/codegen/test_carries.py -k 'data_give'",
     ),
-    ("irdl/codegen/lowering/in_place.py", "reads[base] <= node.serial and", "True and", "tests/codegen/test_stores.py -k copy_made_before"),
+    (
+        "irdl/codegen/lowering/in_place.py",
+        "reads[_rearranged(base)] <= node.serial and",
+        "True and",
+        "tests/codegen/test_stores.py -k copy_made_before",
+    ),
     (
         "irdl/codegen/lowering/in_place.py",
         "if reads.get(old, 0) > node.serial or any(",
@@ -300,7 +306,19 @@ MUTANTS: list[Mutant] = [
         "tuple(output.index(label) for label in moved)",
         "tests/codegen/test_contractions.py -k aibj",
     ),
-    ("irdl/codegen/lowering/in_place.py", "and not is_viewed else None", "else None", "tests/codegen/test_stores.py -k read_later"),
+    ("irdl/codegen/lowering/in_place.py", "and not is_viewed else None", "else None", STORED + " -k old_row"),
+    ("irdl/codegen/lowering/in_place.py", "value.node.op in (CONCAT, PAD) else ()", "False else ()", STORED + " -k made_early"),
+    ("irdl/codegen/lowering/in_place.py", "or value.node.op is RESHAPE:", "and True:", STORED + " -k made_early"),
+    (
+        "irdl/codegen/lowering/in_place.py",
+        "if value is old and is_same_place(layout, place):",
+        "if value is old:",
+        STORED + " -k are_results",
+    ),
+    ("irdl/codegen/lowering/places.py", "operand not in self.taken and", "True and", "tests/codegen/test_parts.py -k one_sum"),
+    ("irdl/codegen/lowering/lower.py", "if operands[place].buffer is whole.buffer:", "if False:", STORED + " -k as_numpy"),
+    ("irdl/codegen/lowering/stored.py", "if not all(known):", "if False:", STORED + " -k depends_on_a_store"),
+    ("irdl/codegen/lowering/lower.py", "return [*result, Leave()] if", "return result if", STORED + " -k out_of_range"),
     ("irdl/codegen/lowering/moves.py", 'start = Operation("minimum", (', 'start = Operation("maximum", (', OPS + " -k dynamic"),
     ("irdl/tracing/rolling/build.py", "*(register.starts[0] for", "*(register.starts[-1] for", ROLLING + "pitfalls.py -k swaps"),
     ("irdl/tracing/rolling/build.py", "count - 1 - k if self.reverse else k", "k", ROLLING + "pitfalls.py -k before_each_step"),

@@ -81,6 +81,18 @@ def _turned_around(a, b, i):
     a[...] = np.tanh(b.T).T[::-1]
 
 
+def _shifted(a, b, i):
+    a[1:] = a[:-1]
+    b[0], b[1] = b[1].copy(), b[0].copy()
+
+
+def _decays(a, b, i):
+    a *= 0.9
+    a[i[0]] += 1.0
+    b[1] += a[1]
+    b *= 0.5
+
+
 def _mask(a, b, i):
     a[a > 0] = 0.0
 
@@ -104,6 +116,8 @@ IN_PLACE = [
     _two_rows,
     _joined,
     _turned_around,
+    _shifted,
+    _decays,
     _mask,
     _through_a_view,
 ]
@@ -162,6 +176,12 @@ def _reshaped_by_copying(a, b, i):
     return b[i[1]] * 2
 
 
+def _loop_reads_old_row(a, b, i):
+    row = a[1].copy()
+    for t in range(24):
+        a[t % 2] = a[1] * 0.5 + row * b[t % 3]
+
+
 def _of_itself(a, b, i):
     a[...] = a[::-1, ::-1]
 
@@ -174,7 +194,7 @@ COPIED = [_of_itself, _rolled, _old_is_a_result, _place_depends_on_a_store, _fai
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("f", [*IN_PLACE, *COPIED, _parts_are_made_early, _reshaped_by_copying, _swapped, _exchanged])
+@pytest.mark.parametrize("f", [*IN_PLACE, *COPIED, _loop_reads_old_row, _parts_are_made_early, _reshaped_by_copying, _swapped, _exchanged])
 def test_as_numpy_does(f: Callable[..., Any], threads: int) -> None:
     for rows, columns in ((6, 5), (64, 33), (4, 3)):
         given = _arguments(rows, columns)
@@ -238,6 +258,35 @@ def test_an_index_out_of_range_stores_nothing(threads: int) -> None:
                 np.testing.assert_allclose(jitted(*ours, place, token, some), expected)
                 for a, b in zip(theirs, ours, strict=True):
                     np.testing.assert_allclose(a, b)
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        lambda a, b: b.T.reshape(b.shape),
+        lambda a, b: np.concatenate([b[1:] * 2, b[:1] + 1]),
+        lambda a, b: b,
+        lambda a, b: b[::-1],
+        lambda a, b: a * 2,
+    ],
+)
+def test_nothing_is_made_early(store: Callable[..., Any]) -> None:
+    """Copies and parts neither."""
+
+    def f(a, b, place):
+        a[...] = store(a, b)
+        return np.tanh(b[place])
+
+    a, b = _random.standard_normal((6, 5)), _random.standard_normal((6, 5))
+    jitted = irdl.jit(f)
+    for place in (2, 77, -1, 6):
+        expected, found = a.copy(), a.copy()
+        if -6 <= place < 6:
+            np.testing.assert_allclose(jitted(found, b, place), f(expected, b, place))
+        else:
+            with pytest.raises(IndexError):
+                jitted(found, b, place)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_what_cannot_be_written_in_place() -> None:

@@ -22,7 +22,7 @@ from irdl.passes.fuse import is_inline_view
 STORES = (UPDATE_SLICE, DYNAMIC_UPDATE_SLICE, SCATTER_ADD, SCATTER_SET)
 
 #: how many values are looked at for one that another may take the place of
-_LONGEST = 64
+_MOST_LINKS = 1000
 
 
 def last_reads(graph: Graph) -> dict[Value, float]:
@@ -79,15 +79,17 @@ def chain_to(old: Value, new: Value, reads: dict[Value, float], place: Layout | 
     """Values of which each may take the place of the next, from `new` on, and the last one that of `old`, with where they are then if
     `new` is at `place`. None where there are no such."""
     place = place or Layout.contiguous(Buffer("", new.dtype, new.type.size, "output"), new.shape)
-    stack = [{new: place}]
-    for _ in range(_LONGEST):
-        if not stack:
-            return None
-        chain = stack.pop()
-        value, layout = list(chain.items())[-1]
-        node = value.node
+    links: dict[Value, tuple[Layout, Value | None]] = {new: (place, None)}
+    waiting = [new]
+    while waiting and len(links) < _MOST_LINKS:
+        value = waiting.pop()
+        (layout, after), node = links[value], value.node
         if value is old and is_same_place(layout, place):
-            return {link: found for link, found in chain.items() if link is not old}
+            chain = []
+            while after is not None:
+                chain.append((after, links[after][0]))
+                after = links[after][1]
+            return dict(reversed(chain))
         if node is None:
             continue
         found: list[Value] = []
@@ -99,7 +101,10 @@ def chain_to(old: Value, new: Value, reads: dict[Value, float], place: Layout | 
             found = [v for v in own if is_read_in_step(v, value, reads)]
         elif (base := base_of(value, reads)) is not None:
             found = [base]
-        stack += [{**chain, operand: layout} for operand in found]
+        for operand in found:
+            if operand not in links:
+                links[operand] = layout, value
+                waiting.append(operand)
     return None
 
 

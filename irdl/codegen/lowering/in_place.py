@@ -118,7 +118,22 @@ def origin(value: Value) -> Value:
 def in_place_carries(body: Graph, consts: int, count: int) -> set[int]:
     """The carries whose new value may overwrite the old one as it is computed."""
     reads = last_reads(body)
-    return {place for place in range(count) if can_overwrite(body, body.inputs[consts + place], body.outputs[place], reads)}
+    return {place for place in range(count) if is_updated(body, body.inputs[consts + place], body.outputs[place], reads)}
+
+
+def is_updated(graph: Graph, old: Value, new: Value, reads: dict[Value, float]) -> bool:
+    """True if `new` is `old` updated: element for element by one group that is the last to read it, or by stores into it. What else
+    may lie there is better off elsewhere in a loop, where steps would have to wait for each other."""
+    if old is new:
+        return True
+    if old.type != new.type or new.node is None or graph.outputs.count(new) != 1:
+        return False
+    if new.node.op is FUSED:
+        return is_read_in_step(old, new, reads)
+    value: Value | None = new
+    while value is not None and value is not old:
+        value = base_of(value, reads)
+    return value is old
 
 
 def can_overwrite(graph: Graph, old: Value, new: Value, reads: dict[Value, float]) -> bool:

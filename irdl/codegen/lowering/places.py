@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from irdl.codegen.lowering import moves
-from irdl.codegen.lowering.in_place import STORES, base_of, can_overwrite, chain_to, in_place_carries, is_read_in_step, last_reads, origin
+from irdl.codegen.lowering.in_place import STORES, base_of, chain_to, in_place_carries, is_read_in_step, is_updated, last_reads, origin
 from irdl.codegen.lowering.layout import Layout, before_view, is_same_place, reshape_layout, sub_layout
 from irdl.codegen.lowering.schedule import Schedule
 from irdl.ir.builder import CONSTANT
@@ -148,7 +148,7 @@ class Places:
             if value in self.planned:
                 continue
             for place in free:
-                if node.operands[place].type == value.type and can_overwrite(body, body.inputs[place], body.outputs[y], reads):
+                if node.operands[place].type == value.type and is_updated(body, body.inputs[place], body.outputs[y], reads):
                     self.planned[value] = operands[place]
                     free.remove(place)
                     break

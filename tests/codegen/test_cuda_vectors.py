@@ -154,7 +154,7 @@ def check(functions, folder, gpu):
 
 
 @needs_compiler
-@pytest.mark.parametrize("multiprocessors", [132, 4, 1])
+@pytest.mark.parametrize("multiprocessors", [132, pytest.param(4, marks=pytest.mark.slow), 1])
 @pytest.mark.parametrize("functions", [MAPS, ROWS, CONTRACTIONS, SHORT], ids=["maps", "rows", "contractions", "short"])
 def test_functions(tmp_path, functions, multiprocessors):
     check(functions, tmp_path, Gpu(multiprocessors=multiprocessors))

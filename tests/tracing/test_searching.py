@@ -12,7 +12,7 @@ from irdl.errors import TraceError
 from irdl.testing import check
 
 EXTENTS = [0, 1, 2, 5, 63, 64, 65, 128, 300]
-DTYPES = ["float32", "float64", "int16", "uint8", "bool"]
+DTYPES = ["float32", "float64", pytest.param("int16", marks=pytest.mark.slow), "uint8", "bool"]
 
 
 def sorted_numbers(n: int, dtype: str) -> np.ndarray:

@@ -20,7 +20,7 @@ def numbers(shape: Any, dtype: str = "float64", seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtypes", [*zip(DTYPES, DTYPES, strict=True), ("float32", "int16"), ("bool", "float32"), ("uint8", "int16")])
-@pytest.mark.parametrize("extents", [(1, 1), (7, 1), (1, 6), (3, 5), (9, 4), (8, 8), (300, 17)], ids=str)
+@pytest.mark.parametrize("extents", [(1, 1), (1, 6), (9, 4), (8, 8), (300, 17)], ids=str)
 @pytest.mark.parametrize("function", [np.convolve, np.correlate])
 def test_convolutions(function: Any, extents: tuple[int, int], dtypes: tuple[str, str]) -> None:
     x, y = (numbers(n, dtype, n) for n, dtype in zip(extents, dtypes, strict=True))

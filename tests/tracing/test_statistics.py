@@ -11,7 +11,7 @@ import irdl
 from irdl.errors import TraceError
 from irdl.testing import check
 
-DTYPES = ["float32", "float64", "int16", "uint8", "bool"]
+DTYPES = ["float32", "float64", pytest.param("int16", marks=pytest.mark.slow), "uint8", "bool"]
 
 
 def numbers(shape: Any, dtype: str = "float64", seed: int = 0) -> np.ndarray:

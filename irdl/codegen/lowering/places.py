@@ -138,8 +138,8 @@ class Places:
             and operands[place].is_contiguous
             and operands[place].buffer.size == node.operands[place].type.size
             and self.users[node.operands[place]] == [node]
-            and node.operands[place].node is not None
-            and node.operands[place].node.op is FUSED  # type: ignore[union-attr]
+            and (made := node.operands[place].node) is not None
+            and made.op is FUSED
             and operands[place].buffer.depth == self._room.depth
         ]
         reads = last_reads(body)

@@ -92,7 +92,7 @@ MUTANTS: list[Mutant] = [
     ),
     ("irdl/codegen/cpu/llvm/arithmetic.py", '"less": ("olt", "slt", "ult")', '"less": ("olt", "ult", "ult")', OPS + " -k agree[less]"),
     (
-        "irdl/codegen/cpu/llvm/arithmetic.py",
+        "irdl/codegen/cpu/llvm/integer_division.py",
         "return b.select(kind, is_zero, kind.constant(0), quotient)",
         "return quotient",
         OPS + " -k agree[floor_divide]",
@@ -241,7 +241,21 @@ MUTANTS: list[Mutant] = [
     ),
     ("irdl/codegen/cpu/llvm/python_trees.py", "icmp eq ptr %key, %wanted_key", "icmp eq ptr %key, %key", ENTRY + " -k by_other_names"),
     ("irdl/codegen/cpu/llvm/python_trees.py", "  call void %keep(ptr %item)\n  %have", "  %have", ENTRY + " -k many"),
-    ("irdl/passes/expand.py", "if is_float(x.dtype):", "if False:", PASSES + " -k search"),
+    ("irdl/passes/search.py", "if is_float(x.dtype):", "if False:", PASSES + " -k search"),
+    ("irdl/passes/search.py", "make(e.MINIMUM, block, count - 1)", "block", "tests/passes/test_search.py -k infinities"),
+    (
+        "irdl/codegen/cpu/llvm/integer_division.py",
+        "2 ** (63 + length) // divisor + 1",
+        "2 ** (63 + length) // divisor",
+        "tests/codegen/test_integer_division.py",
+    ),
+    (
+        "irdl/codegen/cpu/llvm/vector_inverse_hyperbolic.py",
+        "return self.add(whole, self.add(r,",
+        "return self.add(whole, self.add(whole,",
+        "tests/codegen/test_vector_math.py -k hyperbolic",
+    ),
+    ("irdl/codegen/cpu/merge.py", "or passed & _used(kernel)", "", "tests/codegen/test_merge.py -k stays_behind"),
     (
         "irdl/ops/rules.py",
         "base = builder.value(e.DIV, [one, x]) if number < 0 else x",

@@ -1,6 +1,6 @@
 """What the code generator would do one element at a time, put together from what it does many at a time.
 
-    argmax(x) -> min(select(x == max(x) or x is nan, place, extent))
+    argmax(x) -> reductions (`passes/search.py`)
     unwindow(y) -> sums of windows of y (`passes/overlap.py`)
     dot(x, y) whose last axis is short -> the same with another axis last, transposed
 
@@ -15,20 +15,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from irdl.ir.builder import Builder, rewrite
-from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
 from irdl.ops import elementwise as e
 from irdl.ops.contract import DOT, DotAttributes
-from irdl.ops.reduce import ALL, ANY, ARGMAX, ARGMIN, MAX, MIN, ReduceAttributes
+from irdl.ops.reduce import ALL, ANY, ARGMAX, ARGMIN, MAX, MIN
 from irdl.ops.rules import uniform_number
-from irdl.ops.shape import IOTA, RESHAPE, SLICE, TRANSPOSE, IotaAttributes, ReshapeAttributes, TransposeAttributes
+from irdl.ops.shape import SLICE, TRANSPOSE, TransposeAttributes
 from irdl.ops.windows import UNWINDOW, WINDOWS
 from irdl.passes.maker import Maker
 from irdl.passes.overlap import overlap_add, overlap_add_within
-
-#: Shorter axes are searched step by step.
-_SHORT = 16
+from irdl.passes.search import search
 
 
 def expand(graph: Graph) -> Graph:
@@ -55,27 +52,6 @@ def _extremum_of_bools(make: Maker, x: Value) -> Sequence[Value] | None:
     if x.dtype != np.bool_:
         return None
     return [make(ANY if make.node.op is MAX else ALL, x, attributes=make.node.attributes)]
-
-
-def _search(make: Maker, x: Value) -> Sequence[Value] | None:
-    axis = make.node.attributes.axis
-    extent = x.shape[axis]
-    if extent < _SHORT or extent >= 2**31 or not x.type.size:
-        return None
-    if x.dtype == np.bool_:
-        x = make(e.CAST, x, attributes=e.CastAttributes(np.dtype(np.uint8)))
-    reduce = ReduceAttributes((axis,))
-    best = make(MAX if make.node.op is ARGMAX else MIN, x, attributes=reduce)
-    kept = tuple(1 if place == axis else n for place, n in enumerate(x.shape))
-    hit = make(e.EQUAL, x, make(RESHAPE, best, attributes=ReshapeAttributes(kept)))
-    if is_float(x.dtype):
-        hit = make(e.BITWISE_OR, hit, make(e.NOT_EQUAL, x, x))  # a nan makes the extremum nan, which equals nothing
-    along = tuple(extent if place == axis else 1 for place in range(len(x.shape)))
-    index = np.dtype(np.int32)
-    places = make.builder.value(IOTA, [], IotaAttributes(index, along, axis), (), make.node.location)
-    chosen = make(e.SELECT, hit, places, make.builder.constant(extent, index))
-    first = make(MIN, chosen, attributes=reduce)
-    return [make(e.CAST, first, attributes=e.CastAttributes(np.dtype(np.int64)))]
 
 
 def _half_power(make: Maker, x: Value, exponent: Value) -> Sequence[Value] | None:
@@ -128,8 +104,8 @@ def _innermost(value: Value, labels: str) -> str:
 _RULES: dict[Op, Callable[..., Sequence[Value] | None]] = {
     MAX: _extremum_of_bools,
     MIN: _extremum_of_bools,
-    ARGMAX: _search,
-    ARGMIN: _search,
+    ARGMAX: search,
+    ARGMIN: search,
     e.POWER: _half_power,
     UNWINDOW: overlap_add,
     DOT: _wider_last,

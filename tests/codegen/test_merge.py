@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import irdl
+from irdl.codegen.cpu.merge import merge_kernels
+from irdl.loops.interpret import interpret
 from irdl.loops.language import Kernel
+from irdl.loops.target import Target
 from irdl.loops.walk import walk
 from irdl.runtime.threads import num_threads, set_num_threads
 
@@ -88,3 +91,42 @@ def test_state_of_a_loop_is_kept():
     xs = normal(7, 64, 20)
     for result, right in zip(irdl.jit(f)(xs), f(xs), strict=True):
         np.testing.assert_allclose(result, right, rtol=1e-12, atol=1e-12)
+
+
+USED_AGAIN = """program main arena=64 {
+  input x: f32[128]
+  output out0: f32[128]
+  arena a0: f32[16] at 0
+  kernel ones {
+    for j0 in 0:16 {
+      a0[j0] = 1.0f32
+    }
+  }
+  kernel first {
+    for i1 in 0:8 {
+      for j1 in 0:16 {
+        out0[16*i1 + j1] = add(x[16*i1 + j1], a0[j1])
+      }
+    }
+  }
+  kernel twos {
+    for j2 in 0:16 {
+      a0[j2] = 2.0f32
+    }
+  }
+  kernel last {
+    for i3 in 0:8 {
+      for j3 in 0:16 {
+        out0[16*i3 + j3] = mul(out0[16*i3 + j3], a0[j3])
+      }
+    }
+  }
+}
+"""
+
+
+def test_what_stores_into_what_was_used_stays_behind():
+    x = np.arange(128, dtype=np.float32)
+    program = merge_kernels(irdl.parse(USED_AGAIN), Target(64, 32))
+    (out,) = interpret(program, [x])
+    np.testing.assert_array_equal(out, (x + 1) * 2)

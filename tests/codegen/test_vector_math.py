@@ -26,6 +26,7 @@ FUNCTIONS: dict[str, tuple[Any, Any]] = {
     **{f.__name__: (f, f) for f in (np.sin, np.cos, np.exp2, np.expm1, np.log2, np.log10, np.log1p)},
     **{f.__name__: (f, f) for f in (np.sinh, np.cosh, np.arctan, np.arcsin, np.arccos, np.cbrt)},
 }
+INVERSE_HYPERBOLIC = {f.__name__: (f, f) for f in (np.arcsinh, np.arccosh, np.arctanh)}
 SINGLE, DOUBLE = 3.0, 4.0
 CHUNK = 1 << 20
 
@@ -44,7 +45,7 @@ def ulps(actual: np.ndarray, exact: np.ndarray) -> np.ndarray:
 
 
 def worst(name: str, stride: int) -> float:
-    function, reference = FUNCTIONS[name]
+    function, reference = {**FUNCTIONS, **INVERSE_HYPERBOLIC}[name]
     compiled = irdl.jit(lambda x: function(x))
     most = 0.0
     for start in range(0, 1 << 32, CHUNK * stride):
@@ -56,13 +57,13 @@ def worst(name: str, stride: int) -> float:
     return most
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", [*FUNCTIONS, *INVERSE_HYPERBOLIC])
 def test_float32_sample(name: str) -> None:
     assert worst(name, 1021) <= SINGLE
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", [*FUNCTIONS, *INVERSE_HYPERBOLIC])
 def test_float32_all(name: str) -> None:
     error = worst(name, 1)
     print(f"{name}: {error:.2f} ULP over all float32")

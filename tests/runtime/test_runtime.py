@@ -97,6 +97,19 @@ def test_index_errors_name_the_line() -> None:
     np.testing.assert_array_equal(irdl.jit(scatter)(X, np.array([1, 1, -1])), scatter(X, np.array([1, 1, -1])))
 
 
+@pytest.mark.parametrize("count", [1, 5, 8, 21, 64, 83])
+def test_the_first_index_out_of_range_is_reported(count: int) -> None:
+    """Wherever it lies in a vector, and of what lies beyond an array's end nothing."""
+    x, places = np.arange(6.0), np.arange(2 * count) % 12 - 6
+    f = irdl.jit(lambda x, i: x[i] * 2)
+    np.testing.assert_array_equal(f(x, places[:count]), x[places[:count]] * 2)
+    for wrong in range(count):
+        changed = places.copy()
+        changed[wrong:] = -7 - np.arange(2 * count - wrong)
+        with pytest.raises(IndexError, match="index -7 is out of bounds for axis 0 with size 6"):
+            f(x, changed[:count])
+
+
 def test_eight_threads_share_one_function() -> None:
     data = [lstm_data(6, 4, 5, 24, seed=seed) for seed in range(8)]
     f = irdl.jit(irdl.value_and_grad(lstm_loss))

@@ -46,11 +46,12 @@ class _Merging:
             if not isinstance(statement, Kernel):
                 for part in nested(statement):
                     self.visit(part)
-            elif result and isinstance(result[-1], Kernel):
-                merged = self._merge(result[-1], statement)
-                if merged is not None:
-                    result[-1] = merged
-                    continue
+            else:
+                place, before = _neighbour(result)
+                merged = before and self._merge(before, statement)
+                if merged:
+                    del result[place]
+                    statement = merged
             result.append(statement)
         body[:] = result
 
@@ -84,6 +85,20 @@ class _Merging:
         inner = self.names("i")
         place = Index.variable(row, each) + Index.variable(inner)
         return [For(inner, 0, each, 1, "serial", substitute(loop.body, {loop.variable: place}))]
+
+
+def _neighbour(before: Sequence[Statement]) -> tuple[int, Kernel | None]:
+    """The last kernel, and its place, but for those that can as well come ahead of it: they read nothing, and what they make it does
+    not use."""
+    passed: set[Buffer] = set()
+    for place in range(len(before) - 1, -1, -1):
+        kernel = before[place]
+        if not isinstance(kernel, Kernel) or passed & _used(kernel):
+            break
+        if not _used(kernel) <= _written(kernel):
+            return place, kernel
+        passed |= _used(kernel)
+    return 0, None
 
 
 def _rows(kernel: Kernel) -> For | None:

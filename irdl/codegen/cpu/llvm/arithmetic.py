@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from irdl.codegen.cpu.llvm import integer_division
 from irdl.codegen.cpu.llvm.ir_builder import IRBuilder, Kind
 from irdl.codegen.cpu.llvm.library import LIBRARY, call_library
 from irdl.codegen.cpu.llvm.vector_angle import AngleMath
+from irdl.codegen.cpu.llvm.vector_inverse_hyperbolic import InverseHyperbolicMath
 from irdl.codegen.cpu.llvm.vector_log import LogMath
 from irdl.codegen.cpu.llvm.vector_math import VectorMath
 from irdl.codegen.cpu.llvm.vector_power import PowerMath
@@ -17,7 +19,8 @@ from irdl.ir.dtypes import is_float, is_signed, is_unsigned
 
 _VECTOR_MATH = ("exp", "exp2", "expm1", "tanh", "sigmoid", "sinh", "cosh")
 _MORE_MATH = {
-    **dict.fromkeys(("log", "log2", "log10", "log1p", "arcsinh", "arccosh", "arctanh"), LogMath),
+    **dict.fromkeys(("log", "log2", "log10", "log1p"), LogMath),
+    **dict.fromkeys(("arcsinh", "arccosh", "arctanh"), InverseHyperbolicMath),
     **dict.fromkeys(("sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2"), AngleMath),
     **dict.fromkeys(("cbrt", "power"), PowerMath),
 }
@@ -115,52 +118,16 @@ def _machine_extremum(b: IRBuilder, kind: Kind, predicate: str, x: str, y: str) 
     return b.select(kind, b.compare(kind, predicate, x, y), x, y)
 
 
-def _integer_division(b: IRBuilder, kind: Kind, x: str, y: str) -> tuple[str, str, str]:
-    """Quotient and remainder towards zero with a divisor made safe, and where the divisor is zero."""
-    flag = kind.with_dtype(np.bool_)
-    is_zero = b.compare(kind, "eq", y, kind.constant(0))
-    unsafe = is_zero
-    if is_signed(kind.dtype):
-        lowest = b.compare(kind, "eq", x, kind.constant(int(np.iinfo(kind.dtype).min)))
-        overflows = b.binary(flag, "and", lowest, b.compare(kind, "eq", y, kind.constant(-1)))
-        unsafe = b.binary(flag, "or", is_zero, overflows)
-    safe = b.select(kind, unsafe, kind.constant(1), y)
-    letter = "s" if is_signed(kind.dtype) else "u"
-    return b.binary(kind, letter + "div", x, safe), b.binary(kind, letter + "rem", x, safe), is_zero
-
-
-def _wrong_side(b: IRBuilder, kind: Kind, remainder: str, y: str) -> str:
-    """The remainder is not zero and differs in sign from the divisor."""
-    flag = kind.with_dtype(np.bool_)
-    crossed = b.compare(kind, "slt", b.binary(kind, "xor", remainder, y), kind.constant(0))
-    return b.binary(flag, "and", crossed, b.compare(kind, "ne", remainder, kind.constant(0)))
-
-
 def _floor_divide(b: IRBuilder, kind: Kind, x: str, y: str) -> str:
-    if is_float(kind.dtype):
-        return _float_floor_divide(b, kind, x, y)
-    quotient, remainder, is_zero = _integer_division(b, kind, x, y)
-    if is_signed(kind.dtype):
-        lower = b.binary(kind, "sub", quotient, kind.constant(1))
-        quotient = b.select(kind, _wrong_side(b, kind, remainder, y), lower, quotient)
-    return b.select(kind, is_zero, kind.constant(0), quotient)
+    return (_float_floor_divide if is_float(kind.dtype) else integer_division.floor_divide)(b, kind, x, y)
 
 
 def _remainder(b: IRBuilder, kind: Kind, x: str, y: str) -> str:
-    if is_float(kind.dtype):
-        return _float_remainder(b, kind, x, y)[0]
-    _, remainder, is_zero = _integer_division(b, kind, x, y)
-    if is_signed(kind.dtype):
-        moved = b.binary(kind, "add", remainder, y)
-        remainder = b.select(kind, _wrong_side(b, kind, remainder, y), moved, remainder)
-    return b.select(kind, is_zero, kind.constant(0), remainder)
+    return _float_remainder(b, kind, x, y)[0] if is_float(kind.dtype) else integer_division.remainder(b, kind, x, y)
 
 
 def _fmod(b: IRBuilder, kind: Kind, x: str, y: str) -> str:
-    if is_float(kind.dtype):
-        return VectorMath(b, kind).fmod(x, y)
-    _, remainder, is_zero = _integer_division(b, kind, x, y)
-    return b.select(kind, is_zero, kind.constant(0), remainder)
+    return VectorMath(b, kind).fmod(x, y) if is_float(kind.dtype) else integer_division.fmod(b, kind, x, y)
 
 
 def _float_remainder(b: IRBuilder, kind: Kind, x: str, y: str) -> tuple[str, str, str]:

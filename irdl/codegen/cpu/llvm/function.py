@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from irdl.codegen.cpu.llvm.status import FAILED, STOPPED
 from irdl.codegen.cpu.llvm.team_layout import BARRIER_PLACE, BASE, COUNT, HEADER, PER_THREAD
 from irdl.codegen.cpu.llvm.trust import NEVER
@@ -330,18 +332,26 @@ class Function(Values):
             b.start(go_on)
 
     def _check(self, statement: CheckIndex) -> None:
+        """A call reports what is out of range; whatever is inside needs none."""
         b = self.builder
-        value = self.value(statement.value)
-        wide = self.cast(value, INDEX.dtype)
+        given = self.cast(self.value(statement.value), INDEX.dtype)
+        kind, extent = given.kind, given.kind.constant(statement.extent)
+        negative = b.compare(kind, "slt", given.name, kind.constant(0))
+        index = b.select(kind, negative, b.binary(kind, "add", given.name, extent), given.name)
+        outside = b.compare(kind, "uge", index, extent)
+        any_outside = outside
+        if given.lanes:
+            flags = kind.with_dtype(np.bool_)
+            if self.used != self.lanes:
+                outside = b.binary(flags, "and", outside, self._mask())
+            packed = b.emit(f"bitcast {flags.text} {outside} to i{given.lanes}")
+            any_outside = b.emit(f"icmp ne i{given.lanes} {packed}, 0")
 
-        def one(name: str) -> str:
-            return b.fresh(f"call i64 @irdl_check(i64 {name}, i64 {statement.extent}, i64 {statement.code}, ptr %status)")
+        def report() -> None:
+            for lane in range(self.used) if given.lanes else [0]:
+                one = b.emit(f"extractelement {kind.text} {given.name}, i64 {lane}") if given.lanes else given.name
+                b.do(f"call void @irdl_check(i64 {one}, i64 {statement.extent}, i64 {statement.code}, ptr %status)")
 
-        if not wide.lanes:
-            self.scope[statement.variable.name] = Operand(one(wide.name), INDEX.dtype)
-            return
-        result, kind = "zeroinitializer", wide.kind
-        for lane in range(self.used):
-            checked = one(b.emit(f"extractelement {kind.text} {wide.name}, i64 {lane}"))
-            result = b.emit(f"insertelement {kind.text} {result}, i64 {checked}, i64 {lane}")
-        self.scope[statement.variable.name] = Operand(result, INDEX.dtype, wide.lanes)
+        b.detour(any_outside, report)
+        inside = b.select(kind, outside, kind.constant(0), index)
+        self.scope[statement.variable.name] = Operand(inside, INDEX.dtype, given.lanes)

@@ -1,4 +1,4 @@
-"""log and its kin, and the inverse hyperbolic functions, as vector code for float32 and float64, scalars included.
+"""log and its kin as vector code for float32 and float64, scalars included.
 
 Coefficients and errors as in `vector_math`. Of a number m 2**e, m from 3/4 to 3/2, log(m 2**e) = e log 2 - log c + log(1 + r) with
 r = m c - 1: c comes from a table of about 1 / m by m's first bits, is 1 on both sides of 1, and leaves a short polynomial of r (P. T. P.
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from irdl.codegen.cpu.llvm.ir_builder import scalar_constant
-from irdl.codegen.cpu.llvm.vector_math import LN2_32, LN2_64, LOG2E, VectorMath
+from irdl.codegen.cpu.llvm.vector_math import LN2_32, LN2_64, LOG2E, Pair, VectorMath
 
 LOG10_2 = 0.30102999566398120
 
@@ -93,7 +93,7 @@ class Cells(NamedTuple):
 
 @functools.cache
 def cells(dtype: np.dtype, base: float, exact: bool = False) -> Cells:
-    """For mantissas from 3/4; both cells at 1 have the inverse 1.
+    """For mantissas from 3/4; both cells at 1 have the inverse 1, the others one of few digits.
 
     The logarithms of those below 1 are of twice as much, so that an exponent goes with them that is that of [1, 2). `exact`: for
     mantissas from half a place below, each in the cell of the nearest place, whose inverse has so few digits that m c - 1 is a
@@ -112,7 +112,7 @@ def cells(dtype: np.dtype, base: float, exact: bool = False) -> Cells:
             if place == 0 or (place == count - 1 and not exact):
                 inverse = 1.0
             else:
-                inverse = _short_inverse(dtype, centre, 0.5 / count / below) if exact else float(dtype.type(1 / centre))
+                inverse = _short_inverse(dtype, centre, 0.5 / count / below) if exact else round(256 / centre) / 256
             logarithm = -Decimal(inverse).ln() / scale
             first = round(float(logarithm) * 2.0**digits) / 2.0**digits
             rest = float(logarithm - Decimal(first))
@@ -171,32 +171,6 @@ class LogMath(VectorMath):
         # The sign of a zero got lost on the way.
         return self.copysign(self._log_of_sum(u, lost), x)
 
-    def arcsinh(self, x: str) -> str:
-        """log(|x| + sqrt(x**2 + 1)) = log1p(|x| + x**2 / (1 + sqrt(x**2 + 1)))."""
-        a = self.abs(x)
-        square = self.mul(a, a)
-        root = self.b.intrinsic(self.k, "sqrt", self.add(square, self.c(1.0)))
-        t = self.add(a, self.div(square, self.add(root, self.c(1.0))))
-        return self.copysign(self._log_of_twice(a, t), x)
-
-    def arccosh(self, x: str) -> str:
-        """log(x + sqrt(x**2 - 1)) = log1p(t + sqrt(t (t + 2))) with t = x - 1."""
-        t = self.sub(x, self.c(1.0))
-        t = self.select(self.less(t, self.c(0.0)), self.c(math.nan), t)
-        return self._log_of_twice(x, self.add(t, self.b.intrinsic(self.k, "sqrt", self.mul(t, self.add(t, self.c(2.0))))))
-
-    def arctanh(self, x: str) -> str:
-        """log((1 + x) / (1 - x)) / 2."""
-        a = self.abs(x)
-        y = self.log1p(self.div(self.add(a, a), self.sub(self.c(1.0), a)))
-        return self.copysign(self.mul(y, self.c(0.5)), x)
-
-    def _log_of_twice(self, x: str, t: str) -> str:
-        """log1p(t), but log(2 x) for a large x, of which 1 + t is twice as much, or was too large on the way."""
-        large = self.b.compare(self.k, "ogt", x, self.c(2.0**28 if self.double else 2.0**13))
-        u, lost = self._sum(self.c(1.0), t, ordered=False)
-        return self._log_of_sum(self.select(large, x, u), self.select(large, self.c(0.0), lost), large)
-
     def _log_of_sum(self, x: str, lost: str | None = None, twice: str | None = None) -> str:
         """log(x + lost) where x has lost that by rounding; of twice as much where `twice`."""
         m, e = self._mantissa_of_cells(x) if self.avx512 else self._mantissa_by_bits(x, 0.75)
@@ -241,10 +215,7 @@ class LogMath(VectorMath):
         inverse = self._look_up(table.inverses, place)
         r = self.fma(m, inverse, self.c(-1.0))
         r = r if low is None else self.fma(low, inverse, r)
-        first, rest = _log_of_two(self.k.dtype, base)
-        whole = self.fma(e, self.c(first), self._look_up(table.logarithms, place))
-        small = self._look_up(table.rests, place)
-        small = self.fma(e, self.c(rest), small) if rest else small
+        whole, small = self._log_of_inverse(place, e, 1.0, base)
         factor = 1.0 if base == math.e else 1 / math.log(base)
         near = self.polynomial(r, tuple(factor * coefficient for coefficient in (NEAR_64 if self.double else NEAR_32)))
         if base == math.e:
@@ -252,6 +223,14 @@ class LogMath(VectorMath):
         high = float(self.k.dtype.type(factor))
         small = self.fma(r, self.fma(r, near, self.c(factor - high)), small)
         return self.add(whole, self.fma(r, self.c(high), small))
+
+    def _log_of_inverse(self, place: str, e: str, factor: float = 1.0, base: float = math.e) -> Pair:
+        """What c and the exponent e leave out of a logarithm, times a power of two."""
+        table = cells(self.k.dtype, base)
+        first, rest = (factor * part for part in _log_of_two(self.k.dtype, base))
+        logarithms, rests = (tuple(factor * entry for entry in column) for column in (table.logarithms, table.rests))
+        small = self._look_up(rests, place)
+        return self.fma(e, self.c(first), self._look_up(logarithms, place)), self.fma(e, self.c(rest), small) if rest else small
 
     def _place(self, m: str, table: Cells, rounded: bool = False) -> str:
         """A number whose lowest bits are m's place in the table."""

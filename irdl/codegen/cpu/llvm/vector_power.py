@@ -14,7 +14,7 @@ from irdl.codegen.cpu.llvm.vector_log import LogMath, cells
 from irdl.codegen.cpu.llvm.vector_math import EXPM1_64, LN2_64, LOG2E, Pair
 
 #: ((1 - h)**(-1/3) - 1) / h and ((1 - h)**(-2/3) - 1) / h for |h| <= 0.11 and 0.1025
-CBRT_64 = (0.3333260715007782, 0.22363832592964172, 0.17491911351680756)
+CBRT_64 = (0.3333310208464837, 0.22221427484781758, 0.17436378470245048, 0.14602047208322347)
 CBRT_32 = (0.6666666865348816, 0.5555556416511536, 0.4937989413738251, 0.45262396335601807, 0.42894577980041504, 0.4069565534591675)
 #: (log2(1 + r) - r / ln 2) / r**2 for r in [-0.0198, 0.0169]
 LOG2_REST_32 = (-0.7213475108146667, 0.48089835047721863, -0.3608097434043884, 0.2885855734348297)
@@ -58,11 +58,11 @@ class PowerMath(LogMath):
         one = float(int(np.array(1, self.k.dtype).view(self.int.dtype)))
         guess = self.fma(bits, self.c(-1 / 3), self.c(one * 4 / 3 - 0.068 * 2.0**self.mantissa))
         y = self.b.bitcast(self.int, self.k, self._to_int(guess))
-        for coefficients in (CBRT_64, (1 / 3,)) if self.double else ():
+        if self.double:
             _, h = self._root_and_rest(scaled, y)
-            y = self.fma(self.mul(y, h), self.polynomial(h, coefficients), y)
+            y = self.fma(self.mul(y, h), self.polynomial(h, CBRT_64), y)
         t, h = self._root_and_rest(scaled, y)
-        t = self.fma(self.mul(t, h), self.polynomial(h, (2 / 3,) if self.double else CBRT_32), t)
+        t = self.fma(self.mul(t, h), self.polynomial(h, (2 / 3, 5 / 9) if self.double else CBRT_32), t)
         t = self.select(tiny, self.mul(t, self.c(2.0 ** -(up // 3))), t)
         # Infinities and nans are their own roots.
         return self.select(self.b.compare(self.k, "ueq", a, self.c(math.inf)), x, self.copysign(t, x))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 from irdl.ir.builder import Builder, constant_of
 from irdl.ir.graph import Node, Value
@@ -36,24 +38,51 @@ def pieces_of(value: Value) -> tuple[int, list[Piece]] | None:
                 result.append((position, end, None if is_zero(part) else part, 0))
             position = end
         return axis, result
-    if node.op is UPDATE_SLICE and set(node.attributes.stride) <= {1}:
-        base, update = node.operands
-        cut = [axis for axis, (a, b) in enumerate(zip(base.shape, update.shape, strict=True)) if a != b]
-        if len(cut) != 1 or 0 in update.shape:
-            return None
-        (axis,) = cut
-        start = node.attributes.start[axis]
-        end, extent = start + update.shape[axis], base.shape[axis]
-        under = pieces_of(base)
-        if is_zero(base):
-            below: list[Piece] = [(0, extent, None, 0)]
-        elif under is not None and under[0] == axis:
-            below = under[1]
-        else:
-            return None
-        result = [*_within(below, 0, start), (start, end, update, 0), *_within(below, end, extent)]
-        return axis, result
+    if node.op is UPDATE_SLICE:
+        return _stored_pieces(value)
     return None
+
+
+def _stored_pieces(value: Value) -> tuple[int, list[Piece]] | None:
+    """Of a buffer stored into along one axis."""
+    stores: list[tuple[int, Value]] = []
+    axis = -1
+    while not is_zero(value) and value.node is not None and value.node.op is UPDATE_SLICE:
+        base, update = value.node.operands
+        cut = [place for place, (a, b) in enumerate(zip(base.shape, update.shape, strict=True)) if a != b]
+        if len(cut) != 1 or (stores and cut[0] != axis) or 0 in update.shape or not set(value.node.attributes.stride) <= {1}:
+            return None
+        axis = cut[0]
+        stores.append((value.node.attributes.start[axis], update))
+        value = base
+    if is_zero(value):
+        pieces: list[Piece] = [(0, value.shape[axis], None, 0)]
+    else:
+        under = pieces_of(value)
+        if under is None or under[0] != axis:
+            return None
+        pieces = under[1]
+    for start, update in reversed(stores):
+        end = start + update.shape[axis]
+        first = bisect_right(pieces, start, key=lambda piece: piece[1])
+        last = bisect_left(pieces, end, key=lambda piece: piece[0])
+        met = pieces[first:last]
+        pieces[first:last] = [*_within(met, 0, start), (start, end, update, 0), *_within(met, end, value.shape[axis])]
+    return axis, pieces
+
+
+#: of a buffer stored into, how many elements stores can have reached at most
+_reached: WeakKeyDictionary[Value, int] = WeakKeyDictionary()
+
+
+def _is_filled(base: Value, update: Value, stored: Value) -> bool:
+    """Stores may have reached all of a buffer: most have not, and need no look at every store before."""
+    size = stored.type.size
+    before = _reached.get(base)
+    if before is None:
+        before = 0 if is_zero(base) else size
+    _reached[stored] = min(before + update.type.size, size)
+    return _reached[stored] == size
 
 
 def _within(pieces: Sequence[Piece], first: int, end: int) -> list[Piece]:
@@ -116,7 +145,7 @@ def update_to_concat(builder: Builder, node: Node, operands: list[Value]) -> Seq
     """stores that fill a whole buffer piece by piece = concat of what was stored"""
     base, update = operands
     trial = builder.node(UPDATE_SLICE, operands, node.attributes, (), node.location)
-    found = pieces_of(trial.output)
+    found = pieces_of(trial.output) if _is_filled(base, update, trial.output) else None
     if found is None or any(value is None for _, _, value, _ in found[1]) or base.shape == update.shape:
         return None
     return [build_concat(builder, node.output, found[0], found[1])]

@@ -63,14 +63,14 @@ class _Aligned:
         success = False
         place = 0
         while place < len(self.steps):
-            end = place
-            while end < len(self.steps) and self.matches[end] is not None:
+            end, is_match = place + 1, self.matches[place] is not None
+            while end < len(self.steps) and (self.matches[end] is not None) is is_match:
                 end += 1
-            made = self._run(place, end)
-            if made is None:
-                made = self._between_longer(place, end)
+            if is_match:
+                made = self._run(place, end) or self._between_longer(place, end)
+            else:
+                made = roll_steps(self.steps[place:end], self.record, self.stacks).nodes if end - place >= MIN_STEPS else None
             success |= made is not None
-            end = max(end, place + 1)
             result += _joined(self.steps[place:end]) if made is None else made
             place = end
         return result if success else None
@@ -106,6 +106,9 @@ class _Aligned:
                 except Unfit as reason:
                     self.record.drop()
                     reasons.append(str(reason))
+                    apart = self._by_lag(a, b, reason.lag) if reason.lag else None
+                    if apart is not None:
+                        return _joined(self.steps[first:a]) + apart + _joined(self.steps[b:end])
                     self.is_hopeless = reason.hopeless
                     if reason.hopeless:
                         self._log(first, end, reasons)
@@ -114,6 +117,17 @@ class _Aligned:
                 return _joined(self.steps[first:a]) + made + _joined(self.steps[b:end])
         self._log(first, end, reasons)
         return None
+
+    def _by_lag(self, first: int, end: int, lag: int) -> Nodes | None:
+        """Loops of so many steps each, which read what earlier ones have made; like loops are rolled in their turn."""
+        result: Nodes = []
+        success = False
+        for start in range(first, end, lag):
+            stop = min(start + lag, end)
+            made = self._run(start, stop)
+            success |= made is not None
+            result += _joined(self.steps[start:stop]) if made is None else made
+        return result if success else None
 
     def _log(self, first: int, end: int, reasons: list[str]) -> None:
         nodes = len(self.matches[first] or ())

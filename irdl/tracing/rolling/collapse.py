@@ -65,18 +65,21 @@ def _chain_to(node: Node, inside: set[Node], record: Record) -> list[Node]:
 
 
 def _as_one_store(chain: list[Node], record: Record, stacks: Stacks) -> bool:
-    """Stores of elements of stacks, at places that do not overlap: one store for each stack."""
-    groups: _Groups = {}
-    taken: set[tuple[int, ...]] = set()
+    """Stores of elements of stacks, at places that do not overlap: one store for each stack. Of those into one place the last counts."""
+    last: dict[tuple[int, ...], _Store] = {}
     for node in chain:
-        piece, start = record.now(node.operands[1]), node.attributes.start
-        if start in taken or any(step != 1 for step in node.attributes.stride):
+        store = _Store(node.attributes.start, record.now(node.operands[1]))
+        before = last.pop(store.start, store)
+        if before.piece.shape != store.piece.shape or any(step != 1 for step in node.attributes.stride):
             return False
-        taken.add(start)
-        element = stacks.element_of(piece)
-        groups.setdefault((None if element is None else element.x, piece.shape), []).append(_Store(start, piece))
-    if len(groups) > 2 * MAX_PIECES or not _are_apart(groups):
+        last[store.start] = store
+    groups: _Groups = {}
+    for store in last.values():
+        element = stacks.element_of(store.piece)
+        groups.setdefault((None if element is None else element.x, store.piece.shape), []).append(store)
+    if len(groups) > max(2 * MAX_PIECES, len(chain) // MIN_STEPS) or not _are_apart(groups):
         return False
+    alone = 0
     value = record.now(chain[0].operands[0])
     location = chain[-1].location
     for stores in groups.values():
@@ -85,7 +88,8 @@ def _as_one_store(chain: list[Node], record: Record, stacks: Stacks) -> bool:
         axis = int(axes[0]) if len(axes) == 1 else None
         block = _block(stores, axis, stacks) if axis is not None else None
         if block is None:
-            if len(stores) > MAX_PIECES:
+            alone += len(stores)
+            if alone > max(MAX_PIECES, len(chain) // 2):
                 record.drop()
                 return False
             for start, piece in stores:
@@ -93,9 +97,9 @@ def _as_one_store(chain: list[Node], record: Record, stacks: Stacks) -> bool:
         elif block.value.shape == value.shape:
             value = block.value
         else:
-            start = [block.first if place == axis else int(first) for place, first in enumerate(starts[0])]
-            stride = [block.stride if place == axis else 1 for place in range(len(start))]
-            value = record.update(value, block.value, start, stride, location)
+            corner = [block.first if place == axis else int(first) for place, first in enumerate(starts[0])]
+            stride = [block.stride if place == axis else 1 for place in range(len(corner))]
+            value = record.update(value, block.value, corner, stride, location)
     record.replace(chain[-1].output, value)
     record.dead.update(chain)
     return True

@@ -42,11 +42,14 @@ LIMITS = Limits()
 
 
 class Unfit(Exception):
-    """These steps do not make a scan; the message says why. `hopeless`: fewer of them, or several as one, do not either."""
+    """These steps do not make a scan; the message says why. `hopeless`: fewer of them, or several as one, do not either. `lag`: so
+    many steps in a row read nothing that is too far back among them; 0 if that is not why.
+    """
 
-    def __init__(self, reason: str, hopeless: bool = False) -> None:
+    def __init__(self, reason: str, hopeless: bool = False, lag: int = 0) -> None:
         super().__init__(reason)
         self.hopeless = hopeless
+        self.lag = lag
 
 
 @dataclass

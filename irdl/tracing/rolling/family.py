@@ -15,7 +15,7 @@ from irdl.tracing.rolling.record import Record
 from irdl.tracing.rolling.stacks import Stacks, grid_step
 
 #: a carry may come from so many steps before
-_MAX_DISTANCE = 8
+MAX_DISTANCE = 8
 
 
 class Same(NamedTuple):
@@ -47,7 +47,10 @@ class Series(NamedTuple):
 
 
 class Misfit(NamedTuple):
+    """`lag`: it is an output of so many steps before, too many for a carry; 0 if it is something else."""
+
     reason: str
+    lag: int = 0
 
 
 Slot: TypeAlias = Same | Invariant | Carried | Series | Misfit
@@ -105,11 +108,13 @@ class Family:
         end = place.get(last.node) if last.node is not None else None
         if end is not None:
             distance, j, i = count - 1 - end[0], end[1], last.index
-            is_far = not 1 <= distance <= min(_MAX_DISTANCE, count - 1)
-            if not is_far and all([v.node is row[j] and v.index == i for v, row in zip(values[distance:], table, strict=False)]):
+            if 1 <= distance < count and all([v.node is row[j] and v.index == i for v, row in zip(values[distance:], table, strict=False)]):
                 starts = tuple(values[:distance])
-                inside = any([value.node in place for value in starts])
-                return Misfit("a carry starts inside") if inside else Carried(j, i, distance, starts)
+                if any([value.node in place for value in starts]):
+                    return Misfit("a carry starts inside")
+                if distance > MAX_DISTANCE:
+                    return Misfit(f"an operand of {last.type} is {distance} steps old", distance)
+                return Carried(j, i, distance, starts)
         if not any([value.node in place for value in values]):
             return Series(tuple(values))
         return Misfit(f"an operand of {last.type} is now from inside, now from outside")
@@ -227,6 +232,7 @@ class Family:
         """
         found: set[int] = set()
         stack = [output.node for output in read]
+        far: list[Misfit] = []
         while stack:
             j = stack.pop()
             if j in found:
@@ -234,9 +240,14 @@ class Family:
             found.add(j)
             for slot in self.slots[j]:
                 if isinstance(slot, Misfit):
-                    raise Unfit(slot.reason)
+                    if not slot.lag:
+                        raise Unfit(slot.reason)
+                    far.append(slot)
                 if isinstance(slot, (Same, Carried)) and self.roles[slot.node] is Role.BODY:
                     stack.append(slot.node)
+        if far:
+            nearest = min(far, key=lambda slot: slot.lag)
+            raise Unfit(nearest.reason, lag=nearest.lag)
         return sorted(found)
 
     def tainted(self) -> set[Node]:

@@ -338,6 +338,53 @@ def gradient_steps(x, W, U):
     return W
 
 
+# What is read long after it was made
+
+
+@program(f(60))
+def comb(x):
+    y = np.zeros(60)
+    for t in range(60):
+        y[t] = x[t] + (0.5 * y[t - 12] if t >= 12 else 0)
+    return y
+
+
+@program(f(130), f(20))
+def plucked(x, string):
+    """A ring of what was played, of which two neighbours are read."""
+    ring, y = string.copy(), np.zeros(130)
+    for t in range(130):
+        s = 0.5 * (ring[t % 20] + ring[(t + 1) % 20])
+        ring[t % 20] = s + 0.01 * x[t]
+        y[t] = s
+    return y, ring
+
+
+@program(f(70, 2), f(40, 2))
+def echo(x, line):
+    line, y, w = line.copy(), [], 0
+    for t in range(70):
+        r = (w - 11) % 40
+        s = 0.3 * line[r] + 0.7 * line[(w - 10) % 40]
+        line[w] = x[t] + 0.5 * s
+        y.append(s)
+        w = (w + 1) % 40
+    return np.stack(y), line
+
+
+@program(f(60, 3), f(3, 3))
+def backwards(x, W):
+    h = np.zeros((60, 3))
+    for t in reversed(range(60)):
+        h[t] = np.tanh(x[t] + (h[t + 10] @ W if t < 50 else 0) + (h[t + 1] if t < 59 else 0))
+    return h
+
+
+@program(f(60))
+def gradient_of_comb(x):
+    return irdl.grad(lambda x: (comb(x) ** 2).sum())(x)
+
+
 # What must stay as it is
 
 

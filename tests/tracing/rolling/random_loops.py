@@ -49,6 +49,10 @@ B[P[{t}]] = {u}
 {v} = {u} + C[0, {t} // 2]
 {v} = {u} * x[{t}, 0]
 B[{t}, 0] = {u}[1]
+{v} = {u} + B[{t} - min(T, 5)]
+{v} = L[-6] * {u} if len(L) > 5 else {u}
+B[{t} % min(T, 5)] = {u}
+{v} = {u} * B[({t} + 1) % min(T, 5)]
 B[{t} // 2 : {t} // 2 + 2] += {u}
 B[::2][{t} // 2] = {u}
 {v} = {u} + R[{t} : {t} + 2]
@@ -93,7 +97,7 @@ _RETURNS = (
 class _Writer:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.steps = self.random.choice([4, 5, 6, 7, 9])
+        self.steps = self.random.choice([4, 5, 6, 7, 9, 9, 14])
 
     def statement(self, index: str) -> str:
         r = self.random

@@ -15,7 +15,7 @@ import irdl
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.verify import verify
 from irdl.tracing.function import trace_function
-from irdl.tracing.rolling import cost
+from irdl.tracing.rolling import cost, family
 from irdl.tracing.rolling.record import Mark
 from irdl.tracing.rolling.roll import roll
 
@@ -28,14 +28,14 @@ def scans(graph: Graph) -> int:
 
 
 @contextmanager
-def limits(nodes: int = 1, elementwise_nodes: int = 1) -> Iterator[None]:
-    """Roll whatever can be rolled, whether or not it pays."""
-    before = cost.LIMITS.nodes, cost.LIMITS.elementwise_nodes
-    cost.LIMITS.nodes, cost.LIMITS.elementwise_nodes = nodes, elementwise_nodes
+def limits(nodes: int = 1, elementwise_nodes: int = 1, distance: int = family.MAX_DISTANCE) -> Iterator[None]:
+    """Roll whatever can be rolled, whether or not it pays; carries from at most `distance` steps before."""
+    before = cost.LIMITS.nodes, cost.LIMITS.elementwise_nodes, family.MAX_DISTANCE
+    cost.LIMITS.nodes, cost.LIMITS.elementwise_nodes, family.MAX_DISTANCE = nodes, elementwise_nodes, distance
     try:
         yield
     finally:
-        cost.LIMITS.nodes, cost.LIMITS.elementwise_nodes = before
+        cost.LIMITS.nodes, cost.LIMITS.elementwise_nodes, family.MAX_DISTANCE = before
 
 
 def proved_roll(nodes: Sequence[Node], marks: Sequence[Mark], outputs: Sequence[Value], marked: bool) -> tuple[list[Value], list[str]]:

@@ -41,6 +41,11 @@ SCANS = {
     "growing": (0, 0, 0),
     "overlap_add": (1, 1, 1),
     "elimination": (1, 1, 1),
+    "comb": (3, 1, 5),
+    "plucked": (4, 7, 7),
+    "echo": (4, 7, 7),
+    "backwards": (6, 6, 6),
+    "gradient_of_comb": (3, 2, 5),
 }
 
 

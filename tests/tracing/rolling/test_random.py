@@ -25,7 +25,7 @@ def test_random_loops(first: int, tmp_path: Path) -> None:
     for seed in range(first, first + _BATCH):
         f, arguments, _ = random_loop(seed, tmp_path)
         try:
-            with limits():
+            with limits(distance=8 if seed % 2 else 3):
                 rolled(f, *arguments)
                 if seed % _RUN == 0:
                     runs(f, *arguments)

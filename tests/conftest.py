@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from hashlib import sha256
+from types import ModuleType
 
 import pytest
 
@@ -16,6 +19,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--programs", type=int, default=800, help="how many random programs the fuzzer runs")
     parser.addoption("--loop-programs", type=int, default=400, help="how many random programs with loops are rolled")
     parser.addoption("--numpy-programs", type=int, default=1600, help="how many random programs in plain NumPy are run")
+
+
+def _compile_once(module: ModuleType) -> None:
+    """One text for one processor has one object, and an eighth of what tests compile they have compiled before."""
+    compile_object, known = module.compile_object, dict[bytes, bytes]()
+
+    def compiled(text: str) -> bytes:
+        key = sha256(f"{module.host_description()}\n{text}".encode()).digest()
+        if key not in known:
+            known[key] = compile_object(text)
+        return known[key]
+
+    module.compile_object = compiled
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from irdl.runtime import build
+
+    _compile_once(build)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests stay until the end, and the collector need not look at them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,10 @@ def interpret(program: Program, arguments: Sequence[np.ndarray]) -> list[np.ndar
     return Machine(program).call(arguments)
 
 
+#: what gives a value, of what the variables are
+_Value = Callable[[dict[str, Any]], Any]
+
+
 class Machine:
     """The memory and the state of one run; every access to memory is a `read` or a `write`."""
 
@@ -54,6 +58,8 @@ class Machine:
         self.memory: dict[Buffer, np.ndarray] = {}
         self.failure: tuple[int, int] | None = None
         self._arena = np.zeros(program.arena_bytes, np.uint8)
+        #: by the identity of an expression: itself, and what computes it; most are computed many times
+        self._values: dict[int, tuple[Expression, _Value]] = {}
 
     def call(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         program = self.program
@@ -87,8 +93,10 @@ class Machine:
             if isinstance(statement, For):
                 steps = statement.steps(scope)
                 # Backwards, so that a loop whose steps depend on each other shows.
+                inner = dict(scope)
                 for step in reversed(steps) if statement.kind in ("parallel", *BOUND) else steps:
-                    self.run(statement.body, {**scope, statement.variable: step})
+                    inner[statement.variable] = step
+                    self.run(statement.body, inner)
             elif isinstance(statement, Let):
                 scope[statement.variable.name] = self.value(statement.value, scope)
             elif isinstance(statement, Store):
@@ -122,7 +130,7 @@ class Machine:
         instruction = statement.instruction
         total, left, right = (self._matrix(*operand, scope) for operand in statement.operands)
         for side, buffer in ((left, statement.left), (right, statement.right)):
-            exact = apply_scalar(Operation(instruction.rounded, (), instruction.dtype), [side])
+            exact = scalar_function(Operation(instruction.rounded, (), instruction.dtype))(side)
             if not np.array_equal(exact, side, equal_nan=True):
                 raise ProgramError(f"{buffer.name} holds numbers that {instruction.rounded} has not rounded")
         for step in range(left.shape[1]):
@@ -145,42 +153,60 @@ class Machine:
         return matrix
 
     def read(self, buffer: Buffer, place: int) -> Any:
-        return self.array(buffer)[place]
+        array = self.memory.get(buffer)
+        return (self.array(buffer) if array is None else array)[place]
 
     def write(self, buffer: Buffer, place: int, value: Any) -> None:
         self.array(buffer)[place] = value
 
     def place(self, buffer: Buffer, index: Index, scope: dict[str, Any]) -> int:
-        place = index.constant + sum(coefficient * int(scope[name]) for name, coefficient in index.terms)
-        if not 0 <= place < self.array(buffer).size:
-            raise ProgramError(f"{buffer.name}[{index}] is element {place} of {self.array(buffer).size}")
+        place = index.constant
+        for name, coefficient in index.terms:
+            place += coefficient * int(scope[name])
+        if not 0 <= place < buffer.size:
+            raise ProgramError(f"{buffer.name}[{index}] is element {place} of {buffer.size}")
         return place
 
     def value(self, expression: Expression, scope: dict[str, Any]) -> Any:
+        found = self._values.get(id(expression))
+        if found is None:
+            found = self._values[id(expression)] = expression, self._computed(expression)
+        return found[1](scope)
+
+    def _computed(self, expression: Expression) -> _Value:
         if isinstance(expression, Literal):
-            return expression.value
+            value = expression.value
+            return lambda scope: value
         if isinstance(expression, Variable):
-            return scope[expression.name]
+            name = expression.name
+            return lambda scope: scope[name]
         if isinstance(expression, IndexValue):
             index = expression.index
-            return np.int64(index.constant + sum(c * int(scope[name]) for name, c in index.terms))
+            return lambda scope: np.int64(index.constant + sum(c * int(scope[name]) for name, c in index.terms))
         if isinstance(expression, Load):
-            return self.read(expression.buffer, self.place(expression.buffer, expression.index, scope))
-        arguments = [self.value(argument, scope) for argument in expression.arguments]
-        return apply_scalar(expression, arguments)
+            buffer, index = expression.buffer, expression.index
+            return lambda scope: self.read(buffer, self.place(buffer, index, scope))
+        function = scalar_function(expression)
+        parts = [self._computed(argument) for argument in expression.arguments]
+        return lambda scope: function(*[part(scope) for part in parts])
 
 
-def apply_scalar(operation: Operation, arguments: Sequence[Any]) -> Any:
-    """One elementwise op on NumPy scalars (`tf32`: on arrays too)."""
+def scalar_function(operation: Operation) -> Callable[..., Any]:
+    """One elementwise op, of NumPy scalars (`tf32`: of arrays too)."""
+    dtype = operation.dtype
     if operation.name == "fma":
-        a, b, c = arguments
-        return operation.dtype.type(a * b + c)
+        return lambda a, b, c: dtype.type(a * b + c)
     if operation.name == "tf32":
-        return round_to_tf32(arguments[0])[()]
+        return lambda x: round_to_tf32(x)[()]
     op = find_op(operation.name)
     if op is None:
         raise ProgramError(f"there is no op named {operation.name!r}")
     if operation.name == "cast":
-        return np.asarray(arguments[0]).astype(operation.dtype)[()]
-    (result,) = op.evaluate([np.asarray(argument) for argument in arguments], op.Attributes(), ())
-    return np.asarray(result)[()]
+        return lambda x: np.asarray(x).astype(dtype)[()]
+    evaluate, attributes = op.evaluate, op.Attributes()
+
+    def apply(*arguments: Any) -> Any:
+        (result,) = evaluate([np.asarray(argument) for argument in arguments], attributes, ())
+        return np.asarray(result)[()]
+
+    return apply

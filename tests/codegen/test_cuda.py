@@ -18,11 +18,11 @@ from irdl.codegen.cuda.emit import launches
 from irdl.ir.evaluate import evaluate
 from irdl.loops.language import Barrier, For, Load, Store
 from irdl.loops.target import Gpu
-from irdl.loops.walk import buffers_of, expressions, nested, subexpressions, walk
+from irdl.loops.walk import buffers_of, expressions, subexpressions, walk
 from irdl.testing import assert_close
 from tests.codegen.nvcc import stacks_and_spills
 from tests.codegen.on_cpu import HAVE_COMPILER, OnCpu, gpu_program
-from tests.codegen.watched import Race, Watched
+from tests.codegen.watched import Race, Watched, barriers, without
 from tests.ops.test_ops import OPS, graph_of, magnitude_of, operands_of, takes_special
 from tests.programs import Programs, draw_inputs
 from tests.test_fuzz import compare
@@ -288,15 +288,13 @@ def test_interpreted(number):
 
 def check_that_barriers_are_missed(function, *arguments, blocks=1 << 20):
     """Each of them, where there are at most so many blocks."""
-    graph = irdl.trace(function)(*arguments)
-    count = sum(isinstance(s, Barrier) for s in walk(gpu_program(graph).body))
-    for number in range(count):
-        program = gpu_program(graph)
-        bodies = [part for s in walk(program.body) for part in nested(s)]
-        part, barrier = [(part, s) for part in bodies for s in part if isinstance(s, Barrier)][number]
-        part[:] = [s for s in part if s is not barrier]
-        with pytest.raises(Race):
-            Watched(program, blocks).call(arguments)
+    program = gpu_program(irdl.trace(function)(*arguments))
+    watched = Watched(program, blocks)
+    watched.call(arguments)
+    for launch in launches(program):
+        for part, barrier in barriers(launch):
+            with without(part, barrier), pytest.raises(Race):
+                watched.again(launch)
 
 
 @pytest.mark.parametrize("number", [0, 2, 5])
@@ -409,6 +407,6 @@ def check_that_nothing_spills(multiprocessors, capability, folder, functions=FUN
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
-@pytest.mark.parametrize(("multiprocessors", "capability"), [(132, 80), (132, 90), (4, 90)])
+@pytest.mark.parametrize(("multiprocessors", "capability"), [pytest.param(132, 80, marks=pytest.mark.slow), (132, 90), (4, 90)])
 def test_nvcc_compiles_it_without_spills(tmp_path: Path, multiprocessors, capability):
     check_that_nothing_spills(multiprocessors, capability, tmp_path)

@@ -132,6 +132,6 @@ def test_what_never_changes_is_read_across_rows():
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
-@pytest.mark.parametrize(("multiprocessors", "capability"), [(132, 80), (132, 90), (4, 90)])
+@pytest.mark.parametrize(("multiprocessors", "capability"), [pytest.param(132, 80, marks=pytest.mark.slow), (132, 90), (4, 90)])
 def test_nvcc_compiles_it_without_spills(tmp_path, multiprocessors, capability):
     check_that_nothing_spills(multiprocessors, capability, tmp_path, FUNCTIONS)

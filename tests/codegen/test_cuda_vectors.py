@@ -382,7 +382,7 @@ COMPILED = [
 
 
 @needs_nvcc
-@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("capability", [pytest.param(80, marks=pytest.mark.slow), 90])
 def test_nvcc_makes_one_instruction_of_an_access(tmp_path: Path, capability):
     """In PTX, of which ptxas makes LDG.E.128 and STG.E.128; in machine code where nvdisasm is there."""
     programs = [program_of(function, *arguments, gpu=Gpu()) for function, *arguments in COMPILED]

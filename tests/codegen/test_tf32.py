@@ -117,7 +117,7 @@ def test_precision_by_name() -> None:
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
-@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("capability", [pytest.param(80, marks=pytest.mark.slow), 90])
 def test_nvcc_compiles_it_without_spills(tmp_path: Path, capability: int) -> None:
     arguments = [(labels, normal(*left), normal(*right), count) for labels, left, right in PRODUCTS for count in (4, 1)]
     programs = [

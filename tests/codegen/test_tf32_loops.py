@@ -19,12 +19,12 @@ from irdl.ir.types import TensorType
 from irdl.loops.instructions import round_to_tf32
 from irdl.loops.language import Barrier, For, Multiply, Program
 from irdl.loops.target import Gpu
-from irdl.loops.walk import buffers_of, nested, walk
+from irdl.loops.walk import buffers_of, walk
 from irdl.ops.contract import DOT
 from tests.codegen.nvcc import stacks_and_spills
 from tests.codegen.on_cpu import HAVE_COMPILER, OnCpu, gpu_program
 from tests.codegen.test_cuda import gru, invented, lstm, lstm_gradient, normal, three_carries, weights
-from tests.codegen.watched import Race, Watched
+from tests.codegen.watched import Race, Watched, barriers, without
 
 F32 = np.float32
 needs_compiler = pytest.mark.skipif(not HAVE_COMPILER, reason="needs g++")
@@ -161,17 +161,13 @@ def test_interpreted(number: int) -> None:
     graph = irdl.trace(function)(*arguments)
     program = gpu_program(graph, None, "tf32")
     assert in_loops(program) and irdl.parse(str(program)) == program
-    for result, exact in zip(Watched(program).call(arguments), evaluate(graph, arguments), strict=True):
+    watched = Watched(program)
+    for result, exact in zip(watched.call(arguments), evaluate(graph, arguments), strict=True):
         np.testing.assert_allclose(result.reshape(exact.shape), exact, rtol=2.0**-9, atol=2.0**-9)
     loop = next(launch for launch in launches(program) if launch.exact)
-    for place, barrier in enumerate([s for s in walk(loop.body) if isinstance(s, Barrier)]):
-        damaged = gpu_program(graph, None, "tf32")
-        loop = next(launch for launch in launches(damaged) if launch.exact)
-        barrier = [s for s in walk(loop.body) if isinstance(s, Barrier)][place]
-        part = next(part for s in walk([loop]) for part in nested(s) if any(item is barrier for item in part))
-        part[:] = [s for s in part if s is not barrier]
-        with pytest.raises(Race):
-            Watched(damaged).call(arguments)
+    for part, barrier in barriers(loop):
+        with without(part, barrier), pytest.raises(Race):
+            watched.again(loop)
 
 
 def test_barriers_and_what_stays() -> None:
@@ -190,7 +186,7 @@ def test_barriers_and_what_stays() -> None:
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
-@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("capability", [pytest.param(80, marks=pytest.mark.slow), 90])
 def test_nvcc_compiles_it_without_spills(tmp_path: Path, capability: int) -> None:
     programs = []
     for function in (lstm, lstm_gradient):

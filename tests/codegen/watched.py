@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from irdl.loops.interpret import Machine
 from irdl.loops.language import BOUND, Barrier, Buffer, For, Launch, Program, Statement
-from irdl.loops.walk import bound_nest
+from irdl.loops.walk import bound_nest, nested, walk
 
 #: the finest piece of memory that is told apart, in bytes, where no dtype is smaller
 _WORD = 4
@@ -18,6 +19,20 @@ _WORD = 4
 
 class Race(AssertionError):
     """Two threads that have not met."""
+
+
+def barriers(launch: Launch) -> list[tuple[list[Statement], Barrier]]:
+    """Each of them, and the body that it is in."""
+    return [(part, s) for around in walk([launch]) for part in nested(around) for s in part if isinstance(s, Barrier)]
+
+
+@contextmanager
+def without(part: list[Statement], statement: Statement) -> Iterator[None]:
+    """A body lacks one of its statements."""
+    place = next(place for place, other in enumerate(part) if other is statement)
+    del part[place]
+    yield
+    part.insert(place, statement)
 
 
 class _Time(NamedTuple):
@@ -44,6 +59,19 @@ class Watched(Machine):
         self._most = blocks
         self._same = {second: first for first, second in program.aliased}
         self._place: list[int | None] = [None, None, None]
+        #: which thread runs, and how often it has met others, until one of the two changes
+        self._now: _Time | None = None
+        #: of each launch: what its memory was before it
+        self._before: dict[str, tuple[np.ndarray, dict[Buffer, np.ndarray]]] = {}
+
+    def again(self, launch: Launch) -> None:
+        """Run one launch of a program that has been run, on the memory that it found then."""
+        arena, memory = self._before[launch.name]
+        self._arena[:] = arena
+        for buffer, array in memory.items():
+            self.memory[buffer][:] = array
+        with np.errstate(all="ignore"):
+            self.run([launch], {})
 
     def run(self, body: Sequence[Statement], scope: dict[str, Any]) -> None:
         for statement in body:
@@ -58,7 +86,13 @@ class Watched(Machine):
                 super().run([statement], scope)
 
     def _begin(self, launch: Launch) -> None:
+        if launch.name not in self._before:
+            kept = {b: array for b, array in self.memory.items() if b.space != "arena" and array.flags.writeable}
+            memory = {buffer: array.copy() for buffer, array in kept.items()}
+            self._before[launch.name] = self._arena.copy(), memory
         self._launch = launch
+        self._place = [None, None, None]
+        self._now = None
         self._grid = launch.blocks if launch.exact else min(launch.blocks, self._most)
         self._touched: dict[tuple[Any, int], tuple[list[_Time], list[_Time]]] = {}
         self._all = self._runs = self._size = 0
@@ -66,6 +100,7 @@ class Watched(Machine):
         self._warps: dict[tuple[int, int], int] = {}
 
     def _meet(self, barrier: Barrier) -> None:
+        self._now = None
         block = self._place[0]
         blocks = range(self._grid) if block is None else [block]
         if barrier.scope == "all":
@@ -91,8 +126,9 @@ class Watched(Machine):
             else:
                 level, count = {"block": (0, self._grid), "warp": (1, self._launch.threads // 32), "lane": (2, 32)}[loop.kind]
                 self._place[level] = number % count
+            self._now = None
             self.run(nest[-1].body, inner)
-        self._place = before
+        self._place, self._now = before, None
 
     def read(self, buffer: Buffer, place: int) -> Any:
         self._note(buffer, place, writes=False)
@@ -105,9 +141,7 @@ class Watched(Machine):
     def _note(self, buffer: Buffer, place: int, writes: bool) -> None:
         if buffer.space in ("register", "constant"):
             return
-        block, warp, lane = self._place
-        own = self._warps.get((block, warp), 0) if block is not None and warp is not None else 0
-        now = _Time(block, warp, lane, self._all, self._runs, tuple(self._blocks), own)
+        now = self._now = self._now or self._time()
         for key in self._pieces(buffer, place):
             written, read = self._touched.setdefault(key, ([], []))
             for then in written + (read if writes else []):
@@ -117,6 +151,11 @@ class Watched(Machine):
                 written[:], read[:] = [now], []
             elif now not in read:
                 read.append(now)
+
+    def _time(self) -> _Time:
+        block, warp, lane = self._place
+        own = self._warps.get((block, warp), 0) if block is not None and warp is not None else 0
+        return _Time(block, warp, lane, self._all, self._runs, tuple(self._blocks), own)
 
     def _pieces(self, buffer: Buffer, place: int) -> list[tuple[Any, int]]:
         size = buffer.dtype.itemsize

@@ -24,6 +24,7 @@ FAMILIES = {
     "irdl.ops.contract": "Contraction",
     "irdl.ops.reduce": "Reduction",
     "irdl.ops.shape": "Shape",
+    "irdl.ops.sort": "Sorting",
     "irdl.ops.index": "Index",
     "irdl.ops.windows": "Windows",
     "irdl.ops.dynamic": "Slices at places known at run time",

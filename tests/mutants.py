@@ -110,6 +110,25 @@ MUTANTS: list[Mutant] = [
         "return size > spread",
         "tests/runtime/test_threads.py -k apart",
     ),
+    (
+        "irdl/codegen/lowering/sorting.py",
+        "(value, Literal(self.dtype.type(0)))",
+        "(value, Literal(self.dtype.type(-0.0)))",
+        "tests/codegen/test_sorting.py -k same_as_numpy",
+    ),
+    (
+        "irdl/passes/ranks.py",
+        "make(e.LESS_EQUAL, first, second)",
+        "make(e.LESS, first, second)",
+        "tests/codegen/test_sorting.py -k same_as_numpy",
+    ),
+    ("irdl/loops/dependence.py", "return 0, min(high", "return 0, max(high", "tests/codegen/test_sorting.py -k expression"),
+    (
+        "irdl/tracing/numpy/quantiles.py",
+        "(place >= last) | (place < 0)",
+        "(place >= last)",
+        "tests/tracing/test_quantiles.py -k methods",
+    ),
     ("irdl/codegen/cpu/llvm/python_call.py", 'self._check_number("i32", flags, wanted)', "pass", ENTRY + " -k misses"),
     ("irdl/codegen/cpu/llvm/python_objects.py", "self._keep(item)\n        self._adopt(item)", "self._adopt(item)", ENTRY),
     (
@@ -242,6 +261,7 @@ MUTANTS: list[Mutant] = [
     ("irdl/codegen/cpu/llvm/python_trees.py", "icmp eq ptr %key, %wanted_key", "icmp eq ptr %key, %key", ENTRY + " -k by_other_names"),
     ("irdl/codegen/cpu/llvm/python_trees.py", "  call void %keep(ptr %item)\n  %have", "  %have", ENTRY + " -k many"),
     ("irdl/passes/search.py", "if is_float(x.dtype):", "if False:", PASSES + " -k search"),
+    ("irdl/tracing/rolling/align.py", "stop = min(start + lag, end)", "stop = end", ROLLING + "lags.py -k 9-comb"),
     ("irdl/passes/search.py", "make(e.MINIMUM, block, count - 1)", "block", "tests/passes/test_search.py -k infinities"),
     (
         "irdl/codegen/cpu/llvm/integer_division.py",
@@ -344,7 +364,7 @@ MUTANTS: list[Mutant] = [
     ("irdl/tracing/rolling/cost.py", "if bill.seconds > MAX_COPIED * work:", "if False:", ROLLING + "pays.py -k unrolled[deep"),
     (
         "irdl/tracing/rolling/collapse.py",
-        "if len(groups) > 2 * MAX_PIECES or not _are_apart(groups):",
+        "if len(groups) > max(2 * MAX_PIECES, len(chain) // MIN_STEPS) or not _are_apart(groups):",
         "if False:",
         ROLLING + "pitfalls.py -k stores_that_overlap",
     ),

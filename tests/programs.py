@@ -32,6 +32,7 @@ from irdl.ops.shape import (
     TransposeAttributes,
     UpdateSliceAttributes,
 )
+from irdl.ops.sort import SortAttributes
 from irdl.ops.windows import DiagonalAttributes, UnwindowAttributes, WindowsAttributes
 
 EXTENTS = (0, 1, 2, 3, 4, 5, 17)
@@ -223,13 +224,18 @@ class Programs:
         count = float(np.prod([x.shape[axis] for axis in axes]))
         if x.dtype.kind == "b":
             return [Item(builder.value(rnd.choice(("any", "all")), [x.value], ReduceAttributes(axes)), 1, 1)]
-        choice = rnd.choice(("sum", "max", "min", "argmax", "cumsum", "cummax"))
+        choice = rnd.choice(("sum", "max", "min", "argmax", "cumsum", "cummax", "sort", "argsort"))
         if choice in ("max", "min", "argmax") and (count == 0 or 0 in x.shape):
             return []
         if choice == "argmax":
             if not x.exact:
                 return []
             return [Item(builder.value("argmax", [x.value], ArgReduceAttributes(axes[0])), float(x.shape[axes[0]]), 1.0)]
+        if choice == "sort" or (choice == "argsort" and x.exact):
+            value = builder.value(choice, [x.value], SortAttributes(axes[0]))
+            return [Item(value, x.bound, x.grain) if choice == "sort" else Item(value, float(x.shape[axes[0]]), 1.0)]
+        if choice == "argsort":
+            return []
         if choice in ("cumsum", "cummax"):
             bound = x.bound * max(1, x.shape[axes[0]]) if choice == "cumsum" else x.bound
             return [

@@ -6,9 +6,15 @@ import math
 from collections.abc import Collection, Iterator
 from typing import TypeAlias
 
+import numpy as np
+
+from irdl.ir.dtypes import is_bool, is_integer
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, CheckIndex, For, If, Kernel, Let, Load, Statement, Store, While
+from irdl.loops.language import Buffer, CheckIndex, Expression, For, If, Kernel, Let, Literal, Load, Operation, Statement, Store, While
 from irdl.loops.walk import buffers_of, expressions, subexpressions, walk
+
+#: A variable that may be as large as this goes anywhere.
+_FAR = 2**40
 
 #: How far variables run; None where the data say where they point.
 Extents: TypeAlias = dict[str, int | None]
@@ -20,9 +26,34 @@ def loop_extents(kernel: Kernel) -> Extents:
     for statement in walk(kernel.body):
         if isinstance(statement, For):
             extents[statement.variable] = max(extents.get(statement.variable) or 0, statement.stop - statement.start)
-        elif isinstance(statement, (Let, CheckIndex)):
+        elif isinstance(statement, Let):
+            low, high = interval(statement.value)
+            extents[statement.variable.name] = int(high) + 1 if low >= 0 and high < _FAR else None
+        elif isinstance(statement, CheckIndex):
             extents[statement.variable.name] = None
     return extents
+
+
+def interval(expression: Expression) -> tuple[float, float]:
+    """The least and the greatest number that it can be, as far as its form says so."""
+    dtype = expression.dtype
+    if not (is_integer(dtype) or is_bool(dtype)):
+        return -math.inf, math.inf
+    if isinstance(expression, Literal):
+        return int(expression.value), int(expression.value)
+    limits = (0, 1) if is_bool(dtype) else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    if not isinstance(expression, Operation):
+        return limits
+    inner = [interval(argument) for argument in expression.arguments]
+    if expression.name == "minimum":
+        return min(low for low, _ in inner), min(high for _, high in inner)
+    if expression.name == "maximum":
+        return max(low for low, _ in inner), max(high for _, high in inner)
+    if expression.name == "bitwise_and" and any(low >= 0 for low, _ in inner):
+        return 0, min(high for low, high in inner if low >= 0)
+    if expression.name == "cast" and limits[0] <= inner[0][0] and inner[0][1] <= limits[1]:
+        return inner[0]
+    return limits
 
 
 def path(statement: Statement) -> Iterator[For]:

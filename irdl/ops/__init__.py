@@ -1,5 +1,5 @@
 """Every op, declared once. Importing this package fills the registry."""
 
-from irdl.ops import contract, control, dynamic, elementwise, fusion, index, reduce, shape, windows
+from irdl.ops import contract, control, dynamic, elementwise, fusion, index, reduce, shape, sort, windows
 
-__all__ = ["contract", "control", "dynamic", "elementwise", "fusion", "index", "reduce", "shape", "windows"]
+__all__ = ["contract", "control", "dynamic", "elementwise", "fusion", "index", "reduce", "shape", "sort", "windows"]

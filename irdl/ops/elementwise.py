@@ -233,6 +233,34 @@ ERF = _one("erf", _erf, FLOAT, lambda ct, out, x: (ct * (2 / math.sqrt(math.pi))
 STOP_GRADIENT = _one("stop_gradient", lambda x: x, ANY, ufunc="")
 
 
+class Reinterpreted(Elementwise):
+    """The same bits as numbers of another kind, `f` or `u`, and of the same size."""
+
+    def __init__(self, name: str, kinds: str, kind: str) -> None:
+        super().__init__(name, np.asarray, 1, kinds, ufunc="", smooth=False)
+        self._kind = kind
+
+    def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
+        (type,) = super().infer(types, attributes, regions)
+        if type.dtype.itemsize < 4:
+            raise GraphError(f"{self.name} is not defined for {short_name(type.dtype)}")
+        return (TensorType(self._seen_as(type.dtype), type.shape),)
+
+    def _seen_as(self, dtype: np.dtype) -> np.dtype:
+        return np.dtype(f"{self._kind}{dtype.itemsize}")
+
+    def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
+        (x,) = operands
+        return (np.ascontiguousarray(x).view(self._seen_as(x.dtype)).reshape(x.shape),)
+
+    def samples(self) -> Iterable[Sample]:
+        return (sample for sample in super().samples() if sample.types[0].dtype.itemsize >= 4)
+
+
+FLOAT_TO_BITS = register(Reinterpreted("float_to_bits", FLOAT, "u"))
+BITS_TO_FLOAT = register(Reinterpreted("bits_to_float", "u", "f"))
+
+
 class Select(Op):
     """`select(condition, x, y)`: x where the bool condition holds, y elsewhere."""
 

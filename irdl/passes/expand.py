@@ -2,6 +2,7 @@
 
     argmax(x) -> reductions (`passes/search.py`)
     unwindow(y) -> sums of windows of y (`passes/overlap.py`)
+    sort(x), argsort(x) along a short axis -> comparisons of all elements with all (`passes/ranks.py`)
     dot(x, y) whose last axis is short -> the same with another axis last, transposed
 
 and the maximum of bools is `any`, the minimum `all`.
@@ -22,9 +23,11 @@ from irdl.ops.contract import DOT, DotAttributes
 from irdl.ops.reduce import ALL, ANY, ARGMAX, ARGMIN, MAX, MIN
 from irdl.ops.rules import uniform_number
 from irdl.ops.shape import SLICE, TRANSPOSE, TransposeAttributes
+from irdl.ops.sort import ARGSORT, SORT
 from irdl.ops.windows import UNWINDOW, WINDOWS
 from irdl.passes.maker import Maker
 from irdl.passes.overlap import overlap_add, overlap_add_within
+from irdl.passes.ranks import sort_by_ranks
 from irdl.passes.search import search
 
 
@@ -109,4 +112,6 @@ _RULES: dict[Op, Callable[..., Sequence[Value] | None]] = {
     e.POWER: _half_power,
     UNWINDOW: overlap_add,
     DOT: _wider_last,
+    SORT: sort_by_ranks,
+    ARGSORT: sort_by_ranks,
 }

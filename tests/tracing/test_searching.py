@@ -93,6 +93,22 @@ def test_isin(shape: tuple[int, ...], dtype: str) -> None:
     x = np.asarray(np.random.default_rng(0).integers(0, 8, shape)).astype(dtype)
     check(lambda x: (np.isin(x, [1, 3]), np.isin(x, 2), np.isin(x, x.dtype.type(1), invert=True), np.isin(x, [])), x, grad=False)
     check(lambda x, t: (np.isin(x, t), np.isin(t, x, assume_unique=False, invert=True)), x, np.arange(4).astype(dtype).reshape(2, 2))
+    check(lambda x, t: (np.isin(x, t), np.isin(t, t[:70]), np.isin(x, t * 0.5)), x, np.arange(100).astype(dtype), grad=False)
+
+
+def test_isin_many_with_nan() -> None:
+    x, many = np.array([1, np.nan, 0, -0.0, 3.5, np.inf, -1]), np.concatenate([np.arange(90.0), [np.nan, -0.0, np.inf]])
+    check(lambda x, t: (np.isin(x, t), np.isin(t, t, invert=True), np.isin(x.astype(np.float32), t)), x, many, grad=False)
+
+
+def test_interp_with_a_period() -> None:
+    rng = np.random.default_rng(0)
+    x, xp, fp = rng.uniform(-20, 20, (3, 4)), rng.uniform(-9, 9, 12), rng.standard_normal(12)
+    check(lambda x, xp, fp, p: (np.interp(x, xp, fp, period=5.0), np.interp(x, xp, fp, period=-p)), x, xp, fp, 5.5, grad=False)
+    check(lambda x, xp, fp: np.interp(x, xp, fp, left=3, period=7), x, xp[:1], fp[:1], grad=False)
+    check(lambda x, xp, fp: np.interp(x, xp, fp, period=50.0), x, xp, fp)
+    with pytest.raises(ValueError, match=r"period.*test_searching"):
+        irdl.jit(lambda x: np.interp(x, x, x, period=0))(xp)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "uint8"])
@@ -153,7 +169,6 @@ def test_refused_as_numpy_refuses(f: Any, error: type) -> None:
 @pytest.mark.parametrize(
     ("f", "message"),
     [
-        (lambda x: np.interp(x, x, x, period=3), "period"),
         (lambda x: np.histogram(x, 4), "range"),
         (lambda x: np.bincount(x.astype(int)), "minlength"),
         (lambda x: np.histogram(x, "auto"), "number"),

@@ -130,6 +130,16 @@ template <class To, class From> __device__ To cast(From x) {
     else return To(whole<int>(x));
 }
 
+template <class To, class From> __device__ To same_bits(From x) {
+    To found;
+    memcpy(&found, &x, sizeof x);
+    return found;
+}
+__device__ inline unsigned float_to_bits(float x) { return same_bits<unsigned>(x); }
+__device__ inline wide float_to_bits(double x) { return same_bits<wide>(x); }
+__device__ inline float bits_to_float(unsigned x) { return same_bits<float>(x); }
+__device__ inline double bits_to_float(wide x) { return same_bits<double>(x); }
+
 // N neighbours from memory, or there, in one access of up to 16 bytes, at a multiple of its size.
 template <class T, int N> struct alignas(N * sizeof(T)) run { T item[N]; };
 template <int N, class T> __device__ inline void load(T* registers, const T* memory) {

@@ -41,6 +41,7 @@ class CudaSchedule(Schedule):
 
     # All blocks would meet once more at each copy, and there is memory. What is read is the last step's: L2 has it.
     stack_bytes = 256 * 1024 * 1024
+    slots = 65536
 
     def __init__(self, gpu: Gpu, instruction: Instruction | None = None, step: Step | None = None) -> None:
         self.gpu = gpu

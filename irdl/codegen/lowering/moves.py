@@ -10,6 +10,7 @@ import numpy as np
 from irdl.codegen.lowering.layout import Layout, is_same_place, sub_layout
 from irdl.codegen.lowering.running import arg_reduce, running
 from irdl.codegen.lowering.schedule import Schedule
+from irdl.codegen.lowering.sorting import sort
 from irdl.ir.graph import Node
 from irdl.ir.printer import format_location
 from irdl.loops.index import Index
@@ -32,6 +33,7 @@ from irdl.ops.fusion import PACK
 from irdl.ops.index import SCATTER_ADD, SCATTER_SET
 from irdl.ops.reduce import ARGMAX, ARGMIN, CUMMAX, CUMMIN, CUMPROD, CUMSUM
 from irdl.ops.shape import CONCAT, PAD, UPDATE_SLICE
+from irdl.ops.sort import ARGSORT, SORT
 
 #: A padded array no larger than this is filled as a whole, a loop instead of one for each edge.
 _FILLED_BYTES = 16 * 1024
@@ -242,9 +244,11 @@ MOVES: dict[Any, Move] = {
     CUMMIN: running,
     ARGMAX: arg_reduce,
     ARGMIN: arg_reduce,
+    SORT: sort,
+    ARGSORT: sort,
 }
 
 
 def is_independent(node: Node) -> bool:
     """The move's statements write different elements and read nothing of what the others write."""
-    return node.op in (CONCAT, PACK) or (node.op is PAD and not _is_filled(node))
+    return node.op in (CONCAT, PACK, SORT, ARGSORT) or (node.op is PAD and not _is_filled(node))

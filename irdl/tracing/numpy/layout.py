@@ -127,9 +127,13 @@ def computed(function: Callable[..., Any], arguments: Sequence[Any], options: di
     raise without_rule(function)
 
 
+#: what to do without some functions that have no rule
+INSTEAD: dict[Callable[..., Any], str] = {}
+
+
 def without_rule(function: Callable[..., Any]) -> TraceError:
     name = f"{getattr(function, '__module__', 'numpy')}.{getattr(function, '__name__', function)}".replace("numpy", "np", 1)
-    return TraceError(f"{name} has no rule in irdl: write it with functions that have one{user_line()}")
+    return TraceError(f"{name} has no rule in irdl: {INSTEAD.get(function, 'write it with functions that have one')}{user_line()}")
 
 
 _CHANGING = (np.put, np.place, np.putmask, np.put_along_axis, np.fill_diagonal, np.copyto)

@@ -21,10 +21,12 @@ from irdl.tracing.numpy import (
     missing,
     picking,
     products,
+    quantiles,
     rearranging,
     searching,
     shaping,
     signals,
+    sorting,
     statistics,
     windowing,
 )
@@ -235,6 +237,8 @@ _METHODS = {
     "all": np.all,
     "argmax": np.argmax,
     "argmin": np.argmin,
+    "argsort": np.argsort,
+    "argpartition": np.argpartition,
     "cumsum": np.cumsum,
     "cumprod": np.cumprod,
     "dot": np.dot,
@@ -254,7 +258,22 @@ _METHODS = {
 
 
 #: Importing these fills the table of functions.
-_TABLES = (choosing, functions, joining, linear, missing, picking, rearranging, searching, shaping, signals, statistics, windowing)
+_TABLES = (
+    choosing,
+    functions,
+    joining,
+    linear,
+    missing,
+    picking,
+    quantiles,
+    rearranging,
+    searching,
+    shaping,
+    signals,
+    sorting,
+    statistics,
+    windowing,
+)
 
 
 def install() -> None:
@@ -289,6 +308,8 @@ def install() -> None:
         "copy": _copy,
         "__copy__": _copy,
         "fill": _fill,
+        "sort": sorting.sort_in_place,
+        "partition": sorting.partition_in_place,
         "conj": lambda self: self,
         "conjugate": lambda self: self,
         "T": property(lambda self: shaping.transpose(self) if self.kind == ARRAY else self, _setter("T")),
@@ -307,11 +328,8 @@ def install() -> None:
     for name, function in _METHODS.items():
         members[name] = _method(function)
     for name in (
-        "sort",
-        "argsort",
         "view",
         "nonzero",
-        "partition",
         "tobytes",
         "tofile",
         "resize",

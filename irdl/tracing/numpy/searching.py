@@ -74,8 +74,6 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Any:
 
 @traced(np.interp)
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
-    if period is not None:
-        raise TraceError(f"np.interp with period= cannot be traced: take x and xp modulo the period, and sort them outside{user_line()}")
     x, xp, fp = (as_box(item).astype(np.float64) for item in (x, xp, fp))
     if xp.ndim != 1 or fp.ndim != 1:
         raise ValueError(f"object {'too deep' if max(xp.ndim, fp.ndim) > 1 else 'of too small depth'} for desired array{user_line()}")
@@ -83,11 +81,26 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         raise ValueError(f"array of sample points is empty{user_line()}")
     if xp.size != fp.size:
         raise ValueError(f"fp and xp are not of the same length.{user_line()}")
+    if period is not None:
+        x, xp, fp = _around(x, xp, fp, as_box(period).astype(np.float64))
+        left = right = None
     left, right = (end if given is None else given for end, given in ((fp[0], left), (fp[-1], right)))
     result = fp[-1] if xp.size == 1 else _between(x, xp, fp)
     result = np.where(x < xp[0], left, np.where(x > xp[-1], right, np.where(x == xp[-1], fp[-1], result)))
     result = result if xp.size == 1 else np.where(np.isnan(x), x, result)  # NumPy compares nan with one point
     return wrap_result(result.value)
+
+
+def _around(x: Any, xp: Any, fp: Any, period: Any) -> tuple[Any, Any, Any]:
+    """Within one period, with a point of its neighbours at both ends."""
+    known = settled(period)
+    if known is not None and not known.all():
+        raise ValueError(f"period must be a non-zero value{user_line()}")
+    period = np.abs(period)
+    x, xp = x % period, xp % period
+    order = np.argsort(xp)
+    xp, fp = xp[order], fp[order]
+    return x, np.concatenate([xp[-1:] - period, xp, xp[:1] + period]), np.concatenate([fp[-1:], fp, fp[:1]])
 
 
 def _between(x: Any, xp: Any, fp: Any) -> Any:
@@ -107,8 +120,14 @@ def isin(element: Any, test_elements: Any, assume_unique: bool = False, invert: 
     if kind not in (None, "sort", "table"):
         raise ValueError(f"Invalid kind: '{kind}'. Please use None, 'sort' or 'table'.{user_line()}")
     box, tests = as_box(element), reshape(as_box(test_elements), (-1,))
-    found = np.any(expand_dims(box, box.ndim) == tests, -1)
+    found = np.any(expand_dims(box, box.ndim) == tests, -1) if tests.size <= FEW else _is_among(box, tests)
     return wrap((~found if invert else found).value)
+
+
+def _is_among(x: Any, tests: Any) -> Any:
+    """What lies where it would be among the sorted numbers is the same number."""
+    line = np.sort(tests.astype(np.promote_types(x.dtype, tests.dtype)))
+    return line[np.minimum(_places(line, x, "left"), line.size - 1)] == x
 
 
 @traced(np.histogram)

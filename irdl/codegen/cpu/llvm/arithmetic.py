@@ -172,6 +172,10 @@ def _shift(op: str) -> Callable[..., str]:
     return rule
 
 
+def _same_bits(b: IRBuilder, kind: Kind, other: str, x: str) -> str:
+    return b.emit(f"bitcast {kind.text} {x} to {kind.with_dtype(f'{other}{kind.dtype.itemsize}').text}")
+
+
 _RULES: dict[str, Callable[..., str]] = {
     "abs": _absolute,
     "sign": _sign,
@@ -185,6 +189,8 @@ _RULES: dict[str, Callable[..., str]] = {
     "left_shift": _shift("left"),
     "right_shift": _shift("right"),
     "copysign": lambda b, kind, x, y: b.intrinsic(kind, "copysign", x, y),
+    "float_to_bits": lambda b, kind, x: _same_bits(b, kind, "u", x),
+    "bits_to_float": lambda b, kind, x: _same_bits(b, kind, "f", x),
 }
 
 

@@ -1,0 +1,168 @@
+"""Sorting by digits and by ranks: the same numbers in the same order, lines shared by threads, and kernels of the interpreter and of CUDA C."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from irdl.codegen.lowering import sorting
+from irdl.ir.builder import make_node
+from irdl.ir.graph import Graph, Value
+from irdl.ir.types import TensorType
+from irdl.loops.dependence import interval
+from irdl.loops.index import Index
+from irdl.loops.interpret import interpret
+from irdl.loops.language import Buffer, IndexValue, Literal, Load, Operation
+from irdl.loops.rewrite import Names
+from irdl.loops.walk import is_parallel, kernels
+from irdl.ops.sort import ARGSORT, SORT, SortAttributes
+from irdl.passes import ranks
+from irdl.runtime.executable import Executable
+from tests.codegen.on_cpu import HAVE_COMPILER, OnCpu, gpu_program
+from tests.teams import team_of, watch
+
+DTYPES = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(params=["digits", "ranks"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(ranks, "LONGEST", 1 if request.param == "digits" else 10_000)
+    yield request.param
+
+
+def numbers(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """With ties, the least and the greatest there are, and of floats nan with either sign, infinities and both zeros."""
+    kind = np.dtype(dtype)
+    if kind.kind == "b":
+        return RNG.random(shape) < 0.5
+    if kind.kind == "f":
+        x = RNG.standard_normal(shape).astype(dtype)
+        special = np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-42, -1e-42, np.finfo(kind).max, np.finfo(kind).min], dtype)
+        return np.where(RNG.random(shape) < 0.5, RNG.choice(special, shape), x).astype(dtype)
+    info = np.iinfo(kind)
+    few = np.array([info.min, info.max, info.min + 1, 0, 1, 2, info.max // 2], dtype)
+    return np.where(RNG.random(shape) < 0.5, RNG.choice(few, shape), RNG.integers(info.min, info.max, shape, dtype)).astype(dtype)
+
+
+def both(shape: tuple[int, ...], dtype: str, axis: int) -> Graph:
+    x = Value(TensorType(np.dtype(dtype), shape), name="x")
+    outputs = [make_node(op, [x], SortAttributes(axis)).outputs[0] for op in (SORT, ARGSORT)]
+    return Graph([x], outputs, "both")
+
+
+def check_sorted(results: list[np.ndarray], x: np.ndarray, axis: int) -> None:
+    """As NumPy's stable sort, to the sign of zeros; of nan there is one."""
+    ordered, places = (np.asarray(r).reshape(x.shape) for r in results)
+    expected = np.sort(x, axis=axis, kind="stable")
+    np.testing.assert_array_equal(places, np.argsort(x, axis=axis, kind="stable"))
+    np.testing.assert_array_equal(ordered, expected)
+    if x.dtype.kind == "f":
+        there = ~np.isnan(expected)
+        np.testing.assert_array_equal(np.signbit(ordered)[there], np.signbit(expected)[there])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_same_as_numpy(dtype: str, way: str) -> None:
+    for shape, axis in (
+        ((1,), 0),
+        ((2,), 0),
+        ((97,), 0),
+        ((3, 40), 1),
+        ((40, 3), 0),
+        ((2, 17, 5), 1),
+        ((5, 1), 1),
+        ((0, 4), 1),
+        ((4, 0), 1),
+    ):
+        x = numbers(shape, dtype)
+        check_sorted(Executable(both(shape, dtype, axis))([x]), x, axis)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_interpreted_and_without_races(dtype: str, way: str) -> None:
+    for shape, axis in (((9,), 0), ((4, 6), 1), ((5, 3), 0)):
+        with team_of(3):
+            program = Executable(both(shape, dtype, axis)).program
+        x = numbers(shape, dtype)
+        watch(program, [x])
+        check_sorted(interpret(program, [x]), x, axis)
+        if way == "digits" and len(shape) > 1:
+            assert any(is_parallel(kernel) for kernel, _, _ in kernels(program.body)), "lines are divided among threads"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
+def test_more_lines_than_slots(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole slots, a rest of them, and axes of which none, one or all fit."""
+    monkeypatch.setattr(ranks, "LONGEST", 1)
+    for shape, axis in (((130, 9), 1), ((9, 131), 0), ((3, 7, 70), 1), ((2, 100, 3, 5), 1), ((200, 2), 1)):
+        x = numbers(shape, dtype)
+        with team_of(3):
+            divided = Executable(both(shape, dtype, axis))
+        check_sorted(Executable(both(shape, dtype, axis))([x]), x, axis)
+        check_sorted(divided([x]), x, axis)
+    with team_of(3):
+        program = Executable(both((70, 4), "uint8", 1)).program
+    x = numbers((70, 4), "uint8")
+    watch(program, [x])
+    check_sorted(interpret(program, [x]), x, 1)
+
+
+def test_memory_is_for_as_many_lines_as_there_are_slots() -> None:
+    few, many = (Executable(both((lines, 200), "float32", 1)).program.arena_bytes for lines in (640, 64_000))
+    assert many == few
+
+
+@pytest.mark.parametrize("extents", [(7,), (64,), (65,), (1000,), (1009,), (3, 50), (100, 3), (5, 5, 5), ()])
+def test_each_line_has_its_turn_once(extents: tuple[int, ...]) -> None:
+    seen = []
+    for outer, inner, row in sorting._dealt(extents, 64, Names()):
+        assert np.prod([loop.extent for loop in inner], initial=1) <= 64
+        loops = [*outer, *inner]
+        for step in np.ndindex(*(loop.extent for loop in loops)):
+            at = dict(zip((loop.variable for loop in loops), step, strict=True))
+            seen.append(tuple(part.substitute(at).constant for part in row))
+    assert sorted(seen) == list(np.ndindex(*extents))
+
+
+@pytest.mark.skipif(not HAVE_COMPILER, reason="there is no g++")
+def test_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "LONGEST", 1)
+    cases = [(shape, axis, dtype) for shape, axis in (((50,), 0), ((40, 6), 1), ((6, 40), 0)) for dtype in DTYPES]
+    run = OnCpu([gpu_program(both(shape, dtype, axis)) for shape, axis, dtype in cases], tmp_path, ["-O0"])
+    for number, (shape, axis, dtype) in enumerate(cases):
+        x = numbers(shape, dtype)
+        check_sorted(run(number, [x]), x, axis)
+
+
+@pytest.mark.skipif(not HAVE_COMPILER, reason="there is no g++")
+def test_cuda_with_fewer_slots_than_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "LONGEST", 1)
+    monkeypatch.setattr("irdl.codegen.cuda.schedule.CudaSchedule.slots", 16)
+    shapes = [(40, 5), (64, 5), (37, 5)]
+    run = OnCpu([gpu_program(both(shape, "float32", 1)) for shape in shapes], tmp_path, ["-O0"])
+    for number, shape in enumerate(shapes):
+        x = numbers(shape, "float32")
+        check_sorted(run(number, [x], order=number), x, 1)
+
+
+def test_how_large_an_expression_can_be() -> None:
+    i64, u32 = np.dtype(np.int64), np.dtype(np.uint32)
+    count, anything = Load(Buffer("c", u32, 4, "arena"), Index()), Load(Buffer("x", i64, 4, "arena"), Index())
+    wide = Operation("cast", (count,), i64)
+    assert interval(Literal(np.int64(-3))) == (-3, -3)
+    assert interval(wide) == (0, 2**32 - 1)
+    assert interval(Operation("minimum", (wide, Literal(np.int64(9))), i64)) == (0, 9)
+    assert interval(Operation("minimum", (anything, Literal(np.int64(9))), i64)) == (-(2**63), 9)
+    assert interval(Operation("maximum", (anything, Literal(np.int64(2))), i64)) == (2, 2**63 - 1)
+    assert interval(Operation("bitwise_and", (anything, Literal(np.int64(255))), i64)) == (0, 255)
+    assert interval(Operation("bitwise_and", (Literal(np.int64(255)), wide), i64)) == (0, 255)
+    assert interval(Operation("bitwise_and", (anything, Literal(np.int64(-2))), i64)) == (-(2**63), 2**63 - 1)
+    assert interval(Operation("cast", (anything,), np.dtype(np.uint8))) == (0, 255)
+    assert interval(Operation("cast", (Operation("less", (count, count), np.dtype(bool)),), i64)) == (0, 1)
+    assert interval(Operation("add", (wide, wide), i64)) == (-(2**63), 2**63 - 1)
+    assert interval(IndexValue(Index.variable("i"))) == (-(2**63), 2**63 - 1)
+    assert interval(Load(Buffer("f", np.dtype(np.float32), 4, "arena"), Index())) == (-np.inf, np.inf)

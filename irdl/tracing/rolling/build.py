@@ -116,6 +116,8 @@ class _Scan:
         value = self.record.now(value)
         if value.node in self.tainted:
             raise Unfit(f"a value of {value.type} that the loop reads depends on the loop")
+        if value.node in self.record.dead:  # what only ghosts read is not kept, and may be of any step
+            raise Unfit(f"a value of {value.type} that the loop reads is not there any more")
         self.record.revive(value)
         return value
 

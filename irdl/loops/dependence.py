@@ -21,11 +21,11 @@ Extents: TypeAlias = dict[str, int | None]
 
 
 def loop_extents(kernel: Kernel) -> Extents:
-    """How far each variable of a kernel runs; None where the data say where it points."""
+    """How far each variable of a kernel runs, from 0 at the earliest; None where the data say where it points."""
     extents: Extents = {}
     for statement in walk(kernel.body):
         if isinstance(statement, For):
-            extents[statement.variable] = max(extents.get(statement.variable) or 0, statement.stop - statement.start)
+            extents[statement.variable] = max(extents.get(statement.variable) or 0, statement.stop)
         elif isinstance(statement, Let):
             low, high = interval(statement.value)
             extents[statement.variable.name] = int(high) + 1 if low >= 0 and high < _FAR else None

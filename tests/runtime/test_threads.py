@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import irdl
-from irdl.loops.dependence import apart, never_meet
+from irdl.loops.dependence import apart, loop_extents, never_meet
 from irdl.loops.index import Index
 from irdl.loops.language import For, Kernel
 from irdl.loops.walk import is_parallel, walk
@@ -106,6 +106,13 @@ def test_the_check_for_races_bites():
     program.body = [s for s in program.body if isinstance(s, Kernel)]
     with pytest.raises(Race):
         watch(program, [array(20, 20), array(20, 20)])
+
+
+def test_a_loop_that_starts_later_reaches_its_end():
+    kernel = Kernel("k", [For("i", 1, 5, 1, "serial", [])])
+    extents = loop_extents(kernel)
+    assert not never_meet(Index.variable("i"), Index(4), extents)
+    assert never_meet(Index.variable("i"), Index(5), extents)
 
 
 terms = st.dictionaries(st.sampled_from("vabo"), st.integers(-12, 12).filter(bool), max_size=4)

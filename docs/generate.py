@@ -26,6 +26,7 @@ FAMILIES = {
     "irdl.ops.shape": "Shape",
     "irdl.ops.sort": "Sorting",
     "irdl.ops.index": "Index",
+    "irdl.ops.linear": "Linear algebra",
     "irdl.ops.windows": "Windows",
     "irdl.ops.dynamic": "Slices at places known at run time",
     "irdl.ops.control": "Control",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
+import numpy as np
+
 
 class IrdlError(Exception):
     """Base of every error irdl raises on purpose."""
@@ -45,6 +47,14 @@ class DonationError(IrdlError, ValueError):
     """A donated argument cannot be reused for a result."""
 
 
-def out_of_bounds(index: int, axis: int, extent: int, where: str) -> IndexError:
-    """NumPy's error for an index, with the user's line."""
-    return IndexError(f"index {index} is out of bounds for axis {axis} with size {extent}{f' (at {where})' if where else ''}")
+def out_of_bounds(index: int, axis: int, extent: int, where: str, raises: str = "") -> Exception:
+    """NumPy's error for an index, or `raises` ("LinAlgError: what is wrong"), with the user's line."""
+    line = f" (at {where})" if where else ""
+    if raises:
+        name, _, message = raises.partition(": ")
+        return _RAISED[name](message + line)
+    return IndexError(f"index {index} is out of bounds for axis {axis} with size {extent}{line}")
+
+
+#: what a check may raise in place of an IndexError, by its name
+_RAISED: dict[str, type[Exception]] = {"LinAlgError": np.linalg.LinAlgError}

@@ -18,6 +18,7 @@ CUDA, TF32, ENTRY = "tests/codegen/test_cuda.py", "tests/codegen/test_tf32_loops
 VECTORS = "tests/codegen/test_cuda_vectors.py"
 TILES, TAPS, EDGES = "tests/codegen/test_tiles.py", "tests/codegen/test_taps.py", "tests/codegen/test_edges.py"
 STORED = "tests/runtime/test_stores_in_place.py"
+MATRICES = "tests/tracing/test_factorizations.py"
 PASSES, ROLLING = "tests/passes/test_passes.py", "tests/tracing/rolling/test_"
 
 MUTANTS: list[Mutant] = [
@@ -453,6 +454,23 @@ MUTANTS: list[Mutant] = [
         "tests/nn/test_seq2seq.py -k not_looked_at",
     ),
     ("irdl/nn/seq2seq.py", " & ~np.all(ended)", "", "tests/nn/test_seq2seq.py -k all_have_ended"),
+    ("irdl/passes/factorization/small.py", "sign = np.where(larger, -sign, sign)", "pass", MATRICES + " -k signs"),
+    (
+        "irdl/passes/factorization/columns.py",
+        "np.where(place == n, np.abs(column), -1)",
+        "np.where(place == n, column, -1)",
+        MATRICES + " -k largest",
+    ),
+    (
+        "irdl/ops/linear.py",
+        "if attributes.transposed else (ct, outputs[0])",
+        "if not attributes.transposed else (ct, outputs[0])",
+        MATRICES + " -k gradients",
+    ),
+    ("irdl/ops/linear.py", "np.eye(factor.shape[-1], dtype=factor.dtype) / 2", "0", MATRICES + " -k gradients"),
+    ("irdl/ops/linear.py", "transposed(np.tril(inner, -1))", "transposed(np.tril(inner))", MATRICES + " -k gradients_of_orth"),
+    ("irdl/passes/factorization/columns.py", "np.where(rest == 0, head, -", "np.where(rest < 0, head, -", MATRICES + " -k orthonormal"),
+    ("irdl/transforms/guard.py", "[active, a, one]", "[active, a, a]", MATRICES + " -k errors_of_numbers"),
 ]
 
 

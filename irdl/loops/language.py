@@ -5,7 +5,7 @@
                | constant buffer = numbers
                | arena buffer at offset [depth n]
                | alias buffer buffer                                    they share memory
-               | check axis n of extent "where"                         what a failing check says, by its code
+               | check axis n of extent "where" [raises "error"]        what a failing check says, by its code
     statement  = for v in start:stop[:step] [kind] [turning with v] { statement* }
                | let x = expression
                | let x = check expression in extent code n              made non-negative; out of range reports, and binds 0
@@ -280,11 +280,12 @@ Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | La
 
 
 class Check(NamedTuple):
-    """What a failing index check says: the axis, its extent, and the user's line."""
+    """What a failing index check says: the axis, its extent, and the user's line; or the error that it stands for."""
 
     axis: int
     extent: int
     where: str
+    raises: str = ""
 
 
 @dataclass(eq=False, repr=False)

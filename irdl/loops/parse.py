@@ -117,7 +117,11 @@ class _Parser(Tokens):
             self.skip(2)
             axis = self._integer()
             self.expect("of")
-            program.checks.append(Check(axis, self._integer(), self.take("string")[1:-1]))
+            extent, where, raises = self._integer(), self.take("string")[1:-1], ""
+            if self.peek()[1] == "raises":
+                self.skip()
+                raises = self.take("string")[1:-1]
+            program.checks.append(Check(axis, extent, where, raises))
         elif self.peek(1)[0] != "word":
             return False
         elif what == "alias":

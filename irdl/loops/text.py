@@ -50,7 +50,8 @@ def print_program(program: Program) -> str:
         depth = f" depth {buffer.depth}" if buffer.depth else ""
         lines.append(f"  arena {_declared(buffer)} at {buffer.offset}{depth}")
     lines += [f"  alias {first.name} {second.name}" for first, second in program.aliased]
-    lines += [f'  check axis {axis} of {extent} "{where}"' for axis, extent, where in program.checks]
+    for axis, extent, where, raises in program.checks:
+        lines.append(f'  check axis {axis} of {extent} "{where}"' + (f' raises "{raises}"' if raises else ""))
     _print_body(program.body, "  ", lines)
     lines.append("}")
     return "\n".join(lines) + "\n"

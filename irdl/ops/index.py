@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from irdl.errors import GraphError
+from irdl.errors import GraphError, out_of_bounds
 from irdl.ir.dtypes import is_bool
 from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType
@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class IndexAttributes:
-    """`axes`: which axes of the array the columns of `indices` index, ascending."""
+    """`axes`: which axes of the array the columns of `indices` index, ascending.
+
+    `raises`: the error that an index out of range stands for ("LinAlgError: Singular matrix"), where it is no IndexError.
+    """
 
     axes: tuple[int, ...]
+    raises: str = ""
 
 
 def _check(x: TensorType, indices: TensorType, axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -35,14 +39,15 @@ def _check(x: TensorType, indices: TensorType, axes: tuple[int, ...]) -> tuple[i
     return indices.shape[:-1] + tuple(extent for axis, extent in enumerate(x.shape) if axis not in axes)
 
 
-def _key(x: np.ndarray, indices: np.ndarray, axes: tuple[int, ...]) -> Any:
-    """`x` with the indexed axes in front, and the index arrays; raises IndexError with the place."""
+def _key(x: np.ndarray, indices: np.ndarray, attributes: IndexAttributes) -> Any:
+    """`x` with the indexed axes in front, and the index arrays; raises IndexError with the place, or what else is asked for."""
+    axes = attributes.axes
     front = np.moveaxis(x, axes, range(len(axes)))
     for column, axis in enumerate(axes):
         values, extent = indices[..., column], x.shape[axis]
         wrong = (values < -extent) | (values >= extent)
         if wrong.any():
-            raise IndexError(f"index {values[wrong][0]} is out of bounds for axis {axis} with size {extent}")
+            raise out_of_bounds(values[wrong][0], axis, extent, "", attributes.raises)
     return front, tuple(indices[..., column] for column in range(len(axes)))
 
 
@@ -59,7 +64,7 @@ class Gather(Op):
 
     def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         x, indices = operands
-        front, key = _key(x, indices, attributes.axes)
+        front, key = _key(x, indices, attributes)
         return (front[key] if key else np.broadcast_to(front, indices.shape[:-1] + front.shape),)
 
     def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
@@ -75,7 +80,7 @@ class Gather(Op):
             from irdl.ops.shape import TRANSPOSE, TransposeAttributes
 
             axes = tuple(axis + 1 for axis in attributes.axes)
-            out = builder.value(self, operands, IndexAttributes(axes))
+            out = builder.value(self, operands, replace(attributes, axes=axes))
             lead = len(indices.shape) - 1
             order = (lead, *range(lead), *range(lead + 1, len(out.shape)))
             return (builder.value(TRANSPOSE, [out], TransposeAttributes(order)),)
@@ -119,7 +124,7 @@ class Scatter(Op):
     def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         x, indices, updates = operands
         result = x.copy()
-        front, key = _key(result, indices, attributes.axes)
+        front, key = _key(result, indices, attributes)
         if self.adds:
             np.add.at(front, key, updates)
         else:
@@ -168,7 +173,7 @@ SCATTER_SET = register(Scatter("scatter_set", False))
 
 
 def _with_batch_axis(attributes: IndexAttributes) -> IndexAttributes:
-    return IndexAttributes((0, *(axis + 1 for axis in attributes.axes)))
+    return replace(attributes, axes=(0, *(axis + 1 for axis in attributes.axes)))
 
 
 def _numbered(builder: Builder, indices: Value) -> Value:

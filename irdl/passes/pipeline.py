@@ -5,6 +5,7 @@ from __future__ import annotations
 from irdl.ir.graph import Graph
 from irdl.passes.distribute import distribute
 from irdl.passes.expand import expand
+from irdl.passes.factorize import factorize
 from irdl.passes.inline import forget_order, inline_calls
 from irdl.passes.manager import Pass
 from irdl.passes.prune import prune
@@ -13,6 +14,7 @@ from irdl.passes.simplify import simplify
 
 GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     Pass("inline", inline_calls, required=True),
+    Pass("factorize", factorize, required=True),
     Pass("simplify", simplify),
     Pass("prune", prune),
     Pass("remat", remat),

@@ -154,7 +154,7 @@ def _decode(payload: bytes) -> Code:
         array = np.frombuffer(rest, np.dtype(dtype), int(np.prod(shape, dtype=np.int64)), place).reshape(shape).copy()
         constants.append(array)
         place += array.nbytes
-    checks = [Check(int(axis), int(extent), str(where)) for axis, extent, where in header["checks"]]
+    checks = [Check(int(axis), int(extent), *map(str, said)) for axis, extent, *said in header["checks"]]
     in_place = {int(out): int(place) for out, place in header["in_place"]}
     return Code(
         rest[: header["image"]], int(header["arena_bytes"]), int(header["threads"]), bool(header["looks"]), in_place, checks, constants

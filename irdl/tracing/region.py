@@ -42,6 +42,8 @@ def trace_region(
         TraceError: the function stores into an argument, or returns something that is not an array.
     """
     trace = Trace(name or getattr(function, "__name__", ""))
+    outer = current_trace()
+    trace.location = None if outer is None else outer.location  # a rule's loops have no line either
     with trace:
         boxes = []
         for place, (type, kind) in enumerate(zip(types, kinds, strict=True)):

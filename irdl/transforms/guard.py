@@ -1,5 +1,5 @@
 """Making a region safe to run where it was not chosen: a batched branch or loop runs for every element, and an index that
-only a chosen element has in range must not raise for the others."""
+only a chosen element has in range, or a matrix that is singular for others, must not raise for those."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from irdl.ir.types import TensorType
 from irdl.ops.control import COND, SCAN, WHILE, WhileAttributes
 from irdl.ops.elementwise import SELECT
 from irdl.ops.index import GATHER, SCATTER_ADD, SCATTER_SET
+from irdl.ops.linear import CHOLESKY, SOLVE
+from irdl.ops.shape import BROADCAST, BroadcastAttributes
 
 _INDEXED = (GATHER, SCATTER_ADD, SCATTER_SET)
 
@@ -23,7 +25,7 @@ def needs_guard(graph: Graph) -> bool:
 
 
 def guarded(graph: Graph) -> Graph:
-    """`graph` with a further first input, a bool scalar: where it does not hold, indices are 0 and stores do nothing.
+    """`graph` with a further first input, a bool scalar: where it does not hold, indices are 0, stores do nothing, matrices are ones.
 
     Before -> after: `gather(x, i)` -> `gather(x, select(active, i, 0))`.
     """
@@ -35,6 +37,8 @@ def guarded(graph: Graph) -> Graph:
         operands = [mapping[value] for value in node.operands]
         if node.op in _INDEXED:
             outputs = [_indexed(builder, node, operands, active)]
+        elif node.op in (SOLVE, CHOLESKY):
+            outputs = [_of_matrices(builder, node, operands, active)]
         elif node.regions and any(needs_guard(region) for region in node.regions):
             outputs = _control(builder, node, operands, active)
         else:
@@ -49,6 +53,13 @@ def _indexed(builder: Builder, node: Node, operands: list[Value], active: Value)
     safe = builder.value(SELECT, [active, indices, builder.constant(0, indices.dtype)])
     value = builder.value(node.op, [x, safe, *rest], node.attributes, location=node.location)
     return value if node.op is GATHER else builder.value(SELECT, [active, value, x])
+
+
+def _of_matrices(builder: Builder, node: Node, operands: list[Value], active: Value) -> Value:
+    a, *rest = operands
+    one = builder.value(BROADCAST, [builder.constant(np.eye(a.shape[-1], dtype=a.dtype))], BroadcastAttributes(a.shape))
+    safe = builder.value(SELECT, [active, a, one])
+    return builder.value(node.op, [safe, *rest], node.attributes, location=node.location)
 
 
 def _control(builder: Builder, node: Node, operands: list[Value], active: Value) -> list[Value]:

@@ -14,6 +14,7 @@ import numpy as np
 from irdl.codegen.cuda.dealing import WIDEST
 from irdl.codegen.cuda.emit import barrier_bytes, emit_cuda, launches, parameters
 from irdl.codegen.cuda.expressions import prelude
+from irdl.errors import out_of_bounds
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
 from irdl.loops.target import Gpu
@@ -103,6 +104,5 @@ class OnCpu:
         first = len(program.inputs)
         status = arrays[first + len(program.outputs) + len(program.constants) + 1]
         if status[0]:
-            axis, extent, _ = program.checks[status[2]]
-            raise IndexError(f"index {status[1]} is out of bounds for axis {axis} with size {extent}")
+            raise out_of_bounds(status[1], *program.checks[status[2]])
         return arrays[first : first + len(program.outputs)]

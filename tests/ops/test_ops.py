@@ -21,6 +21,7 @@ from irdl.loops.language import Buffer
 from irdl.ops.elementwise import Elementwise
 from irdl.ops.fusion import UNPACK
 from irdl.ops.index import Gather, Scatter
+from irdl.ops.linear import CHOLESKY, DET_SIGN, LOG_ABS_DET, QR, SOLVE
 from irdl.runtime.executable import Executable
 from irdl.testing import assert_close
 from irdl.tracing.numpy.ufuncs import RULES
@@ -30,13 +31,16 @@ from irdl.transforms.reverse import vjp_graph
 from tests.teams import team_of, watch
 
 OPS = [op for op in registered_ops() if list(op.samples())]
+MATRICES = (SOLVE, LOG_ABS_DET, DET_SIGN, CHOLESKY, QR)
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, 3e38]
 
 
 def magnitude_of(op: Op, graph: Graph, operands: list[np.ndarray]) -> list[np.ndarray] | None:
-    """For sums of products: what they would be without cancellation."""
+    """For sums of products: what they would be without cancellation; of matrices: how large their elements are."""
     if op.name in ("dot", "sum", "cumsum", "scatter_add") and operands[0].dtype.kind == "f":
         return evaluate(graph, [np.abs(x) if x.dtype.kind == "f" else x for x in operands])
+    if op in MATRICES:
+        return [np.full(x.shape, np.abs(x).max(initial=1.0)) for x in evaluate(graph, operands)]
     return None
 
 
@@ -58,6 +62,10 @@ def operands_of(op: Op, sample: Sample, rng: np.random.Generator, special: bool 
             extents = [sample.types[0].shape[axis] for axis in sample.attributes.axes]
             columns = [rng.integers(-n, n, type.shape[:-1]) for n in extents]
             arrays.append(np.stack(columns, -1).astype(np.int64).reshape(type.shape))
+        elif op in MATRICES and place == 0:
+            # The diagonal is larger than its row: what is left after elimination is not small, and all pivots are positive.
+            array = rng.uniform(sample.low, sample.high, type.shape) + (2 * type.shape[-1] + 3) * np.eye(*type.shape[-2:])
+            arrays.append(array.astype(type.dtype))
         elif type.dtype.kind == "b":
             arrays.append(rng.random(type.shape) < 0.5)
         elif type.dtype.kind == "f":
@@ -76,7 +84,9 @@ def operands_of(op: Op, sample: Sample, rng: np.random.Generator, special: bool 
 
 def takes_special(op: Op, sample: Sample) -> bool:
     """Whether nans and infinities among the operands have one result only."""
-    return op.name not in ("dot", "prod", "cumprod", "sum", "cumsum", "cast") and any(t.dtype.kind == "f" for t in sample.types)
+    if op in MATRICES or op.name in ("dot", "prod", "cumprod", "sum", "cumsum", "cast"):
+        return False
+    return any(t.dtype.kind == "f" for t in sample.types)
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)

@@ -29,7 +29,7 @@ LONGEST_RUN, _UNEVEN = 4, 1.25
 def bound(kind: str, loops: Sequence[Loop], body: Sequence[Statement]) -> list[Statement]:
     """`body` in every step of the loops, which are dealt out together. Without a loop, it is one step."""
     result = list(body)
-    for loop in reversed(loops or [Loop("alone", 1)]):
+    for loop in reversed(loops or [Loop(f"one_{kind}", 1)]):
         result = [For(loop.variable, 0, loop.extent, 1, kind, result)]
     return result
 

@@ -166,10 +166,10 @@ class GroupBody:
 
     def checked_index(self, value: Expression, extent: int, axis: int, node: Node, scope: Scope) -> Index:
         """An index read at run time, bound once per value, made non-negative and reported if out of range."""
-        key = ("checked", value, extent, axis)
+        key = ("checked", value, extent, axis, node.attributes.raises)
         if key not in scope.memo:
             variable = Variable(self.names("k"), np.dtype(np.int64))
-            self.checks.append(Check(axis, extent, format_location(node.location)))
+            self.checks.append(Check(axis, extent, format_location(node.location), node.attributes.raises))
             scope.statements.append(CheckIndex(variable, value, extent, len(self.checks) - 1))
             scope.memo[key] = variable
         bound = scope.memo[key]

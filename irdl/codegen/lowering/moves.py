@@ -222,7 +222,7 @@ def _checked(node: Node, indices: Layout, row: tuple[Index, ...], names: Names, 
     places: list[Index] = []
     for column, axis in enumerate(node.attributes.axes):
         variable, extent = Variable(names("k"), np.dtype(np.int64)), node.operands[0].shape[axis]
-        checks.append(Check(axis, extent, format_location(node.location)))
+        checks.append(Check(axis, extent, format_location(node.location), node.attributes.raises))
         value = Load(indices.buffer, indices.at((*row, Index(column))))
         bound.append(CheckIndex(variable, value, extent, len(checks) - 1))
         places.append(Index.variable(variable.name))

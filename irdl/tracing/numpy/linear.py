@@ -10,6 +10,7 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_float
 from irdl.tracing.box import literal, wrap, wrap_result
+from irdl.tracing.numpy.factorizations import inv
 from irdl.tracing.numpy.shaping import moveaxis, reshape
 from irdl.tracing.numpy.table import TABLE, as_box, traced
 from irdl.tracing.recorder import user_line
@@ -140,7 +141,7 @@ def matrix_power(a: Any, n: int) -> Any:
     if box.ndim < 2 or box.shape[-1] != box.shape[-2]:
         raise np.linalg.LinAlgError(f"Last 2 dimensions of the array must be square{user_line()}")
     if n < 0:
-        raise TraceError(f"np.linalg.matrix_power with a negative exponent cannot be traced: it would need an inverse{user_line()}")
+        box, n = inv(box), -n
     if n == 0:
         one = np.zeros_like(box)
         one[...] = literal(np.eye(box.shape[-1], dtype=box.dtype))

@@ -14,6 +14,7 @@ from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import ARRAY, PYTHON, Box, apply, cast, to_value, wrap, wrap_result
 from irdl.tracing.numpy import (
     choosing,
+    factorizations,
     functions,
     indexing,
     joining,
@@ -260,6 +261,7 @@ _METHODS = {
 #: Importing these fills the table of functions.
 _TABLES = (
     choosing,
+    factorizations,
     functions,
     joining,
     linear,

@@ -108,7 +108,7 @@ def test_gradients(n: int, lead: tuple[int, ...]) -> None:
     check_gradient(lambda a: np.linalg.cholesky(a @ np.swapaxes(a, -1, -2)), a)
 
 
-@pytest.mark.parametrize("n", [2, 5, 41])
+@pytest.mark.parametrize("n", [2, 5, pytest.param(41, marks=pytest.mark.slow)])
 def test_further_derivatives(n: int) -> None:
     a, b = matrices(n), matrices(n, seed=1)[0]
 
@@ -146,7 +146,7 @@ def test_batched(n: int) -> None:
 SHAPES = [(1, 1), (4, 2), (2, 4), (6, 6), (0, 3), (3, 0), (45, 41), (41, 45), (90, 70), (2, 5, 3), (2, 3, 5), (2, 0, 4, 4)]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", pytest.param("int32", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_orthonormal_columns(shape: tuple[int, ...], dtype: str) -> None:
     a = (9 * np.random.default_rng(0).normal(size=shape)).astype(dtype)

@@ -359,7 +359,7 @@ MUTANTS: list[Mutant] = [
     ("irdl/tracing/rolling/build.py", "count - 1 - k if self.reverse else k", "k", ROLLING + "pitfalls.py -k before_each_step"),
     ("irdl/tracing/rolling/build.py", "if value.node in self.tainted:", "if False:", ROLLING + "random.py -k loops[50]"),
     ("irdl/tracing/rolling/stores.py", "if number <= version), None)", "if number), None)", ROLLING + "random.py -k loops[100]"),
-    ("irdl/tracing/rolling/record.py", "if node is not None and node in self.ghosts:", "if False:", ROLLING + "random.py -k loops[200]"),
+    ("irdl/tracing/rolling/build.py", "if value.node in self.record.dead:", "if False:", ROLLING + "pitfalls.py -k ghosts"),
     ("irdl/tracing/rolling/stacks.py", "low = extent - count if reverse else 0", "low = 0", ROLLING + "pitfalls.py -k before_each_step"),
     ("irdl/tracing/rolling/stacks.py", "if rows != wanted:", "if False:", ROLLING + "pitfalls.py -k before_each_step"),
     ("irdl/tracing/rolling/cost.py", "if bill.seconds > MAX_COPIED * work:", "if False:", ROLLING + "pays.py -k unrolled[deep"),

@@ -233,3 +233,25 @@ def test_a_region_within_a_loop() -> None:
         return h
 
     check(f, X, W)
+
+
+def test_what_only_ghosts_have_read_is_of_any_step():
+    """A loop that reads it would wait for itself."""
+
+    def f(a, b, c):
+        pairs = [[a, b] for _ in range(14)]
+        windows = np.zeros((31, 2))
+        for _ in range(7):
+            for _ in (0, 1):
+                q = 0
+                while q < 14:
+                    b = pairs[-1][0] - pairs[q][1]
+                    pairs.append([b, c])
+                    windows[q : q + 2] += c
+                    q += 1
+        return [pair[0] for pair in pairs], windows
+
+    arguments = [np.random.default_rng(seed).standard_normal((2, 2)) for seed in range(3)]
+    with limits():
+        rolled(f, *arguments)
+        runs(f, *arguments)

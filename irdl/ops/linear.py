@@ -94,7 +94,22 @@ class Solve(Op):
                 yield Sample(types, attributes)
 
 
-class LogAbsDet(Op):
+class OfStack(Op):
+    """An op of one stack of matrices: a batch of stacks is a longer one."""
+
+    #: of single matrices to try it with
+    sample_shapes: Sequence[tuple[int, int]] = ((2, 2), (4, 4), (0, 0))
+
+    def batch(self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any) -> Sequence[Value]:
+        return builder.node(self, operands).outputs
+
+    def samples(self) -> Iterable[Sample]:
+        for shape in self.sample_shapes:
+            for dtype, stack in (("float64", ()), ("float32", (3,))):
+                yield Sample((TensorType(np.dtype(dtype), (*stack, *shape)),))
+
+
+class LogAbsDet(OfStack):
     """The logarithm of the absolute determinant; -inf of a singular matrix."""
 
     name = "log_abs_det"
@@ -110,13 +125,6 @@ class LogAbsDet(Op):
         (a,) = operands
         return [SOLVE.apply([a, np.eye(a.shape[-1], dtype=a.dtype) * cotangents[0][..., None, None]], SolveAttributes(transposed=True))]
 
-    def batch(self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any) -> Sequence[Value]:
-        return builder.node(self, operands).outputs
-
-    def samples(self) -> Iterable[Sample]:
-        for dtype, shape in (("float64", (2, 2)), ("float64", (3, 4, 4)), ("float32", (6, 6)), ("float64", (0, 0))):
-            yield Sample((TensorType(np.dtype(dtype), shape),))
-
 
 class DetSign(LogAbsDet):
     """The sign of the determinant: 1, -1, or 0 of a singular matrix."""
@@ -130,7 +138,7 @@ class DetSign(LogAbsDet):
         return [None]
 
 
-class Cholesky(Op):
+class Cholesky(OfStack):
     """The lower triangular factor of symmetric positive definite matrices, of which what lies above the diagonal is not read; one that
     is not positive definite raises."""
 
@@ -153,19 +161,13 @@ class Cholesky(Op):
         found = SOLVE.apply([factor, transposed(inner)], back)
         return [half * (found + transposed(found))]
 
-    def batch(self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any) -> Sequence[Value]:
-        return builder.node(self, operands).outputs
 
-    def samples(self) -> Iterable[Sample]:
-        for dtype, shape in (("float64", (2, 2)), ("float64", (3, 4, 4)), ("float32", (6, 6)), ("float64", (0, 0))):
-            yield Sample((TensorType(np.dtype(dtype), shape),))
-
-
-class Qr(Op):
+class Qr(OfStack):
     """Of matrices [..., m, n] with m >= n, the orthonormal columns q [..., m, n] with the upper triangle r [..., n, n] below them, as one
     array: q @ r is the matrix."""
 
     name = "qr"
+    sample_shapes = ((2, 2), (5, 4), (3, 0))
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         (a,) = types
@@ -184,13 +186,6 @@ class Qr(Op):
         inner = r @ transposed(np.triu(ct_r)) - transposed(ct_q) @ q
         whole = ct_q + q @ (np.tril(inner) + transposed(np.tril(inner, -1)))
         return [transposed(SOLVE.apply([transposed(r), transposed(whole)], SolveAttributes(transposed=True, lower=True)))]
-
-    def batch(self, builder: Builder, operands: Sequence[Value], batched: Sequence[bool], size: int, attributes: Any) -> Sequence[Value]:
-        return builder.node(self, operands).outputs
-
-    def samples(self) -> Iterable[Sample]:
-        for dtype, shape in (("float64", (2, 2)), ("float64", (3, 5, 4)), ("float32", (6, 6)), ("float64", (3, 0))):
-            yield Sample((TensorType(np.dtype(dtype), shape),))
 
 
 SOLVE = register(Solve())

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from irdl.ir.builder import Builder
 from irdl.ir.graph import Node, Value
 from irdl.ir.op import Op
-from irdl.ops.shape import SLICE, SliceAttributes
+from irdl.ops.elementwise import CAST, CastAttributes
+from irdl.ops.shape import IOTA, RESHAPE, SLICE, IotaAttributes, ReshapeAttributes, SliceAttributes
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,16 @@ class Maker:
         if attributes is None:
             return self.builder.value(op, values, location=self.node.location)
         return self.builder.value(op, values, attributes, (), self.node.location)
+
+    def cast(self, x: Value, dtype: np.dtype) -> Value:
+        return x if x.dtype == dtype else self(CAST, x, attributes=CastAttributes(dtype))
+
+    def shaped(self, x: Value, shape: tuple[int, ...]) -> Value:
+        return x if x.shape == shape else self(RESHAPE, x, attributes=ReshapeAttributes(shape))
+
+    def places(self, shape: tuple[int, ...], axis: int, dtype: np.dtype) -> Value:
+        """Each element's place along an axis."""
+        return self.builder.value(IOTA, [], IotaAttributes(dtype, shape, axis), (), self.node.location)
 
     def part(self, x: Value, axis: int, start: int, limit: int, stride: int = 1) -> Value:
         """`x[start:limit:stride]` along one axis."""

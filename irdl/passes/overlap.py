@@ -28,7 +28,6 @@ from irdl.ops.shape import (
     BroadcastAttributes,
     ConcatAttributes,
     PadAttributes,
-    ReshapeAttributes,
     ReverseAttributes,
 )
 from irdl.ops.windows import DIAGONAL, WINDOWS, DiagonalAttributes, UnwindowAttributes, WindowsAttributes
@@ -122,7 +121,7 @@ def _along(make: Maker, y: Value, axis: _Axis) -> Value:
         taps = make.part(y, len(y.shape) - 1, phase.first, y.shape[-1], phase.every)
         around = _reach(make, taps, [axis], [_span(axis, phase)])
         if phase.taps == 1:
-            parts.append(make(RESHAPE, around, attributes=ReshapeAttributes(shape)))
+            parts.append(make.shaped(around, shape))
             continue
         windows = _windows(make, _reversed(make, around, [len(y.shape) - 1]), [axis], [phase])
         skewed = make(DIAGONAL, windows, attributes=DiagonalAttributes(len(y.shape) - 1, len(y.shape)))
@@ -215,7 +214,7 @@ def _of_reshaped(make: Maker, y: Value, axes: Sequence[_Axis]) -> Value | None:
     shape = list(y.shape[:-count])
     for axis in axes:
         shape[axis.axis] = axis.extent
-    return make(RESHAPE, found, attributes=ReshapeAttributes(tuple(shape)))
+    return make.shaped(found, tuple(shape))
 
 
 @dataclass(frozen=True)
@@ -264,10 +263,10 @@ def _interleaved(make: Maker, parts: Sequence[Value], axis: _Axis) -> Value:
     if axis.step == 1:
         return make.part(parts[0], axis.axis, 0, axis.extent)
     shape = parts[0].shape
-    apart = ReshapeAttributes((*shape[: axis.axis + 1], 1, *shape[axis.axis + 1 :]))
-    joined = make(CONCAT, *(make(RESHAPE, part, attributes=apart) for part in parts), attributes=ConcatAttributes(axis.axis + 1))
+    apart = (*shape[: axis.axis + 1], 1, *shape[axis.axis + 1 :])
+    joined = make(CONCAT, *(make.shaped(part, apart) for part in parts), attributes=ConcatAttributes(axis.axis + 1))
     whole = (*shape[: axis.axis], axis.count * axis.step, *shape[axis.axis + 1 :])
-    return make.part(make(RESHAPE, joined, attributes=ReshapeAttributes(whole)), axis.axis, 0, axis.extent)
+    return make.part(make.shaped(joined, whole), axis.axis, 0, axis.extent)
 
 
 def _reversed(make: Maker, x: Value, axes: Sequence[int]) -> Value:

@@ -18,7 +18,7 @@ from irdl.ir.graph import Value
 from irdl.ops import elementwise as e
 from irdl.ops.index import GATHER, IndexAttributes
 from irdl.ops.reduce import ARGMAX, MAX, MIN, ReduceAttributes
-from irdl.ops.shape import CONCAT, IOTA, RESHAPE, ConcatAttributes, IotaAttributes, ReshapeAttributes
+from irdl.ops.shape import CONCAT, ConcatAttributes
 from irdl.passes.maker import Maker
 
 #: Shorter axes are searched step by step.
@@ -36,12 +36,12 @@ def search(make: Maker, x: Value) -> Sequence[Value] | None:
     if extent < _SHORT or extent >= 2**31 or not x.type.size:
         return None
     if x.dtype == np.bool_:
-        x = make(e.CAST, x, attributes=e.CastAttributes(np.dtype(np.uint8)))
+        x = make.cast(x, np.dtype(np.uint8))
     if axis == len(x.shape) - 1 and extent >= _BLOCK * _BLOCKS:
         found = _by_blocks(make, x)
     else:
         found = _first(make, x, _extremum(make, x, axis), axis)
-    return [make(e.CAST, found, attributes=e.CastAttributes(_INDEX))]
+    return [make.cast(found, _INDEX)]
 
 
 def _extremum(make: Maker, x: Value, axis: int) -> Value:
@@ -51,10 +51,10 @@ def _extremum(make: Maker, x: Value, axis: int) -> Value:
 def _first(make: Maker, x: Value, best: Value, axis: int) -> Value:
     """The first place along an axis where x is `best`, or a nan; the extent where it is nowhere."""
     extent = x.shape[axis]
-    hit = make(e.EQUAL, x, _shaped(make, best, tuple(1 if place == axis else n for place, n in enumerate(x.shape))))
+    hit = make(e.EQUAL, x, make.shaped(best, tuple(1 if place == axis else n for place, n in enumerate(x.shape))))
     if is_float(x.dtype):
         hit = make(e.BITWISE_OR, hit, make(e.NOT_EQUAL, x, x))
-    places = _iota(make, tuple(extent if place == axis else 1 for place in range(len(x.shape))), axis, _PLACE)
+    places = make.places(tuple(extent if place == axis else 1 for place in range(len(x.shape))), axis, _PLACE)
     chosen = make(e.SELECT, hit, places, make.builder.constant(extent, _PLACE))
     return make(MIN, chosen, attributes=ReduceAttributes((axis,)))
 
@@ -62,12 +62,12 @@ def _first(make: Maker, x: Value, best: Value, axis: int) -> Value:
 def _by_blocks(make: Maker, x: Value) -> Value:
     *lead, extent = x.shape
     rows, count = math.prod(lead), extent // _BLOCK
-    x = _shaped(make, x, (rows, extent))
-    blocks = _shaped(make, make.part(x, 1, 0, count * _BLOCK), (rows, count, _BLOCK))
+    x = make.shaped(x, (rows, extent))
+    blocks = make.shaped(make.part(x, 1, 0, count * _BLOCK), (rows, count, _BLOCK))
     rest = make.part(x, 1, count * _BLOCK, extent) if extent % _BLOCK else None
     extrema = _extremum(make, blocks, 2)
     if rest is not None:
-        last = _shaped(make, _extremum(make, rest, 1), (rows, 1))
+        last = make.shaped(_extremum(make, rest, 1), (rows, 1))
         extrema = make(CONCAT, extrema, last, attributes=ConcatAttributes(1))
     best = _extremum(make, extrema, 1)
     block = _first(make, extrema, best, 1)
@@ -76,20 +76,12 @@ def _by_blocks(make: Maker, x: Value) -> Value:
     if rest is not None:
         in_rest = make(e.ADD, _first(make, rest, best, 1), count * _BLOCK)
         found = make(e.SELECT, make(e.EQUAL, block, count), in_rest, found)
-    return _shaped(make, found, tuple(lead))
+    return make.shaped(found, tuple(lead))
 
 
 def _block(make: Maker, blocks: Value, number: Value) -> Value:
     """`blocks[row, number[row]]` for each row."""
     rows = blocks.shape[0]
-    number = _shaped(make, make(e.CAST, number, attributes=e.CastAttributes(_INDEX)), (rows, 1))
-    places = make(CONCAT, _iota(make, (rows, 1), 0, _INDEX), number, attributes=ConcatAttributes(1))
+    number = make.shaped(make.cast(number, _INDEX), (rows, 1))
+    places = make(CONCAT, make.places((rows, 1), 0, _INDEX), number, attributes=ConcatAttributes(1))
     return make(GATHER, blocks, places, attributes=IndexAttributes((0, 1)))
-
-
-def _iota(make: Maker, shape: tuple[int, ...], axis: int, dtype: np.dtype) -> Value:
-    return make.builder.value(IOTA, [], IotaAttributes(dtype, shape, axis), (), make.node.location)
-
-
-def _shaped(make: Maker, x: Value, shape: tuple[int, ...]) -> Value:
-    return x if x.shape == shape else make(RESHAPE, x, attributes=ReshapeAttributes(shape))

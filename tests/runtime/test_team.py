@@ -63,9 +63,11 @@ class Thread:
 _kept = []
 
 
-def call(team: Team, work: Callable[[Thread], None]) -> list[int]:
-    """Run `work` with the team; how many threads the caller saw."""
+def call(team: Team, work: Callable[[Thread], None], account: np.ndarray | None = None) -> list[int]:
+    """Run `work` with the team; how many threads the caller saw. The account is of a program whose calls alone were not timed, if it
+    is not given."""
     seen = []
+    account = np.array([0] * (ACCOUNT - 1) + [NEVER], np.int64) if account is None else account
 
     def function(_: int, number: int, threads: int) -> bool:
         thread = Thread(team, number, threads)
@@ -77,7 +79,6 @@ def call(team: Team, work: Callable[[Thread], None]) -> list[int]:
         return False
 
     function = _WORK(function)
-    account = np.array([0] * (ACCOUNT - 1) + [NEVER], np.int64)
     _kept.extend([function, account])
     run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, _WORK, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)(team._code.addresses[RUN])
     run(team.address, function, None, _PATIENCE, account.ctypes.data)
@@ -116,6 +117,24 @@ def test_a_caller_waits_for_all(team):
     irdl.set_num_threads(3)
     assert call(team, work) == [3]
     assert done == [0, 1, 2]
+
+
+def test_a_team_that_is_held_up_is_left_alone_for_a_while(team):
+    """One call that takes a multiple of one alone: the next ones are alone, for twice as long each time, the machine's account as before.
+    Calls of a team that work well count against that."""
+    second = 1_000_000_000
+    alone = second // 20
+    account = np.array([0, 0, 0, alone, NEVER, 0, 0, NEVER], np.int64)
+    irdl.set_num_threads(2)
+    assert call(team, lambda thread: None, account) == [2]
+    for stays in (second // 20, second // 10):
+        assert call(team, lambda thread: time.sleep(_LATE * 2), account) == [2]
+        assert account[1] == stays
+        assert call(team, lambda thread: None, account) == [1]
+        account[0], account[3], account[7] = 0, alone, NEVER
+    for left in (second // 10, 0):
+        assert call(team, lambda thread: time.sleep(0.06), account) == [2]
+        assert account[1] == left
 
 
 def test_a_caller_that_waits_at_its_end_sends_nobody_home(team):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from irdl.ir.graph import Node, Value
-from irdl.ops.shape import CONCAT, RESHAPE, ConcatAttributes, ReshapeAttributes
+from irdl.ops.shape import CONCAT, RESHAPE, ConcatAttributes
 from irdl.passes.maker import Maker
 
 #: of an axis of one element, which has no letter of the contraction
@@ -59,7 +59,7 @@ def followed(make: Maker, chain: Sequence[Node], mapping: Mapping[Value, Value],
     for node, labels in zip(chain[1:], _labels_of(chain)[1:], strict=True):
         if node.op is RESHAPE:
             shape = tuple(len(spans.get(label, range(n))) for label, n in zip(labels, node.output.shape, strict=True))
-            value = make(RESHAPE, value, attributes=ReshapeAttributes(shape))
+            value = make.shaped(value, shape)
         else:
             operands = [
                 value if operand is before else part_of(make, mapping[operand], labels[len(labels) - len(operand.shape) :], spans)

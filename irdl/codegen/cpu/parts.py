@@ -19,7 +19,7 @@ from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
 from irdl.ops.contract import DOT, DotAttributes
 from irdl.ops.fusion import PACK, UNPACK, PackAttributes
-from irdl.ops.shape import RESHAPE, TRANSPOSE, ReshapeAttributes
+from irdl.ops.shape import TRANSPOSE
 from irdl.ops.windows import WINDOWS
 from irdl.passes.maker import Maker
 
@@ -97,7 +97,7 @@ def _merged(make: Maker, x: Value, y: Value) -> tuple[Value, Value, tuple[str, s
 
 def _merge(make: Maker, value: Value, axis: int) -> Value:
     shape = value.shape
-    return make(RESHAPE, value, attributes=ReshapeAttributes((*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])))
+    return make.shaped(value, (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :]))
 
 
 def _turned(make: Maker, value: Value, axis: int) -> Value:

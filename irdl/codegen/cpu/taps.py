@@ -31,11 +31,9 @@ from irdl.ops.reduce import SUM, ReduceAttributes
 from irdl.ops.shape import (
     BROADCAST,
     PAD,
-    RESHAPE,
     SLICE,
     TRANSPOSE,
     BroadcastAttributes,
-    ReshapeAttributes,
     TransposeAttributes,
 )
 from irdl.ops.windows import WINDOWS, WindowsAttributes
@@ -279,7 +277,7 @@ class _Cut:
             if places != sorted(places):
                 own = self.make(TRANSPOSE, own, attributes=TransposeAttributes((0, *places)))
             shape = tuple(sizes.get(label, 1) for label in self.output)
-            result.append(self.make(RESHAPE, own, attributes=ReshapeAttributes(shape)))
+            result.append(self.make.shaped(own, shape))
         return result
 
     def _unless_finite(self, order: Sequence[str], masks: Sequence[np.ndarray]) -> Value:
@@ -308,7 +306,7 @@ class _Cut:
         first = [self.others.index(label) for label in (*alone, *order)]
         zeros = make(TRANSPOSE, make(e.MUL, other, 0.0), attributes=TransposeAttributes(tuple(first)))
         flags = np.stack(masks).reshape(len(masks), *[1] * len(alone), *masks[0].shape, *[1] * (len(order) - masks[0].ndim))
-        wide = make(RESHAPE, zeros, attributes=ReshapeAttributes((1, *zeros.shape)))
+        wide = make.shaped(zeros, (1, *zeros.shape))
         chosen = make(e.SELECT, make.builder.constant(flags), wide, make.builder.constant(0, zeros.dtype))
         return make(SUM, chosen, attributes=ReduceAttributes(tuple(range(1, 1 + len(alone) + masks[0].ndim))))
 

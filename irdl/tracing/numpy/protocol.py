@@ -12,7 +12,7 @@ from irdl.ir.dtypes import is_float
 from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import ARRAY, PYTHON, Box, apply, cast, to_value, wrap, wrap_result
-from irdl.tracing.numpy import (
+from irdl.tracing.numpy import (  # noqa: F401 - importing these fills the table of functions
     choosing,
     factorizations,
     functions,
@@ -256,26 +256,6 @@ _METHODS = {
     "put": np.put,
     "choose": np.choose,
 }
-
-
-#: Importing these fills the table of functions.
-_TABLES = (
-    choosing,
-    factorizations,
-    functions,
-    joining,
-    linear,
-    missing,
-    picking,
-    quantiles,
-    rearranging,
-    searching,
-    shaping,
-    signals,
-    sorting,
-    statistics,
-    windowing,
-)
 
 
 def install() -> None:

@@ -16,6 +16,8 @@ SHORTEST, _LONGEST = 50_000_000, 1_000_000_000
 #: Calls of a team that are compared with one alone; how often one is alone, for its time, if it takes no longer than the team's; and
 #: how many are, at the least, where the team takes longer.
 _FEW, _RARELY, _MANY = 8, 256, 64
+#: How many times as long as one alone a team's call takes that was held up.
+_HELD_UP = 3
 #: A number that is never reached.
 NEVER = (1 << 63) - 1
 
@@ -91,17 +93,28 @@ define internal void @note_alone(ptr %account, i64 %took) nounwind {{
   ret void
 }}
 
-; Note what a team's call took; after a few compare the best of them with a call alone.
+; Note what a team's call took; after a few compare the best of them with a call alone. One that took a multiple of that was held up:
+; where a worker wakes on the caller's core, each keeps the other from it for as long as it waits for him.
 define internal void @note_team(ptr %account, i64 %took) nounwind {{
 entry:
   %alone_place = getelementptr i8, ptr %account, i64 24
   %few_place = getelementptr i8, ptr %account, i64 32
   %last_place = getelementptr i8, ptr %account, i64 40
   %calls_place = getelementptr i8, ptr %account, i64 48
-  call void @praise(ptr %account, i64 %took)
   %calls = load i64, ptr %calls_place
   %calls1 = add i64 %calls, 1
   store i64 %calls1, ptr %calls_place
+  %alone = load i64, ptr %alone_place
+  %timed = icmp ne i64 %alone, 0
+  %multiple = mul i64 %alone, {_HELD_UP}
+  %long = icmp sgt i64 %took, %multiple
+  %held_up = and i1 %timed, %long
+  br i1 %held_up, label %leave, label %count
+leave:
+  call void @distrust(ptr %account, i64 {SHORTEST})
+  br label %done
+count:
+  call void @praise(ptr %account, i64 %took)
   %best = load i64, ptr %few_place
   %quicker = icmp slt i64 %took, %best
   %new_best = select i1 %quicker, i64 %took, i64 %best
@@ -112,8 +125,6 @@ entry:
 judge:
   store i64 %new_best, ptr %last_place
   store i64 {NEVER}, ptr %few_place
-  %alone = load i64, ptr %alone_place
-  %timed = icmp ne i64 %alone, 0
   %worse = icmp sgt i64 %new_best, %alone
   %slower = and i1 %timed, %worse
   br i1 %slower, label %bad, label %done

@@ -11,8 +11,9 @@ from irdl.ir.builder import Builder, constant_of, rewrite
 from irdl.ir.dtypes import is_bool, is_float
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
-from irdl.ops.contract import DOT, DotAttributes
+from irdl.ops.contract import DOT
 from irdl.ops.pieces import add_pieces, update_to_concat
+from irdl.ops.products import dot_of_axes_of_one, dot_of_transposed, sum_of_dot, unwindow_of_one, windows_of_one
 from irdl.ops.reduce import SUM, ReduceAttributes
 from irdl.ops.shape import (
     BROADCAST,
@@ -27,6 +28,7 @@ from irdl.ops.shape import (
     SliceAttributes,
     TransposeAttributes,
 )
+from irdl.ops.windows import UNWINDOW, WINDOWS
 
 #: From the builder, the node and its new operands to the new outputs, or None where the rule does not apply.
 Rule = Callable[[Builder, Node, list[Value]], Sequence[Value] | None]
@@ -295,37 +297,6 @@ def sum_of_sum(builder: Builder, node: Node, operands: list[Value]) -> Sequence[
     return None
 
 
-@rule(SUM)
-def sum_of_dot(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
-    """sum over an axis that both operands of a contraction have = contract that axis too"""
-    (x,) = operands
-    if x.node is None or x.node.op is not DOT:
-        return None
-    left, right, output = x.node.attributes.labels
-    gone = {output[axis] for axis in node.attributes.axes}
-    if not gone <= set(left) & set(right):
-        return None
-    spec = f"{left},{right}->{''.join(label for label in output if label not in gone)}"
-    return [builder.value(DOT, x.node.operands, DotAttributes(spec), location=node.location)]
-
-
-@rule(DOT)
-def dot_of_transposed(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
-    """dot(transpose(x), y) = dot(x, y) under other letters"""
-    left, right, output = node.attributes.labels
-    labels, values, changed = [left, right], list(operands), False
-    for place, value in enumerate(operands):
-        if value.node is not None and value.node.op is TRANSPOSE:
-            order = value.node.attributes.permutation
-            source = [""] * len(order)
-            for position, axis in enumerate(order):
-                source[axis] = labels[place][position]
-            labels[place], values[place], changed = "".join(source), value.node.operands[0], True
-    if not changed:
-        return None
-    return [builder.value(DOT, values, DotAttributes(f"{labels[0]},{labels[1]}->{output}"), location=node.location)]
-
-
 def _drop_broadcast(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
     """f(broadcast(x), y) = f(x, y) where y keeps the shape"""
     new = list(operands)
@@ -361,3 +332,7 @@ for _op in list(vars(e).values()):
         RULES.setdefault(_op, []).append(_reshape_later)
 RULES.setdefault(e.ADD, []).append(add_pieces)
 RULES.setdefault(UPDATE_SLICE, []).append(update_to_concat)
+RULES.setdefault(SUM, []).append(sum_of_dot)
+RULES.setdefault(DOT, []).extend([dot_of_transposed, dot_of_axes_of_one])
+RULES.setdefault(WINDOWS, []).append(windows_of_one)
+RULES.setdefault(UNWINDOW, []).append(unwindow_of_one)

@@ -166,7 +166,7 @@ def test_places_that_the_data_give_are_no_registers(size):
 
     table, places, x = row((4, size)), np.array([0, 3, 3, 1, 0, 2] * 8), row((48, size))
     for a, b in zip(irdl.jit(f)(table, places, x), f(table, places, x), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-13)
+        np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-12)  # of sums in another order
 
 
 def test_a_lane_read_before_the_vector_is_stored():

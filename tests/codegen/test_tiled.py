@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 import irdl
+from irdl.codegen.lowering.nest import blocks
 from tests.teams import team_of
 
 RNG = np.random.default_rng(0)
@@ -80,3 +82,24 @@ def test_what_follows_does_not_choose_the_vector() -> None:
     assert "in 0:3 vector" not in program
     for found, expected in zip(irdl.jit(f)(x, gy, w, m, v), f(x, gy, w, m, v), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+def test_blocks_cover_all_rows(threads: int) -> None:
+    for extent in range(100):
+        for size in range(1, 13):
+            found = blocks(extent, size, threads)
+            assert [row for first, rows, count in found for row in range(first, first + rows * count)] == list(range(extent))
+            assert all(0 < rows <= size and count > 0 for _, rows, count in found)
+
+
+def test_threads_have_as_many_rows() -> None:
+    """64 rows by six are nine tiles of six and two of five: 35 rows of one thread, 29 of the other."""
+    x, y = RNG.standard_normal((700, 64)), RNG.standard_normal((700, 32))
+    for threads, height, tiles in ((1, 6, 9), (2, 6, 4)):
+        assert blocks(64, height, threads)[0] == (0, height, tiles)
+        with team_of(threads):
+            f = irdl.compile(lambda x, y: np.einsum("ki,kj->ij", x, y))(x, y)
+            assert f.program.threads == threads
+            assert re.search(rf"for m\d+ in 0:{tiles} {'parallel' if threads > 1 else ''}", str(f.program))
+            np.testing.assert_allclose(f(x, y), x.T @ y, rtol=1e-12, atol=1e-12)

@@ -143,7 +143,8 @@ class Scheduled:
         else:
             height = row_count(rows, columns, count, registers)
         result: list[Statement] = []
-        for rows_at in blocks(row.extent if row else 1, height):
+        threads = self.target.threads if self._divides_rows(vector, columns, (row, also)) else 1
+        for rows_at in blocks(row.extent if row else 1, height, threads):
             for planes_at in blocks(also.extent if also else 1, planes):
                 result += self._tiles(vector, row, also, rows_at, planes_at, columns)
         return result
@@ -179,6 +180,13 @@ class Scheduled:
             tile = Tile(self, vector, row, also, base, bases[1], bases[0], rows[1], planes[1], vectors, tail)
             result += build_nest([*outer, *loops], tile.statements())
         return result
+
+    def _divides_rows(self, vector: Axis, columns: int, tiled: tuple[Axis | None, ...]) -> bool:
+        """Whether the blocks of rows are what threads share: no other loop can be dealt out evenly, and there is work enough."""
+        threads, group = self.target.threads, self.group
+        steps = [axis.extent for axis in group.domain if axis not in (vector, *tiled)] + [vector.extent // (columns * self.lanes)]
+        products = math.prod(axis.extent for axis in (*group.domain, *group.reduced)) * len(group.body.reductions)
+        return products / self.lanes >= self.target.worth.kernel and all(n == 1 or n % threads for n in steps)
 
     def _overlapping(self, vector: Axis) -> tuple[Axis, Axis | None] | None:
         """The axis, or both, along which neighbours of the result read mostly the same, as windows do: the longer one first. None where

@@ -57,11 +57,19 @@ def join(first: Sequence[Statement], second: Sequence[Statement], depth: int) ->
     return [*before, *others, replace(outer, body=join(outer.body, again.body, depth - 1))]
 
 
-def blocks(extent: int, size: int) -> list[tuple[int, int, int]]:
-    """`extent` rows in blocks of at most `size`, as even as can be: (first row, block size, count)."""
+def blocks(extent: int, size: int, threads: int = 1) -> list[tuple[int, int, int]]:
+    """`extent` rows in blocks of at most `size`, as even as can be: (first row, block size, count). Those of one size are dealt out to
+    `threads`; smaller blocks, of which each thread has about as many rows, are better than larger ones."""
     if extent == 0:
         return []
-    count = -(-extent // size)
+
+    def share(count: int) -> float:
+        """The most that a thread has; what a block reads for all of its rows counts as half a row."""
+        small, larger = divmod(extent, count)
+        return -(-larger // threads) * (small + 1.5) + -(-(count - larger) // threads) * (small + 0.5)
+
+    least = -(-extent // size)
+    count = min(range(least, min(extent, least + threads - 1) + 1), key=share)
     small, larger = divmod(extent, count)
     result = []
     if larger:

@@ -228,6 +228,13 @@ class Build:
         there = {item.name for item in cuda.graph_passes} | {item.name for item in cuda.program_passes}
         return Build(self.graph, cuda, self.donations, set(self._disabled) & there, target=Gpu(), precision=self.precision)
 
+    def forget(self) -> None:
+        """Let go of what it took to make the code, which is made again where it is asked for: it is most of what a compiled program would
+        keep in memory, thousands of objects that the collector would look at again and again."""
+        if not self.static_arrays:  # their last step is no pass
+            for name in ("graphs", "_final", "llvm_ir"):
+                self.__dict__.pop(name, None)
+
     def code(self) -> Code:
         program = self.program
         constants = [np.ascontiguousarray(array) for _, array in program.constants]

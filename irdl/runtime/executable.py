@@ -52,6 +52,7 @@ class Executable:
         stored = stored if found.stores_in_place else None
         self.build = Build(graph, found, self.donations, disable, shape, static_arrays, precision=precision, stored=stored)
         self.loaded = found.load(self.build)
+        self.build.forget()
         self._inputs = graph.inputs[: len(graph.inputs) - len(static_arrays)]
         self._types = [(value.shape, value.dtype) for value in graph.outputs]
 

@@ -56,7 +56,7 @@ CASES = {
     "lstm": (lstm_gradient, [normal(3, 2, 3), *weights(3, 70, 4)], Gpu(), None, 2),
     # Of matrices that lack rows and columns, the order of places is not known: one more barrier is put there than has to be.
     "lstm in TF32": (lstm_gradient, [normal(3, 4, 3), *weights(3, 64, 4)], Gpu(), "tf32", 2),
-    "rows": (normed_cell_gradient, [normal(3, 4, 3), *weights(3, 64, 3)], Gpu(multiprocessors=8), None, 4),
+    "rows": (normed_cell_gradient, [normal(3, 4, 3), *weights(3, 64, 3)], Gpu(multiprocessors=4), None, 4),
 }
 
 

@@ -230,10 +230,20 @@ class Box:
         )
 
     def item(self, *place: Any) -> Any:
-        return self._array(".item()", "return the array and read it outside").item(*place)
+        """A traced Python number, which is weak where it meets arrays."""
+        if self.known is not None or self.type.dtype == np.uint64:  # no traced Python int is as large
+            return self._array(".item()", "leave it out: an array of one element is as good").item(*place)
+        if len(place) == 1 and not isinstance(place[0], tuple):
+            return self.reshape(-1)[place[0]].item()  # type: ignore[attr-defined]
+        if place:
+            return self[place if len(place) > 1 else place[0]].item()  # type: ignore[index]
+        if self.type.size != 1:
+            raise ValueError("can only convert an array of size 1 to a Python scalar")
+        dtype = np.dtype({"b": np.bool_, "f": np.float64}.get(family(self.type.dtype), np.int64))
+        return wrap(cast(self.reshape(()).value, dtype), PYTHON)  # type: ignore[attr-defined]
 
     def tolist(self) -> Any:
-        return self._array(".tolist()", "return the array and read it outside").tolist()
+        return [row.tolist() for row in self] if self.type.rank else self.item()
 
     def __reduce__(self) -> Any:
         raise TraceError(f"a traced array cannot be pickled: return it from the function{user_line()}")

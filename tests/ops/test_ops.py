@@ -24,7 +24,7 @@ from irdl.ops.index import Gather, Scatter
 from irdl.ops.linear import CHOLESKY, DET_SIGN, LOG_ABS_DET, QR, SOLVE
 from irdl.runtime.executable import Executable
 from irdl.testing import assert_close
-from irdl.tracing.numpy.ufuncs import RULES
+from irdl.tracing.numpy.ufunc_rules import RULES
 from irdl.transforms.batch import batch_graph
 from irdl.transforms.forward import jvp_graph
 from irdl.transforms.reverse import vjp_graph

@@ -346,7 +346,7 @@ GENERATOR = np.random.default_rng(0)
         (lambda x: x.astype(np.float16), "float16"),
         (lambda x: np.random.rand(3) + x, "irdl.random"),
         (lambda x: GENERATOR.normal(size=3) + x, "irdl.random"),
-        (lambda x: x.tolist(), "return the array"),
+        (lambda x: x.tobytes(), "tobytes"),
         (lambda x: np.nonzero(x), "no rule"),
         (lambda x: np.where(x > 0), "three arguments"),
         (lambda x: np.add(x, 1, where=x > 0), "np.where"),
@@ -386,11 +386,11 @@ def test_lines_name_the_caller_of_a_helper() -> None:
 
 
 def test_errors_inside_a_library_name_the_user_s_line() -> None:
-    def softmax(x):
-        return special.softmax(x)
+    def diric(x):
+        return special.diric(x, 3)
 
-    with pytest.raises(TraceError, match=r"test_trace.py:\d+: return special.softmax\(x\)"):
-        irdl.trace(softmax)(np.ones(3))
+    with pytest.raises(TraceError, match=r"test_trace.py:\d+: return special.diric\(x, 3\)"):
+        irdl.trace(diric)(np.ones(3))
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (5,), (), (0, 3), (1, 1), (2, 3, 4)], ids=str)

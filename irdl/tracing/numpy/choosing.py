@@ -13,7 +13,8 @@ from irdl.tracing.box import apply, is_box, literal, to_value, wrap, wrap_result
 from irdl.tracing.numpy.products import common_dtype
 from irdl.tracing.numpy.shaping import reshape
 from irdl.tracing.numpy.table import as_box, traced
-from irdl.tracing.numpy.ufuncs import as_bool, scalar_like, store, store_out
+from irdl.tracing.numpy.ufunc_rules import as_bool, scalar_like
+from irdl.tracing.numpy.ufuncs import store, store_out
 from irdl.tracing.recorder import user_line
 
 

@@ -16,6 +16,8 @@ from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import apply, check_source, is_box, open_trace, to_value, wrap
 from irdl.tracing.numpy.layout import all_known, are_known, boxes_in, computed, copied, has_order
 from irdl.tracing.numpy.scalars import traced_type
+from irdl.tracing.numpy.special import FUNCTIONS
+from irdl.tracing.numpy.table import settled
 from irdl.tracing.numpy.windowing import as_strided
 from irdl.tracing.recorder import current_trace, user_line
 from irdl.tracing.views import shadow_array
@@ -129,9 +131,25 @@ def as_traced(function: Any) -> Any:
     found = _REPLACED.get(function)
     name = getattr(function, "__name__", None)
     if found is None and is_numeric(getattr(function, "__module__", None) or "") and name is not None and name not in _IMPURE:
-        random = function.__module__.startswith(np.random.__name__)
-        found = _REPLACED[function] = _seeded(function) if random else _from_numbers(function)
+        if function.__module__.startswith(np.random.__name__):
+            found = _seeded(function)
+        elif function.__module__.startswith("scipy.special") and name in FUNCTIONS:
+            found = _either(_from_numbers(function), FUNCTIONS[name])
+        else:
+            found = _from_numbers(function)
+        _REPLACED[function] = found
     return found
+
+
+def _either(function: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]:
+    """`rule` where traced numbers are given, else `function`."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        chosen = rule if any(settled(box) is None for box in boxes_in((arguments, options))) else function
+        return chosen(*arguments, **options)
+
+    return call
 
 
 def _from_numbers(function: Callable[..., Any]) -> Callable[..., Any]:

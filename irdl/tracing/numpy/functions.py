@@ -21,7 +21,8 @@ from irdl.tracing.numpy.layout import copied
 from irdl.tracing.numpy.products import common_dtype
 from irdl.tracing.numpy.shaping import broadcast_arrays, ravel, reshape
 from irdl.tracing.numpy.table import TABLE, as_box, traced
-from irdl.tracing.numpy.ufuncs import as_bool, store, store_out
+from irdl.tracing.numpy.ufunc_rules import as_bool
+from irdl.tracing.numpy.ufuncs import store, store_out
 from irdl.tracing.recorder import user_line
 
 # Making arrays.

@@ -16,7 +16,8 @@ from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
 from irdl.tracing.box import PYTHON, Box, apply, cast, is_box, open_trace, to_value, wrap
 from irdl.tracing.numpy import reductions
-from irdl.tracing.numpy.ufuncs import scalar_like, store_out
+from irdl.tracing.numpy.ufunc_rules import scalar_like
+from irdl.tracing.numpy.ufuncs import store_out
 from irdl.tracing.recorder import user_line
 
 #: how far two masks are compared op by op

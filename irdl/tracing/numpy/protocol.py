@@ -35,7 +35,8 @@ from irdl.tracing.numpy.layout import ask, copied, has_order, lay_out
 from irdl.tracing.numpy.masks import Masked
 from irdl.tracing.numpy.table import array_function
 from irdl.tracing.numpy.ufunc_methods import call_method
-from irdl.tracing.numpy.ufuncs import as_bool, binary, in_place, is_operand, record_ufunc, store, store_out, tuple_or_one
+from irdl.tracing.numpy.ufunc_rules import as_bool
+from irdl.tracing.numpy.ufuncs import binary, in_place, is_operand, record_ufunc, store, store_out, tuple_or_one
 from irdl.tracing.printing import text_of
 from irdl.tracing.recorder import user_line
 

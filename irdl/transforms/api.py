@@ -8,154 +8,31 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from irdl.errors import DifferentiationError, TraceError
 from irdl.ir.dtypes import is_float
-from irdl.ir.evaluate import evaluate
-from irdl.ir.graph import Graph, Value
+from irdl.ir.graph import Graph
 from irdl.ir.types import TensorType
-from irdl.ops.rules import apply_rules
 from irdl.tracing import tree
-from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, check_source, is_box, result_kind, to_value, wrap
-from irdl.tracing.capture.arguments import changes, let_trace
+from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, check_source, is_box, result_kind, wrap
+from irdl.tracing.capture.arguments import changes
 from irdl.tracing.capture.capture import Capture
 from irdl.tracing.capture.changes import leaked
-from irdl.tracing.capture.reads import Write
-from irdl.tracing.printing import Printed, repeated, show_later, together
-from irdl.tracing.recorder import Cell, Trace, current_trace, trace_stack, user_line
-from irdl.tracing.region import check_kept, read_outputs, splice
+from irdl.tracing.printing import repeated, together
+from irdl.tracing.recorder import Cell, Trace, current_trace
+from irdl.tracing.region import check_kept, read_outputs
 from irdl.transforms.batch import batch_graph
 from irdl.transforms.checkpoint import within
 from irdl.transforms.forward import jvp_graph
 from irdl.transforms.reverse import vjp_graph
+from irdl.transforms.traced_call import TracedCall, as_results, name_of, native, trace_call
 
 #: a place or name of an argument, or several
 ArgNums: TypeAlias = int | str | Sequence[int | str]
-
-
-@dataclass
-class _Call:
-    """One traced call: its graph over (traced leaves, lifted values) and how to read its results."""
-
-    graph: Graph
-    arguments: list[Any]  # what stands for the graph's inputs: boxes or arrays
-    structure: Any
-    kinds: list[str]
-    known: dict[Value, np.ndarray]
-    #: what the function kept on captured objects: how to put its final form there, and its kind; outputs behind the results
-    kept: list[tuple[Write, str]] = field(default_factory=list)
-    #: what it printed; outputs behind those
-    printed: Printed | None = None
-
-    def run(self, graph: Graph, extra: Sequence[Any]) -> list[Any]:
-        """Results of a graph derived from this call's, over its arguments and `extra`, as values or arrays."""
-        trace = current_trace()
-        if trace is None:
-            with np.errstate(all="ignore"):
-                return evaluate(graph, [*self.arguments, *extra], self.known)
-        return splice(graph, [to_value(item) for item in (*self.arguments, *extra)])
-
-    def finish(self, outputs: Sequence[Any]) -> list[Any]:
-        """The call's results, given the outputs of its graph. What it kept is put in its place; what it printed is shown, or is the
-        enclosing trace's to show."""
-        count = len(self.kinds)
-        found = _wrapped(outputs[:count], self.kinds)
-        first_kept = count - len(self.kept)
-        for (write, _), item in zip(self.kept, found[first_kept:], strict=True):
-            write(item)
-        if self.printed is not None:
-            show_later(self.printed, outputs[count:])
-        return found[:first_kept]
-
-
-def _trace_call(
-    function: Callable[..., Any],
-    leaves: Sequence[Any],
-    rebuild: Callable[[list[Any]], tuple[Sequence[Any], dict[str, Any]]],
-    name: str,
-    allow_aux: bool = False,
-    keep: bool = False,
-    changed: Callable[[], Iterable[tuple[Write, Any]]] = tuple,
-) -> tuple[_Call, Any]:
-    """Call `function` with what `rebuild` makes of boxes for `leaves`; the call, and the auxiliary result (second of a pair) if asked for.
-
-    What it keeps on objects, as `self.last = x`, becomes numbers outside a trace; within one, with `keep`, further outputs; so does what
-    `changed` then tells to have changed in its arguments.
-    """
-    trace, enclosing = Trace(name), current_trace()
-    if enclosing is not None:
-        for leaf in leaves:
-            check_source(leaf)
-    knowns = [leaf.known if is_box(leaf) else _native(leaf) for leaf in leaves]
-    with trace:
-        boxes = []
-        for place, (leaf, known) in enumerate(zip(leaves, knowns, strict=True)):
-            type = tree.leaf_type(leaf, f"argument {place} of {name}")
-            value = trace.input(type, None, known)
-            boxes.append(Box(Cell(trace, value), type, tree.leaf_kind(leaf) or ARRAY))
-        explicit = list(trace.inputs)
-        capture = Capture(trace, functions_only=True) if enclosing is None else trace_stack()[0].capture
-        if enclosing is None:
-            # Outside any trace the function still has to make its buffers as traced arrays.
-            function = capture.replace(function, lambda: function, name)
-        given = rebuild(boxes)
-        if capture is not None:
-            let_trace(given, capture.classes)
-        result = function(*given[0], **given[1])
-        aux: Any = None
-        if allow_aux:
-            if not isinstance(result, tuple) or len(result) != 2:
-                raise DifferentiationError(f"has_aux: {name} must return (result, aux){user_line()}")
-            result, aux = result
-        outputs, structure, kinds = read_outputs(result, name)
-        aux_values, aux_structure, aux_kinds = read_outputs(aux, name) if allow_aux else ([], None, [])
-        kept: list[tuple[Write, Any]] = []
-        if capture is not None and enclosing is None:
-            for write, box in (*((write, box) for _, write, box in capture.held(trace)), *changed()):
-                write(_wrapped([box.known], [box.kind])[0])
-        elif capture is not None and keep:
-            kept = [*((write, box) for _, write, box in capture.held(trace)), *changed()]
-        for box, value in zip(boxes, explicit, strict=True):
-            if box.cell.value is not value:
-                raise DifferentiationError(f"{name} stores into its argument: copy it first (x = x.copy()) and return the copy")
-        kept_values = [box.value for _, box in kept]
-        printed = together(trace.printed) if trace.printed else None
-    lifted = list(trace.lifted.values())
-    graph = Graph([*explicit, *lifted], trace.rolled([*outputs, *aux_values, *kept_values, *(printed.values if printed else ())]), name)
-    if not trace.followed:
-        graph = apply_rules(apply_rules(graph))  # what is simpler now has a simpler gradient
-    outer = [wrap(value) for value in trace.lifted_operands()] if lifted else []
-    arguments = [leaf if is_box(leaf) else known for leaf, known in zip(leaves, knowns, strict=True)]
-    kinds = [*kinds, *aux_kinds, *(box.kind for _, box in kept)]
-    call = _Call(graph, [*arguments, *outer], structure, kinds, trace.known, [(write, box.kind) for write, box in kept], printed)
-    return call, (aux_structure, len(outputs))
-
-
-def _native(leaf: Any) -> np.ndarray:
-    array = np.asarray(leaf)
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def _wrapped(results: Sequence[Any], kinds: Sequence[str]) -> list[Any]:
-    """Values of the current trace as boxes; arrays as arrays, NumPy scalars or Python scalars."""
-    found = []
-    for result, kind in zip(results, kinds, strict=True):
-        if isinstance(result, Value):
-            found.append(wrap(result, kind))
-        elif kind == PYTHON:
-            found.append(result.item())
-        else:
-            found.append(result[()] if kind == SCALAR else np.array(result))
-    return found
-
-
-def _name(f: Any) -> str:
-    return getattr(f, "__name__", type(f).__name__)
 
 
 def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False, max_bytes: int | None = None) -> Callable[..., Any]:
@@ -178,12 +55,12 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = 
         places, one, arguments, options = chosen_places(f, argnums, arguments, options)
         chosen = [arguments[place] for place in places]
         leaves, structure = tree.flatten(chosen)
-        types = [tree.leaf_type(leaf, f"a differentiated argument of {_name(f)}") for leaf in leaves]
+        types = [tree.leaf_type(leaf, f"a differentiated argument of {name_of(f)}") for leaf in leaves]
         marks = tree.trainable(chosen)
         for leaf, type_, mark, path in zip(leaves, types, marks, tree.paths(chosen), strict=True):
             if mark and not is_float(type_.dtype):
                 raise DifferentiationError(
-                    f"grad of {_name(f)} with respect to argnums {path} of dtype {np.asarray(leaf).dtype if not is_box(leaf) else leaf.dtype}: "
+                    f"grad of {name_of(f)} with respect to argnums {path} of dtype {np.asarray(leaf).dtype if not is_box(leaf) else leaf.dtype}: "
                     "only floats have a derivative; convert with .astype, or choose other argnums"
                 )
 
@@ -196,12 +73,12 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = 
                 replaced[place] = item
             return replaced, options
 
-        call, (aux_structure, count) = _trace_call(
-            f, leaves, rebuild, _name(f), has_aux, keep=True, changed=lambda: changes(chosen, *rebuilt)
+        call, (aux_structure, count) = trace_call(
+            f, leaves, rebuild, name_of(f), has_aux, keep=True, changed=lambda: changes(chosen, *rebuilt)
         )
         if count != 1 or not is_float(call.graph.outputs[0].dtype) or call.graph.outputs[0].type.size != 1:
             got = ", ".join(str(v.type) for v in call.graph.outputs[:count])
-            raise DifferentiationError(f"grad needs one float as the result of {_name(f)}, not {got}: sum it, or use irdl.vjp")
+            raise DifferentiationError(f"grad needs one float as the result of {name_of(f)}, not {got}: sum it, or use irdl.vjp")
         if max_bytes is not None:
             call.graph = within(call.graph, max_bytes)
         graph = vjp_graph(call.graph, [place for place, mark in enumerate(marks) if mark])
@@ -212,7 +89,7 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = 
         results = call.run(graph, seeds)
         outputs = call.finish(results[:total])
         kinds = [SCALAR if tree.leaf_kind(leaf) == PYTHON else tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
-        found = iter(_wrapped(results[total:], [kind for kind, mark in zip(kinds, marks, strict=True) if mark]))
+        found = iter(as_results(results[total:], [kind for kind, mark in zip(kinds, marks, strict=True) if mark]))
         gradients = tree.unflatten(structure, [next(found) if mark else None for mark in marks])
         gradient = gradients[0] if one else tuple(gradients)
         value = tree.unflatten(call.structure, outputs[:1])
@@ -241,14 +118,14 @@ def chosen_places(
         for number, name in enumerate(named):
             if isinstance(name, str):
                 if name not in names or names.index(name) >= len(arguments):
-                    raise DifferentiationError(f"argnums names {name!r}, but {_name(f)} was given no positional argument of that name")
+                    raise DifferentiationError(f"argnums names {name!r}, but {name_of(f)} was given no positional argument of that name")
                 named[number] = names.index(name)
     return tuple(_place(int(place), len(arguments), f) for place in named), one, arguments, options
 
 
 def _place(place: int, count: int, f: Any) -> int:
     if not -count <= place < count:
-        raise DifferentiationError(f"argnums names argument {place}, but {_name(f)} was called with {count} positional arguments")
+        raise DifferentiationError(f"argnums names argument {place}, but {name_of(f)} was called with {count} positional arguments")
     return place % count
 
 
@@ -270,7 +147,7 @@ def grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False, max
 def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """`f(*primals)`, and a function from a cotangent of it (same structure) to the primals' cotangents."""
     leaves, structure = tree.flatten(primals)
-    call, (_, count) = _trace_call(f, leaves, lambda boxes: (tree.unflatten(structure, boxes), {}), _name(f))
+    call, (_, count) = trace_call(f, leaves, lambda boxes: (tree.unflatten(structure, boxes), {}), name_of(f))
     floats = [place for place, leaf in enumerate(leaves) if is_float(tree.leaf_type(leaf, "a primal").dtype)]
     graph = vjp_graph(call.graph, floats)
     outputs, total = call.graph.outputs[:count], len(call.graph.outputs)
@@ -280,7 +157,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
         given, given_structure = tree.flatten(cotangent)
         if given_structure != call.structure:
             raise DifferentiationError(
-                f"a cotangent of {_name(f)} has the structure of its result, {call.structure}, not {given_structure}"
+                f"a cotangent of {name_of(f)} has the structure of its result, {call.structure}, not {given_structure}"
             )
         cts = []
         for ct, v in zip(given, outputs, strict=True):
@@ -293,7 +170,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
         results = []
         for place, leaf in enumerate(leaves):
             kind = tree.leaf_kind(leaf) or ARRAY
-            results.append(_wrapped([next(found)], [SCALAR if kind == PYTHON else kind])[0] if place in floats else None)
+            results.append(as_results([next(found)], [SCALAR if kind == PYTHON else kind])[0] if place in floats else None)
         return tuple(tree.unflatten(structure, results))
 
     return value, pull
@@ -309,7 +186,7 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     given, given_structure = tree.flatten(tuple(tangents))
     if structure != given_structure:
         raise DifferentiationError(f"tangents have the structure {given_structure}, primals {structure}")
-    call, (_, count) = _trace_call(f, leaves, lambda boxes: (tree.unflatten(structure, boxes), {}), _name(f))
+    call, (_, count) = trace_call(f, leaves, lambda boxes: (tree.unflatten(structure, boxes), {}), name_of(f))
     floats = [place for place, leaf in enumerate(leaves) if is_float(tree.leaf_type(leaf, "a primal").dtype)]
     extra = []
     for place in floats:
@@ -325,9 +202,9 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     out_tangents = []
     for v, kind in zip(outputs, call.kinds, strict=True):
         if is_float(v.dtype):
-            out_tangents.append(_wrapped([next(found)], [kind])[0])
+            out_tangents.append(as_results([next(found)], [kind])[0])
         else:
-            out_tangents.append(_wrapped([np.zeros(v.shape, np.float64)], [kind])[0])
+            out_tangents.append(as_results([np.zeros(v.shape, np.float64)], [kind])[0])
     return value, tree.unflatten(call.structure, out_tangents)
 
 
@@ -382,11 +259,11 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         front = [leaf if axis is None else np.moveaxis(leaf, axis, 0) for leaf, axis in zip(leaves, leaf_axes, strict=True)]
         batched = [axis is not None for axis in leaf_axes]
         # The body is traced over unknown values: one element's numbers must not steer it.
-        trace, enclosing = Trace(_name(f)), current_trace()
+        trace, enclosing = Trace(name_of(f)), current_trace()
         with trace:
             boxes = []
             for leaf, mark in zip(front, batched, strict=True):
-                type = tree.leaf_type(leaf, f"an argument of {_name(f)}")
+                type = tree.leaf_type(leaf, f"an argument of {name_of(f)}")
                 kind = tree.leaf_kind(leaf) or ARRAY
                 if mark:
                     type = TensorType(type.dtype, type.shape[1:])
@@ -394,21 +271,21 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
                 boxes.append(Box(Cell(trace, trace.input(type)), type, kind))
             explicit = list(trace.inputs)
             capture = Capture(trace, functions_only=True, arrays=True) if enclosing is None else None
-            body = f if capture is None else capture.replace(f, lambda: f, _name(f))
-            outputs, out_structure, _ = read_outputs(_called(body, tree.unflatten(structure, boxes)), _name(f))
+            body = f if capture is None else capture.replace(f, lambda: f, name_of(f))
+            outputs, out_structure, _ = read_outputs(_called(body, tree.unflatten(structure, boxes)), name_of(f))
             if capture is not None and (names := leaked(capture, trace)):
-                raise TraceError(f"{_name(f)} keeps an array in {', '.join(names)} inside vmap: return it")
+                raise TraceError(f"{name_of(f)} keeps an array in {', '.join(names)} inside vmap: return it")
             check_kept(trace, "vmap")
             if any(box.cell.value is not value for box, value in zip(boxes, explicit, strict=True)):
-                raise TraceError(f"{_name(f)} stores into its argument inside vmap: copy it first")
+                raise TraceError(f"{name_of(f)} stores into its argument inside vmap: copy it first")
             printed = together(trace.printed)
-        graph = Graph([*explicit, *trace.lifted.values()], trace.rolled([*outputs, *printed.values]), _name(f))
+        graph = Graph([*explicit, *trace.lifted.values()], trace.rolled([*outputs, *printed.values]), name_of(f))
         outer = [wrap(value) for value in trace.lifted_operands()] if trace.lifted else []
         marks = batched + [False] * len(outer)
         new, _ = batch_graph(graph, marks, int(size), [True] * len(graph.outputs))
         each = repeated(printed, (), int(size)) if trace.printed else None
-        given = [*(leaf if is_box(leaf) else _native(leaf) for leaf in front), *outer]
-        call = _Call(new, given, out_structure, [ARRAY] * len(outputs), {}, printed=each)
+        given = [*(leaf if is_box(leaf) else native(leaf) for leaf in front), *outer]
+        call = TracedCall(new, given, out_structure, [ARRAY] * len(outputs), {}, printed=each)
         results = call.finish(call.run(new, []))
         result_axes = out_axes if isinstance(out_axes, (tuple, list)) else [out_axes] * len(results)
         if not all(isinstance(axis, (int, np.integer)) for axis in result_axes) or len(result_axes) != len(results):

@@ -30,7 +30,10 @@ def account_of(long: bool) -> str:
 
 
 def account_text() -> str:
-    return f"""
+    return _DISTRUST + _PRAISE + _NOTE_ALONE + _NOTE_TEAM
+
+
+_DISTRUST = f"""
 ; Leave teams alone for twice as long as the last time.
 define internal void @distrust(ptr %account, i64 %shortest) nounwind {{
   %next_place = getelementptr i8, ptr %account, i64 0
@@ -49,9 +52,11 @@ define internal void @distrust(ptr %account, i64 %shortest) nounwind {{
   store i64 0, ptr %good_place
   ret void
 }}
+"""
 
+_PRAISE = """
 ; Teams that have worked well for longer than the caller stayed alone are trusted as at the start.
-define internal void @praise(ptr %account, i64 %took) nounwind {{
+define internal void @praise(ptr %account, i64 %took) nounwind {
   %alone_place = getelementptr i8, ptr %account, i64 8
   %good_place = getelementptr i8, ptr %account, i64 16
   %was = load i64, ptr %alone_place
@@ -62,8 +67,10 @@ define internal void @praise(ptr %account, i64 %took) nounwind {{
   store i64 %alone, ptr %alone_place
   store i64 %good, ptr %good_place
   ret void
-}}
+}
+"""
 
+_NOTE_ALONE = f"""
 ; Note what a call alone took. Longer than usual may be chance, shorter is not.
 define internal void @note_alone(ptr %account, i64 %took) nounwind {{
   %alone_place = getelementptr i8, ptr %account, i64 24
@@ -92,7 +99,9 @@ define internal void @note_alone(ptr %account, i64 %took) nounwind {{
   store i64 {NEVER}, ptr %few_place
   ret void
 }}
+"""
 
+_NOTE_TEAM = f"""
 ; Note what a team's call took; after a few compare the best of them with a call alone. One that took a multiple of that was held up:
 ; where a worker wakes on the caller's core, each keeps the other from it for as long as it waits for him.
 define internal void @note_team(ptr %account, i64 %took) nounwind {{

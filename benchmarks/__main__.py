@@ -17,7 +17,7 @@ from benchmarks.measure import Task, compare, format_seconds, markdown, median, 
 
 _SUITES = (
     *("lstm", "cells", "gemm", "conv", "elementwise", "call"),
-    *("train-step", "language-model", "models", "threads", "handwritten", "gpu"),
+    *("train-step", "language-model", "models", "layer-options", "threads", "handwritten", "gpu"),
 )
 SUITES = {name: name.replace("-", "_") for name in _SUITES}
 _OURS = ("irdl", "irdl-nhwc")
@@ -93,6 +93,13 @@ def run_threads(options: argparse.Namespace) -> list[dict]:
     return threads.table(rows, options.rounds, options.budget)
 
 
+def run_layer_options(options: argparse.Namespace) -> list[dict]:
+    from benchmarks import layer_options
+
+    rows = [row for row in layer_options.ROWS if not options.rows or row in options.rows.split(",")]
+    return [r for threads in options.threads.split(",") for r in layer_options.table(rows, int(threads), options.rounds, options.budget)]
+
+
 def run_gpu(options: argparse.Namespace) -> list[dict]:
     from benchmarks import gpu
 
@@ -158,7 +165,8 @@ def main() -> int:
     if options.model is not None and options.suite != "gpu":
         parser.error("only the suite gpu has a model")
     print(f"{platform.machine()}, Python {platform.python_version()}")
-    records = {"compile": run_compile, "threads": run_threads, "gpu": run_gpu}.get(options.suite, run_suite)(options)
+    own = {"compile": run_compile, "layer-options": run_layer_options, "threads": run_threads, "gpu": run_gpu}
+    records = own.get(options.suite, run_suite)(options)
     if options.json:
         options.json.write_text(json.dumps(records, indent=1))
     if options.picture:

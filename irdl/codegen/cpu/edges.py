@@ -28,7 +28,7 @@ from irdl.ops.windows import WINDOWS
 from irdl.passes.maker import Maker
 
 #: Bytes of padded array that each kernel more has to spare, and products for each element of it that take longer than making it.
-_BYTES, _PRODUCTS = 1024 * 1024, 64
+_BYTES, _PRODUCTS = 1024 * 1024, 256
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,17 @@ def default_key(key: Any = None) -> Any:
     return random.fold_in(_state["key"], next(_state["count"])) if key is None else key
 
 
+def _check_numbers(function: str, **numbers: Any) -> None:
+    """A key in the place of a number would be taken for one.
+
+    Raises:
+        TypeError: one is an array.
+    """
+    for name, number in numbers.items():
+        if np.ndim(number):
+            raise TypeError(f"{function}: {name} is a number, not an array of shape {np.shape(number)}; a key is given as key=")
+
+
 def zeros(shape: Sequence[int], dtype: Any = np.float32) -> np.ndarray:
     """Zeros."""
     return np.zeros(shape, dtype)
@@ -39,11 +50,13 @@ def ones(shape: Sequence[int], dtype: Any = np.float32) -> np.ndarray:
 
 def uniform(shape: Sequence[int], low: float = 0.0, high: float = 1.0, *, key: Any = None, dtype: Any = np.float32) -> np.ndarray:
     """Uniform in [low, high)."""
+    _check_numbers("uniform", low=low, high=high)
     return np.asarray(random.uniform(default_key(key), shape, dtype, low, high), dtype)
 
 
 def normal(shape: Sequence[int], mean: float = 0.0, std: float = 1.0, *, key: Any = None, dtype: Any = np.float32) -> np.ndarray:
     """Normal."""
+    _check_numbers("normal", mean=mean, std=std)
     return np.asarray(mean + std * random.normal(default_key(key), shape, dtype), dtype)
 
 
@@ -75,12 +88,14 @@ def calculate_gain(nonlinearity: str, param: float = 0.01) -> float:
 
 def xavier_uniform(shape: Sequence[int], gain: float = 1.0, *, key: Any = None, dtype: Any = np.float32) -> np.ndarray:
     """Glorot and Bengio (2010): uniform with variance gain^2 * 2 / (inputs + outputs)."""
+    _check_numbers("xavier_uniform", gain=gain)
     bound = gain * math.sqrt(6.0 / sum(fans(shape)))
     return uniform(shape, -bound, bound, key=key, dtype=dtype)
 
 
 def xavier_normal(shape: Sequence[int], gain: float = 1.0, *, key: Any = None, dtype: Any = np.float32) -> np.ndarray:
     """Glorot and Bengio (2010): normal with variance gain^2 * 2 / (inputs + outputs)."""
+    _check_numbers("xavier_normal", gain=gain)
     return normal(shape, 0.0, gain * math.sqrt(2.0 / sum(fans(shape))), key=key, dtype=dtype)
 
 
@@ -119,6 +134,7 @@ def kaiming_normal(
 
 def orthogonal(shape: Sequence[int], gain: float = 1.0, *, key: Any = None, dtype: Any = np.float32) -> np.ndarray:
     """Saxe et al. (2014): rows (or columns, where they are fewer) of unit length at right angles, times the gain."""
+    _check_numbers("orthogonal", gain=gain)
     rows, columns = shape[0], math.prod(shape[1:])
     flat = normal((max(rows, columns), min(rows, columns)), key=key, dtype=np.float64)
     q, r = np.linalg.qr(flat)

@@ -229,6 +229,9 @@ def test_initial_values() -> None:
         init.xavier_normal((3,))
     with pytest.raises(ValueError, match="no gain is known for 'swish'"):
         init.calculate_gain("swish")
+    for name in ("uniform", "normal", "xavier_uniform", "xavier_normal", "orthogonal"):
+        with pytest.raises(TypeError, match=rf"{name}: \w+ is a number, not an array of shape \(2,\); a key is given as key="):
+            getattr(init, name)((3, 4), irdl.random.key(0))
 
 
 def test_layers_inside_traced_code() -> None:

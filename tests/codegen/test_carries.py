@@ -79,8 +79,15 @@ CASES = {
 }
 
 
-#: numbers of steps, and whether they go backwards: all of both with --slow
-WAYS = [(0, True), (1, False), (2, True), (3, False), (40, False), (40, True)]
+#: dtypes, numbers of steps, and whether they go backwards: all of all with --slow
+WAYS = [
+    (np.float32, 0, True),
+    (np.float64, 1, False),
+    (np.float64, 2, True),
+    (np.float32, 3, False),
+    (np.float32, 40, False),
+    (np.float64, 40, True),
+]
 
 
 @pytest.mark.parametrize("step", CASES)
@@ -88,8 +95,8 @@ WAYS = [(0, True), (1, False), (2, True), (3, False), (40, False), (40, True)]
 def test_same_as_numpy(step, shape, request):
     if not shape and step in (rolled, summed):
         pytest.skip("rows only")
-    ways = itertools.product((0, 1, 2, 3, 40), (False, True)) if request.config.getoption("--slow") else WAYS
-    for dtype, (length, reverse) in itertools.product((np.float32, np.float64), ways):
+    every = itertools.product((np.float32, np.float64), (0, 1, 2, 3, 40), (False, True))
+    for dtype, length, reverse in every if request.config.getoption("--slow") else WAYS:
 
         def f(h, x, reverse=reverse):
             return irdl.scan(step, h, x, reverse=reverse)

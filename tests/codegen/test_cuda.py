@@ -23,7 +23,7 @@ from irdl.testing import assert_close
 from tests.codegen.nvcc import stacks_and_spills
 from tests.codegen.on_cpu import HAVE_COMPILER, OnCpu, gpu_program
 from tests.codegen.watched import Race, Watched, barriers, without
-from tests.ops.test_ops import OPS, graph_of, magnitude_of, operands_of, takes_special
+from tests.ops.test_ops import OPS, graph_of, half, magnitude_of, operands_of, takes_special
 from tests.programs import Programs, draw_inputs
 from tests.test_fuzz import compare
 
@@ -214,9 +214,13 @@ def check_functions(multiprocessors, folder, functions=FUNCTIONS, tolerance=2e-5
                 np.testing.assert_allclose(result.reshape(expected.shape), expected, rtol=tolerance, atol=tolerance, err_msg=where)
 
 
-@pytest.mark.parametrize("multiprocessors", [132, 8, 4])
-def test_functions(tmp_path, multiprocessors):
-    check_functions(multiprocessors, tmp_path)
+#: multiprocessors, and which functions run there: of the few, each on one of two, or with --slow on all
+PLACES = [(132, 0, 1), (8, 0, 2), (4, 1, 2), *(pytest.param(*case, marks=pytest.mark.slow) for case in [(8, 1, 2), (4, 0, 2)])]
+
+
+@pytest.mark.parametrize(("multiprocessors", "first", "every"), PLACES)
+def test_functions(tmp_path, multiprocessors, first, every):
+    check_functions(multiprocessors, tmp_path, FUNCTIONS[first::every])
 
 
 def test_states_that_are_copied(tmp_path, monkeypatch):
@@ -345,10 +349,10 @@ def test_an_index_out_of_range_is_reported(tmp_path):
         kernels(0, (normal(9, 4), np.array([3, 9, 0, 8])))
 
 
-def test_every_op(tmp_path):
-    """Every op that can be compiled, over its samples, with infinities and nans among the numbers."""
+def test_every_op(tmp_path, request):
+    """Every op that can be compiled, over some of its samples or with --slow all, with infinities and nans among the numbers."""
     rng = np.random.default_rng(0)
-    samples = [(op, sample) for op in OPS for sample in op.samples()]
+    samples = [(op, sample) for op in OPS for sample in (op.samples() if request.config.getoption("--slow") else half(op))]
     graphs = [graph_of(op, sample) for op, sample in samples]
     kernels = OnCpu([gpu_program(graph) for graph in graphs], tmp_path, ["-O0"])  # so many are compiled in half the time
     for number, ((op, sample), graph) in enumerate(zip(samples, graphs, strict=True)):
@@ -398,6 +402,14 @@ def test_the_source_is_the_same_in_every_process():
     assert len(found) == 1
 
 
+#: for which GPUs functions are compiled: each for one of two, or with --slow for all
+SPILLING = [
+    (132, 90, 0, 2),
+    (4, 90, 1, 2),
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in [(132, 80, 0, 1), (132, 90, 1, 2), (4, 90, 0, 2)]),
+]
+
+
 def check_that_nothing_spills(multiprocessors, capability, folder, functions=FUNCTIONS):
     programs, _ = programs_for(multiprocessors, functions)
     # The sine of a large number takes a stack frame.
@@ -407,6 +419,6 @@ def check_that_nothing_spills(multiprocessors, capability, folder, functions=FUN
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
-@pytest.mark.parametrize(("multiprocessors", "capability"), [pytest.param(132, 80, marks=pytest.mark.slow), (132, 90), (4, 90)])
-def test_nvcc_compiles_it_without_spills(tmp_path: Path, multiprocessors, capability):
-    check_that_nothing_spills(multiprocessors, capability, tmp_path)
+@pytest.mark.parametrize(("multiprocessors", "capability", "first", "every"), SPILLING)
+def test_nvcc_compiles_it_without_spills(tmp_path: Path, multiprocessors, capability, first, every):
+    check_that_nothing_spills(multiprocessors, capability, tmp_path, FUNCTIONS[first::every])

@@ -13,6 +13,8 @@ from irdl.loops.language import For, Kernel, Load
 from irdl.loops.walk import expressions, subexpressions, walk
 from tests.codegen.on_cpu import HAVE_COMPILER, gpu_program
 from tests.codegen.test_cuda import (
+    PLACES,
+    SPILLING,
     check_functions,
     check_interpreted,
     check_that_barriers_are_missed,
@@ -85,12 +87,19 @@ SMALL = [
     (normed_cell_gradient, normal(2, 2, 3), *weights(3, 65, 3)),
     (normed_until, normal(2, 70), normal(70, 70)),
 ]
+#: the same, to be run once for each barrier: rows of less than 64, in which all blocks meet more often; and the loop forward is in that of
+#: the gradient
+FEWER = [
+    (normed_cell, normal(2, 2, 3), *weights(3, 34, 3)),
+    (normed_cell_gradient, normal(2, 1, 3), *weights(3, 65, 3)),
+    (normed_until, normal(2, 70), normal(70, 70)),
+]
 
 
 @needs_compiler
-@pytest.mark.parametrize("multiprocessors", [132, 8, 4])
-def test_functions(tmp_path, multiprocessors):
-    check_functions(multiprocessors, tmp_path, FUNCTIONS)
+@pytest.mark.parametrize(("multiprocessors", "first", "every"), PLACES)
+def test_functions(tmp_path, multiprocessors, first, every):
+    check_functions(multiprocessors, tmp_path, FUNCTIONS[first::every])
 
 
 @pytest.mark.parametrize("number", range(len(SMALL)))
@@ -98,9 +107,9 @@ def test_interpreted(number):
     check_interpreted(*SMALL[number])
 
 
-@pytest.mark.parametrize("number", range(len(SMALL)))
+@pytest.mark.parametrize("number", range(len(FEWER)))
 def test_a_missing_barrier_is_found(number):
-    check_that_barriers_are_missed(*SMALL[number])
+    check_that_barriers_are_missed(*FEWER[number])
 
 
 def test_barriers_of_a_loop_that_reduces_rows():
@@ -132,6 +141,6 @@ def test_what_never_changes_is_read_across_rows():
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
-@pytest.mark.parametrize(("multiprocessors", "capability"), [pytest.param(132, 80, marks=pytest.mark.slow), (132, 90), (4, 90)])
-def test_nvcc_compiles_it_without_spills(tmp_path, multiprocessors, capability):
-    check_that_nothing_spills(multiprocessors, capability, tmp_path, FUNCTIONS)
+@pytest.mark.parametrize(("multiprocessors", "capability", "first", "every"), SPILLING)
+def test_nvcc_compiles_it_without_spills(tmp_path, multiprocessors, capability, first, every):
+    check_that_nothing_spills(multiprocessors, capability, tmp_path, FUNCTIONS[first::every])

@@ -18,6 +18,7 @@ from irdl.loops.target import Target
 from irdl.runtime import cpu
 from irdl.runtime.executable import Executable
 from tests.codegen import test_vector_math as functions
+from tests.covering import covering
 from tests.models import lstm_data, lstm_loss
 from tests.programs import Programs, draw_inputs
 from tests.test_fuzz import compare
@@ -63,7 +64,7 @@ def test_programs_of_baselines(baseline: str) -> None:
         compare(Executable(graph)(arguments), evaluate(graph, arguments), baseline, True)
 
 
-@pytest.mark.parametrize("name", functions.FUNCTIONS)
+@pytest.mark.parametrize(("baseline", "name"), covering(BASELINES, list(functions.FUNCTIONS)), indirect=["baseline"])
 def test_vector_functions_of_baselines(baseline: str, name: str) -> None:
     """As exact as elsewhere, without fused multiply-adds too; and made of instructions, not of calls for each lane."""
     assert functions.worst(name, 8191) <= functions.SINGLE

@@ -126,7 +126,8 @@ def test_several_contractions(tmp_path: Path, size: int) -> None:
         in_tiles += bool(shared)
         check(kernels, number, function, arguments)
     assert in_tiles == (len(CASES) if size == 64 else 3)
-    check_interpreted(programs[0], *CASES[0][::2])
+    arguments = [normal(64, 17), normal(17, 3 * 65)]
+    check_interpreted(program_of(gates, arguments, 1, tiles=(size, size, 1)), gates, arguments)
 
 
 #: functions, what they are given, and tiles: rows, columns, and into how many parts the terms are divided, of which the last may have fewer
@@ -140,6 +141,13 @@ PARTS: list[tuple[Callable, list[np.ndarray], tuple[int, int, int]]] = [
     (lambda x, y: np.einsum("bij,bjk->bki", x, y), [normal(2, 65, 40), normal(2, 40, 70)], (64, 64, 2)),
     (gates, [normal(70, 37), normal(37, 3 * 66)], (64, 64, 3)),
     (gradients, [normal(90, 130), normal(90, 130), normal(90, 133)], (128, 128, 2)),
+]
+
+
+#: of these there are few enough to be interpreted
+FEW_PARTS: list[tuple[Callable, list[np.ndarray], tuple[int, int, int]]] = [
+    (np.matmul, [normal(65, 35), normal(35, 64)], (64, 64, 3)),
+    (lambda x, y: np.einsum("ijk,kjl->il", x, y), [normal(66, 2, 17), normal(17, 2, 64)], (64, 64, 2)),
 ]
 
 
@@ -162,7 +170,8 @@ def test_narrow_tiles(tmp_path: Path) -> None:
     kernels = OnCpu(programs, tmp_path)
     for number, (function, arguments, _) in enumerate(NARROW):
         check(kernels, number, function, arguments)
-    check_interpreted(programs[0], *NARROW[0][:2])
+    arguments = [normal(33, 17), normal(17, 3 * 128)]
+    check_interpreted(program_of(gates, arguments, 1, tiles=(32, 128, 1)), gates, arguments)
 
 
 @needs_compiler
@@ -174,8 +183,10 @@ def test_terms_in_parts(tmp_path: Path) -> None:
         assert len(launches(programs[number])) == 2 and programs[number].arena_bytes, number
         assert not any(s.independent for launch in launches(programs[number]) for s in launch.body if isinstance(s, Kernel))
         check(kernels, number, function, arguments)
-    for number in (1, 5):
-        check_interpreted(programs[number], *PARTS[number][:2])
+    for function, arguments, tiles in FEW_PARTS:
+        program = program_of(function, arguments, tiles=tiles)
+        assert len(launches(program)) == 2
+        check_interpreted(program, function, arguments)
 
 
 def test_parts_are_made_where_there_are_few_tiles() -> None:
@@ -233,7 +244,7 @@ def test_the_next_steps_are_read_before_these_are_multiplied() -> None:
 @pytest.mark.parametrize(
     ("function", "arguments", "parts", "scopes"),
     [
-        (gradients, [normal(20, 64), normal(20, 64), normal(20, 65)], 1, ["block", "block"]),
+        (gradients, [normal(17, 64), normal(17, 64), normal(17, 65)], 1, ["block", "block"]),
         (np.matmul, [normal(64, 33), normal(33, 64)], 2, ["block", "block", "all"]),
     ],
 )
@@ -282,8 +293,11 @@ def test_several_products_of_small_matrices(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
 @pytest.mark.parametrize("precision", [None, "tf32"])
 @pytest.mark.parametrize("capability", [pytest.param(80, marks=pytest.mark.slow), 90])
-def test_nvcc_compiles_them_without_spills(tmp_path: Path, capability: int, precision: str | None) -> None:
+def test_nvcc_compiles_them_without_spills(tmp_path: Path, capability: int, precision: str | None, request: pytest.FixtureRequest) -> None:
+    """Each in one of two precisions, or with --slow in both."""
     programs = [program_of(function, arguments, 1, precision, (size, size, 1)) for function, _, arguments in CASES for size in (64, 128)]
     programs = [program for program in programs if buffers(program, "shared")]
     programs += [program_of(function, arguments, 4, precision, tiles) for function, arguments, tiles in [*PARTS, *NARROW]]
+    if not request.config.getoption("--slow"):
+        programs = programs[precision is None :: 2]
     assert not [item for item in stacks_and_spills(programs, capability, tmp_path) if item[1:] != (0, 0)]

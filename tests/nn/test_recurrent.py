@@ -11,6 +11,7 @@ import pytest
 import irdl
 from irdl import nn
 from irdl.testing import check_gradient
+from tests.covering import covering
 
 RNG = np.random.default_rng(0)
 
@@ -66,11 +67,10 @@ def same_states(kind: str, last: Any, expected: list[Any]) -> None:
             np.testing.assert_allclose(mine[place], theirs, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize(("kind", "options"), CASES)
-@pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_against_loops(kind: str, options: dict[str, Any], layers: int, bidirectional: bool, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(("case", "layers", "bidirectional"), covering(CASES, [1, 2], [False, True]))
+def test_against_loops(case: tuple[str, dict[str, Any]], layers: int, bidirectional: bool, request: pytest.FixtureRequest) -> None:
     """With and without biases, the batch first or not: each once, or with --slow each with each."""
+    kind, options = case
     once = [(False, True), (True, False)]
     for batch_first, bias in itertools.product((False, True), repeat=2) if request.config.getoption("--slow") else once:
         layer = getattr(nn, kind)(

@@ -12,6 +12,7 @@ import pytest
 import irdl
 from irdl.ir.evaluate import evaluate
 from irdl.tracing.function import trace_function
+from tests.covering import covering
 
 #: (what it is, what is asked of it), for an array of shape (3, 4)
 CALLS: dict[str, Callable[[Any], Any]] = {
@@ -371,8 +372,7 @@ ON_BROADCASTS = {
 }
 
 
-@pytest.mark.parametrize("broadcast", BROADCASTS)
-@pytest.mark.parametrize("function", ON_BROADCASTS)
+@pytest.mark.parametrize(("broadcast", "function"), covering(list(BROADCASTS), list(ON_BROADCASTS)))
 def test_what_is_made_of_broadcast_arrays(broadcast, function):
     """Where NumPy's result of it is contiguous, a reshape is a view."""
     for y in (np.arange(12.0).reshape(3, 4) + 1, np.arange(12).reshape(3, 4), (np.arange(12).reshape(4, 3) + 1).T):

@@ -9,6 +9,7 @@ import pytest
 
 import irdl
 from irdl.testing import check
+from tests.covering import covering
 
 SHAPES = [(1,), (7,), (5, 3), (2, 3, 17), (4, 130)]
 REDUCTIONS = [np.nansum, np.nanprod, np.nanmax, np.nanmin, np.nanmean, np.nanvar, np.nanstd]
@@ -23,8 +24,7 @@ def numbers(shape: tuple[int, ...], dtype: str, part: float = 0.3) -> np.ndarray
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "uint8", "bool"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("shape", "dtype"), covering(SHAPES, ["float32", "float64", "int16", "uint8", "bool"]))
 def test_reductions(shape: tuple[int, ...], dtype: str) -> None:
     axes = tuple(range(len(shape)))
     x = numbers(shape, dtype)
@@ -32,8 +32,7 @@ def test_reductions(shape: tuple[int, ...], dtype: str) -> None:
     check(lambda x: [(function(x, axis=-1), function(x, axis=axes, keepdims=True)) for function in REDUCTIONS], x, grad=False)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "uint8", "bool"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("shape", "dtype"), covering(SHAPES, ["float32", "float64", "int16", "uint8", "bool"]))
 def test_places(shape: tuple[int, ...], dtype: str) -> None:
     x = numbers(shape, dtype)
     first = numbers(shape, dtype, 0.0)
@@ -96,8 +95,7 @@ def test_gradients_pass_nan_by(function: Any, axis: Any) -> None:
     assert not gradient[np.isnan(x)].any()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "bool"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("shape", "dtype"), covering(SHAPES, ["float32", "float64", "int32", "bool"]))
 def test_means_of_what_where_picks(shape: tuple[int, ...], dtype: str) -> None:
     x = numbers(shape, dtype, 0.0)
     mask = np.random.default_rng(0).random(shape) < 0.7

@@ -10,6 +10,7 @@ import pytest
 import irdl
 from irdl.errors import TraceError
 from irdl.testing import check
+from tests.covering import covering
 
 EXTENTS = [0, 1, 2, 5, 63, 64, 65, 128, 300]
 DTYPES = ["float32", "float64", pytest.param("int16", marks=pytest.mark.slow), "uint8", "bool"]
@@ -30,14 +31,15 @@ def wanted(table: np.ndarray, dtype: str) -> np.ndarray:
     return np.clip(numbers, 0 if dtype in ("uint8", "bool") else None, 200).astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", EXTENTS)
+@pytest.mark.parametrize(("n", "dtype"), covering(EXTENTS, DTYPES))
 def test_searchsorted(n: int, dtype: str) -> None:
     a, v = sorted_numbers(n, dtype), wanted(sorted_numbers(n, dtype), dtype)
-    check(lambda a, v: [np.searchsorted(a, v, side) for side in ("left", "right")], a, v)
-    check(
-        lambda a, v: (np.searchsorted(a, v[:6].reshape(2, 3)), np.searchsorted(a, 2.5), np.searchsorted(a, v[0]), a.searchsorted(v)), a, v
-    )
+
+    def found(a: Any, v: Any) -> Any:
+        few = np.searchsorted(a, v[:6].reshape(2, 3)), np.searchsorted(a, 2.5), np.searchsorted(a, v[0]), a.searchsorted(v)
+        return *few, *(np.searchsorted(a, v, side) for side in ("left", "right"))
+
+    check(found, a, v)
     order = np.random.default_rng(n).permutation(n)
     check(lambda a, v, s: (np.searchsorted(a, v, sorter=s), np.searchsorted(a, v[:0])), a[order], v, np.argsort(order))
 
@@ -50,8 +52,7 @@ def test_searchsorted_behind_nan_and_of_mixed_dtypes(n: int) -> None:
     check(lambda a, v: [np.searchsorted(a, v, side) for side in ("left", "right")], a[:n].astype(np.int32), wanted(a, "float32"))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", EXTENTS)
+@pytest.mark.parametrize(("n", "dtype"), covering(EXTENTS, DTYPES))
 def test_digitize(n: int, dtype: str) -> None:
     bins, x = sorted_numbers(n, dtype), wanted(sorted_numbers(n, dtype), dtype)
     check(
@@ -63,21 +64,24 @@ def test_digitize(n: int, dtype: str) -> None:
     check(lambda x: (np.digitize(x, [1, 2, 2, 5]), np.digitize(x[:6].reshape(3, 2), (3.0, 1.5)), np.digitize(x[0], [1.0])), x)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", EXTENTS[1:])
+@pytest.mark.parametrize(("n", "dtype"), covering(EXTENTS[1:], DTYPES))
 def test_interp(n: int, dtype: str) -> None:
     xp = np.cumsum(np.random.default_rng(n).uniform(0.1, 1, n)) - 3
     fp = np.random.default_rng(n).standard_normal(n).astype(np.float32)
-    x = wanted(xp, dtype)
-    check(
-        lambda x, xp, fp: (np.interp(x, xp, fp), np.interp(x, xp, fp, -1.0, 2), np.interp(x, xp, fp, right=np.nan)), x, xp, fp, grad=False
-    )
-    check(
-        lambda x, xp, fp: (np.interp(x[:6].reshape(2, 3), xp, fp), np.interp(x[0], xp, fp), np.interp(0.5, xp, fp)), x, xp, fp, grad=False
-    )
-    ties = sorted_numbers(n, "float64")
-    check(lambda x, xp, fp: np.interp(x, xp, fp, left=fp[0] * 2), x, ties, fp, grad=False)
-    check(np.interp, np.random.default_rng(1).uniform(-4, 1, (3, 7)), xp, fp.astype(np.float64))
+
+    def found(x: Any, xp: Any, fp: Any, ties: Any) -> Any:
+        all_of_them = np.interp(x, xp, fp), np.interp(x, xp, fp, -1.0, 2), np.interp(x, xp, fp, right=np.nan)
+        some = np.interp(x[:6].reshape(2, 3), xp, fp), np.interp(x[0], xp, fp), np.interp(0.5, xp, fp)
+        return all_of_them, some, np.interp(x, ties, fp, left=fp[0] * 2)
+
+    check(found, wanted(xp, dtype), xp, fp, sorted_numbers(n, "float64"), grad=False)
+
+
+@pytest.mark.parametrize("n", EXTENTS[1:])
+def test_gradients_of_interp(n: int) -> None:
+    xp = np.cumsum(np.random.default_rng(n).uniform(0.1, 1, n)) - 3
+    fp = np.random.default_rng(n).standard_normal(n)
+    check(np.interp, np.random.default_rng(1).uniform(-4, 1, (3, 7)), xp, fp)
 
 
 def test_interp_of_what_is_infinite() -> None:
@@ -87,8 +91,7 @@ def test_interp_of_what_is_infinite() -> None:
     check(lambda x: np.interp(x, [0, 1, 2], [3, 1, 2]), np.array([0.25, 1.5]))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(), (1,), (40,), (0,), (3, 4)], ids=str)
+@pytest.mark.parametrize(("shape", "dtype"), covering([(), (1,), (40,), (0,), (3, 4)], DTYPES))
 def test_isin(shape: tuple[int, ...], dtype: str) -> None:
     x = np.asarray(np.random.default_rng(0).integers(0, 8, shape)).astype(dtype)
     check(lambda x: (np.isin(x, [1, 3]), np.isin(x, 2), np.isin(x, x.dtype.type(1), invert=True), np.isin(x, [])), x, grad=False)
@@ -111,8 +114,7 @@ def test_interp_with_a_period() -> None:
         irdl.jit(lambda x: np.interp(x, x, x, period=0))(xp)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "uint8"])
-@pytest.mark.parametrize("bins", [1, 7, 63, 64, 200])
+@pytest.mark.parametrize(("bins", "dtype"), covering([1, 7, 63, 64, 200], ["float32", "float64", "int16", "uint8"]))
 def test_histogram(bins: int, dtype: str) -> None:
     rng = np.random.default_rng(0)
     x = (rng.standard_normal(500) * 20).astype(dtype)

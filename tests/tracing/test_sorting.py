@@ -10,6 +10,7 @@ import pytest
 import irdl
 from irdl.errors import TraceError
 from irdl.testing import check
+from tests.covering import covering
 
 DTYPES = ["float32", "float64", "int32", "uint8", "bool", *(pytest.param(name, marks=pytest.mark.slow) for name in ("int16", "uint64"))]
 SHAPES = [(1,), (2,), (7,), (130,), (4, 5), (5, 1), (2, 3, 6), (0, 3), (3, 0), (3, 100)]
@@ -33,8 +34,7 @@ def distinct(shape: Any, seed: int = 0) -> np.ndarray:
     return (np.random.default_rng(seed).permutation(size) / 3.0 - 2).reshape(shape)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("shape", "dtype"), covering(SHAPES, DTYPES))
 def test_sort_and_argsort(shape: tuple[int, ...], dtype: str) -> None:
     x = numbers(shape, dtype)
     check(lambda x: (np.sort(x), np.sort(x, None), np.sort(x, 0, kind="stable"), np.sort(x, axis=-1, stable=True)), x, grad=False)
@@ -81,8 +81,7 @@ def test_in_place(dtype: str) -> None:
     check(sorted_where_it_lies, numbers((5, 6), dtype) if dtype[0] != "f" else distinct((5, 6)).astype(dtype), grad=False)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(1,), (9,), (4, 6), (70, 3)], ids=str)
+@pytest.mark.parametrize(("shape", "dtype"), covering([(1,), (9,), (4, 6), (70, 3)], DTYPES))
 def test_partitions(shape: tuple[int, ...], dtype: str) -> None:
     """What NumPy promises of a partition: the elements at these places, less ones before them, and no less ones behind."""
     x, size = numbers(shape, dtype), shape[-1]

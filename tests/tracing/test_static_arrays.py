@@ -13,6 +13,7 @@ import irdl
 from irdl.codegen.cpu.llvm.call_shape import Same
 from irdl.errors import TraceError
 from irdl.runtime.entry import MISS
+from tests.covering import covering
 from tests.models import lstm, lstm_data, lstm_loss
 from tests.teams import team_of
 
@@ -30,9 +31,10 @@ def frozen(tree):
     return type(tree)(frozen(part) for part in tree) if isinstance(tree, (list, tuple)) else tree
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 1, 5, 17), (4, 20, 8, 32), (2, 33, 12, 40), (3, 0, 4, 4)])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("shape", "dtype", "threads"),
+    covering([(1, 1, 1, 1), (3, 1, 5, 17), (4, 20, 8, 32), (2, 33, 12, 40), (3, 0, 4, 4)], [np.float32, np.float64], [1, 2, 3], every=3),
+)
 def test_lstm(shape, dtype, threads):
     params, x, gy = lstm_data(*shape, dtype=dtype)
     expected = lstm(params, x)

@@ -10,6 +10,7 @@ import pytest
 import irdl
 from irdl.errors import TraceError
 from irdl.testing import check
+from tests.covering import covering
 
 DTYPES = ["float32", "float64", pytest.param("int16", marks=pytest.mark.slow), "uint8", "bool"]
 
@@ -19,8 +20,7 @@ def numbers(shape: Any, dtype: str = "float64", seed: int = 0) -> np.ndarray:
     return x > 0 if dtype == "bool" else np.abs(x).astype(dtype) if dtype == "uint8" else x.astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(1,), (7,), (4, 5), (2, 3, 6)], ids=str)
+@pytest.mark.parametrize(("shape", "dtype"), covering([(1,), (7,), (4, 5), (2, 3, 6)], DTYPES))
 def test_averages(shape: tuple[int, ...], dtype: str) -> None:
     x, w = numbers(shape, dtype), np.abs(numbers(shape, "float64", 1)) + 0.1
     check(lambda x, w: (np.average(x), np.average(x, -1, keepdims=True), np.average(x, 0, w), np.average(x, weights=w)), x, w)
@@ -34,8 +34,7 @@ def test_averages(shape: tuple[int, ...], dtype: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 5), (1, 6), (5, 1), (0, 4), (3, 40)], ids=str)
+@pytest.mark.parametrize(("shape", "dtype"), covering([(), (1,), (7,), (3, 5), (1, 6), (5, 1), (0, 4), (3, 40)], DTYPES))
 def test_covariances(shape: tuple[int, ...], dtype: str) -> None:
     x = numbers(shape, dtype)
     smooth = dtype == "float64" and x.size > 6
@@ -55,8 +54,7 @@ def test_covariances(shape: tuple[int, ...], dtype: str) -> None:
         check(lambda x, f, a: np.cov(x, fweights=f, aweights=a, ddof=2), x, f, a, grad=False)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "bool"])
-@pytest.mark.parametrize("shape", [(1,), (7,), (4, 5), (2, 3, 6), (0, 3)], ids=str)
+@pytest.mark.parametrize(("shape", "dtype"), covering([(1,), (7,), (4, 5), (2, 3, 6), (0, 3)], ["float32", "float64", "int16", "bool"]))
 def test_norms(shape: tuple[int, ...], dtype: str) -> None:
     x = numbers(shape, dtype)
     vectors = [None, 1, 2, 0, np.inf, 3, 2.5] + [-np.inf, -1.5] * (dtype == "float64" and x.size > 0)

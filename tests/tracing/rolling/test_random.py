@@ -12,7 +12,7 @@ from .random_loops import random_loop
 from .rolled import limits, rolled, runs
 
 #: programs of one test, and each how many of them is run too, which takes longer
-_BATCH, _RUN = 50, 10
+_BATCH, _RUN = 40, 10
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -197,9 +197,13 @@ class Box:
         known = self.known
         if known is None:
             raise views.not_an_array(function, remedy)
-        if is_float(self.type.dtype) and not exact and self.value in _innermost(self.cell).followed:
+        if not exact and self._is_followed():
             raise TraceError(f"{function} would cut a traced array off from its gradient: {remedy}{user_line()}")
         return known
+
+    def _is_followed(self) -> bool:
+        """Whether a derivative may pass through it."""
+        return is_float(self.type.dtype) and self.value in _innermost(self.cell).followed
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         array = self._array(
@@ -231,7 +235,8 @@ class Box:
 
     def item(self, *place: Any) -> Any:
         """A traced Python number, which is weak where it meets arrays."""
-        if self.known is not None or self.type.dtype == np.uint64:  # no traced Python int is as large
+        is_settled = self.known is not None and not self._is_followed()
+        if is_settled or self.type.dtype == np.uint64:  # no traced Python int is as large
             return self._array(".item()", "leave it out: an array of one element is as good").item(*place)
         if len(place) == 1 and not isinstance(place[0], tuple):
             return self.reshape(-1)[place[0]].item()  # type: ignore[attr-defined]

@@ -186,7 +186,7 @@ class Scheduled:
         threads, group = self.target.threads, self.group
         steps = [axis.extent for axis in group.domain if axis not in (vector, *tiled)] + [vector.extent // (columns * self.lanes)]
         products = math.prod(axis.extent for axis in (*group.domain, *group.reduced)) * len(group.body.reductions)
-        return products / self.lanes >= self.target.worth.kernel and all(n == 1 or n % threads for n in steps)
+        return products / self.lanes >= self.target.worth.kernel and all(n <= 1 or n % threads for n in steps)
 
     def _overlapping(self, vector: Axis) -> tuple[Axis, Axis | None] | None:
         """The axis, or both, along which neighbours of the result read mostly the same, as windows do: the longer one first. None where

@@ -151,7 +151,7 @@ def known_arrays(item: Any) -> Any:
         TraceError: a derivative would be lost.
     """
     if is_box(item):
-        return item.item() if item.kind != ARRAY else np.asarray(item)
+        return np.asarray(item).item() if item.kind != ARRAY else np.asarray(item)
     if type(item) in (list, tuple):
         return type(item)(known_arrays(part) for part in item)
     if type(item) is dict:

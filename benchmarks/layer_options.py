@@ -14,12 +14,18 @@ import irdl
 from benchmarks.measure import Job, Task, compare, format_seconds, markdown
 from irdl import nn
 
-#: steps, batch, input, hidden
-ROWS = {"small": (50, 32, 64, 128), "wide": (100, 16, 128, 256)}
-MODES = ("forward", "gradient")
-PEERS = ("lstm", "lengths of all", "lengths", "reset", "own cell")
+SMALL, WIDE = (50, 32, 64, 128), (100, 16, 128, 256)
 #: two layers, both directions, with lengths: of those, nn.LSTM's time is beside that of a cell of one's own
 DEEP = {"num_layers": 2, "bidirectional": True}
+#: steps, batch, input, hidden; how the layer is made
+ROWS: dict[str, tuple[tuple[int, int, int, int], dict[str, Any]]] = {
+    "small": (SMALL, {}),
+    "wide": (WIDE, {}),
+    "small deep": (SMALL, DEEP),
+    "wide deep": (WIDE, DEEP),
+}
+MODES = ("forward", "gradient")
+PEERS = ("lstm", "lengths of all", "lengths", "reset", "own cell")
 
 
 class Cell(nn.Module):
@@ -43,8 +49,7 @@ class Cell(nn.Module):
 
 
 def make(task: Task) -> Job:
-    T, B, width, hidden = ROWS[task.row.removesuffix(" deep")]
-    deep = DEEP if task.row.endswith(" deep") else {}
+    (T, B, width, hidden), deep = ROWS[task.row]
     rng = np.random.default_rng(0)
     x = rng.standard_normal((T, B, width)).astype(np.float32)
     lengths = {"lengths": rng.integers(T // 2, T + 1, B)}
@@ -61,19 +66,18 @@ def make(task: Task) -> Job:
     def gradient(layer: Any, x: Any, given: Any) -> Any:
         return irdl.value_and_grad(lambda layer: np.mean(forward(layer, x, given) ** 2))(layer)
 
-    wide = irdl.tree.map(lambda w: w.astype(np.float64), layer)
-    y = forward(wide, x.astype(np.float64), given)
-    if task.mode == "forward":
-        return Job(partial(irdl.jit(forward), layer, x, given), lambda found: [found], [y])
-    return Job(partial(irdl.jit(gradient), layer, x, given), lambda found: [np.asarray(found[0])], [np.asarray(np.mean(y**2))])
+    function = {"forward": forward, "gradient": gradient}[task.mode]
+    precise = irdl.tree.map(lambda w: w.astype(np.float64), layer)
+    expected = irdl.tree.leaves(function(precise, x.astype(np.float64), given))
+    return Job(partial(irdl.jit(function), layer, x, given), irdl.tree.leaves, [np.asarray(array) for array in expected])
 
 
 def table(rows: Sequence[str], threads: int, rounds: int, budget: float) -> list[dict]:
     """Measure and print; the rows as records."""
     records, lines = [], []
-    for row in (*rows, *(f"{row} deep" for row in rows)):
+    for row in rows:
         for mode in MODES:
-            peers = ("lstm", "own cell") if row.endswith(" deep") else PEERS
+            peers = ("lstm", "own cell") if ROWS[row][1] else PEERS
             times = compare([Task("layer-options", row, mode, peer, threads) for peer in peers], rounds, budget)
             records.append({"suite": "layer-options", "row": row, "mode": mode, "threads": threads, "seconds": times})
             ratios = [f"{times[peer] / times['lstm']:.2f}" if peer in times else "" for peer in PEERS[1:]]

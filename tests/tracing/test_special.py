@@ -114,8 +114,11 @@ def test_items(dtype: str) -> None:
     assert found == expected
     for a, b in zip(irdl.tree.leaves(found), irdl.tree.leaves(expected), strict=True):
         assert type(a) is type(b)
-    half = lambda x: x.astype(np.float32) * x.item(0)  # noqa: E731
-    assert irdl.jit(half)(x).dtype == half(x).dtype == np.float32
+
+    def scaled(x: Any) -> Any:
+        return x.astype(np.float32) * x.item(0)
+
+    assert irdl.jit(scaled)(x).dtype == scaled(x).dtype == np.float32
 
 
 def test_items_have_gradients() -> None:

@@ -17,7 +17,7 @@ from irdl.tracing.box import apply, check_source, is_box, open_trace, to_value, 
 from irdl.tracing.numpy.layout import all_known, are_known, boxes_in, computed, copied, has_order
 from irdl.tracing.numpy.scalars import traced_type
 from irdl.tracing.numpy.special import FUNCTIONS
-from irdl.tracing.numpy.table import settled
+from irdl.tracing.numpy.table import are_settled
 from irdl.tracing.numpy.windowing import as_strided
 from irdl.tracing.recorder import current_trace, user_line
 from irdl.tracing.views import shadow_array
@@ -134,20 +134,19 @@ def as_traced(function: Any) -> Any:
         if function.__module__.startswith(np.random.__name__):
             found = _seeded(function)
         elif function.__module__.startswith("scipy.special") and name in FUNCTIONS:
-            found = _either(_from_numbers(function), FUNCTIONS[name])
+            found = _unless_settled(_from_numbers(function), FUNCTIONS[name])
         else:
             found = _from_numbers(function)
         _REPLACED[function] = found
     return found
 
 
-def _either(function: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]:
-    """`rule` where traced numbers are given, else `function`."""
+def _unless_settled(function: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` of numbers that the trace knows, `rule` of others."""
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
-        chosen = rule if any(settled(box) is None for box in boxes_in((arguments, options))) else function
-        return chosen(*arguments, **options)
+        return (function if are_settled(arguments, options) else rule)(*arguments, **options)
 
     return call
 

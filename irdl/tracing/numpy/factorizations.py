@@ -11,9 +11,9 @@ from irdl.errors import TraceError
 from irdl.ir.op import NO_ATTRIBUTES
 from irdl.ops.linear import CHOLESKY, DET_SIGN, LOG_ABS_DET, QR, SOLVE, SolveAttributes
 from irdl.tracing.box import apply, literal, wrap, wrap_result
-from irdl.tracing.numpy.layout import boxes_in, computed
+from irdl.tracing.numpy.layout import computed
 from irdl.tracing.numpy.shaping import broadcast_to, reshape
-from irdl.tracing.numpy.table import as_box, settled, traced
+from irdl.tracing.numpy.table import are_settled, as_box, traced
 from irdl.tracing.recorder import user_line
 
 
@@ -43,7 +43,7 @@ def _knowing(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Cal
 
     def decorate(rule: Callable[..., Any]) -> Callable[..., Any]:
         def rule_or_numbers(*arguments: Any, **options: Any) -> Any:
-            if all(settled(box) is not None for box in boxes_in((arguments, options))):
+            if are_settled(arguments, options):
                 return computed(function, arguments, options)
             return rule(*arguments, **options)
 

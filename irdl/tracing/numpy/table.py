@@ -42,3 +42,8 @@ def settled(box: Any) -> np.ndarray | None:
     """The numbers that the trace knows of a box, through which no derivative may pass."""
     known = box.known
     return None if known is None or (is_float(box.dtype) and box.value in open_trace().followed) else known
+
+
+def are_settled(arguments: Any, options: Any) -> bool:
+    """Whether the trace knows the numbers of all boxes among the arguments, and no derivative passes through one."""
+    return all(settled(box) is not None for box in boxes_in((arguments, options)))

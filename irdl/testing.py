@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.ir.dtypes import is_float
+from irdl.ir.dtypes import finfo, is_float
 from irdl.runtime.jit import jit
 from irdl.tracing import tree
 from irdl.transforms.api import value_and_grad
@@ -61,7 +61,7 @@ def _assert_leaf(x: Any, y: Any, z: Any, size: Any, name: str, ulps: float, fact
         scale = np.maximum(np.abs(wide_b), 1e-3 * np.abs(wide_b).max(initial=0.0))
         if size is not None:
             scale = np.maximum(scale, np.nan_to_num(np.abs(np.asarray(size, np.float64)), posinf=0.0))
-        allowed = factor * own.max(initial=0.0) + ulps * np.finfo(a.dtype).eps * scale + np.finfo(a.dtype).tiny
+        allowed = factor * own.max(initial=0.0) + ulps * float(finfo(a.dtype).eps) * scale + np.longdouble(finfo(a.dtype).tiny)
         error = np.where(special | same, 0.0, np.abs(wide_a - wide_b))
         bad = ~(error <= allowed)
         assert not bad.any(), f"{name}: {_worst(bad, a, b)}, allowed {allowed[np.unravel_index(np.argmax(error), a.shape)]:.3g}"
@@ -77,7 +77,7 @@ def widened(arguments: Any) -> Any:
 
     def widen(leaf: Any) -> Any:
         if isinstance(leaf, (np.ndarray, np.generic)) and is_float(leaf.dtype):
-            return leaf.astype(np.float64 if leaf.dtype == np.float32 else np.longdouble)
+            return leaf.astype(np.float64 if leaf.dtype.itemsize <= 4 else np.longdouble)
         return leaf
 
     return tree.map_leaves(widen, arguments)

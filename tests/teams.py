@@ -1,4 +1,5 @@
-"""Threads in tests: small programs divided, which the compiler would leave whole, and a check for races."""
+"""Machines in tests: threads among which small programs are divided, which the compiler would leave whole, a check for races, and
+vectors that this machine may not have."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from irdl.loops.interpret import Machine
 from irdl.loops.language import Barrier, Buffer, For, Kernel, Leave, Program, Statement
-from irdl.loops.target import Worth
+from irdl.loops.target import Target, Worth
 from irdl.loops.walk import buffers_of, walk
 from irdl.runtime import cpu
 from irdl.runtime.threads import num_threads, set_num_threads
@@ -27,6 +28,14 @@ def team_of(threads: int) -> Iterator[None]:
             yield
     finally:
         set_num_threads(before)
+
+
+@contextmanager
+def wide_vectors() -> Iterator[None]:
+    """Compile for vectors of 64 bytes and 32 registers, without instructions of their own: what is asked of loops does not depend on the
+    machine then, and all machines run them."""
+    with mock.patch.object(cpu, "host_target", lambda: Target(64, 32)):
+        yield
 
 
 class Race(AssertionError):

@@ -44,6 +44,7 @@ class Constant(Op):
 
     name = "constant"
     Attributes = ConstantAttributes
+    only_moves = True
 
     def infer(self, types: Sequence[TensorType], attributes: ConstantAttributes, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         return (attributes.type,)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import ml_dtypes
 import numpy as np
 
 _SHORT = {
@@ -14,22 +17,37 @@ _SHORT = {
     "uint16": "u16",
     "uint32": "u32",
     "uint64": "u64",
+    "float16": "f16",
+    "bfloat16": "bf16",
     "float32": "f32",
     "float64": "f64",
 }
-_LONG = {short: np.dtype(long) for long, short in _SHORT.items()}
+
+#: The first 8 bits of fraction of a float32, with all of its exponents. To NumPy it is a dtype of kind "V".
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+
+_LONG = {short: BFLOAT16 if short == "bf16" else np.dtype(long) for long, short in _SHORT.items()}
 
 #: By NumPy's type number (two numbers may be one type, as long and long long are): names are slow to ask for.
-_CANONICAL = {np.dtype(char).num: np.dtype(np.dtype(char).name) for char in "?bBhHiIlLqQfd"}
+_CANONICAL = {np.dtype(char).num: np.dtype(np.dtype(char).name) for char in "?bBhHiIlLqQefd"} | {BFLOAT16.num: BFLOAT16}
 _SHORT_BY_NUMBER = {number: _SHORT[dtype.name] for number, dtype in _CANONICAL.items()}
 
 #: Every dtype a value may have, in NumPy's promotion order within a kind.
-DTYPES: tuple[np.dtype, ...] = tuple(np.dtype(name) for name in _SHORT)
+DTYPES: tuple[np.dtype, ...] = tuple(_LONG.values())
+
+
+def finfo(dtype: np.dtype) -> Any:
+    """`np.finfo`, of bfloat16 too."""
+    return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
 
 
 def short_name(dtype: np.dtype) -> str:
     """`float32` -> `f32`, the way a dump writes it."""
     return _SHORT_BY_NUMBER[np.dtype(dtype).num]
+
+
+#: A regular expression of the short names.
+SHORT_NAME = f"(?:{'|'.join(_LONG)})"
 
 
 def dtype_of_short_name(name: str) -> np.dtype:
@@ -53,11 +71,16 @@ def canonical(dtype: np.dtype) -> np.dtype | None:
 
 def family(dtype: np.dtype) -> str:
     """`b`, `i`, `u` or `f`: bool, signed, unsigned or floating."""
-    return dtype.kind
+    return "f" if dtype is BFLOAT16 else dtype.kind
 
 
 def is_float(dtype: np.dtype) -> bool:
-    return dtype.kind == "f"
+    return dtype.kind == "f" or dtype is BFLOAT16
+
+
+def is_half(dtype: np.dtype) -> bool:
+    """A float of 16 bits: kept in memory as such, computed with as float32 (`passes/widen.py`)."""
+    return dtype.char in "eE"
 
 
 def is_bool(dtype: np.dtype) -> bool:

@@ -52,6 +52,8 @@ class Op:
     is_elementwise: ClassVar[bool] = False
     #: True where the output is the operand's elements in an order that is affine in their places: it costs nothing.
     is_view: ClassVar[bool] = False
+    #: True where every number of an output is one of the operands', or of the regions' outputs; every view is so.
+    only_moves: bool = False
     #: of an elementwise op: cycles for a vector, roughly, for decisions; where it is not one
     cycles: float = 1.0
     #: True where evaluating can raise (an index out of range), which makes it unsafe to run speculatively.

@@ -11,7 +11,7 @@ import numpy as np
 
 from irdl.errors import GraphError
 from irdl.ir.builder import CONSTANT, ConstantAttributes, make_node
-from irdl.ir.dtypes import dtype_of_short_name, is_bool, is_float, is_short_name
+from irdl.ir.dtypes import SHORT_NAME, dtype_of_short_name, is_bool, is_float, is_short_name
 from irdl.ir.graph import Graph, Value
 from irdl.ir.op import find_op
 from irdl.ir.tokens import Tokens
@@ -19,16 +19,16 @@ from irdl.ir.types import TensorType
 from irdl.ir.verify import verify
 
 _TOKEN = re.compile(
-    r"""
+    rf"""
     (?P<space>[ \t\r]+ | \#[^\n]*)
   | (?P<newline>\n)
-  | (?P<type>(?:bool|[iu](?:8|16|32|64)|f32|f64)\[[0-9,]*\])
+  | (?P<type>{SHORT_NAME}\[[0-9,]*\])
   | (?P<value>%[0-9]+)
   | (?P<large>@[0-9]+)
   | (?P<number>-?(?:inf|nan)\b | -?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)
   | (?P<string>"[^"]*")
   | (?P<word>[A-Za-z_][A-Za-z0-9_.]*)
-  | (?P<mark>->|[(){}\[\]:,=])
+  | (?P<mark>->|[(){{}}\[\]:,=])
     """,
     re.VERBOSE,
 )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from irdl.ir.dtypes import dtype_of_short_name, is_float, is_short_name
+from irdl.ir.dtypes import SHORT_NAME, dtype_of_short_name, is_float, is_short_name
 from irdl.ir.op import find_op
 from irdl.ir.parser import MOST_ELEMENTS
 from irdl.ir.tokens import Tokens
@@ -42,13 +42,12 @@ from irdl.loops.language import (
 )
 from irdl.loops.verify import verify_program
 
-_DTYPES = r"(?:bool|[iu](?:8|16|32|64)|f32|f64)"
 _NUMBER = r"-?(?:inf|nan|[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)"
 _TOKEN = re.compile(
     rf"""
     (?P<space>[ \t\r]+ | \#[^\n]*)
   | (?P<newline>\n)
-  | (?P<literal>{_NUMBER}{_DTYPES}\b | (?:True|False)\b)
+  | (?P<literal>{_NUMBER}{SHORT_NAME}\b | (?:True|False)\b)
   | (?P<large>@[0-9]+)
   | (?P<number>{_NUMBER}(?![A-Za-z_]))
   | (?P<string>"[^"\n]*")
@@ -360,7 +359,7 @@ class _Parser(Tokens):
             self.skip()
             if text in ("True", "False"):
                 return Literal(np.bool_(text == "True"))
-            match = re.fullmatch(rf"({_NUMBER})({_DTYPES})", text)
+            match = re.fullmatch(rf"({_NUMBER})({SHORT_NAME})", text)
             assert match is not None
             return Literal(_number(match[1], dtype_of_short_name(match[2])))
         name = self.take("word")

@@ -51,6 +51,7 @@ class Scan(Op):
     """
 
     name = "scan"
+    only_moves = True
     Attributes = ScanAttributes
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
@@ -113,6 +114,7 @@ class Cond(Op):
     """`cond(predicate, operands...)`: the first region's results if the bool scalar holds, else the second's."""
 
     name = "cond"
+    only_moves = True
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         on_true, on_false = regions
@@ -144,6 +146,7 @@ class While(Op):
     """`while condition(carry): carry = body(carry)`."""
 
     name = "while"
+    only_moves = True
     Attributes = WhileAttributes
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
@@ -177,6 +180,7 @@ class After(Op):
     """
 
     name = "after"
+    only_moves = True
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         if len(types) != 2:

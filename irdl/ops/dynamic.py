@@ -74,6 +74,7 @@ class DynamicSlice(Op):
     """`dynamic_slice(x, starts)`: the slice of x that begins at `starts`."""
 
     name = "dynamic_slice"
+    only_moves = True
     Attributes = DynamicSliceAttributes
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
@@ -122,6 +123,7 @@ class DynamicUpdateSlice(Op):
     """`dynamic_update_slice(x, update, starts)`: x with `update` stored from `starts` on."""
 
     name = "dynamic_update_slice"
+    only_moves = True
     Attributes = DynamicUpdateSliceAttributes
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:

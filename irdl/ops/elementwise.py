@@ -265,6 +265,7 @@ class Select(Op):
     """`select(condition, x, y)`: x where the bool condition holds, y elsewhere."""
 
     name = "select"
+    only_moves = True
     is_elementwise = True
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:

@@ -55,6 +55,7 @@ class Gather(Op):
     """`gather(x, indices)`: for every row of indices the slice of x there; index axes first, then what is left of x."""
 
     name = "gather"
+    only_moves = True
     Attributes = IndexAttributes
     can_raise = True
 
@@ -113,6 +114,7 @@ class Scatter(Op):
     def __init__(self, name: str, adds: bool) -> None:
         self.name = name
         self.adds = adds
+        self.only_moves = not adds
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         x, indices, updates = types

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from irdl.ir.builder import Builder, constant_of, rewrite
-from irdl.ir.dtypes import is_bool, is_float
+from irdl.ir.dtypes import is_bool, is_float, is_half
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
 from irdl.ops.contract import DOT
@@ -179,6 +179,30 @@ def select_known(builder: Builder, node: Node, operands: list[Value]) -> Sequenc
 def cast_to_itself(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
     """cast(x, dtype of x) = x"""
     return [operands[0]] if operands[0].dtype == node.attributes.dtype else None
+
+
+@rule(e.CAST)
+def cast_and_back(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """cast(cast(x, half -> f32), half) = x; cast(cast(x, half), f32) = x where x is a number of the half, as neg(cast(half -> f32)) is"""
+    (x,), dtype = operands, node.attributes.dtype
+    if x.node is None or x.node.op is not e.CAST:
+        return None
+    (inner,) = x.node.operands
+    there = is_half(dtype) and x.dtype == np.float32
+    return [inner] if inner.dtype == dtype and (there or (is_half(x.dtype) and _is_narrow(inner, x.dtype))) else None
+
+
+def _is_narrow(value: Value, dtype: np.dtype, depth: int = 4) -> bool:
+    """Every number of a float32 is one of `dtype`, too."""
+    node = value.node
+    if node is None or depth == 0:
+        return False
+    if node.op is e.CAST:
+        return node.operands[0].dtype == dtype
+    if node.op in (e.NEG, e.ABS, e.MAXIMUM, e.MINIMUM) or node.op.is_view:
+        return all(_is_narrow(operand, dtype, depth - 1) for operand in node.operands)
+    known = uniform_number(value)
+    return known is not None and bool(known.astype(dtype) == known)
 
 
 @rule(RESHAPE)

@@ -199,6 +199,7 @@ class UpdateSlice(Op):
     """`update_slice(x, u)`: x with `u` stored from `start` on with the given steps; u has x's rank."""
 
     name = "update_slice"
+    only_moves = True
     Attributes = UpdateSliceAttributes
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
@@ -294,6 +295,7 @@ class Pad(Op):
     """`pad(x, fill)`: x framed by the scalar `fill`."""
 
     name = "pad"
+    only_moves = True
     Attributes = PadAttributes
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
@@ -352,6 +354,7 @@ class Concat(Op):
     """NumPy's `concatenate` of one or more arrays of one dtype."""
 
     name = "concat"
+    only_moves = True
     Attributes = ConcatAttributes
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:

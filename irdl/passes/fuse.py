@@ -6,12 +6,15 @@ element, from itself), so the result has no cycle. That one rule decides every m
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from irdl.ir.builder import CONSTANT, Builder, constant_of, fresh_inputs
+from irdl.ir.dtypes import is_half
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops.contract import DOT
+from irdl.ops.elementwise import CAST
 from irdl.ops.fusion import FUSED
 from irdl.ops.index import GATHER
 from irdl.ops.reduce import Reduce
@@ -23,9 +26,9 @@ GROUP_LIMIT = 200
 _LOOK_BACK = 8
 
 
-def fuse(graph: Graph) -> Graph:
-    """Group the nodes of `graph` and of its regions."""
-    return _Fusion(graph).run()
+def fuse(graph: Graph, widening: bool = False) -> Graph:
+    """Group the nodes of `graph` and of its regions. `widening`: contractions of floats of 16 bits cast them where they read them."""
+    return _Fusion(graph, widening).run()
 
 
 def is_inline_view(node: Node) -> bool:
@@ -37,6 +40,21 @@ def is_inline_view(node: Node) -> bool:
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(extent for extent in shape if extent != 1)
+
+
+def only_multiplied(value: Value, users: Mapping[Value, Sequence[Node]], outputs: Container[Value]) -> bool:
+    """Whether contractions alone read it, or views of it."""
+    views = [value]
+    while views:
+        view = views.pop()
+        if view in outputs:
+            return False
+        for user in users[view]:
+            if is_inline_view(user):
+                views.append(user.output)
+            elif user.op is not DOT:
+                return False
+    return True
 
 
 def is_uniform_constant(value: Value) -> bool:
@@ -54,8 +72,8 @@ class _Group:
 
 
 class _Fusion:
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, widening: bool) -> None:
+        self.graph, self.widening = graph, widening
         self.users = graph.users()
         self.outputs = set(graph.outputs)
         self.group_of: dict[Node, _Group] = {}
@@ -64,7 +82,7 @@ class _Fusion:
         self.count = 0
         self.by_shape: dict[tuple[int, ...], list[_Group]] = {}
         self.steps: list[_Group | Node] = []
-        self.inlined = self._inlined_producers()
+        self.inlined = self._inlined_producers() | (self._inlined_casts() if widening else set())
 
     def run(self) -> Graph:
         for node in self.graph.nodes:
@@ -213,6 +231,11 @@ class _Fusion:
                 reader[node] = end
         return set(reader)
 
+    def _inlined_casts(self) -> set[Node]:
+        """Those of floats of 16 bits that only contractions read."""
+        casts = [node for node in self.graph.nodes if node.op is CAST and is_half(node.operands[0].dtype)]
+        return {node for node in casts if only_multiplied(node.output, self.users, self.outputs)}
+
     # The new graph.
 
     def _rebuild(self) -> Graph:
@@ -223,7 +246,7 @@ class _Fusion:
             if isinstance(step, _Group):
                 self._emit_group(step)
             else:
-                regions = [fuse(region) for region in step.regions]
+                regions = [fuse(region, self.widening) for region in step.regions]
                 operands = [self._outside(value) for value in step.operands]
                 made = self.builder.node(step.op, operands, step.attributes, regions, step.location)
                 self.mapping.update(zip(step.outputs, made.outputs, strict=True))

@@ -11,10 +11,12 @@ from irdl.passes.manager import Pass
 from irdl.passes.prune import prune
 from irdl.passes.remat import remat
 from irdl.passes.simplify import simplify
+from irdl.passes.widen import widen
 
 GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     Pass("inline", inline_calls, required=True),
     Pass("factorize", factorize, required=True),
+    Pass("widen", widen, required=True),
     Pass("simplify", simplify),
     Pass("prune", prune),
     Pass("remat", remat),

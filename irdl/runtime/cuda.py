@@ -10,6 +10,7 @@ import numpy as np
 from irdl.codegen.cuda.dealing import WIDEST
 from irdl.codegen.cuda.emit import LINE, barrier_bytes, emit_cuda, launches, parameters
 from irdl.codegen.cuda.expressions import operations
+from irdl.codegen.cuda.fragments import TensorCores
 from irdl.codegen.cuda.pipeline import CUDA_GRAPH_PASSES, CUDA_PROGRAM_PASSES
 from irdl.codegen.cuda.schedule import CudaSchedule
 from irdl.errors import out_of_bounds
@@ -41,7 +42,7 @@ class Cuda(Backend):
         return find_device().gpu
 
     def schedule(self, target: Gpu, precision: str | None = None) -> CudaSchedule:
-        return CudaSchedule(target, TF32 if precision == "tf32" and target.capability >= _TF32_SINCE else None)
+        return CudaSchedule(target, TensorCores(TF32, precision == "tf32") if target.capability >= _TF32_SINCE else None)
 
     def load(self, build: Build) -> Loaded:
         return _OnDevice(build)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from irdl.errors import IrdlError
-from irdl.ir.dtypes import is_supported
+from irdl.ir.dtypes import BFLOAT16, is_supported
 from irdl.loading import load
 from irdl.runtime.foreign import CPU, CUDA, Shared, find_on_gpu
 from irdl.tracing import tree
@@ -118,7 +118,9 @@ class DeviceArray:
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
-        """For PyTorch, CuPy and Numba, which share its memory: version 3 of Numba's protocol."""
+        """For PyTorch, CuPy and Numba, which share its memory: version 3 of Numba's protocol, which has no name for bfloat16."""
+        if self.dtype == BFLOAT16:
+            raise AttributeError("__cuda_array_interface__ has no bfloat16: use __dlpack__")
         return {
             "shape": self.shape,
             "typestr": self.dtype.str,

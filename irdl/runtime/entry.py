@@ -117,7 +117,7 @@ def _python_holds() -> bool:
 def _numpy_holds() -> bool:
     if np.lib.NumpyVersion(np.__version__) < "2.0.0":
         return False
-    for dtype in ("bool", "int8", "uint16", "int32", "int64", "uint64", "float32", "float64"):
+    for dtype in ("bool", "int8", "uint16", "int32", "int64", "uint64", "float16", "float32", "float64"):
         array = np.ones((2, 3, 4), dtype)
         flags = array.flags
         expected = flags.c_contiguous | flags.f_contiguous << 1 | flags.aligned << 8 | flags.writeable << 10

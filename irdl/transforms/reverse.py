@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from irdl.errors import DifferentiationError
 from irdl.ir.builder import Builder, copy_nodes
-from irdl.ir.dtypes import is_float
+from irdl.ir.dtypes import is_float, is_half
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ir.op import Op
 from irdl.ir.printer import at_location
@@ -138,12 +140,17 @@ def apply_rule(builder: Builder, node: Node, ct: Value) -> list[Value | None]:
 
 @lru_cache(maxsize=4096)
 def op_vjp(op: Op, attributes: Any, types: tuple[TensorType, ...], output: TensorType) -> tuple[Graph, list[int | None]]:
-    """`(operands, output, cotangent) -> operand cotangents` of one op as a graph, and which operand each result is."""
+    """`(operands, output, cotangent) -> operand cotangents` of one op as a graph, and which operand each result is.
+
+    The rules of floats of 16 bits are computed in float32, in which their constants are too.
+    """
     count = len(types)
 
     def rule(boxes: list[Any]) -> Sequence[Any]:
+        if not (op.is_view or op.only_moves):
+            boxes = [box.astype(np.float32) if is_half(box.dtype) else box for box in boxes]
         results = op.vjp(boxes[:count], [boxes[count]], [boxes[count + 1]], attributes)
-        return [r if r is not None and is_float(t.dtype) else None for r, t in zip(results, types, strict=True)]
+        return [_narrowed(r, t.dtype) if r is not None and is_float(t.dtype) else None for r, t in zip(results, types, strict=True)]
 
     try:
         graph, places = trace_rule(rule, [*types, output, output])
@@ -153,6 +160,10 @@ def op_vjp(op: Op, attributes: Any, types: tuple[TensorType, ...], output: Tenso
         if place is not None and graph.outputs[place].type != type:
             raise DifferentiationError(f"the vjp of {op.name} gives {graph.outputs[place].type} for an operand of {type}")
     return graph, places
+
+
+def _narrowed(cotangent: Any, dtype: np.dtype) -> Any:
+    return cotangent.astype(dtype) if is_half(dtype) else cotangent
 
 
 def _custom(builder: Builder, node: Node, mapping: dict[Value, Value], active: set[Value]) -> tuple[list[Value], Pullback]:

@@ -12,6 +12,7 @@ import irdl
 from irdl.loops.language import Buffer, For, Kernel, Load
 from irdl.loops.walk import expressions, subexpressions, walk
 from irdl.testing import check_gradient
+from tests.teams import wide_vectors
 
 RNG = np.random.default_rng(0)
 
@@ -132,7 +133,8 @@ def test_carries_stay_in_registers(step, shape):
     """Of the loop's own memory nothing is read back."""
     h, x = CASES[step](shape, np.float32), row((50, *shape), np.float32)
     irdl.set_num_threads(1)
-    program = irdl.compile(lambda h, x: irdl.scan(step, h, x))(h, x).program
+    with wide_vectors():
+        program = irdl.compile(lambda h, x: irdl.scan(step, h, x))(h, x).program
     ((loop, read),) = loops(program)
     assert not any(isinstance(statement, Kernel) for statement in walk(loop.body))
     written: set[Buffer] = {s.buffer for s in walk(loop.body) if hasattr(s, "buffer") and hasattr(s, "value")}

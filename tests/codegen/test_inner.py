@@ -15,7 +15,7 @@ from irdl.loops.walk import buffers_of, walk
 from irdl.ops.fusion import PACK
 from irdl.runtime import cpu
 from irdl.testing import assert_close
-from tests.teams import team_of
+from tests.teams import team_of, wide_vectors
 
 RNG = np.random.default_rng(0)
 FORMS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]] = {
@@ -81,7 +81,7 @@ def test_gradients(threads: int) -> None:
 
 def packs(rows: int, summed: int, columns: int) -> list[tuple[int, ...]]:
     """The axes that operands are packed along, on a machine with vectors of sixteen."""
-    with mock.patch.object(cpu, "host_target", lambda: Target(64, 32)):
+    with wide_vectors():
         graph = dict(irdl.compile(few)(np.ones((rows, summed), np.float32), np.ones((summed, columns), np.float32)).stages)["pack"]
     assert isinstance(graph, irdl.Graph)
     return [node.attributes.axis for node in graph.all_nodes() if node.op is PACK]
@@ -96,7 +96,7 @@ def test_which_columns_are_few() -> None:
 
 def test_rows_that_drive_each_other_out_of_the_cache() -> None:
     """Rows of 4 KB share a set of the first-level cache: a tile has no more of them than that holds."""
-    with mock.patch.object(cpu, "host_target", lambda: Target(64, 32)):
+    with wide_vectors():
         for columns, most in ((1024, 6), (512, 12), (1000, 14)):
             program = irdl.compile(lambda x, v: x @ v)(np.ones((256, columns), np.float32), np.ones(columns, np.float32)).program
             tiles = [buffer for statement in walk(program.body) for buffer in buffers_of(statement) if buffer.space == "register"]

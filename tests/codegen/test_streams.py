@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 
 import irdl
 from irdl.loops.language import For
-from irdl.loops.target import Target
 from irdl.loops.walk import walk
-from irdl.runtime import cpu
-from tests.teams import team_of
+from tests.teams import team_of, wide_vectors
 
 RNG = np.random.default_rng(0)
 
 
 def together(f: Callable[..., Any], *arguments: Any) -> list[int]:
     """How many vectors at a time each of the program's loops takes."""
-    with mock.patch.object(cpu, "host_target", lambda: Target(64, 32)):
+    with wide_vectors():
         program = irdl.compile(f)(*arguments).program
     return [s.stop for s in walk(program.body) if isinstance(s, For) and s.kind == "abreast"]
 

@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import irdl
 from irdl.codegen.lowering.nest import blocks
-from tests.teams import team_of
+from tests.teams import team_of, wide_vectors
 
 RNG = np.random.default_rng(0)
 
@@ -98,7 +98,7 @@ def test_threads_have_as_many_rows() -> None:
     x, y = RNG.standard_normal((700, 64)), RNG.standard_normal((700, 32))
     for threads, height, tiles in ((1, 6, 9), (2, 6, 4)):
         assert blocks(64, height, threads)[0] == (0, height, tiles)
-        with team_of(threads):
+        with team_of(threads), wide_vectors():
             f = irdl.compile(lambda x, y: np.einsum("ki,kj->ij", x, y))(x, y)
             assert f.program.threads == threads
             assert re.search(rf"for m\d+ in 0:{tiles} {'parallel' if threads > 1 else ''}", str(f.program))

@@ -27,7 +27,7 @@ from irdl.codegen.cuda.tiling import LANES, STEPS, TOGETHER, Tiling
 from irdl.codegen.lowering.body import COMBINE, combine
 from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.nest import Loop
-from irdl.ir.graph import Node
+from irdl.ir.graph import Node, Value
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Expression, For, Literal, Load, Operation, Statement, Store
 
@@ -76,8 +76,8 @@ class Contraction:
     def _spare(self) -> Spare:
         return _SPARE
 
-    def _rounded(self, item: Expression) -> Expression:
-        """What is multiplied, of an element."""
+    def _rounded(self, item: Expression, value: Value) -> Expression:
+        """What is multiplied, of an element of `value`."""
         return item
 
     def statements(self) -> list[Statement]:

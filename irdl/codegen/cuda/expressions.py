@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from irdl.ir.dtypes import is_bool, is_float, is_unsigned
+from irdl.ir.dtypes import is_bool, is_float, is_half, is_unsigned
 from irdl.loops.index import Index
 from irdl.loops.language import Operation
 
@@ -24,6 +24,8 @@ _TYPES = {
     "uint16": "unsigned short",
     "uint32": "unsigned",
     "uint64": "unsigned long long",
+    "float16": "irdl::float16",
+    "bfloat16": "irdl::bfloat16",
     "float32": "float",
     "float64": "double",
 }
@@ -66,6 +68,8 @@ def format_literal(value: np.generic) -> str:
     dtype = value.dtype
     if is_bool(dtype):
         return "true" if value else "false"
+    if is_half(dtype):
+        return f"{c_type(dtype)}{{{np.asarray(value).view(np.uint16)!s}}}"
     if is_float(dtype):
         number = float(value)
         if math.isnan(number):

@@ -8,12 +8,14 @@ from typing import NamedTuple, TypeAlias
 
 from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below, run_length, run_of
 from irdl.codegen.cuda.tiling import STEPS, Tiling, longest
-from irdl.codegen.lowering.body import Scope
+from irdl.codegen.lowering.body import Scope, cast
 from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.nest import Loop
+from irdl.ir.dtypes import is_half
 from irdl.ir.graph import Node, Value
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Expression, For, If, Literal, Load, Statement, Store
+from irdl.ops.elementwise import CAST
 
 #: what is less than what
 Guard: TypeAlias = tuple[Index, int]
@@ -89,13 +91,13 @@ class Operand:
         self.along_row = along_row
         self.size = size = frame.tiling.shape[0 if along_row else 1]
         names = frame.group.body.names
-        dtype = node.operands[number].dtype
+        dtype, read = node.operands[number].dtype, _as_read(node.operands[number]).dtype
         self.axis = frame.tiling.row if along_row else frame.tiling.column
         along_steps = self._lies_along_steps()
         #: from one step to the next in the tile, and from one row, or column
         self._strides = (1, STEPS + spare.steps) if along_steps and spare.steps is not None else (size + spare.rows, 1)
         self.tile = Buffer(names("left" if along_row else "right"), dtype, max(STEPS * self._strides[0], size * self._strides[1]), "shared")
-        self.ahead = Buffer(names("ahead"), dtype, STEPS * size, "register", copies=WARPS * WARP)
+        self.ahead = Buffer(names("ahead"), read, STEPS * size, "register", copies=WARPS * WARP)
         self._each, self._place_in_run = names("n"), names("v")
         self._count = STEPS * size // (WARPS * WARP)
         self._length = self._run_length(along_steps)
@@ -117,7 +119,7 @@ class Operand:
         row, column = (place, Index()) if self.along_row else (Index(), place)
         value, where = frame.factors(self._node, row, column, step)[self._number]
         scope = Scope()
-        item = frame.group.body.expression(value, where, scope)
+        item = frame.group.body.expression(_as_read(value), where, scope)
         body: list[Statement] = [*scope.statements, Store(self.ahead, self._register(), item)]
         guards = [] if guard is None else [guard]
         if self.axis.extent % size:
@@ -130,9 +132,9 @@ class Operand:
             body = [If(only.condition, body, [Store(self.ahead, self._register(), Literal(self.ahead.dtype.type(0)))])]
         return self._nest(run_of(self._place_in_run, self._length, body))
 
-    def put(self, rounded: Callable[[Expression], Expression]) -> Statement:
+    def put(self, rounded: Callable[[Expression, Value], Expression]) -> Statement:
         """What brings them from there into shared memory, transposed if need be. `rounded`: what is done with each on its way."""
-        item = rounded(Load(self.ahead, self._register()))
+        item = rounded(cast(Load(self.ahead, self._register()), self.tile.dtype), self._node.operands[self._number])
         body: list[Statement] = [Store(self.tile, self.place(self._step, self._inside), item)]
         return self._nest(run_of(self._place_in_run, self._length, body))
 
@@ -173,6 +175,12 @@ class Operand:
     def _lies_along_steps(self) -> bool:
         loads = self._loads()
         return sum(load.index.coefficient(self.frame.steps.variable) == 1 for load in loads) * 2 > len(loads)
+
+
+def _as_read(value: Value) -> Value:
+    """What an operand is made of, element for element: floats of 16 bits are cast on their way on."""
+    node = value.node
+    return node.operands[0] if node is not None and node.op is CAST and is_half(node.operands[0].dtype) else value
 
 
 def at(loop: Loop, stride: int = 1) -> Index:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from irdl.codegen.cuda.barriers import insert_barriers
 from irdl.codegen.cuda.block_memory import plan_block_memory
 from irdl.codegen.cuda.launches import make_launches
@@ -16,10 +18,12 @@ from irdl.passes.fuse import fuse
 from irdl.passes.manager import Pass
 from irdl.passes.pipeline import GRAPH_PASSES
 from irdl.passes.prune import prune
+from irdl.passes.widen import sink_casts
 
 CUDA_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     *GRAPH_PASSES,
-    Pass("fuse", fuse, required=True),
+    Pass("sink-casts", sink_casts),
+    Pass("fuse", partial(fuse, widening=True), required=True),
     Pass("hoist", hoist_invariants),
     Pass("prune", prune),
 )

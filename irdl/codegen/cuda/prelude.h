@@ -120,8 +120,54 @@ template <class I, class F> __device__ I whole(F x) {
     const bool low = sizeof(F) == 8 && sizeof(I) == 4 ? x > -limit - 1 : x >= -limit;
     return low && x < limit ? I(x) : I(wide(1) << (bits<I> - 1));
 }
+
+// Floats of 16 bits are only kept: a number of one is made a float, and a float the nearest of them, ties to even.
+struct float16 { unsigned short bits; };
+struct bfloat16 { unsigned short bits; };
+template <class T> struct is_half { static constexpr bool value = false; };
+template <> struct is_half<float16> { static constexpr bool value = true; };
+template <> struct is_half<bfloat16> { static constexpr bool value = true; };
+template <class T> constexpr bool half = is_half<T>::value;
+template <class To, class From> __device__ To same_bits(From x) {
+    To found;
+    memcpy(&found, &x, sizeof x);
+    return found;
+}
+__device__ inline float widen(float16 x) {
+#ifdef CUDA_ON_CPU
+    return float(same_bits<_Float16>(x));
+#else
+    float found;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(found) : "h"(x.bits));
+    return found;
+#endif
+}
+__device__ inline float widen(bfloat16 x) { return same_bits<float>(unsigned(x.bits) << 16); }
+template <class T> __device__ T narrow(float x);
+template <> __device__ inline float16 narrow<float16>(float x) {
+#ifdef CUDA_ON_CPU
+    return same_bits<float16>(_Float16(x));
+#else
+    float16 found;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(found.bits) : "f"(x));
+    return found;
+#endif
+}
+template <> __device__ inline bfloat16 narrow<bfloat16>(float x) {
+#if !defined(CUDA_ON_CPU) && __CUDA_ARCH__ >= 800
+    bfloat16 found;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(found.bits) : "f"(x));
+    return found;
+#else
+    const unsigned bits = same_bits<unsigned>(x);
+    return {(unsigned short)(x != x ? bits >> 16 | 0x40 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
+#endif
+}
+
 template <class To, class From> __device__ To cast(From x) {
-    if constexpr (!floating<From> || floating<To>) return To(x);
+    if constexpr (half<From>) return cast<To>(widen(x));
+    else if constexpr (half<To>) return narrow<To>(cast<float>(x));
+    else if constexpr (!floating<From> || floating<To>) return To(x);
     else if constexpr (sizeof(To) == 1 && To(2) == To(1)) return x != 0; // bool
     else if constexpr (sizeof(To) == 8 && !negatives<To>) {
         const From limit = From(9223372036854775808.0);
@@ -130,11 +176,6 @@ template <class To, class From> __device__ To cast(From x) {
     else return To(whole<int>(x));
 }
 
-template <class To, class From> __device__ To same_bits(From x) {
-    To found;
-    memcpy(&found, &x, sizeof x);
-    return found;
-}
 __device__ inline unsigned float_to_bits(float x) { return same_bits<unsigned>(x); }
 __device__ inline wide float_to_bits(double x) { return same_bits<wide>(x); }
 __device__ inline float bits_to_float(unsigned x) { return same_bits<float>(x); }

@@ -14,26 +14,28 @@ from __future__ import annotations
 
 from irdl.codegen.cuda.contraction import Contraction
 from irdl.codegen.cuda.dealing import WARP, bound
-from irdl.codegen.cuda.fragments import Lanes, matrices, registers_of
+from irdl.codegen.cuda.fragments import Lanes, TensorCores, matrices, registers_of
 from irdl.codegen.cuda.operands import Operand, Spare, at
 from irdl.codegen.cuda.tiling import STEPS, Tiling
 from irdl.codegen.lowering.group import Group
+from irdl.ir.graph import Value
 from irdl.loops.index import Index
-from irdl.loops.instructions import Fragment, Instruction
-from irdl.loops.language import Expression, For, Load, Multiply, Operation, Statement, Store
+from irdl.loops.instructions import Fragment
+from irdl.loops.language import Expression, For, Load, Multiply, Statement, Store
 
 #: so that the lanes of a fragment, 8 rows of 4 steps, are in different banks
 _SPARE = Spare(8, 4)
 
 
-def schedule_products(group: Group, instruction: Instruction, tiling: Tiling) -> list[Statement]:
+def schedule_products(group: Group, cores: TensorCores, tiling: Tiling) -> list[Statement]:
     """The loops of a group of contractions, in tiles of small matrices."""
-    return _Products(group, instruction, tiling).statements()
+    return _Products(group, cores, tiling).statements()
 
 
 class _Products(Contraction):
-    def __init__(self, group: Group, instruction: Instruction, tiling: Tiling) -> None:
-        self.instruction = instruction
+    def __init__(self, group: Group, cores: TensorCores, tiling: Tiling) -> None:
+        self.cores, self.instruction = cores, cores.instruction
+        instruction = cores.instruction
         super().__init__(group, tiling)
         names = group.body.names
         #: rows and columns of a warp, and how many matrices that is
@@ -59,8 +61,8 @@ class _Products(Contraction):
     def _spare(self) -> Spare:
         return _SPARE
 
-    def _rounded(self, item: Expression) -> Expression:
-        return Operation(self.instruction.rounded, (item,), self.instruction.dtype)
+    def _rounded(self, item: Expression, value: Value) -> Expression:
+        return self.cores.rounded(item, value)
 
     def _warp(self) -> Index:
         return at(self.warps[0], self.warps[1].extent) + at(self.warps[1])

@@ -32,10 +32,12 @@ class Step:
     Attributes:
         kept: what no step writes.
         rows: the rows, by axes, that are reduced in it.
+        multiplied: tensor cores do a contraction of it.
     """
 
     kept: frozenset[Buffer]
     rows: frozenset[tuple[int, ...]]
+    multiplied: bool
 
 
 def schedule_reduction(group: Group, gpu: Gpu, step: Step | None) -> list[Statement]:

@@ -162,7 +162,7 @@ def made_of_loads(phase: Statement) -> dict[tuple[Buffer, Index], Operation]:
                 arguments = item.arguments if isinstance(item, Operation) else ()
                 for load in (argument for argument in (*arguments, *((expression,) if alone else ())) if isinstance(argument, Load)):
                     one = isinstance(statement, (Store, Let)) and len(arguments) == 1
-                    made = item if one and isinstance(item, Operation) and item.dtype == load.dtype else None
+                    made = item if one and isinstance(item, Operation) and words(item.dtype) == words(load.dtype) else None
                     uses.setdefault((load.buffer, load.index), set()).add(made)
     return {place: made for place, (made, *others) in uses.items() if made is not None and not others}
 

@@ -22,6 +22,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from irdl.codegen.cuda.block_memory import shared_buffers
 from irdl.codegen.cuda.dealing import LONGEST_RUN, WARP, WARPS, bound
 from irdl.codegen.cuda.registers import (
@@ -144,7 +146,7 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> Launch:
                 if not variables <= times:
                     continue
                 size = _count(read) * words(read.buffer.dtype)
-                nbytes = _count(read) * WARPS * WARP * read.buffer.dtype.itemsize
+                nbytes = _count(read) * WARPS * WARP * max(4, read.buffer.dtype.itemsize)
                 space = "register"
                 if not variables and size <= registers:
                     registers -= size
@@ -154,10 +156,12 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> Launch:
                     ahead -= size
                 else:
                     continue
-                kept[read.buffer, read.index] = copy = _copy(read, space, blocks, warps, lanes, names)
                 value: Expression = Load(read.buffer, read.index)
-                if not variables and (read.buffer, read.index) in made:
+                is_made = not variables and (read.buffer, read.index) in made
+                if is_made:
                     value = made[read.buffer, read.index]
+                kept[read.buffer, read.index] = copy = _copy(read, value.dtype, space, blocks, warps, lanes, names)
+                if is_made:
                     done.add(copy.buffer)
                 key = (not variables, (id(part), *map(id, (*read.around, *read.loops))))
                 fills.setdefault(key, (part, read, []))[2].append(Store(copy.buffer, copy.index, value))
@@ -246,7 +250,7 @@ def _keep_carries(loop: For, before: list[Statement], registers: int, names: Nam
             continue
         registers -= size
         read = Touch(buffer, index, False, guards)
-        own = _copy(read, "register", blocks, warps, lanes, names)
+        own = _copy(read, buffer.dtype, "register", blocks, warps, lanes, names)
         load, put = Store(own.buffer, own.index, Load(buffer, index)), Store(buffer, index, own)
         before.append(Kernel(names("keep_"), [_nest(blocks, warps, lanes, _around(read, [load]))]))
         after.append(Kernel(names("put_"), [_nest(blocks, warps, lanes, _around(read, [put]))]))
@@ -316,8 +320,10 @@ def _distinct(reads: Iterable[Touch]) -> list[Touch]:
     return sorted(before, key=lambda read: (max((loop.start for loop in read.loops), default=0), -_count(read)))
 
 
-def _copy(read: Touch, space: str, blocks: Sequence[For], warps: Sequence[For], lanes: Sequence[For], names: Names) -> Load:
-    """What takes the place of a load."""
+def _copy(
+    read: Touch, dtype: np.dtype, space: str, blocks: Sequence[For], warps: Sequence[For], lanes: Sequence[For], names: Names
+) -> Load:
+    """What takes the place of a load, or of what is made of it."""
     slot, size = Index(), 1
     for loop in reversed(read.loops):
         slot = slot + (Index.variable(loop.variable) + (-loop.start)) * size
@@ -330,7 +336,7 @@ def _copy(read: Touch, space: str, blocks: Sequence[For], warps: Sequence[For], 
         # Neighbouring threads read neighbours.
         place, copies = block * (threads * size) + slot * threads + thread, count
     prefix = "kept_" if space == "register" else "near_"
-    return Load(Buffer(names(prefix), read.buffer.dtype, count * threads * size, space, copies=copies), place)
+    return Load(Buffer(names(prefix), dtype, count * threads * size, space, copies=copies), place)
 
 
 def _around(read: Touch, stores: list[Statement]) -> list[Statement]:

@@ -40,7 +40,7 @@ def warps_of_row(rows: int, gpu: Gpu) -> int:
 def reduced_rows(graphs: Sequence[Graph]) -> frozenset[tuple[int, ...]]:
     """How many rows there are, by axes, of whatever the graphs reduce along rows alone; axes of one element do not count."""
     found = set()
-    for node in _nodes(graphs):
+    for node in all_nodes(graphs):
         if isinstance(node.op, Reduce):
             shape = node.operands[0].shape
             long = [axis for axis, extent in enumerate(shape) if extent > 1]
@@ -49,11 +49,11 @@ def reduced_rows(graphs: Sequence[Graph]) -> frozenset[tuple[int, ...]]:
     return frozenset(found)
 
 
-def _nodes(graphs: Sequence[Graph]) -> Iterator[Node]:
+def all_nodes(graphs: Sequence[Graph]) -> Iterator[Node]:
     for graph in graphs:
         for node in graph.nodes:
             yield node
-            yield from _nodes(node.regions)
+            yield from all_nodes(node.regions)
 
 
 def followed_rows(group: Group) -> Axis | None:

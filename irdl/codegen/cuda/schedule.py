@@ -10,13 +10,13 @@ import numpy as np
 
 from irdl.codegen.cuda.contraction import schedule_contraction
 from irdl.codegen.cuda.dealing import WARP, bound, in_tiles
-from irdl.codegen.cuda.fragments import multiplies
+from irdl.codegen.cuda.fragments import TensorCores
 from irdl.codegen.cuda.loop_products import schedule_loop_products, tiles_in_loop
 from irdl.codegen.cuda.matrix_tiles import in_matrix_tiles
 from irdl.codegen.cuda.products import schedule_products
 from irdl.codegen.cuda.reductions import Step, schedule_reduction
 from irdl.codegen.cuda.row_tiles import Element as RowElement
-from irdl.codegen.cuda.row_tiles import followed_rows, in_rows, reduced_rows, rows_of_loop, warps_of_row
+from irdl.codegen.cuda.row_tiles import all_nodes, followed_rows, in_rows, reduced_rows, rows_of_loop, warps_of_row
 from irdl.codegen.cuda.tiling import tiling_of
 from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.layout import Layout
@@ -24,7 +24,6 @@ from irdl.codegen.lowering.nest import Loop
 from irdl.codegen.lowering.schedule import Element, Schedule
 from irdl.ir.graph import Graph
 from irdl.loops.index import Index
-from irdl.loops.instructions import Instruction
 from irdl.loops.language import Buffer, Statement
 from irdl.loops.rewrite import Names, substitute
 from irdl.loops.target import Gpu
@@ -35,7 +34,7 @@ class CudaSchedule(Schedule):
     """A GPU's loops.
 
     Args:
-        instruction: what warps may multiply with where the numbers are of its dtype.
+        cores: what warps may multiply matrices with.
         step: they run in every step of a loop over time, of which that is known: what stays with its thread need not be exchanged.
     """
 
@@ -43,13 +42,15 @@ class CudaSchedule(Schedule):
     stack_bytes = 256 * 1024 * 1024
     slots = 65536
 
-    def __init__(self, gpu: Gpu, instruction: Instruction | None = None, step: Step | None = None) -> None:
+    def __init__(self, gpu: Gpu, cores: TensorCores | None = None, step: Step | None = None) -> None:
         self.gpu = gpu
-        self._instruction = instruction
+        self._cores = cores
         self._step = step
 
     def inside_loop(self, graphs: Sequence[Graph], kept: Collection[Buffer]) -> Schedule:
-        return CudaSchedule(self.gpu, self._instruction, Step(frozenset(kept), reduced_rows(graphs)))
+        cores = self._cores
+        multiplied = cores is not None and any(node.op is DOT and cores.multiply(node) for node in all_nodes(graphs))
+        return CudaSchedule(self.gpu, cores, Step(frozenset(kept), reduced_rows(graphs), multiplied))
 
     def group(self, group: Group) -> list[Statement]:
         if any(axis.extent == 0 for axis in group.domain):
@@ -69,17 +70,16 @@ class CudaSchedule(Schedule):
         return self._each(_loops(axes), group.element, group.body.names)
 
     def _reduction(self, group: Group) -> list[Statement]:
-        merged, node = group.merged(), group.body.reductions[0]
+        merged, node, cores = group.merged(), group.body.reductions[0], self._cores
         if self._step is not None:
-            if self._instruction is not None and (tiles := tiles_in_loop(merged, self._instruction, self.gpu)) is not None:
-                return schedule_loop_products(merged, self._instruction, tiles)
+            if cores is not None and (tiles := tiles_in_loop(merged, cores, self.gpu)) is not None:
+                return schedule_loop_products(merged, cores, tiles)
             # What goes through the same rows has the same axes.
             return schedule_reduction(merged if node.op is DOT else replace(merged, domain=group.domain), self.gpu, self._step)
-        instruction = self._instruction
-        if instruction is not None and not all(multiplies(each, instruction) for each in group.body.reductions):
-            instruction = None
-        if (tiling := tiling_of(merged, self.gpu, instruction)) is not None:
-            return schedule_contraction(merged, tiling) if instruction is None else schedule_products(merged, instruction, tiling)
+        if cores is not None and not all(each.op is DOT and cores.multiply(each) for each in group.body.reductions):
+            cores = None
+        if (tiling := tiling_of(merged, self.gpu, None if cores is None else cores.instruction)) is not None:
+            return schedule_contraction(merged, tiling) if cores is None else schedule_products(merged, cores, tiling)
         return schedule_reduction(merged, self.gpu, None)
 
     def is_independent(self, statements: Sequence[Statement]) -> bool:
@@ -109,7 +109,9 @@ class CudaSchedule(Schedule):
             deep = warps_of_row(math.prod(loop.extent for loop in found[0]), self.gpu)
             return in_rows(*found, lambda places: element({**absent, **places}), names, self.gpu, deep=deep)
         body = element({})
-        tiles = None if self._instruction is None else in_matrix_tiles(loops, body, names, self._instruction, self.gpu)
+        tiles = None
+        if self._cores is not None and self._step.multiplied:
+            tiles = in_matrix_tiles(loops, body, names, self._cores.instruction, self.gpu)
         return tiles or in_tiles(loops, body, names, self.gpu)
 
 

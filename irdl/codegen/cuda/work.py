@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from irdl.codegen.cuda.costs import PRODUCT, PRODUCT_LATENCY, Work, instructions, latency
 from irdl.codegen.cuda.dealing import WARP, as_guard
@@ -40,12 +40,28 @@ def work_of(
         room: bytes of the first-level cache.
         cycles: from an operation to one that needs its result.
     """
+    if not lanes:  # the warp's, between whose instructions lanes do what they do
+        inner: dict[str, For] = {}
+        body = _opened(body, inner)
+        lanes = list(inner.values())
     steps = Steps(body, lanes, shared)
     chain = _Chain(cycles)
     chain.run(body)
     # Where a phase is: the thread's place on each of the loops.
     start = Work(issued=4, integer=4, chain=chain.latest)
     return start + _arithmetic(body) + steps.access_work(room) + _waiting(body, written)
+
+
+def _opened(body: Sequence[Statement], lanes: dict[str, For]) -> list[Statement]:
+    """What one lane does: the loops over lanes, which are added to `lanes` by their variables, do one step."""
+    opened: list[Statement] = []
+    for statement in body:
+        if isinstance(statement, For) and statement.kind == "lane":
+            lanes.setdefault(statement.variable, statement)
+            opened += _opened(statement.body, lanes)
+        else:
+            opened.append(replace(statement, body=_opened(statement.body, lanes)) if isinstance(statement, For) else statement)
+    return opened
 
 
 def _extent(loop: For) -> int:

@@ -109,7 +109,7 @@ class GroupBody:
             memo[value, index] = Literal(node.attributes.value.reshape(-1)[0])
             return []
         if node.op is IOTA:
-            memo[value, index] = self._bind(_cast(IndexValue(index[node.attributes.axis]), value.dtype), scope)
+            memo[value, index] = self._bind(cast(IndexValue(index[node.attributes.axis]), value.dtype), scope)
             return []
         if node.op is UNPACK and self.whole_slivers:
             rest = list(index)
@@ -128,7 +128,7 @@ class GroupBody:
         if is_inline_view(node):
             memo[value, index] = arguments[0]
         elif node.op.name == "cast":
-            memo[value, index] = self._bind(_cast(arguments[0], value.dtype), scope)
+            memo[value, index] = self._bind(cast(arguments[0], value.dtype), scope)
         elif node.op.name == "stop_gradient":
             memo[value, index] = arguments[0]
         else:
@@ -195,7 +195,7 @@ class GroupBody:
         return tuple(self.expression(operand, place, scope) for operand, place in self.factors(node, index, reduced))
 
 
-def _cast(expression: Expression, dtype: np.dtype) -> Expression:
+def cast(expression: Expression, dtype: np.dtype) -> Expression:
     return expression if expression.dtype == dtype else Operation("cast", (expression,), dtype)
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.dtypes import is_float
+from irdl.ir.dtypes import BFLOAT16, finfo, is_float
 from irdl.ops.elementwise import SELECT
 from irdl.tracing.box import apply, is_box, literal, to_value, wrap, wrap_result
 from irdl.tracing.numpy.products import common_dtype
 from irdl.tracing.numpy.shaping import reshape
 from irdl.tracing.numpy.table import as_box, traced
 from irdl.tracing.numpy.ufunc_rules import as_bool, scalar_like
-from irdl.tracing.numpy.ufuncs import store, store_out
+from irdl.tracing.numpy.ufuncs import loop_dtypes, store, store_out
 from irdl.tracing.recorder import user_line
 
 
@@ -43,6 +43,9 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
     dtype = options.get("dtype")
     low, high = (a_min if min is None else min), (a_max if max is None else max)
     result = as_box(x)
+    if dtype is None and result.dtype == BFLOAT16:
+        bounds = [bound for bound in (low, high) if bound is not None]
+        dtype = np.result_type(np.float32, *(loop_dtypes(np.maximum, (result, bound))[-1] for bound in bounds))  # there is no loop for it
     if low is not None:
         result = np.maximum(result, low, dtype=dtype)
     if high is not None:
@@ -128,7 +131,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, 
     if not is_float(box.dtype):
         return box.copy() if copy else box
     is_nan = np.isnan(box)
-    info = np.finfo(box.dtype)
+    info = finfo(box.dtype)
     result = where(box == np.inf, box.dtype.type(info.max if posinf is None else posinf), box)
     result = where(box == -np.inf, box.dtype.type(info.min if neginf is None else neginf), result)
     result = wrap_result(where(is_nan, box.dtype.type(nan), result).value)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.dtypes import is_float
+from irdl.ir.dtypes import BFLOAT16, is_float
 from irdl.ir.types import TensorType
 from irdl.ops import reduce as ops
 from irdl.ops.elementwise import SELECT
@@ -83,7 +83,7 @@ _ROUNDS_IN_PLACE = np.round(_INTEGERS) is _INTEGERS
 def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
     box = as_box(a)
     if box.dtype == np.bool_:
-        raise TraceError(f"np.round of bools gives float16, which is not supported: cast first{user_line()}")
+        box = box.astype(np.float16)
     if not is_float(box.dtype):
         if decimals < 0:
             raise TraceError(f"np.round of integers to tens cannot be traced: divide and multiply{user_line()}")
@@ -92,10 +92,10 @@ def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
         return box if _ROUNDS_IN_PLACE else copied(box, box.value, "K")
     if decimals == 0:
         result = np.rint(box)
-    elif decimals > 0:
-        result = np.rint(box * 10.0**decimals) / 10.0**decimals
     else:
-        result = np.rint(box / 10.0**-decimals) * 10.0**-decimals
+        scale: Any = 10.0 ** abs(decimals)
+        scale = BFLOAT16.type(scale) if box.dtype == BFLOAT16 else scale  # with Python's floats it becomes float32
+        result = np.rint(box * scale) / scale if decimals > 0 else np.rint(box / scale) * scale
     return wrap_result(result.value) if out is None else store_out("round", out, result.value)
 
 

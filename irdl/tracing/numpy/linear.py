@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.dtypes import is_float
 from irdl.tracing.box import literal, wrap, wrap_result
 from irdl.tracing.numpy.factorizations import inv
 from irdl.tracing.numpy.shaping import moveaxis, reshape
@@ -19,7 +18,7 @@ from irdl.tracing.recorder import user_line
 @traced(np.linalg.norm)
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
     box = as_box(x)
-    box = box if is_float(box.dtype) else box.astype(np.float64)
+    box = box if box.dtype.kind == "f" else box.astype(np.float64)  # bfloat16 too, as NumPy does
     if axis is None and (ord is None or (ord in ("f", "fro") and box.ndim == 2) or (ord == 2 and box.ndim == 1)):
         return np.sqrt(np.sum(box * box, keepdims=keepdims))
     axes = tuple(range(box.ndim)) if axis is None else axis if isinstance(axis, tuple) else (int(axis),)

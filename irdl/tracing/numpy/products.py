@@ -15,6 +15,7 @@ from irdl.ops.reduce import SUM, ReduceAttributes
 from irdl.ops.shape import RESHAPE, TRANSPOSE, ReshapeAttributes, TransposeAttributes
 from irdl.tracing.box import apply, cast, is_box, to_value, wrap_result
 from irdl.tracing.numpy.shaping import diagonal_view
+from irdl.tracing.numpy.ufuncs import loop_dtypes
 from irdl.tracing.recorder import user_line
 
 
@@ -60,7 +61,7 @@ def matmul(x: Any, y: Any, dtype: Any = None) -> Value:
     Raises:
         ValueError: the core dimensions differ, or one operand is a scalar (NumPy's message).
     """
-    dtype = np.dtype(dtype) if dtype is not None else common_dtype(x, y)
+    dtype = loop_dtypes(np.matmul, (x, y), dtype)[-1]
     a, b = _numeric([to_value(x, dtype), to_value(y, dtype)], "matmul")
     if not a.shape or not b.shape:
         raise ValueError(f"matmul: Input operand 0 does not have enough dimensions{user_line()}")
@@ -240,6 +241,7 @@ def gufunc(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any) -> Value:
     if ufunc is np.matmul:
         x, y = inputs
         return matmul(x, y, dtype)
+    inputs = [wrap_result(to_value(x, own)) for x, own in zip(inputs, loop_dtypes(ufunc, inputs, dtype), strict=False)]
     if ufunc is getattr(np, "vecdot", None):
         return to_value(einsum("...i,...i->...", *inputs))
     if ufunc is getattr(np, "matvec", None):

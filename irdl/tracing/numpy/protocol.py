@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.dtypes import is_float
 from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import ARRAY, PYTHON, Box, apply, cast, to_value, wrap, wrap_result
@@ -111,7 +110,7 @@ def _overrides(other: Any) -> bool:
 def _power(self: Box, other: Any) -> Any:
     if self.dtype == np.bool_ and self.kind == ARRAY and type(other) is int and other == 2:
         return np.square(self)
-    if is_float(self.dtype) and self.kind == ARRAY and type(other) is float and other == 0.5:
+    if self.dtype.kind == "f" and self.kind == ARRAY and type(other) is float and other == 0.5:
         return np.sqrt(self)
     return binary(np.power, self, other)
 

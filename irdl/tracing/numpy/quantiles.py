@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.dtypes import is_float, is_integer
+from irdl.ir.dtypes import BFLOAT16, is_float, is_integer
 from irdl.ops.sort import SORT
 from irdl.tracing.box import PYTHON, is_box, literal, wrap, wrap_result
 from irdl.tracing.numpy.choosing import take_along_axis
@@ -179,6 +179,8 @@ def _function(name: str, percent: bool, without_nan: bool) -> Callable[..., Any]
         if weights is not None:
             raise TraceError(f"np.{name} with weights= cannot be traced: sort, and look np.cumsum of the weights up{user_line()}")
         box, wanted = as_box(a), _wanted(q, percent)
+        if box.dtype == BFLOAT16:
+            raise TraceError(f"np.{name} of bfloat16 is not supported: take it of x.astype(np.float32){user_line()}")
         if without_nan and not box.size:
             return np.nanmean(box, axis, out=out, keepdims=keepdims is not _UNSET and keepdims)
         if method not in _METHODS:

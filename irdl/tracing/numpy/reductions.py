@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.ir.dtypes import family, is_float, is_unsigned
+from irdl.ir.dtypes import family, is_float, is_half, is_unsigned
 from irdl.ir.graph import Value
 from irdl.ir.op import Op
 from irdl.ops import reduce as ops
@@ -105,9 +105,12 @@ def _masked(op: Op, value: Value, where: Any, initial: Any) -> Value:
     return apply(SELECT, [as_bool(to_value(where)), value, scalar_like(value, neutral)])
 
 
-def _in_floats(x: Any, dtype: Any) -> Value:
+def _in_floats(x: Any, dtype: Any) -> tuple[Value, np.dtype]:
+    """What is added up, and the result's dtype: floats of 16 bits are added up in float32, as NumPy's mean does."""
     value = to_value(x)
-    return cast(value, np.dtype(dtype) if dtype is not None else value.dtype if is_float(value.dtype) else np.dtype(np.float64))
+    found = np.dtype(dtype) if dtype is not None else value.dtype if is_float(value.dtype) else np.dtype(np.float64)
+    value = cast(value, found)
+    return cast(value, np.dtype(np.float32)) if is_half(found) else value, found
 
 
 def _sum_and_count(value: Value, axes: tuple[int, ...], where: Any) -> tuple[Value, Value]:
@@ -122,9 +125,9 @@ def _sum_and_count(value: Value, axes: tuple[int, ...], where: Any) -> tuple[Val
 
 
 def mean(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True) -> Any:
-    value = _in_floats(x, out.dtype if dtype is None and is_box(out) and is_float(out.dtype) else dtype)
+    value, found = _in_floats(x, out.dtype if dtype is None and is_box(out) and is_float(out.dtype) else dtype)
     axes = normalise_axes(axis, len(value.shape))
-    result = keep(apply("div", list(_sum_and_count(value, axes, where))), axes, value.shape, keepdims)
+    result = keep(cast(apply("div", list(_sum_and_count(value, axes, where))), found), axes, value.shape, keepdims)
     return store_out("mean", out, result) if out is not None else wrap_result(result)
 
 
@@ -144,14 +147,14 @@ def var(
         if ddof:
             raise ValueError(f"ddof and correction can't be provided simultaneously{user_line()}")
         ddof = correction
-    value = _in_floats(x, dtype)
+    value, found = _in_floats(x, dtype)
     axes = normalise_axes(axis, len(value.shape))
     total, count = _sum_and_count(value, axes, where)
     middle = keep(apply("div", [total, count]), axes, value.shape, True) if mean is _UNSET or mean is None else to_value(mean, value.dtype)
     centred = apply("sub", [value, middle])
     squares, _ = _sum_and_count(apply("mul", [centred, centred]), axes, where)
     degrees = apply("maximum", [apply("sub", [count, to_value(ddof, count.dtype)]), scalar_like(count, 0)])
-    result = keep(apply("div", [squares, degrees]), axes, value.shape, keepdims)
+    result = keep(cast(apply("div", [squares, degrees]), found), axes, value.shape, keepdims)
     return store_out("var", out, result) if out is not None else wrap_result(result)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.dtypes import is_float, is_integer
+from irdl.ir.dtypes import BFLOAT16, finfo, is_integer
 from irdl.ops import reduce as ops
 from irdl.tracing.box import wrap
 from irdl.tracing.numpy import reductions
@@ -33,6 +33,8 @@ def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
 def correlate(a: Any, v: Any, mode: Any = "valid") -> Any:
     """A contraction of the windows of the longer one with the other."""
     a, v = as_box(a), as_box(v)
+    if BFLOAT16 in (a.dtype, v.dtype) and np.result_type(a.dtype, v.dtype) == BFLOAT16:
+        return correlate(a.astype(np.float32), v.astype(np.float32), mode).astype(BFLOAT16)  # NumPy's einsum has no loop for it
     for box, name in ((a, "first"), (v, "second")):
         if box.ndim != 1:
             raise ValueError(f"object {'too deep' if box.ndim else 'of too small depth'} for desired array{user_line()}")
@@ -101,7 +103,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     if edge_order > 2:
         raise ValueError(f"'edge_order' greater than 2 not supported{user_line()}")
     spacings = _spacings(varargs, box.shape, axes)
-    dtype = box.dtype if is_float(box.dtype) else np.dtype(np.float64)
+    dtype = box.dtype if box.dtype.kind == "f" else np.dtype(np.float64)  # bfloat16 gives float64 too
     box = box.astype(np.float64) if is_integer(box.dtype) else box
     results = []
     for place, spacing in zip(axes, spacings, strict=True):
@@ -205,7 +207,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * np.
 @traced(np.sinc)
 def sinc(x: Any) -> Any:
     scaled = as_box(x) * np.pi if as_box(x).kind != "python" else np.multiply(as_box(x), np.pi)
-    scaled = np.where(scaled == 0, scaled.dtype.type(np.finfo(scaled.dtype).eps), scaled)
+    scaled = np.where(scaled == 0, scaled.dtype.type(finfo(scaled.dtype).eps), scaled)
     return np.sin(scaled) / scaled
 
 

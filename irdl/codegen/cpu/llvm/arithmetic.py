@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from irdl.codegen.cpu.llvm import integer_division
+from irdl.codegen.cpu.llvm.halves import Halves
 from irdl.codegen.cpu.llvm.ir_builder import IRBuilder, Kind
 from irdl.codegen.cpu.llvm.library import LIBRARY, call_library
 from irdl.codegen.cpu.llvm.vector_angle import AngleMath
@@ -15,7 +16,7 @@ from irdl.codegen.cpu.llvm.vector_log import LogMath
 from irdl.codegen.cpu.llvm.vector_math import VectorMath
 from irdl.codegen.cpu.llvm.vector_power import PowerMath
 from irdl.errors import GraphError
-from irdl.ir.dtypes import is_float, is_signed, is_unsigned
+from irdl.ir.dtypes import is_float, is_half, is_signed, is_unsigned
 
 _VECTOR_MATH = ("exp", "exp2", "expm1", "tanh", "sigmoid", "sinh", "cosh")
 _MORE_MATH = {
@@ -195,10 +196,14 @@ _RULES: dict[str, Callable[..., str]] = {
 
 
 def emit_cast(b: IRBuilder, source: Kind, target: Kind, x: str) -> str:
-    """A conversion that is defined for every input."""
+    """A conversion that is defined for every input; one to or from floats of 16 bits goes by float32."""
     old, new = source.dtype, target.dtype
     if old == new:
         return x
+    if is_half(old):
+        return emit_cast(b, source.with_dtype(np.float32), target, Halves(b, source).widen(x))
+    if is_half(new):
+        return Halves(b, target).narrow(emit_cast(b, source, target.with_dtype(np.float32), x))
     if new == np.bool_:
         return b.compare(source, "une" if old.kind == "f" else "ne", x, source.constant(0))
     if old == np.bool_:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from irdl.ir.dtypes import is_bool, is_float
+from irdl.ir.dtypes import is_bool, is_float, is_half
 
 _SCALARS = {
     "bool": "i1",
@@ -25,6 +25,8 @@ _SCALARS = {
     "uint32": "i32",
     "int64": "i64",
     "uint64": "i64",
+    "float16": "i16",
+    "bfloat16": "i16",
     "float32": "float",
     "float64": "double",
 }
@@ -35,7 +37,7 @@ _BY_NUMBER = {np.dtype(name).num: text for name, text in _SCALARS.items()}
 
 @dataclass(frozen=True)
 class Kind:
-    """An element dtype and a number of lanes; 0 lanes is a scalar."""
+    """An element dtype and a number of lanes; 0 lanes is a scalar. Floats of 16 bits are their bits: only casts look into them."""
 
     dtype: np.dtype
     lanes: int = 0
@@ -57,7 +59,7 @@ class Kind:
     def suffix(self) -> str:
         """`v16f32`, as intrinsics are named."""
         bits = 1 if self.dtype == np.bool_ else self.dtype.itemsize * 8
-        element = f"f{bits}" if is_float(self.dtype) else f"i{bits}"
+        element = f"f{bits}" if is_float(self.dtype) and not is_half(self.dtype) else f"i{bits}"
         return f"v{self.lanes}{element}" if self.lanes else element
 
     @property
@@ -77,6 +79,8 @@ class Kind:
 
 
 def scalar_constant(dtype: np.dtype, number: Any) -> str:
+    if is_half(dtype):
+        return str(int(np.asarray(number, dtype).view(np.uint16)))
     if is_float(dtype):
         exact = float(dtype.type(number))
         return f"0x{struct.unpack('<Q', struct.pack('<d', exact))[0]:016X}"

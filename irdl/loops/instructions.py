@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from irdl.ir import dtypes
+
 
 @dataclass(frozen=True)
 class Fragment:
@@ -35,28 +37,47 @@ class Instruction:
 
     Attributes:
         name: in the loop language, and in the backends.
-        dtype: of all three.
-        rounded: the operation that makes numbers which it multiplies exactly.
+        dtype: of the sums.
+        operand: of what is multiplied.
+        rounded: the operation that makes numbers which it multiplies exactly; None where it does so with all.
     """
 
     name: str
     dtype: np.dtype
+    operand: np.dtype
     total: Fragment
     left: Fragment
     right: Fragment
-    rounded: str
+    rounded: str | None
 
+
+_FLOAT32 = np.dtype(np.float32)
+_TOTAL = Fragment((16, 8), ((0, 0), (0, 1), (8, 0), (8, 1)), (1, 0), (0, 2))
 
 #: as the PTX ISA lays it out: matrix fragments for mma.m16n8k8
 TF32 = Instruction(
     "m16n8k8_tf32",
-    np.dtype(np.float32),
-    total=Fragment((16, 8), ((0, 0), (0, 1), (8, 0), (8, 1)), (1, 0), (0, 2)),
+    _FLOAT32,
+    _FLOAT32,
+    total=_TOTAL,
     left=Fragment((16, 8), ((0, 0), (8, 0), (0, 4), (8, 4)), (1, 0), (0, 1)),
     right=Fragment((8, 8), ((0, 0), (4, 0)), (0, 1), (1, 0)),
     rounded="tf32",
 )
-INSTRUCTIONS = {instruction.name: instruction for instruction in (TF32,)}
+#: mma.m16n8k16, but for the order of the steps: what is added up in whatever order lets a lane have four neighbours of a row, or column
+FLOAT16, BFLOAT16 = (
+    Instruction(
+        name,
+        _FLOAT32,
+        operand,
+        total=_TOTAL,
+        left=Fragment((16, 16), tuple((row, step) for row in (0, 8) for step in range(4)), (1, 0), (0, 4)),
+        right=Fragment((16, 8), tuple((step, 0) for step in range(4)), (0, 1), (4, 0)),
+        rounded=None,
+    )
+    for name, operand in (("m16n8k16_f16", np.dtype(np.float16)), ("m16n8k16_bf16", dtypes.BFLOAT16))
+)
+INSTRUCTIONS = {instruction.name: instruction for instruction in (TF32, FLOAT16, BFLOAT16)}
 
 
 def round_to_tf32(x: np.ndarray | np.float32) -> np.ndarray:

@@ -129,10 +129,12 @@ class Machine:
     def multiply(self, statement: Multiply, scope: dict[str, Any]) -> None:
         instruction = statement.instruction
         total, left, right = (self._matrix(*operand, scope) for operand in statement.operands)
-        for side, buffer in ((left, statement.left), (right, statement.right)):
-            exact = scalar_function(Operation(instruction.rounded, (), instruction.dtype))(side)
-            if not np.array_equal(exact, side, equal_nan=True):
-                raise ProgramError(f"{buffer.name} holds numbers that {instruction.rounded} has not rounded")
+        if instruction.rounded is not None:
+            exact = scalar_function(Operation(instruction.rounded, (), instruction.operand))
+            for side, buffer in ((left, statement.left), (right, statement.right)):
+                if not np.array_equal(exact(side), side, equal_nan=True):
+                    raise ProgramError(f"{buffer.name} holds numbers that {instruction.rounded} has not rounded")
+        left, right = left.astype(instruction.dtype), right.astype(instruction.dtype)
         for step in range(left.shape[1]):
             total = total + left[:, step, None] * right[None, step]
         places = self._places(statement.instruction.total, statement.total, statement.total_index, scope)

@@ -78,8 +78,9 @@ def _verify_multiply(statement: Multiply, bound: set[str]) -> None:
     name = statement.instruction.name
     for fragment, buffer, index in statement.operands:
         _verify_index(index, bound)
-        if buffer.dtype != statement.instruction.dtype:
-            raise ProgramError(f"{name} is of {statement.instruction.dtype}, and {buffer.name} of {buffer.dtype}")
+        dtype = statement.instruction.dtype if fragment is statement.instruction.total else statement.instruction.operand
+        if buffer.dtype != dtype:
+            raise ProgramError(f"{name} is of {dtype}, and {buffer.name} of {buffer.dtype}")
         if buffer.space != "register" or buffer.copies % 32 or buffer.size // buffer.copies < len(fragment.places):
             raise ProgramError(f"{name} takes {len(fragment.places)} registers of each lane, which {buffer.name} is not")
 

@@ -14,7 +14,6 @@ from irdl.codegen.cuda.fragments import TensorCores
 from irdl.codegen.cuda.pipeline import CUDA_GRAPH_PASSES, CUDA_PROGRAM_PASSES
 from irdl.codegen.cuda.schedule import CudaSchedule
 from irdl.errors import out_of_bounds
-from irdl.loops.instructions import TF32
 from irdl.loops.language import Buffer
 from irdl.loops.target import Gpu
 from irdl.runtime.backend import Backend, Loaded
@@ -25,8 +24,8 @@ from irdl.runtime.device_array import DeviceArray
 
 #: bytes of the status word: whether an index was out of range, which, and what it was checked for
 _STATUS = 24
-#: the first compute capability that multiplies TF32
-_TF32_SINCE = 80
+#: the first compute capability that multiplies TF32, and bfloat16
+_TENSOR_CORES_SINCE = 80
 
 
 class Cuda(Backend):
@@ -42,7 +41,7 @@ class Cuda(Backend):
         return find_device().gpu
 
     def schedule(self, target: Gpu, precision: str | None = None) -> CudaSchedule:
-        return CudaSchedule(target, TensorCores(TF32, precision == "tf32") if target.capability >= _TF32_SINCE else None)
+        return CudaSchedule(target, TensorCores(precision == "tf32") if target.capability >= _TENSOR_CORES_SINCE else None)
 
     def load(self, build: Build) -> Loaded:
         return _OnDevice(build)

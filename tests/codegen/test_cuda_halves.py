@@ -10,6 +10,7 @@ import pytest
 import irdl
 from irdl.ir.dtypes import BFLOAT16
 from irdl.ir.evaluate import evaluate
+from irdl.loops.interpret import interpret
 from irdl.loops.language import Multiply
 from irdl.loops.target import Gpu
 from irdl.loops.walk import walk
@@ -65,22 +66,49 @@ def test_casts_and_functions(tmp_path):
             )
 
 
-def products(f, arguments, capability):
+def products(program):
     """The instructions that warps multiply matrices with."""
-    program = gpu_program(irdl.trace(f)(*arguments), Gpu(capability))
-    return {s.instruction.name for s in walk(program.body) if isinstance(s, Multiply)}
+    return {statement.instruction.name for statement in walk(program.body) if isinstance(statement, Multiply)}
+
+
+def products_of(f, arguments, capability):
+    return products(gpu_program(irdl.trace(f)(*arguments), Gpu(capability)))
+
+
+def test_products_are_the_interpreters(tmp_path):
+    """Bit for bit, of operands that lie along the steps and along the rows, and of sizes that nothing divides."""
+    rng = np.random.default_rng(1)
+
+    def product(spec):
+        return lambda x, y: np.einsum(spec, x.astype(np.float32), y.astype(np.float32))
+
+    cases = [
+        (product(spec), [rng.standard_normal(shape).astype(dtype) for shape in shapes], instruction)
+        for dtype, instruction in zip(HALVES, ("m16n8k16_f16", "m16n8k16_bf16"), strict=True)
+        for spec, *shapes in (("ij,jk->ik", (70, 37), (37, 65)), ("ji,kj->ik", (48, 64), (64, 48)))
+    ]
+    programs = [gpu_program(irdl.trace(f)(*arguments), Gpu(80, 4)) for f, arguments, _ in cases]
+    kernels = OnCpu(programs, tmp_path)
+    for number, (f, arguments, instruction) in enumerate(cases):
+        assert products(programs[number]) == {instruction}
+        (expected,) = interpret(programs[number], arguments)
+        np.testing.assert_allclose(expected.reshape(-1), f(*arguments).reshape(-1), rtol=1e-5, atol=1e-4)
+        for order in (0, 1, 7):
+            np.testing.assert_array_equal(kernels(number, arguments, order=order)[0].reshape(-1), expected.reshape(-1))
 
 
 def test_tensor_cores_multiply_halves_exactly():
-    """Their fractions are no longer than TF32's; float32 is not rounded unless it is asked for, and older GPUs have no such instruction."""
+    """Their fractions are no longer than TF32's, which loops use; float32 is not rounded unless it is asked for, and older GPUs have no
+    such instruction."""
     for dtype in HALVES:
+        assert products_of(np.dot, [np.ones((256, 256), dtype)] * 2, 90) == {f"m16n8k16_{'f16' if dtype == np.float16 else 'bf16'}"}
         arguments = [np.ones(shape, dtype) for shape in ((4, 32, 8), (8, 1024), (256, 1024), (1024,))]
-        assert products(lstm, arguments, 80) == products(gradient, arguments, 90) == {"m16n8k8_tf32"}
-        assert products(lstm, arguments, 75) == set()
-    assert products(lstm, [x.astype(np.float32) for x in arguments], 90) == set()
+        assert products_of(lstm, arguments, 80) == products_of(gradient, arguments, 90) == {"m16n8k8_tf32"}
+        assert products_of(lstm, arguments, 75) == set()
+    assert products_of(lstm, [x.astype(np.float32) for x in arguments], 90) == set()
     mixed = [np.ones((256, 256), np.float16), np.ones((256, 256), BFLOAT16)]
-    assert products(lambda x, y: x.astype(np.float32) @ y.astype(np.float32), mixed, 90) == {"m16n8k8_tf32"}
-    assert products(lambda x, y: x.astype(np.float32) @ (2 * y.astype(np.float32)), mixed, 90) == set()
+    assert products_of(lambda x, y: x.astype(np.float32) @ y.astype(np.float32), mixed, 90) == {"m16n8k8_tf32"}
+    assert products_of(lambda x, y: x.astype(np.float32) @ (2 * y.astype(np.float32)), mixed, 90) == set()
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")

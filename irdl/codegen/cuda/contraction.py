@@ -21,6 +21,8 @@ import itertools
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below, run_length, run_of
 from irdl.codegen.cuda.operands import Frame, Spare, at, operands_of
 from irdl.codegen.cuda.tiling import LANES, STEPS, TOGETHER, Tiling
@@ -60,7 +62,7 @@ class Contraction:
         self.values = tiling.values
         size = math.prod(tiling.shape)
         self.sums = {node: Buffer(names("acc"), node.output.dtype, size, "register", copies=WARPS * WARP) for node in group.body.reductions}
-        self.operands, self.of_nodes = operands_of(self.frame, self._spare())
+        self.operands, self.of_nodes = operands_of(self.frame, self._spare(), self._tile_dtype)
         #: the axes of the results, those that lie next to each other last
         self.axes = [axis for axis in group.domain if axis.extent > 1 and axis not in (tiling.row, tiling.column)]
         self.axes += sorted(
@@ -75,6 +77,10 @@ class Contraction:
 
     def _spare(self) -> Spare:
         return _SPARE
+
+    def _tile_dtype(self, value: Value) -> np.dtype:
+        """Of an operand in shared memory."""
+        return value.dtype
 
     def _rounded(self, item: Expression, value: Value) -> Expression:
         """What is multiplied, of an element of `value`."""

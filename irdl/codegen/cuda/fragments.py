@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from irdl.codegen.cuda.dealing import WARP, WARPS
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.dtypes import is_half
 from irdl.ir.graph import Node, Value
 from irdl.loops.index import Index
-from irdl.loops.instructions import Fragment, Instruction
+from irdl.loops.instructions import BFLOAT16, FLOAT16, TF32, Fragment, Instruction
 from irdl.loops.language import Buffer, Expression, Operation
 from irdl.loops.rewrite import Names
+from irdl.ops.contract import DOT
 from irdl.ops.elementwise import CAST
 
 _THREADS = WARP * WARPS
@@ -24,30 +28,39 @@ class TensorCores:
     """What warps multiply small matrices with.
 
     Attributes:
-        instruction: the instruction.
-        rounding: numbers of its dtype may be rounded to those that it takes.
+        rounding: float32 may be rounded to TF32.
     """
 
-    instruction: Instruction
     rounding: bool
 
-    def multiply(self, node: Node) -> bool:
+    def instruction(self, nodes: Sequence[Node], among: Sequence[Instruction] = (FLOAT16, BFLOAT16, TF32)) -> Instruction | None:
+        """The first of some that multiplies the numbers of all these contractions."""
+        return next((instruction for instruction in among if all(self._multiplies(node, instruction) for node in nodes)), None)
+
+    def _multiplies(self, node: Node, instruction: Instruction) -> bool:
         """The contraction's numbers are such as the instruction takes and gives, or may be made such: floats of 16 bits, whose fractions
         are no longer than TF32's, are so without rounding."""
-        fits = all(value.dtype == self.instruction.dtype for value in (*node.operands, node.output))
-        return fits and (self.rounding or all(map(is_widened, node.operands)))
+        if node.op is not DOT or node.output.dtype != instruction.dtype:
+            return False
+        if instruction.rounded is None:
+            return all(narrow_dtype(value) == instruction.operand for value in node.operands)
+        return all(value.dtype == instruction.operand and (self.rounding or is_half(narrow_dtype(value))) for value in node.operands)
 
-    def rounded(self, item: Expression, value: Value) -> Expression:
-        """`item`, an element of `value`, as the instruction takes it."""
-        return item if is_widened(value) else Operation(self.instruction.rounded, (item,), self.instruction.dtype)
+
+def rounded(instruction: Instruction, item: Expression, value: Value) -> Expression:
+    """`item`, an element of `value`, as the instruction takes it."""
+    if instruction.rounded is None or is_half(narrow_dtype(value)):
+        return item
+    return Operation(instruction.rounded, (item,), instruction.operand)
 
 
-def is_widened(value: Value) -> bool:
-    """Its numbers are floats of 16 bits, as float32."""
+def narrow_dtype(value: Value) -> np.dtype:
+    """The dtype of floats of 16 bits that a value, or what it is a view of, is cast from; else its own."""
     node = value.node
     while node is not None and node.op.is_view:
         node = node.operands[0].node
-    return node is not None and node.op is CAST and is_half(node.operands[0].dtype)
+    is_widened = node is not None and node.op is CAST and is_half(node.operands[0].dtype)
+    return node.operands[0].dtype if node is not None and is_widened else value.dtype
 
 
 class Lanes:
@@ -69,9 +82,9 @@ class Lanes:
         return Index.variable(eighth, fragment.eighth[axis]) + Index.variable(quarter, fragment.quarter[axis]) + fragment.places[slot][axis]
 
 
-def matrices(name: str, instruction: Instruction, fragment: Fragment, count: int) -> Buffer:
+def matrices(name: str, dtype: np.dtype, fragment: Fragment, count: int) -> Buffer:
     """Room for so many matrices of each warp of a block."""
-    return Buffer(name, instruction.dtype, _THREADS * count * len(fragment.places), "register", copies=_THREADS)
+    return Buffer(name, dtype, _THREADS * count * len(fragment.places), "register", copies=_THREADS)
 
 
 def registers_of(buffer: Buffer, thread: Index) -> Index:

@@ -19,17 +19,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below
-from irdl.codegen.cuda.fragments import Lanes, TensorCores, matrices, registers_of
+from irdl.codegen.cuda.fragments import Lanes, matrices, registers_of, rounded
 from irdl.codegen.cuda.matrix_tiles import ThreadsOfTile, rows_of_block
 from irdl.codegen.lowering.body import Scope
 from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.graph import Node, Value
 from irdl.loops.index import Index
-from irdl.loops.instructions import Fragment
+from irdl.loops.instructions import Fragment, Instruction
 from irdl.loops.language import Buffer, Expression, For, If, Literal, Load, Multiply, Operation, Statement, Store
 from irdl.loops.target import Gpu
-from irdl.ops.contract import DOT
 
 #: the most registers of a thread for sums
 _SUMS = 64
@@ -49,13 +48,13 @@ class LoopTiles:
     rows: int
 
 
-def tiles_in_loop(group: Group, cores: TensorCores, gpu: Gpu) -> LoopTiles | None:
+def tiles_in_loop(group: Group, instruction: Instruction, gpu: Gpu) -> LoopTiles | None:
     """Tiles for the group, as few rows as let all run at once; None where they cannot, or its reductions are not contractions of one
     operand along the rows with others along the columns."""
-    nodes, instruction = group.body.reductions, cores.instruction
+    nodes = group.body.reductions
     axes = [axis for axis in group.domain if axis.extent > 1]
     reduced = [axis for axis in group.reduced if axis.extent > 1]
-    if len(axes) != 2 or len(reduced) != 1 or not all(node.op is DOT and cores.multiply(node) for node in nodes):
+    if len(axes) != 2 or len(reduced) != 1:
         return None
     column = next((axis for axis in axes if group.stores[0].coefficient(axis.variable) == 1), None)
     if column is None or reduced[0].extent < _FEWEST_STEPS:
@@ -83,15 +82,14 @@ def _have_sides(group: Group, row: Axis, column: Axis) -> bool:
     return len(along_rows) == 1
 
 
-def schedule_loop_products(group: Group, cores: TensorCores, tiles: LoopTiles) -> list[Statement]:
+def schedule_loop_products(group: Group, instruction: Instruction, tiles: LoopTiles) -> list[Statement]:
     """The loops of a group of contractions in tiles of small matrices."""
-    return _LoopProducts(group, cores, tiles).statements()
+    return _LoopProducts(group, instruction, tiles).statements()
 
 
 class _LoopProducts:
-    def __init__(self, group: Group, cores: TensorCores, tiles: LoopTiles) -> None:
-        self.group, self.cores, self.tiles = group, cores, tiles
-        self.instruction = instruction = cores.instruction
+    def __init__(self, group: Group, instruction: Instruction, tiles: LoopTiles) -> None:
+        self.group, self.instruction, self.tiles = group, instruction, tiles
         self.nodes = group.body.reductions
         names = group.body.names
         self.high, wide = instruction.total.shape
@@ -104,9 +102,9 @@ class _LoopProducts:
         steps = -(-tiles.steps.extent // self.depth)
         self.deep = -(-steps // WARPS)
         self.warps = -(-steps // self.deep)
-        self.sums = matrices(names("acc"), instruction, instruction.total, len(self.nodes) * self.count)
-        self.left = matrices(names("a"), instruction, instruction.left, len(self.nodes))
-        self.right = matrices(names("b"), instruction, instruction.right, self.count)
+        self.sums = matrices(names("acc"), instruction.dtype, instruction.total, len(self.nodes) * self.count)
+        self.left = matrices(names("a"), instruction.operand, instruction.left, len(self.nodes))
+        self.right = matrices(names("b"), instruction.operand, instruction.right, self.count)
         self.stride = self.high + _APART
         self.partial = Buffer(names("partial"), instruction.dtype, self.warps * tiles.rows * self.stride * len(self.nodes), "shared")
 
@@ -204,7 +202,7 @@ class _LoopProducts:
         side = next(n for n, (_, place) in enumerate(marked) if any(p.coefficient(axis.variable) for p in place))
         scope = Scope()
         value, place = group.body.factors(node, group.index({tiles.row.variable: row, tiles.column.variable: column}), reduced)[side]
-        item = self.cores.rounded(group.body.expression(value, place, scope), value)
+        item = rounded(self.instruction, group.body.expression(value, place, scope), value)
         body: list[Statement] = [*scope.statements, Store(buffer, to, item)]
         own, whole = (row, tiles.rows) if along_row else (column, self.high)
         for index, extent, size in ((own, axis.extent, whole), (step, tiles.steps.extent, self.warps * self.deep * self.depth)):

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
+
 from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below, run_length, run_of
 from irdl.codegen.cuda.tiling import STEPS, Tiling, longest
 from irdl.codegen.lowering.body import Scope, cast
@@ -69,10 +71,12 @@ class Spare(NamedTuple):
         rows: between the rows, or columns, of one step and those of the next.
         steps: between the steps of one row and those of the next, where they lie next to each other in memory; None if they have to be
             transposed.
+        turned: the steps of each row lie next to each other wherever they come from.
     """
 
     rows: int
     steps: int | None = None
+    turned: bool = False
 
 
 class Operand:
@@ -85,22 +89,23 @@ class Operand:
         ahead: the steps after those, in registers of the block's threads.
     """
 
-    def __init__(self, frame: Frame, node: Node, number: int, along_row: bool, spare: Spare) -> None:
-        """`node`, `number`: a contraction, and which of its factors it is."""
+    def __init__(self, frame: Frame, node: Node, number: int, along_row: bool, spare: Spare, dtype: np.dtype) -> None:
+        """`node`, `number`: a contraction, and which of its factors it is. `dtype`: in shared memory."""
         self.frame, self._node, self._number = frame, node, number
         self.along_row = along_row
         self.size = size = frame.tiling.shape[0 if along_row else 1]
         names = frame.group.body.names
-        dtype, read = node.operands[number].dtype, _as_read(node.operands[number]).dtype
+        read = _as_read(node.operands[number]).dtype
         self.axis = frame.tiling.row if along_row else frame.tiling.column
         along_steps = self._lies_along_steps()
         #: from one step to the next in the tile, and from one row, or column
-        self._strides = (1, STEPS + spare.steps) if along_steps and spare.steps is not None else (size + spare.rows, 1)
+        self._strides = (1, STEPS + spare.steps) if (along_steps or spare.turned) and spare.steps is not None else (size + spare.rows, 1)
         self.tile = Buffer(names("left" if along_row else "right"), dtype, max(STEPS * self._strides[0], size * self._strides[1]), "shared")
         self.ahead = Buffer(names("ahead"), read, STEPS * size, "register", copies=WARPS * WARP)
         self._each, self._place_in_run = names("n"), names("v")
         self._count = STEPS * size // (WARPS * WARP)
-        self._length = self._run_length(along_steps)
+        # What lies along the rows, and is turned, lanes write to different banks one by one.
+        self._length = 1 if spare.turned and not along_steps else self._run_length(along_steps)
         # Lanes go where neighbours are: along the steps, some rows at a time, or along the rows.
         runs = (STEPS if along_steps else size) // self._length
         wide, near = max(1, runs // WARP), min(WARP, runs)
@@ -188,7 +193,9 @@ def at(loop: Loop, stride: int = 1) -> Index:
     return Index.variable(loop.variable, stride) if loop.extent > 1 else Index()
 
 
-def operands_of(frame: Frame, spare: Spare) -> tuple[list[Operand], dict[Node, tuple[Operand, Operand]]]:
+def operands_of(
+    frame: Frame, spare: Spare, tile_dtype: Callable[[Value], np.dtype]
+) -> tuple[list[Operand], dict[Node, tuple[Operand, Operand]]]:
     """All of a group's, each once, and those of each contraction: the one along the rows first."""
     found: dict[tuple[Value, tuple[Index, ...]], Operand] = {}
     of_nodes: dict[Node, tuple[Operand, Operand]] = {}
@@ -197,7 +204,7 @@ def operands_of(frame: Frame, spare: Spare) -> tuple[list[Operand], dict[Node, t
         for number, factor in enumerate(frame.factors_anywhere(node)):
             along_row = any(part.coefficient(frame.tiling.row.variable) for part in factor[1])
             if factor not in found:
-                found[factor] = Operand(frame, node, number, along_row, spare)
+                found[factor] = Operand(frame, node, number, along_row, spare, tile_dtype(factor[0]))
             sides[along_row] = found[factor]
         of_nodes[node] = sides[True], sides[False]
     return list(found.values()), of_nodes

@@ -12,30 +12,35 @@ Operands are rounded as they are brought into shared memory.
 
 from __future__ import annotations
 
+import numpy as np
+
 from irdl.codegen.cuda.contraction import Contraction
-from irdl.codegen.cuda.dealing import WARP, bound
-from irdl.codegen.cuda.fragments import Lanes, TensorCores, matrices, registers_of
+from irdl.codegen.cuda.dealing import WARP, bound, run_of
+from irdl.codegen.cuda.fragments import Lanes, matrices, registers_of, rounded
 from irdl.codegen.cuda.operands import Operand, Spare, at
 from irdl.codegen.cuda.tiling import STEPS, Tiling
 from irdl.codegen.lowering.group import Group
 from irdl.ir.graph import Value
 from irdl.loops.index import Index
-from irdl.loops.instructions import Fragment
+from irdl.loops.instructions import Fragment, Instruction
 from irdl.loops.language import Expression, For, Load, Multiply, Statement, Store
 
 #: so that the lanes of a fragment, 8 rows of 4 steps, are in different banks
 _SPARE = Spare(8, 4)
+#: rows of 40 bytes: lanes that write one step of neighbouring rows, and those that read 8 bytes of four rows, ask two of one bank at most
+_SPARE_OF_HALVES = Spare(0, 4, turned=True)
+#: neighbouring steps of a lane, of operands of 16 bits
+_RUN = 4
 
 
-def schedule_products(group: Group, cores: TensorCores, tiling: Tiling) -> list[Statement]:
+def schedule_products(group: Group, instruction: Instruction, tiling: Tiling) -> list[Statement]:
     """The loops of a group of contractions, in tiles of small matrices."""
-    return _Products(group, cores, tiling).statements()
+    return _Products(group, instruction, tiling).statements()
 
 
 class _Products(Contraction):
-    def __init__(self, group: Group, cores: TensorCores, tiling: Tiling) -> None:
-        self.cores, self.instruction = cores, cores.instruction
-        instruction = cores.instruction
+    def __init__(self, group: Group, instruction: Instruction, tiling: Tiling) -> None:
+        self.instruction = instruction
         super().__init__(group, tiling)
         names = group.body.names
         #: rows and columns of a warp, and how many matrices that is
@@ -46,7 +51,7 @@ class _Products(Contraction):
         #: of each operand, those of its matrices that a warp multiplies
         self.fragments = {
             operand: matrices(
-                names("a" if operand.along_row else "b"), instruction, self._fragment(operand), self.counts[self._side(operand)]
+                names("a" if operand.along_row else "b"), instruction.operand, self._fragment(operand), self.counts[self._side(operand)]
             )
             for operand in self.operands
         }
@@ -59,10 +64,13 @@ class _Products(Contraction):
         return self.instruction.left if operand.along_row else self.instruction.right
 
     def _spare(self) -> Spare:
-        return _SPARE
+        return _SPARE if self.instruction.operand.itemsize == 4 else _SPARE_OF_HALVES
 
     def _rounded(self, item: Expression, value: Value) -> Expression:
-        return self.cores.rounded(item, value)
+        return rounded(self.instruction, item, value)
+
+    def _tile_dtype(self, value: Value) -> np.dtype:
+        return self.instruction.operand
 
     def _warp(self) -> Index:
         return at(self.warps[0], self.warps[1].extent) + at(self.warps[1])
@@ -91,7 +99,7 @@ class _Products(Contraction):
         ]
 
     def _runs(self) -> list[tuple[Index, Index, Index, int]]:
-        return [(*element, 1) for element in self._elements()]
+        return [(*element, 2) for element in self._elements()[::2]]  # a lane has two neighbouring columns of each row
 
     def _multiply(self) -> Statement:
         step, depth = self.group.body.names("s"), self.instruction.left.shape[1]
@@ -120,21 +128,15 @@ class _Products(Contraction):
         return nest
 
     def _load(self, operand: Operand, step: str, depth: int) -> list[Statement]:
-        """An operand's matrices, out of shared memory."""
+        """An operand's matrices, out of shared memory; neighbouring steps at once, where they lie next to each other."""
         fragment, buffer, side = self._fragment(operand), self.fragments[operand], self._side(operand)
         first = registers_of(buffer, self._warp() * WARP + self.threads.number)
-        return [
-            Store(
-                buffer,
-                first + (number * len(fragment.places) + slot),
-                Load(
-                    operand.tile,
-                    operand.place(
-                        Index.variable(step, depth) + self.threads.place(fragment, 1 - side, slot),
-                        self._matrix(side, number) + self.threads.place(fragment, side, slot),
-                    ),
-                ),
-            )
-            for number in range(self.counts[side])
-            for slot in range(len(fragment.places))
-        ]
+        run, variable = _RUN if self.instruction.operand.itemsize == 2 else 1, self.group.body.names("v")
+        loads = []
+        for number in range(self.counts[side]):
+            for slot in range(0, len(fragment.places), run):
+                along = Index.variable(step, depth) + self.threads.place(fragment, 1 - side, slot) + Index.variable(variable)
+                place = operand.place(along, self._matrix(side, number) + self.threads.place(fragment, side, slot))
+                to = first + (number * len(fragment.places) + slot) + Index.variable(variable)
+                loads += run_of(variable, run, [Store(buffer, to, Load(operand.tile, place))])
+        return loads

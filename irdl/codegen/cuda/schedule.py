@@ -24,6 +24,7 @@ from irdl.codegen.lowering.nest import Loop
 from irdl.codegen.lowering.schedule import Element, Schedule
 from irdl.ir.graph import Graph
 from irdl.loops.index import Index
+from irdl.loops.instructions import TF32
 from irdl.loops.language import Buffer, Statement
 from irdl.loops.rewrite import Names, substitute
 from irdl.loops.target import Gpu
@@ -49,7 +50,7 @@ class CudaSchedule(Schedule):
 
     def inside_loop(self, graphs: Sequence[Graph], kept: Collection[Buffer]) -> Schedule:
         cores = self._cores
-        multiplied = cores is not None and any(node.op is DOT and cores.multiply(node) for node in all_nodes(graphs))
+        multiplied = cores is not None and any(cores.instruction([node], (TF32,)) is not None for node in all_nodes(graphs))
         return CudaSchedule(self.gpu, cores, Step(frozenset(kept), reduced_rows(graphs), multiplied))
 
     def group(self, group: Group) -> list[Statement]:
@@ -72,14 +73,14 @@ class CudaSchedule(Schedule):
     def _reduction(self, group: Group) -> list[Statement]:
         merged, node, cores = group.merged(), group.body.reductions[0], self._cores
         if self._step is not None:
-            if cores is not None and (tiles := tiles_in_loop(merged, cores, self.gpu)) is not None:
-                return schedule_loop_products(merged, cores, tiles)
+            instruction = None if cores is None else cores.instruction(group.body.reductions, (TF32,))
+            if instruction is not None and (tiles := tiles_in_loop(merged, instruction, self.gpu)) is not None:
+                return schedule_loop_products(merged, instruction, tiles)
             # What goes through the same rows has the same axes.
             return schedule_reduction(merged if node.op is DOT else replace(merged, domain=group.domain), self.gpu, self._step)
-        if cores is not None and not all(each.op is DOT and cores.multiply(each) for each in group.body.reductions):
-            cores = None
-        if (tiling := tiling_of(merged, self.gpu, None if cores is None else cores.instruction)) is not None:
-            return schedule_contraction(merged, tiling) if cores is None else schedule_products(merged, cores, tiling)
+        instruction = None if cores is None else cores.instruction(group.body.reductions)
+        if (tiling := tiling_of(merged, self.gpu, instruction)) is not None:
+            return schedule_contraction(merged, tiling) if instruction is None else schedule_products(merged, instruction, tiling)
         return schedule_reduction(merged, self.gpu, None)
 
     def is_independent(self, statements: Sequence[Statement]) -> bool:
@@ -111,7 +112,7 @@ class CudaSchedule(Schedule):
         body = element({})
         tiles = None
         if self._cores is not None and self._step.multiplied:
-            tiles = in_matrix_tiles(loops, body, names, self._cores.instruction, self.gpu)
+            tiles = in_matrix_tiles(loops, body, names, TF32, self.gpu)
         return tiles or in_tiles(loops, body, names, self.gpu)
 
 

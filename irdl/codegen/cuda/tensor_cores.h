@@ -45,5 +45,37 @@ __device__ inline void m16n8k8_tf32(float* total, const float* left, const float
 #endif
 }
 
+// Operands of 16 bits, a lane's steps next to each other.
+#ifdef CUDA_ON_CPU
+template <class T> __device__ inline void m16n8k16(float* total, const T* left, const T* right) {
+    static thread_local float given[32][32][12];
+    const unsigned lane = threadIdx.x % 32;
+    auto& lanes = given[threadIdx.x / 32];
+    for (int slot = 0; slot < 12; ++slot) lanes[lane][slot] = widen(slot < 8 ? left[slot] : right[slot - 8]);
+    __syncwarp();
+    for (int slot = 0; slot < 4; ++slot)
+        for (int k = 0; k < 16; ++k) {
+            const float* row = lanes[lane / 4 * 4 + k / 4];
+            const float* column = lanes[(lane % 4 * 2 + slot % 2) * 4 + k / 4];
+            total[slot] += row[slot / 2 * 4 + k % 4] * column[8 + k % 4];
+        }
+    __syncwarp();
+}
+__device__ inline void m16n8k16_f16(float* total, const float16* left, const float16* right) { m16n8k16(total, left, right); }
+__device__ inline void m16n8k16_bf16(float* total, const bfloat16* left, const bfloat16* right) { m16n8k16(total, left, right); }
+#else
+template <class T> __device__ inline unsigned pair(const T* first) { return first[0].bits | unsigned(first[1].bits) << 16; }
+#define IRDL_M16N8K16(name, T, type)                                                                                                   \
+    __device__ inline void name(float* total, const T* left, const T* right) {                                                         \
+        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "       \
+                     "{%0, %1, %2, %3};"                                                                                               \
+                     : "+f"(total[0]), "+f"(total[1]), "+f"(total[2]), "+f"(total[3])                                                  \
+                     : "r"(pair(left)), "r"(pair(left + 4)), "r"(pair(left + 2)), "r"(pair(left + 6)), "r"(pair(right)),                \
+                       "r"(pair(right + 2)));                                                                                          \
+    }
+IRDL_M16N8K16(m16n8k16_f16, float16, "f16")
+IRDL_M16N8K16(m16n8k16_bf16, bfloat16, "bf16")
+#endif
+
 } // namespace irdl
 #endif

@@ -47,7 +47,7 @@ def test_gradients(shape: tuple[int, ...]) -> None:
     x = distinct(shape)
     check(lambda x: (np.sort(x), np.sort(x, 0) * np.cos(x), np.sort(x, None)), x)
     check(lambda x: np.take_along_axis(x, np.argsort(-x, -1), -1) ** 2, x)
-    check(lambda x: (np.partition(x, 0) * x, np.sort(np.sin(x))[..., ::-1]), x)
+    check(lambda x: (np.partition(x, 0)[..., :1] * x, np.sort(np.sin(x))[..., ::-1]), x)  # NumPy leaves the order of the rest open
 
 
 def test_kinds_that_are_not_stable_are_here() -> None:

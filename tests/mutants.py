@@ -15,6 +15,7 @@ from planting import Mutant, plant_all
 
 OPS, FUZZ, MORE = "tests/ops/test_ops.py", "tests/test_fuzz.py", "tests/transforms/test_transforms.py"
 CUDA, TF32, ENTRY = "tests/codegen/test_cuda.py", "tests/codegen/test_tf32_loops.py", "tests/runtime/test_entry.py"
+HALVES = "tests/ops/test_halves.py"
 VECTORS = "tests/codegen/test_cuda_vectors.py"
 TILES, TAPS, EDGES = "tests/codegen/test_tiles.py", "tests/codegen/test_taps.py", "tests/codegen/test_edges.py"
 STORED = "tests/runtime/test_stores_in_place.py"
@@ -196,8 +197,8 @@ MUTANTS: list[Mutant] = [
         "tests/codegen/test_cuda_rows.py -k interpreted",
     ),
     (
-        "irdl/codegen/cuda/products.py",
-        "return Operation(self.instruction.rounded, (item,), self.instruction.dtype)",
+        "irdl/codegen/cuda/fragments.py",
+        "return Operation(instruction.rounded, (item,), instruction.operand)",
         "return item",
         "tests/codegen/test_tf32.py -k around_a_product",
     ),
@@ -485,6 +486,29 @@ MUTANTS: list[Mutant] = [
         "tests/runtime/test_team.py -k held_up",
     ),
     ("irdl/ops/products.py", "if rest and (not of_result or rest & set(output)):", "if rest:", "tests/ops/test_rules.py"),
+    ("irdl/codegen/cpu/llvm/halves.py", "(1 << lost - 1) - 1", "1 << lost - 1", HALVES + " -k casts"),
+    ("irdl/codegen/cpu/llvm/halves.py", "0x1F << 23", "0x20 << 23", HALVES + " -k casts"),
+    ("irdl/passes/widen.py", "dtype == np.float16 and x.dtype == np.float64", "False", HALVES + " -k casts"),
+    ("irdl/passes/widen.py", "[make.cast(new, old.dtype) for new, old", "[new for new, old", HALVES + " -k functions"),
+    ("irdl/ops/rules.py", "is_half(x.dtype) and _is_narrow(inner, x.dtype)", "is_half(x.dtype)", "tests/passes/test_cases.py -k simplify"),
+    (
+        "irdl/tracing/numpy/reductions.py",
+        "np.dtype(np.float32)) if is_half(found) else value",
+        "found) if is_half(found) else value",
+        HALVES,
+    ),
+    (
+        "irdl/codegen/cuda/tensor_cores.h",
+        "row[slot / 2 * 4 + k % 4]",
+        "row[slot / 2 * 4 + (k + 1) % 4]",
+        "tests/codegen/test_cuda_halves.py -k interpreters",
+    ),
+    (
+        "irdl/codegen/cuda/fragments.py",
+        "all(narrow_dtype(value) == instruction.operand for value in node.operands)",
+        "all(is_half(narrow_dtype(value)) for value in node.operands)",
+        "tests/codegen/test_cuda_halves.py -k exactly",
+    ),
 ]
 
 

@@ -5,7 +5,8 @@
     updates, state = optimizer.update(gradients, state, params)
     params = optim.apply_updates(params, updates)
 
-Parameters may be any tree or an `nn.Module`, whose buffers are passed by: their gradients and updates are None.
+Parameters may be any tree or an `nn.Module`, whose buffers are passed by: their gradients and updates are None. A complex parameter is
+stepped as its parts, two real ones, against the conjugate of what `irdl.grad` gives, which is df/dx - i df/dy.
 """
 
 from __future__ import annotations
@@ -51,9 +52,13 @@ class Optimizer:
         kept = {name: state[name] for name in self._kept()}
         found: list[Any] = []
         new: dict[str, list[Any]] = {name: [] for name in kept}
-        for place, (value, gradient) in enumerate(zip(own, given, strict=True)):
+        for place, (parameter, gradient) in enumerate(zip(own, given, strict=True)):
+            value = parameter
+            if np.iscomplexobj(parameter):
+                value, gradient = _in_parts(parameter), _in_parts(np.conj(gradient))
             delta, after = self._step(value, gradient, {name: kept[name][place] for name in kept}, number)
-            found.append(delta.astype(value.dtype))
+            delta = delta.astype(value.dtype)
+            found.append(_of_parts(delta) if np.iscomplexobj(parameter) else delta)
             for name, array in after.items():
                 new[name].append(array.astype(value.dtype))
         deltas = iter(found)
@@ -69,11 +74,20 @@ class Optimizer:
 
     def _like(self, params: Any, name: str) -> list[Any]:
         leaves = irdl.tree.leaves(params)
-        return [self._begin(name, leaf) for leaf, mark in zip(leaves, trainable(params), strict=True) if mark]
+        return [self._begin(name, _in_parts(leaf)) for leaf, mark in zip(leaves, trainable(params), strict=True) if mark]
 
     def _step(self, value: Any, gradient: Any, kept: dict[str, Any], number: Any) -> tuple[Any, dict[str, Any]]:
         """The change of one parameter, and what is kept of it."""
         raise NotImplementedError
+
+
+def _in_parts(value: Any) -> Any:
+    """Complex numbers as real ones, with a last axis of two; others as they are."""
+    return np.stack([value.real, value.imag], axis=-1) if np.iscomplexobj(value) else value
+
+
+def _of_parts(value: Any) -> Any:
+    return value[..., 0] + value.dtype.type(1) * 1j * value[..., 1]
 
 
 def apply_updates(params: Any, updates: Any) -> Any:
@@ -237,7 +251,7 @@ class clip_by_global_norm(_Stateless):
 
 @dataclass(frozen=True)
 class clip_by_value(_Stateless):
-    """Gradients within -limit and limit."""
+    """Gradients within -limit and limit; complex ones are refused, which have no order."""
 
     limit: float
 
@@ -246,8 +260,8 @@ class clip_by_value(_Stateless):
 
 
 def global_norm(tree: Any) -> Any:
-    """The square root of the sum of the squares of all numbers in a tree."""
-    return np.sqrt(sum(np.sum(leaf * leaf) for leaf in irdl.tree.leaves(tree)))
+    """The square root of the sum of the squares of all numbers in a tree, of complex ones of their sizes."""
+    return np.sqrt(sum(np.sum(np.real(leaf * np.conj(leaf))) for leaf in irdl.tree.leaves(tree)))
 
 
 class chain(Optimizer):

@@ -21,6 +21,8 @@ _SHORT = {
     "bfloat16": "bf16",
     "float32": "f32",
     "float64": "f64",
+    "complex64": "c64",
+    "complex128": "c128",
 }
 
 #: The first 8 bits of fraction of a float32, with all of its exponents. To NumPy it is a dtype of kind "V".
@@ -29,7 +31,7 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 _LONG = {short: BFLOAT16 if short == "bf16" else np.dtype(long) for long, short in _SHORT.items()}
 
 #: By NumPy's type number (two numbers may be one type, as long and long long are): names are slow to ask for.
-_CANONICAL = {np.dtype(char).num: np.dtype(np.dtype(char).name) for char in "?bBhHiIlLqQefd"} | {BFLOAT16.num: BFLOAT16}
+_CANONICAL = {np.dtype(char).num: np.dtype(np.dtype(char).name) for char in "?bBhHiIlLqQefdFD"} | {BFLOAT16.num: BFLOAT16}
 _SHORT_BY_NUMBER = {number: _SHORT[dtype.name] for number, dtype in _CANONICAL.items()}
 
 #: Every dtype a value may have, in NumPy's promotion order within a kind.
@@ -70,17 +72,41 @@ def canonical(dtype: np.dtype) -> np.dtype | None:
 
 
 def family(dtype: np.dtype) -> str:
-    """`b`, `i`, `u` or `f`: bool, signed, unsigned or floating."""
+    """`b`, `i`, `u`, `f` or `c`: bool, signed, unsigned, floating or complex."""
     return "f" if dtype is BFLOAT16 else dtype.kind
 
 
 def is_float(dtype: np.dtype) -> bool:
+    """A real floating dtype: what a loss may be."""
     return dtype.kind == "f" or dtype is BFLOAT16
 
 
 def is_half(dtype: np.dtype) -> bool:
     """A float of 16 bits: kept in memory as such, computed with as float32 (`passes/widen.py`)."""
     return dtype.char in "eE"
+
+
+def is_complex(dtype: np.dtype) -> bool:
+    return dtype.kind == "c"
+
+
+def is_inexact(dtype: np.dtype) -> bool:
+    """Floating or complex: what has derivatives, nans and infinities."""
+    return dtype.kind in "fc" or dtype is BFLOAT16
+
+
+def real_dtype(dtype: np.dtype) -> np.dtype:
+    """That of the parts of a complex dtype; others themselves."""
+    return _REAL.get(dtype, dtype)
+
+
+def complex_dtype(dtype: np.dtype) -> np.dtype:
+    """The complex dtype whose parts are of a floating one."""
+    return _COMPLEX[dtype]
+
+
+_COMPLEX = {np.dtype(real): np.dtype(both) for real, both in (("float32", "complex64"), ("float64", "complex128"))}
+_REAL = {both: real for real, both in _COMPLEX.items()}
 
 
 def is_bool(dtype: np.dtype) -> bool:

@@ -56,6 +56,8 @@ class Op:
     only_moves: bool = False
     #: of an elementwise op: cycles for a vector, roughly, for decisions; where it is not one
     cycles: float = 1.0
+    #: False where a pass always puts it together from others: no backend has code for it
+    has_code: bool = True
     #: True where evaluating can raise (an index out of range), which makes it unsafe to run speculatively.
     can_raise: ClassVar[bool] = False
 

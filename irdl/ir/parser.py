@@ -11,7 +11,7 @@ import numpy as np
 
 from irdl.errors import GraphError
 from irdl.ir.builder import CONSTANT, ConstantAttributes, make_node
-from irdl.ir.dtypes import SHORT_NAME, dtype_of_short_name, is_bool, is_float, is_short_name
+from irdl.ir.dtypes import SHORT_NAME, dtype_of_short_name, is_bool, is_complex, is_float, is_short_name, real_dtype
 from irdl.ir.graph import Graph, Value
 from irdl.ir.op import find_op
 from irdl.ir.tokens import Tokens
@@ -179,6 +179,9 @@ class _Parser(Tokens):
         return np.full(type.shape, self._number(type.dtype), type.dtype)
 
     def _number(self, dtype: np.dtype) -> np.generic:
+        if is_complex(dtype):
+            re, im = self.list(lambda: self._number(real_dtype(dtype)))
+            return np.array([re, im]).view(dtype)[0]  # the parts as they are: arithmetic would change signs of zeros
         _, text, _ = self.peek()
         self.skip()
         try:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from irdl.ir.builder import CONSTANT
-from irdl.ir.dtypes import is_bool, is_float, short_name
+from irdl.ir.dtypes import is_bool, is_complex, is_float, short_name
 from irdl.ir.graph import Graph, Location, Node, Value
 from irdl.ir.op import attribute_items
 from irdl.ir.types import TensorType
@@ -146,7 +146,8 @@ def is_uniform(array: np.ndarray) -> bool:
     """Two elements or more, all the same bits."""
     if array.size < 2 or array.flat[0].tobytes() != array.flat[-1].tobytes():
         return False
-    bits = np.ascontiguousarray(array).reshape(-1).view(f"u{array.itemsize}")
+    size = min(array.itemsize, 8)
+    bits = np.ascontiguousarray(array).reshape(-1).view(f"u{size}").reshape(array.size, -1)
     return bool((bits == bits[0]).all())
 
 
@@ -159,6 +160,8 @@ def format_array(array: np.ndarray) -> str:
 
 
 def format_number(number: Any) -> str:
+    if is_complex(number.dtype):
+        return f"({format_number(number.real)}, {format_number(number.imag)})"
     if is_float(number.dtype):
         return repr(float(number)) if number.dtype == np.float64 else str(number)
     if is_bool(number.dtype):

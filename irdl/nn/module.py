@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from irdl.ir.dtypes import is_inexact
+
 
 class Module:
     """A layer, or a model of layers. Subclasses set attributes in `__init__` and define `forward`, or `__call__` itself.
@@ -82,7 +84,7 @@ class Module:
         """Which of the parts have gradients: all but the buffers."""
         buffers = vars(self).get("_buffers", ())
         return [
-            name not in buffers and not (isinstance(item, np.ndarray) and item.dtype.kind != "f")
+            name not in buffers and not (isinstance(item, np.ndarray) and not is_inexact(item.dtype))
             for name, item in vars(self).items()
             if _is_part(self, name, item)
         ]
@@ -187,8 +189,8 @@ def _modules_in(name: str, item: Any) -> Iterator[tuple[str, Module]]:
 
 
 def _places(path: str, item: Any, owner: Any, key: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Where float arrays are in an attribute, modules left out: path, what holds it, under which key."""
-    if isinstance(item, np.ndarray) and item.dtype.kind == "f":
+    """Where float and complex arrays are in an attribute, modules left out: path, what holds it, under which key."""
+    if isinstance(item, np.ndarray) and is_inexact(item.dtype):
         yield path, owner, key
     elif isinstance(item, (list, tuple)):
         for place, part in enumerate(item):

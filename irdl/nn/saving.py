@@ -22,6 +22,7 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str]) -> Non
 
     Raises:
         ImportError: safetensors is not installed.
+        ValueError: an array is complex128, which the format does not have.
         OSError: the file cannot be written; what was there is still there.
     """
     arrays = model.state_dict() if isinstance(model, Module) else dict(model)
@@ -86,6 +87,9 @@ def _safetensors() -> Any:
 
 def _write(arrays: dict[str, np.ndarray], path: Path) -> None:
     library = _safetensors()
+    for name, array in arrays.items():
+        if array.dtype == np.complex128:
+            raise ValueError(f"{name} is complex128, which safetensors has not: save it as complex64, or its .real and .imag")
     data = library.save({name: np.asarray(array, order="C") for name, array in arrays.items()})
     file, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from irdl.errors import GraphError
-from irdl.ir.dtypes import family, is_float
+from irdl.ir.dtypes import family, is_inexact
 from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType
 
@@ -46,7 +46,7 @@ class Dot(Op):
             raise GraphError(f"dot takes two operands, not {len(types)}")
         left, right, output = attributes.labels
         x, y = types
-        if x.dtype != y.dtype or family(x.dtype) not in "fiu":
+        if x.dtype != y.dtype or family(x.dtype) not in "fiuc":
             raise GraphError(f"dot takes two arrays of one numeric dtype, not {x} and {y}")
         if len(left) != x.rank or len(right) != y.rank:
             raise GraphError(f'"{attributes.spec}" does not fit {x} and {y}')
@@ -65,7 +65,7 @@ class Dot(Op):
 
     def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
         left, right = operands
-        return (np.asarray(np.einsum(attributes.spec, left, right, optimize=is_float(left.dtype)), left.dtype),)
+        return (np.asarray(np.einsum(attributes.spec, left, right, optimize=is_inexact(left.dtype)), left.dtype),)
 
     def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
         x, y = operands
@@ -101,6 +101,9 @@ class Dot(Op):
         ]
         for dtype in ("float64", "float32", "int64", "int32"):
             for spec, left, right in cases:
+                yield Sample((TensorType(np.dtype(dtype), left), TensorType(np.dtype(dtype), right)), DotAttributes(spec))
+        for dtype, places in (("complex64", (3, 6, 13)), ("complex128", (0, 5, 8, 12))):
+            for spec, left, right in (cases[place] for place in places):
                 yield Sample((TensorType(np.dtype(dtype), left), TensorType(np.dtype(dtype), right)), DotAttributes(spec))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from irdl.errors import GraphError
-from irdl.ir.dtypes import family, short_name
+from irdl.ir.dtypes import family, is_complex, short_name
 from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType
 
@@ -66,7 +66,8 @@ class Reduce(Op):
         if self._identity:
             shapes += [((0, 4), (0,)), ((3, 0), (1,))]
         for kind in self.kinds:
-            for name in {"b": ["bool"], "f": ["float32", "float64"], "i": ["int32", "int64"], "u": ["uint8"]}[kind]:
+            names = {"b": ["bool"], "f": ["float32", "float64"], "i": ["int32", "int64"], "u": ["uint8"], "c": ["complex64"]}[kind]
+            for name in names:
                 for shape, axes in shapes:
                     yield Sample((TensorType(np.dtype(name), shape),), ReduceAttributes(axes))
 
@@ -112,8 +113,8 @@ class Logical(Reduce):
         return [None]
 
 
-SUM = register(Sum("sum", np.sum, "fiu", True))
-PROD = register(Prod("prod", np.prod, "fiu", True))
+SUM = register(Sum("sum", np.sum, "fiuc", True))
+PROD = register(Prod("prod", np.prod, "fiuc", True))
 MAX = register(Extremum("max", np.max, "bfiu", False))
 MIN = register(Extremum("min", np.min, "bfiu", False))
 ANY = register(Logical("any", np.any, "b", True))
@@ -136,6 +137,8 @@ class ArgReduce(Op):
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         (type,) = types
+        if is_complex(type.dtype):
+            raise GraphError(f"{self.name} is not defined for {short_name(type.dtype)}, whose numbers have no order")
         if not 0 <= attributes.axis < type.rank:
             raise GraphError(f"axis {attributes.axis} does not fit {type}")
         shape = tuple(extent for axis, extent in enumerate(type.shape) if axis != attributes.axis)
@@ -214,7 +217,7 @@ class Cumulative(Op):
 
     def samples(self) -> Iterable[Sample]:
         for kind in self.kinds:
-            for name in {"f": ["float32", "float64"], "i": ["int32", "int64"], "u": ["uint8"]}[kind]:
+            for name in {"f": ["float32", "float64"], "i": ["int32", "int64"], "u": ["uint8"], "c": ["complex64"]}[kind]:
                 for shape, axis in (((7,), 0), ((3, 4), 0), ((3, 4), 1), ((2, 0), 1), ((2, 5, 33), 1)):
                     for reverse in (False, True):
                         yield Sample((TensorType(np.dtype(name), shape),), CumulativeAttributes(axis, reverse))
@@ -246,7 +249,7 @@ class CumulativeExtremum(Cumulative):
         return np.moveaxis(np.sum(first.astype(x.dtype) * np.moveaxis(ct, axis, -1)[..., None, :], axis=-1), -1, axis)
 
 
-CUMSUM = register(CumulativeSum("cumsum", np.add, "fiu"))
-CUMPROD = register(CumulativeProduct("cumprod", np.multiply, "fiu"))
+CUMSUM = register(CumulativeSum("cumsum", np.add, "fiuc"))
+CUMPROD = register(CumulativeProduct("cumprod", np.multiply, "fiuc"))
 CUMMAX = register(CumulativeExtremum("cummax", np.maximum, "fiu"))
 CUMMIN = register(CumulativeExtremum("cummin", np.minimum, "fiu"))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from irdl.ir.builder import Builder, constant_of, rewrite
-from irdl.ir.dtypes import is_bool, is_float, is_half
+from irdl.ir.dtypes import is_bool, is_complex, is_half, is_inexact
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
 from irdl.ops.contract import DOT
@@ -72,8 +72,11 @@ def uniform_number(value: Value) -> Any:
 
 
 def _is(value: Value, number: float) -> bool:
+    """Whether it holds the number everywhere. No complex one counts: x * (1 + 0j) has nans and signs of zeros that x has not."""
     found = uniform_number(value)
-    return found is not None and not is_bool(found.dtype) and bool(found == number) and (number != 0 or not np.signbit(found))
+    if found is None or is_bool(found.dtype) or is_complex(found.dtype):
+        return False
+    return bool(found == number) and (number != 0 or not np.signbit(found))
 
 
 def _keeps(node: Node, value: Value) -> bool:
@@ -107,7 +110,7 @@ def add_zero(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Va
     for x, y in (operands, operands[::-1]):
         if _is(y, 0) and _keeps(node, x):
             made = x.node.op if x.node is not None else None
-            if not is_float(x.dtype) or made in (DOT, SUM, e.MUL, CONCAT):
+            if not is_inexact(x.dtype) or made in (DOT, SUM, e.MUL, CONCAT):
                 return [x]
     return None
 
@@ -121,7 +124,7 @@ def known_exponent(builder: Builder, node: Node, operands: list[Value]) -> Seque
     """x ** 2 = x * x, x ** -1 = 1 / x, and their kin (for halves see `passes/expand.py`: their gradients are better taken of the power)"""
     x, exponent = operands
     number = uniform_number(exponent)
-    if number is None or not np.isfinite(number) or not _keeps(node, x):
+    if number is None or is_complex(x.dtype) or not np.isfinite(number) or not _keeps(node, x):
         return None
     one = builder.constant(1, x.dtype)
     if number == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from irdl.ir.graph import Graph
+from irdl.passes.complex_parts import split_complex
 from irdl.passes.distribute import distribute
 from irdl.passes.expand import expand
 from irdl.passes.factorize import factorize
@@ -15,6 +16,7 @@ from irdl.passes.widen import widen
 
 GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     Pass("inline", inline_calls, required=True),
+    Pass("complex", split_complex, required=True),
     Pass("factorize", factorize, required=True),
     Pass("widen", widen, required=True),
     Pass("simplify", simplify),

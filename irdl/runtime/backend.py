@@ -71,7 +71,7 @@ class Backend(ABC):
         Raises:
             GraphError: it lacks code for an op.
         """
-        missing = [op.name for op in registered_ops() if op.is_elementwise and op.name not in self.operations()]
+        missing = [op.name for op in registered_ops() if op.is_elementwise and op.has_code and op.name not in self.operations()]
         if missing:
             raise GraphError(f"the backend {self.name!r} has no code for {', '.join(missing)}")
 

@@ -23,6 +23,7 @@ from irdl.codegen.lowering.lower import lower
 from irdl.codegen.lowering.stored import failures_first, in_place_outputs
 from irdl.errors import IrdlError
 from irdl.ir.builder import CONSTANT
+from irdl.ir.dtypes import is_complex, real_dtype
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
 from irdl.ir.printer import print_graph
@@ -110,7 +111,7 @@ class Build:
         if static_arrays:
             preparation, rest = precompute(self.graphs[-1].code, len(static_arrays))
             self.graphs.append(Step("precompute", rest, 0.0))
-            self.prepared = [_aligned(array) for array in evaluate(preparation, static_arrays)]
+            self.prepared = [_aligned(array) for array in evaluate(preparation, [real_view(array) for array in static_arrays])]
             shape = None if shape is None else replace(shape, prepared=self.prepared)
         self.shape = shape
         #: without the program's constants, and what is computed in place
@@ -240,6 +241,13 @@ class Build:
         constants = [np.ascontiguousarray(array) for _, array in program.constants]
         image = compile_object(self.llvm_ir)
         return Code(image, program.arena_bytes, program.threads, bool(looks(program.body)), self.in_place, program.checks, constants)
+
+
+def real_view(array: np.ndarray) -> np.ndarray:
+    """What code sees of an array in order: the parts of complex numbers along a last axis, in the same memory (see `complex_parts`)."""
+    if not is_complex(array.dtype):
+        return array
+    return np.ascontiguousarray(array).reshape(-1).view(real_dtype(array.dtype)).reshape(*array.shape, 2)
 
 
 def _aligned(array: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from irdl.codegen.cpu.llvm.machine import LoadedObject, compile_object
 VERSION = (1, 0)
 _READ_ONLY, _COPIED = 1, 2
 #: DLDataTypeCode of NumPy's kinds
-_CODES = {"i": 0, "u": 1, "f": 2, "V": 4, "b": 6}  # V: NumPy's kind of bfloat16
+_CODES = {"i": 0, "u": 1, "f": 2, "V": 4, "c": 5, "b": 6}  # V: NumPy's kind of bfloat16
 _NAMES = {0: "int", 1: "uint", 2: "float", 3: "opaque", 4: "bfloat", 5: "complex", 6: "bool"}
 _NAME, _NAME_VERSIONED, _USED, _USED_VERSIONED = b"dltensor", b"dltensor_versioned", b"used_dltensor", b"used_dltensor_versioned"
 for _forever in (_NAME, _NAME_VERSIONED, _USED, _USED_VERSIONED):

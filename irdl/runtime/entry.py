@@ -111,13 +111,14 @@ def _python_holds() -> bool:
         and _read(pair, "tuple items") == id(a) == first
         and _read(cell, "cell contents") == id(a)
         and _read(1.5, "float value", ctypes.c_double) == 1.5
+        and ctypes.string_at(id(1.5 - 2j) + LAYOUTS["scalar value"], 16) == np.complex128(1.5 - 2j).tobytes()
     )
 
 
 def _numpy_holds() -> bool:
     if np.lib.NumpyVersion(np.__version__) < "2.0.0":
         return False
-    for dtype in ("bool", "int8", "uint16", "int32", "int64", "uint64", "float16", "float32", "float64"):
+    for dtype in ("bool", "int8", "uint16", "int32", "int64", "uint64", "float16", "float32", "float64", "complex64", "complex128"):
         array = np.ones((2, 3, 4), dtype)
         flags = array.flags
         expected = flags.c_contiguous | flags.f_contiguous << 1 | flags.aligned << 8 | flags.writeable << 10

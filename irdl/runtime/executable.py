@@ -12,7 +12,7 @@ from irdl.errors import DonationError
 from irdl.ir.graph import Graph, Value
 from irdl.loops.language import Program
 from irdl.runtime.backends import find_backend
-from irdl.runtime.build import Build
+from irdl.runtime.build import Build, real_view
 from irdl.runtime.device_array import DeviceArray
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Executable:
         outputs = []
         for place, (shape, dtype) in enumerate(self._types):
             outputs.append(arrays[in_place[place]] if place in in_place else np.empty(shape, dtype))
-        self.loaded.run([*arrays, *self.build.prepared], outputs)
+        self.loaded.run([*map(real_view, arrays), *self.build.prepared], list(map(real_view, outputs)))
         for out, place in self.donations.items():
             if out not in in_place:
                 np.copyto(inputs[place], outputs[out])

@@ -14,7 +14,7 @@ from irdl.runtime.call import Call
 from irdl.runtime.entry import layouts_hold
 from irdl.runtime.executable import match_donations
 from irdl.tracing import tree
-from irdl.tracing.box import ARRAY
+from irdl.tracing.box import ARRAY, PYTHON_NUMBERS
 from irdl.tracing.capture.reads import ArrayLayout, Read
 from irdl.tracing.function import TracedFunction
 from irdl.tracing.users import is_hashable
@@ -46,7 +46,7 @@ def call_shape(traced: TracedFunction, call: Call, donated: Collection[int]) -> 
             if argument is None:
                 return None
             arguments.append(argument)
-        elif type(leaf) in (bool, int, float) or isinstance(leaf, np.generic):
+        elif type(leaf) in PYTHON_NUMBERS or isinstance(leaf, np.generic):
             arguments.append(Argument(value.type, tree.leaf_kind(leaf) or ARRAY, type(leaf)))
         else:
             return None
@@ -91,7 +91,7 @@ def call_shape(traced: TracedFunction, call: Call, donated: Collection[int]) -> 
     return shape if is_native(shape) else None
 
 
-_IMMUTABLE = (bool, int, float, str, bytes, np.dtype, type, np.ufunc, types.FunctionType, types.BuiltinFunctionType)
+_IMMUTABLE = (bool, int, float, complex, str, bytes, np.dtype, type, np.ufunc, types.FunctionType, types.BuiltinFunctionType)
 
 
 class _NotNative(Exception):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: DLPack's numbers of devices
 CPU, CUDA = 1, 2
-_DTYPES = "bool, floats of 16 to 64 bits, bfloat16, or integers of 8 to 64 bits"
+_DTYPES = "bool, floats of 16 to 64 bits, bfloat16, integers of 8 to 64 bits, complex64 or complex128"
 
 
 class Shared:

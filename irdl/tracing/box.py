@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import LeakedTracerError, TraceError
-from irdl.ir.dtypes import family, is_float, is_supported
+from irdl.ir.dtypes import family, is_bool, is_complex, is_inexact, is_supported
 from irdl.ir.graph import Value
 from irdl.ir.op import NO_ATTRIBUTES, Op, find_op
 from irdl.ir.types import TensorType
@@ -25,6 +25,12 @@ from irdl.tracing.recorder import Cell, Trace, current_trace, trace_stack, user_
 from irdl.tracing.users import Owner, owner_of
 
 ARRAY, SCALAR, PYTHON = "array", "scalar", "python"
+#: Python's numbers, which are weak in promotion
+PYTHON_NUMBERS = (bool, int, float, complex)
+
+
+#: by family
+PYTHON_TYPES: dict[str, type] = {"b": bool, "i": int, "f": float, "c": complex}
 
 
 class Box:
@@ -85,7 +91,7 @@ class Box:
 
     def through(self, steps: Sequence[Any], shadow: np.ndarray, kind: str = ARRAY) -> Box:
         """A view of this box through further steps."""
-        type = TensorType(self.type.dtype, shadow.shape)
+        type = TensorType(shadow.dtype, shadow.shape)
         if kind != ARRAY:
             return wrap(_apply_steps(self.value, steps), kind)
         if self.kind != ARRAY:  # an array made from a number is a new one
@@ -131,7 +137,7 @@ class Box:
             return np.ndarray
         if self.kind == SCALAR:
             return self.type.dtype.type
-        return {"b": bool, "i": int, "f": float}[family(self.type.dtype)]
+        return PYTHON_TYPES[family(self.type.dtype)]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -203,7 +209,7 @@ class Box:
 
     def _is_followed(self) -> bool:
         """Whether a derivative may pass through it."""
-        return is_float(self.type.dtype) and self.value in _innermost(self.cell).followed
+        return is_inexact(self.type.dtype) and self.value in _innermost(self.cell).followed
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         array = self._array(
@@ -223,10 +229,17 @@ class Box:
         )
 
     def __int__(self) -> int:
+        if is_complex(self.type.dtype):
+            raise TypeError(f"int() argument must be a real number, not 'complex'{user_line()}")
         return int(self._array("int()", "use x.astype(np.int64), or make it a static argument that is no array"))
 
     def __float__(self) -> float:
+        if is_complex(self.type.dtype):
+            raise TypeError(f"float() argument must be a real number, not 'complex'{user_line()}")
         return float(self._array("float()", "leave the call out, use x.astype(np.float64), or in a text f'{x:.3f}'"))
+
+    def __complex__(self) -> complex:
+        return complex(self._array("complex()", "leave the call out, or use x.astype(np.complex128)"))
 
     def __index__(self) -> int:
         return int(
@@ -244,7 +257,7 @@ class Box:
             return self[place if len(place) > 1 else place[0]].item()  # type: ignore[index]
         if self.type.size != 1:
             raise ValueError("can only convert an array of size 1 to a Python scalar")
-        dtype = np.dtype({"b": np.bool_, "f": np.float64}.get(family(self.type.dtype), np.int64))
+        dtype = np.dtype({"b": np.bool_, "f": np.float64, "c": np.complex128}.get(family(self.type.dtype), np.int64))
         return wrap(cast(self.reshape(()).value, dtype), PYTHON)  # type: ignore[attr-defined]
 
     def tolist(self) -> Any:
@@ -385,8 +398,15 @@ def _stack_nested(items: Sequence[Any]) -> Value:
 
 
 def cast(value: Value, dtype: np.dtype) -> Value:
+    """The value in another dtype.
+
+    Raises:
+        TraceError: irdl does not know the dtype, or it is real and the value complex, of which NumPy would warn.
+    """
     if value.dtype == dtype:
         return value
+    if is_complex(value.dtype) and not is_complex(dtype) and not is_bool(dtype):
+        raise TraceError(f"{value.dtype} as {dtype} would lose the imaginary part: take .real, .imag or np.abs of it{user_line()}")
     if not is_supported(dtype):
         raise TraceError(f"dtype {dtype} is not supported in traced code{user_line()}")
     return apply(CAST, [value], CastAttributes(dtype))

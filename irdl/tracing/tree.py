@@ -20,7 +20,7 @@ from irdl.errors import TraceError
 from irdl.forks import hold_while_forking
 from irdl.ir.dtypes import is_supported
 from irdl.ir.types import TensorType
-from irdl.tracing.box import ARRAY, PYTHON, SCALAR, is_box
+from irdl.tracing.box import ARRAY, PYTHON, PYTHON_NUMBERS, SCALAR, is_box
 
 NAMESPACE = "irdl"
 #: classes that were met
@@ -174,7 +174,7 @@ def leaf_kind(leaf: Any) -> str | None:
         return ARRAY
     if isinstance(leaf, np.generic):
         return SCALAR
-    if isinstance(leaf, (bool, int, float)):
+    if isinstance(leaf, PYTHON_NUMBERS):
         return PYTHON
     return None
 

@@ -13,7 +13,7 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.graph import Value
 from irdl.ops.dynamic import DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE, DynamicSliceAttributes, DynamicUpdateSliceAttributes
-from irdl.ops.elementwise import CAST, CastAttributes
+from irdl.ops.elementwise import CAST, COMPLEX, IMAG, REAL, CastAttributes
 from irdl.ops.index import GATHER, SCATTER_SET, IndexAttributes
 from irdl.ops.shape import (
     BROADCAST,
@@ -67,6 +67,23 @@ class ReverseStep:
 
     def write(self, trace: Trace, base: Value, new: Value) -> Value:
         return trace.apply(REVERSE, [new], self.attributes)[0]
+
+
+@dataclass(frozen=True)
+class PartStep:
+    """`z.real` or `z.imag` of complex numbers."""
+
+    imaginary: bool
+
+    def view(self, array: np.ndarray) -> np.ndarray:
+        return array.imag if self.imaginary else array.real
+
+    def read(self, trace: Trace, base: Value) -> Value:
+        return trace.apply(IMAG if self.imaginary else REAL, [base])[0]
+
+    def write(self, trace: Trace, base: Value, new: Value) -> Value:
+        other = trace.apply(REAL if self.imaginary else IMAG, [base])[0]
+        return trace.apply(COMPLEX, [other, new] if self.imaginary else [new, other])[0]
 
 
 @dataclass(frozen=True)

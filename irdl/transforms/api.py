@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from irdl.errors import DifferentiationError, TraceError
-from irdl.ir.dtypes import is_float
+from irdl.ir.dtypes import is_complex, is_float, is_inexact
 from irdl.ir.graph import Graph
 from irdl.ir.types import TensorType
 from irdl.tracing import tree
@@ -39,15 +39,16 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = 
     """A function returning `(f(*args), gradient)`.
 
     Args:
-        f: returns one float (with `has_aux`, a pair of it and any tree of arrays).
+        f: returns one float (with `has_aux`, a pair of it and any tree of arrays). With respect to complex numbers z = x + iy its
+            gradient is df/dx - i df/dy, as in JAX: f falls fastest along minus the conjugate of it.
         argnums: the positional arguments to differentiate, by place or by name; for several, the gradients are a tuple.
         has_aux: the value is then `(result, aux)`.
         max_bytes: what the scans in `f` and their gradient may keep, in bytes; beyond it, the carry is kept every so many steps
             and the steps between are computed again. It counts in compiled code; `Compiled.memory` tells the exact figure.
 
     Raises:
-        DifferentiationError: the result is no float scalar, a differentiated argument holds other than floats, or `max_bytes`
-            is too little.
+        DifferentiationError: the result is no float scalar, a differentiated argument holds other than floats and complex numbers,
+            or `max_bytes` is too little.
     """
 
     @functools.wraps(f)
@@ -58,7 +59,7 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = 
         types = [tree.leaf_type(leaf, f"a differentiated argument of {name_of(f)}") for leaf in leaves]
         marks = tree.trainable(chosen)
         for leaf, type_, mark, path in zip(leaves, types, marks, tree.paths(chosen), strict=True):
-            if mark and not is_float(type_.dtype):
+            if mark and not is_inexact(type_.dtype):
                 raise DifferentiationError(
                     f"grad of {name_of(f)} with respect to argnums {path} of dtype {np.asarray(leaf).dtype if not is_box(leaf) else leaf.dtype}: "
                     "only floats have a derivative; convert with .astype, or choose other argnums"
@@ -78,14 +79,15 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = 
         )
         if count != 1 or not is_float(call.graph.outputs[0].dtype) or call.graph.outputs[0].type.size != 1:
             got = ", ".join(str(v.type) for v in call.graph.outputs[:count])
-            raise DifferentiationError(f"grad needs one float as the result of {name_of(f)}, not {got}: sum it, or use irdl.vjp")
+            way = "take np.abs, .real or .imag of it" if count == 1 and is_complex(call.graph.outputs[0].dtype) else "sum it"
+            raise DifferentiationError(f"grad needs one float as the result of {name_of(f)}, not {got}: {way}, or use irdl.vjp")
         if max_bytes is not None:
             call.graph = within(call.graph, max_bytes)
         graph = vjp_graph(call.graph, [place for place, mark in enumerate(marks) if mark])
         total = len(call.graph.outputs)
         loss = call.graph.outputs[0].type
         seeds = [np.ones(loss.shape, loss.dtype)]
-        seeds += [np.zeros(v.shape, v.dtype) for v in call.graph.outputs[1:] if is_float(v.dtype)]
+        seeds += [np.zeros(v.shape, v.dtype) for v in call.graph.outputs[1:] if is_inexact(v.dtype)]
         results = call.run(graph, seeds)
         outputs = call.finish(results[:total])
         kinds = [SCALAR if tree.leaf_kind(leaf) == PYTHON else tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
@@ -148,7 +150,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
     """`f(*primals)`, and a function from a cotangent of it (same structure) to the primals' cotangents."""
     leaves, structure = tree.flatten(primals)
     call, (_, count) = trace_call(f, leaves, lambda boxes: (tree.unflatten(structure, boxes), {}), name_of(f))
-    floats = [place for place, leaf in enumerate(leaves) if is_float(tree.leaf_type(leaf, "a primal").dtype)]
+    floats = [place for place, leaf in enumerate(leaves) if is_inexact(tree.leaf_type(leaf, "a primal").dtype)]
     graph = vjp_graph(call.graph, floats)
     outputs, total = call.graph.outputs[:count], len(call.graph.outputs)
     value = tree.unflatten(call.structure, call.finish(call.run(call.graph, [])))
@@ -161,11 +163,11 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
             )
         cts = []
         for ct, v in zip(given, outputs, strict=True):
-            if is_float(v.dtype):
+            if is_inexact(v.dtype):
                 if np.shape(ct) != v.shape:
                     raise DifferentiationError(f"a cotangent for {v.type} has shape {np.shape(ct)}")
                 cts.append(ct.astype(v.dtype) if is_box(ct) else np.asarray(ct, v.dtype))
-        cts += [np.zeros(v.shape, v.dtype) for v in call.graph.outputs[count:] if is_float(v.dtype)]
+        cts += [np.zeros(v.shape, v.dtype) for v in call.graph.outputs[count:] if is_inexact(v.dtype)]
         found = iter(call.run(graph, cts)[total:])
         results = []
         for place, leaf in enumerate(leaves):
@@ -187,7 +189,7 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     if structure != given_structure:
         raise DifferentiationError(f"tangents have the structure {given_structure}, primals {structure}")
     call, (_, count) = trace_call(f, leaves, lambda boxes: (tree.unflatten(structure, boxes), {}), name_of(f))
-    floats = [place for place, leaf in enumerate(leaves) if is_float(tree.leaf_type(leaf, "a primal").dtype)]
+    floats = [place for place, leaf in enumerate(leaves) if is_inexact(tree.leaf_type(leaf, "a primal").dtype)]
     extra = []
     for place in floats:
         type, tangent = call.graph.inputs[place].type, given[place]
@@ -201,7 +203,7 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     outputs = call.graph.outputs[:count]
     out_tangents = []
     for v, kind in zip(outputs, call.kinds, strict=True):
-        if is_float(v.dtype):
+        if is_inexact(v.dtype):
             out_tangents.append(as_results([next(found)], [kind])[0])
         else:
             out_tangents.append(as_results([np.zeros(v.shape, np.float64)], [kind])[0])

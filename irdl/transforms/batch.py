@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from irdl.ir.builder import Builder
-from irdl.ir.dtypes import is_float
+from irdl.ir.dtypes import is_inexact
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.types import TensorType
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
@@ -168,8 +168,8 @@ def _custom(builder: Builder, node: Node, operands: list[Value], size: int, mark
     residual_marks = second[count:]
     new_function, _ = batch_graph(function, marks, size, out_marks)
     new_forward, _ = batch_graph(forward, marks, size, [*out_marks, *residual_marks])
-    ct_marks = [mark for mark, value in zip(out_marks, function.outputs, strict=True) if is_float(value.dtype)]
-    arguments = [place for place in range(node.attributes.arguments) if is_float(node.operands[place].dtype)]
+    ct_marks = [mark for mark, value in zip(out_marks, function.outputs, strict=True) if is_inexact(value.dtype)]
+    arguments = [place for place in range(node.attributes.arguments) if is_inexact(node.operands[place].dtype)]
     wanted = [marks[place] for place in arguments]
     raw, given = batch_graph(backward, [*marks, *residual_marks, *ct_marks], size, wanted)
     make = Builder(fold=False)

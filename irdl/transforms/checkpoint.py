@@ -15,7 +15,7 @@ from typing import Any
 
 from irdl.errors import DifferentiationError
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
-from irdl.ir.dtypes import is_float
+from irdl.ir.dtypes import is_inexact
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.types import TensorType
 from irdl.ops.control import SCAN, ScanAttributes
@@ -67,7 +67,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
 
 def _with_derivative(graph: Graph) -> list[Graph]:
     """The regions of a custom_vjp that saves its operands alone."""
-    floats = [place for place, value in enumerate(graph.inputs) if is_float(value.dtype)]
+    floats = [place for place, value in enumerate(graph.inputs) if is_inexact(value.dtype)]
     both = vjp_graph(graph, floats)
     backward = Graph(both.inputs, both.outputs[len(graph.outputs) :], graph.name)
     return [graph, graph, backward]
@@ -145,7 +145,7 @@ def _cost(node: Node) -> _Cost:
     attributes: ScanAttributes = node.attributes
     inputs = [Value(value.type) for value in node.operands]
     made = Builder(fold=False).node(SCAN, inputs, attributes, node.regions)
-    floats = [place for place, value in enumerate(inputs) if is_float(value.dtype)]
+    floats = [place for place, value in enumerate(inputs) if is_inexact(value.dtype)]
     gradient = vjp_graph(Graph(inputs, made.outputs), floats)
     forward = next((n for n in gradient.nodes if n.op is SCAN and n.attributes.reverse == attributes.reverse), None)
     saved = forward.outputs[len(node.outputs) :] if forward is not None else ()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import DifferentiationError, GraphError
-from irdl.ir.dtypes import is_float
+from irdl.ir.dtypes import is_inexact
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph, Value
 from irdl.ir.op import Op, register
@@ -49,11 +49,11 @@ class CustomVjp(Op):
         count = len(function.outputs)
         if forward.output_types[:count] != function.output_types:
             raise GraphError("the forward function of a custom_vjp returns other types than the function itself")
-        cts = tuple(type for type in function.output_types if is_float(type.dtype))
+        cts = tuple(type for type in function.output_types if is_inexact(type.dtype))
         if backward.input_types != (*types, *forward.output_types[count:], *cts):
             raise GraphError("the backward function of a custom_vjp takes the operands, the residuals and the cotangents")
         if more:
-            tangents = tuple(type for type in types[: attributes.arguments] if is_float(type.dtype))
+            tangents = tuple(type for type in types[: attributes.arguments] if is_inexact(type.dtype))
             if more[0].input_types != (*types, *tangents) or more[0].output_types != cts:
                 raise GraphError("the pushforward of a custom_vjp takes the operands and tangents, and gives tangents")
         return function.output_types
@@ -130,7 +130,7 @@ class custom_vjp:
             raise DifferentiationError("the forward function of a custom_vjp returns (result, residuals)")
         residual_structure = tree.flatten(pair[1])[1]
         result_leaves = function.graph.outputs
-        floats = [place for place, value in enumerate(result_leaves) if is_float(value.dtype)]
+        floats = [place for place, value in enumerate(result_leaves) if is_inexact(value.dtype)]
 
         def backward_flat(*flat: Any) -> Any:
             residuals = tree.unflatten(residual_structure, flat[: residual_structure.num_leaves])
@@ -179,7 +179,7 @@ def checked_rule(rule: Callable[..., Any], primals: Any, tangents: Any) -> tuple
 
 def _pushed(rule: Callable[..., Any], structure: Any, types: list[Any], kinds: list[str]) -> Region:
     """A pushforward over (arguments, tangents of those that are floats); it gives the tangents of the float results."""
-    floats = [place for place, type in enumerate(types) if is_float(type.dtype)]
+    floats = [place for place, type in enumerate(types) if is_inexact(type.dtype)]
 
     def flat(*items: Any) -> Any:
         tangents: list[Any] = [np.zeros(type.shape, type.dtype) for type in types]
@@ -187,7 +187,7 @@ def _pushed(rule: Callable[..., Any], structure: Any, types: list[Any], kinds: l
             tangents[place] = tangent
         found = checked_rule(rule, tree.unflatten(structure, items[: len(types)]), tree.unflatten(structure, tangents))
         result, tangent = (tree.flatten(part)[0] for part in found)
-        chosen = [(r, t) for r, t in zip(result, tangent, strict=True) if is_float(to_value(r).dtype)]
+        chosen = [(r, t) for r, t in zip(result, tangent, strict=True) if is_inexact(to_value(r).dtype)]
         return [wrap(to_value(t if is_box(t) else np.asarray(t, to_value(r).dtype), to_value(r).dtype)) for r, t in chosen]
 
     given = [*types, *(types[place] for place in floats)]
@@ -214,7 +214,7 @@ def _cotangents(found: Any, structure: Any, types: list[Any]) -> list[Any]:
             raise DifferentiationError(f"the cotangent of argument {place} of a custom_vjp has another structure than the argument")
         for leaf, ct in zip(leaves, given, strict=True):
             type = types[leaf]
-            if not is_float(type.dtype):
+            if not is_inexact(type.dtype):
                 continue
             value = to_value(np.zeros(type.shape, type.dtype) if ct is None else ct, type.dtype)
             if value.type != type:

@@ -105,7 +105,7 @@ def _check_floats(leaves: list[Any], what: str, f: Any) -> None:
     for leaf in leaves:
         if not is_float(_dtype(leaf)):
             raise DifferentiationError(
-                f"a {what} of {getattr(f, '__name__', 'the function')} is {_dtype(leaf)}: only floats have a derivative"
+                f"a {what} of {getattr(f, '__name__', 'the function')} is {_dtype(leaf)}: only floats have a derivative of this kind"
             )
 
 

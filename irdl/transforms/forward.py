@@ -13,7 +13,7 @@ from typing import Any
 
 from irdl.errors import DifferentiationError
 from irdl.ir.builder import Builder
-from irdl.ir.dtypes import is_float
+from irdl.ir.dtypes import is_inexact
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
 from irdl.ir.printer import at_location
@@ -53,11 +53,11 @@ def push(builder: Builder, graph: Graph, tangents: dict[Value, Value]) -> list[V
                 f"a custom_vjp has a reverse-mode rule alone: forward mode (jvp) cannot go through it{at_location(node.location)}"
             )
         else:
-            results = [_op(builder, node, tangents)] if is_float(node.output.dtype) else [None]
+            results = [_op(builder, node, tangents)] if is_inexact(node.output.dtype) else [None]
         for value, tangent in zip(node.outputs, results, strict=True):
             if tangent is not None:
                 tangents[value] = tangent
-    return [tangents.get(v) or zeros(builder, v.type) for v in graph.outputs if is_float(v.dtype)]
+    return [tangents.get(v) or zeros(builder, v.type) for v in graph.outputs if is_inexact(v.dtype)]
 
 
 def _pushed(builder: Builder, node: Node, tangents: dict[Value, Value]) -> list[Value | None]:
@@ -67,9 +67,9 @@ def _pushed(builder: Builder, node: Node, tangents: dict[Value, Value]) -> list[
         raise DifferentiationError(
             f"a custom_jvp reads a differentiated array from outside its arguments: pass it as an argument{at_location(node.location)}"
         )
-    given = [tangents.get(value) or zeros(builder, value.type) for value in node.operands[:count] if is_float(value.dtype)]
+    given = [tangents.get(value) or zeros(builder, value.type) for value in node.operands[:count] if is_inexact(value.dtype)]
     found = iter(builder.inline(node.regions[3], [*node.operands, *given], node.location))
-    return [next(found) if is_float(value.dtype) else None for value in node.outputs]
+    return [next(found) if is_inexact(value.dtype) else None for value in node.outputs]
 
 
 def _derived(builder: Builder, node: Node, tangents: dict[Value, Value]) -> list[Value | None]:
@@ -80,7 +80,7 @@ def _derived(builder: Builder, node: Node, tangents: dict[Value, Value]) -> list
     found = iter(
         builder.inline(moved, [*node.operands, *(tangents[node.operands[place]] for place in wrt)], node.location)[len(node.outputs) :]
     )
-    return [next(found) if is_float(value.dtype) else None for value in node.outputs]
+    return [next(found) if is_inexact(value.dtype) else None for value in node.outputs]
 
 
 def _op(builder: Builder, node: Node, tangents: dict[Value, Value]) -> Value | None:
@@ -134,7 +134,7 @@ def _depends(region: Graph, marks: Sequence[bool]) -> list[bool]:
     live = {value for value, mark in zip(region.inputs, marks, strict=True) if mark}
     for node in region.nodes:
         if node.op.name != "stop_gradient" and any(value in live for value in node.operands):
-            live.update(value for value in node.outputs if is_float(value.dtype))
+            live.update(value for value in node.outputs if is_inexact(value.dtype))
     return [value in live for value in region.outputs]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from irdl.errors import DifferentiationError
 from irdl.ir.builder import Builder, copy_nodes
-from irdl.ir.dtypes import is_float, is_half
+from irdl.ir.dtypes import is_half, is_inexact
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ir.op import Op
 from irdl.ir.printer import at_location
@@ -36,9 +36,9 @@ def vjp_graph(graph: Graph, wrt: Sequence[int]) -> Graph:
         DifferentiationError: a loop without a known length is in the way, or an op has no derivative.
     """
     builder = Builder(fold=False)
-    cotangents = [Value(value.type, name=f"ct{place}") for place, value in enumerate(graph.outputs) if is_float(value.dtype)]
+    cotangents = [Value(value.type, name=f"ct{place}") for place, value in enumerate(graph.outputs) if is_inexact(value.dtype)]
     given = iter(cotangents)
-    seeds = [next(given) if is_float(value.dtype) else None for value in graph.outputs]
+    seeds = [next(given) if is_inexact(value.dtype) else None for value in graph.outputs]
     outputs, results = reverse(builder, graph, [graph.inputs[i] for i in wrt], seeds)
     filled = [zeros(builder, graph.inputs[i].type) if ct is None else ct for i, ct in zip(wrt, results, strict=True)]
     return Graph([*graph.inputs, *cotangents], [*outputs, *filled], graph.name)
@@ -93,10 +93,10 @@ def reverse(builder: Builder, graph: Graph, wrt: Sequence[Value], seeds: Sequenc
 
 def _active_values(graph: Graph, wrt: Sequence[Value]) -> set[Value]:
     """The float values that depend on `wrt`."""
-    active = {value for value in wrt if is_float(value.dtype)}
+    active = {value for value in wrt if is_inexact(value.dtype)}
     for node in graph.nodes:
         if node.op.name != "stop_gradient" and any(value in active for value in node.operands):
-            active.update(value for value in node.outputs if is_float(value.dtype))
+            active.update(value for value in node.outputs if is_inexact(value.dtype))
     return active
 
 
@@ -150,7 +150,7 @@ def op_vjp(op: Op, attributes: Any, types: tuple[TensorType, ...], output: Tenso
         if not (op.is_view or op.only_moves):
             boxes = [box.astype(np.float32) if is_half(box.dtype) else box for box in boxes]
         results = op.vjp(boxes[:count], [boxes[count]], [boxes[count + 1]], attributes)
-        return [_narrowed(r, t.dtype) if r is not None and is_float(t.dtype) else None for r, t in zip(results, types, strict=True)]
+        return [_narrowed(r, t.dtype) if r is not None and is_inexact(t.dtype) else None for r, t in zip(results, types, strict=True)]
 
     try:
         graph, places = trace_rule(rule, [*types, output, output])
@@ -180,7 +180,9 @@ def _custom(builder: Builder, node: Node, mapping: dict[Value, Value], active: s
 
     def pullback(given: list[Value | None]) -> list[Value | None]:
         cts = [
-            zeros(builder, value.type) if ct is None else ct for value, ct in zip(node.outputs, given, strict=True) if is_float(value.dtype)
+            zeros(builder, value.type) if ct is None else ct
+            for value, ct in zip(node.outputs, given, strict=True)
+            if is_inexact(value.dtype)
         ]
         again = operands
         if node.attributes.derived:
@@ -188,7 +190,7 @@ def _custom(builder: Builder, node: Node, mapping: dict[Value, Value], active: s
             again = [builder.value(AFTER, [value, token]) for value in operands]
         found = iter(builder.inline(backward, [*again, *residuals, *cts], node.location))
         count = node.attributes.arguments
-        return [next(found) if place < count and is_float(value.dtype) else None for place, value in enumerate(node.operands)]
+        return [next(found) if place < count and is_inexact(value.dtype) else None for place, value in enumerate(node.operands)]
 
     return outputs, pullback
 
@@ -291,7 +293,7 @@ def _active_inputs(node: Node, active: set[Value]) -> tuple[list[bool], set[Valu
         values = values_of(marks)
         return [value in values for value in body.outputs]
 
-    marks = [is_float(v.dtype) and operand in active for v, operand in zip(body.inputs, node.operands, strict=True)]
+    marks = [is_inexact(v.dtype) and operand in active for v, operand in zip(body.inputs, node.operands, strict=True)]
     marks = settle(marks, attributes.consts, attributes.carry, through)
     return marks, values_of(marks)
 

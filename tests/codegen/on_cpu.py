@@ -18,7 +18,7 @@ from irdl.errors import out_of_bounds
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
 from irdl.loops.target import Gpu
-from irdl.runtime.build import Build
+from irdl.runtime.build import Build, real_view
 from irdl.runtime.cuda import Cuda
 from tests.codegen.cuda import launching
 from tests.codegen.cuda.launching import Call
@@ -59,7 +59,7 @@ def calls_of(program: Program, number: int, arguments: Sequence[np.ndarray], blo
     """The launches of a program of that number in `collect`, and all arrays: inputs, outputs, constants, the arena, the status word,
     and where blocks wait. `blocks`: at most so many a launch."""
     buffers = [*program.inputs, *program.outputs, *(buffer for buffer, _ in program.constants)]
-    arrays = [_aligned(np.asarray(a, b.dtype)) for a, b in zip(arguments, program.inputs, strict=True)]
+    arrays = [_aligned(np.asarray(real_view(np.asarray(a)), b.dtype)) for a, b in zip(arguments, program.inputs, strict=True)]
     arrays += [_aligned(np.empty(buffer.size, buffer.dtype)) for buffer in program.outputs]
     arrays += [_aligned(array) for _, array in program.constants]
     arrays += [_aligned(np.full(program.arena_bytes, 255, np.uint8)), np.zeros(3, np.int64)]
@@ -91,7 +91,7 @@ class OnCpu:
         self.library = ctypes.CDLL(str(folder / "kernels.so"))
 
     def __call__(self, number: int, arguments: Sequence[np.ndarray], *, blocks: int = 3, order: int = 0) -> list[np.ndarray]:
-        """Flat outputs. `order` is that in which threads start: ascending, descending, or a shuffle's seed.
+        """Flat outputs, complex ones as their parts. `order` is that in which threads start: ascending, descending, or a shuffle's seed.
 
         Raises:
             IndexError: an index check failed.

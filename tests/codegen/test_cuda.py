@@ -76,6 +76,18 @@ def invented(x, wx, wh):
     return irdl.scan(step, (start, start, start), x @ wx, reverse=True)
 
 
+def lru_gradient(nu, theta, x):
+    """Complex carries and weights, of a loop and its gradient."""
+
+    def loss(nu, theta):
+        poles = np.exp(-np.exp(nu) + 1j * theta)
+        xs = x @ np.full((3, 5), 1 + 2j, np.complex64)
+        last, outputs = irdl.scan(lambda h, u: (poles * h + u, np.abs(h)), np.zeros((4, 5), np.complex64), xs)
+        return (np.exp(last / 9).real ** 2).sum() + outputs.sum()
+
+    return irdl.grad(loss, argnums=(0, 1))(nu, theta)
+
+
 def two_batches(x, w, y):
     """Carries of different shapes, whose blocks are in different runs."""
 
@@ -188,6 +200,7 @@ FUNCTIONS = [
     (squared, normal(70, 70) / F32(8), normal(68, 68) / F32(8)),
     (lambda x, w: np.matmul(x, np.broadcast_to(w, (70, 20, 64))), normal(70, 1, 20), normal(20, 64)),
     (lambda x, w: np.einsum("bk,bkj->bj", x, np.broadcast_to(w, (150, 20, 64))), normal(150, 20), normal(20, 64)),
+    (lru_gradient, normal(5), normal(5), normal(6, 4, 3)),
     (halve, normal(37) * 100),
     (choose, np.bool_(True), normal(5)),
     (choose, np.bool_(False), normal(5)),
@@ -359,7 +372,7 @@ def test_every_op(tmp_path, request):
         for special in (False, True)[: 1 + takes_special(op, sample)]:
             operands = operands_of(op, sample, rng, special)
             expected = evaluate(graph, operands)
-            results = [x.reshape(y.shape) for x, y in zip(kernels(number, operands), expected, strict=True)]
+            results = [x.view(y.dtype).reshape(y.shape) for x, y in zip(kernels(number, operands), expected, strict=True)]
             assert_close(results, expected, magnitude=magnitude_of(op, graph, operands))
 
 

@@ -158,7 +158,7 @@ def test_passes_from_the_command_line(tmp_path: Path) -> None:
 def test_mistakes_on_the_command_line() -> None:
     text = print_graph(irdl.trace(lambda x: x + 1)(np.ones(5)))
     for arguments, message in (
-        (["--passes", "memory", "-"], "there is no pass 'memory' of a graph: it has inline, factorize"),
+        (["--passes", "memory", "-"], "there is no pass 'memory' of a graph: it has inline, complex"),
         (["--passes", "inline,fuse,lower,simplify", "-"], "there is no pass 'simplify' of a program"),
         (["nowhere.txt"], "No such file"),
     ):

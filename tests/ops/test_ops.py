@@ -22,6 +22,7 @@ from irdl.ops.elementwise import Elementwise
 from irdl.ops.fusion import UNPACK
 from irdl.ops.index import Gather, Scatter
 from irdl.ops.linear import CHOLESKY, DET_SIGN, LOG_ABS_DET, QR, SOLVE
+from irdl.runtime.build import real_view
 from irdl.runtime.executable import Executable
 from irdl.testing import assert_close
 from irdl.tracing.numpy.ufunc_rules import RULES
@@ -37,8 +38,8 @@ SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, 3e38]
 
 def magnitude_of(op: Op, graph: Graph, operands: list[np.ndarray]) -> list[np.ndarray] | None:
     """For sums of products: what they would be without cancellation; of matrices: how large their elements are."""
-    if op.name in ("dot", "sum", "cumsum", "scatter_add") and operands[0].dtype.kind == "f":
-        return evaluate(graph, [np.abs(x) if x.dtype.kind == "f" else x for x in operands])
+    if op.name in ("dot", "sum", "cumsum", "scatter_add") and operands[0].dtype.kind in "fc":
+        return evaluate(graph, [np.abs(x).astype(x.dtype) if x.dtype.kind in "fc" else x for x in operands])
     if op in MATRICES:
         return [np.full(x.shape, np.abs(x).max(initial=1.0)) for x in evaluate(graph, operands)]
     return None
@@ -48,6 +49,15 @@ def sizes_of_terms(graph: Graph, operands: list[np.ndarray]) -> list[np.ndarray]
     """A bound for the terms that a gradient sums: its results' largest numbers times what is summed at most."""
     count = max((x.size for x in operands), default=1)
     return [np.full(v.shape, np.abs(r).max(initial=1.0) * count) for v, r in zip(graph.outputs, evaluate(graph, operands), strict=True)]
+
+
+#: in what gradients are compared with differences
+WIDEST = {"f": np.dtype(np.float64), "c": np.dtype(np.complex128)}
+
+
+def drawn(type: TensorType, rng: np.random.Generator) -> np.ndarray:
+    array = rng.standard_normal(type.shape)
+    return (array + 1j * rng.standard_normal(type.shape) if type.dtype.kind == "c" else array).astype(type.dtype)
 
 
 def half(op: Op) -> list[Sample]:
@@ -86,6 +96,9 @@ def operands_of(op: Op, sample: Sample, rng: np.random.Generator, special: bool 
                     array.flat[:: max(1, array.size // 7)] = rng.choice(SPECIAL, array.flat[:: max(1, array.size // 7)].size)
             with np.errstate(over="ignore"):
                 arrays.append(array.astype(type.dtype))
+        elif type.dtype.kind == "c":
+            re, im = rng.uniform(sample.low, sample.high, (2, *type.shape))
+            arrays.append((re + 1j * im).astype(type.dtype))
         else:
             low = 0 if type.dtype.kind == "u" else -5
             array = rng.integers(low, 6 if sample.high <= 2 else int(sample.high), type.shape)
@@ -121,8 +134,11 @@ def test_machine_interpreter_and_numpy_agree(op: Op, request: pytest.FixtureRequ
             assert_close(whole(operands), expected, magnitude=magnitude)
             assert_close(divided(operands), expected, magnitude=magnitude)
             if sum(type.size for type in sample.types) <= 80:
-                watch(divided.program, operands)
-                results = interpret(divided.program, operands)
+                watch(divided.program, [real_view(x) for x in operands])
+                results = [
+                    r.view(v.dtype)
+                    for r, v in zip(interpret(divided.program, [real_view(x) for x in operands]), graph.outputs, strict=True)
+                ]
                 assert_close([r.reshape(e.shape) for r, e in zip(results, expected, strict=True)], expected, magnitude=magnitude)
 
 
@@ -142,14 +158,14 @@ def test_gradient_matches_differences(op: Op) -> None:
     step = 1e-6
     seen = set()
     for sample in op.samples():
-        types = tuple(TensorType(np.dtype("float64"), t.shape) if t.dtype.kind == "f" else t for t in sample.types)
+        types = tuple(TensorType(WIDEST.get(t.dtype.kind, t.dtype), t.shape) for t in sample.types)
         sample = Sample(types, sample.attributes, sample.low, sample.high, sample.smooth)
         if (types, sample.attributes) in seen or not sample.smooth:
             continue
         seen.add((types, sample.attributes))
         graph = graph_of(op, sample)
-        floats = [place for place, type in enumerate(types) if type.dtype.kind == "f"]
-        if not floats or graph.outputs[0].dtype != np.float64:
+        floats = [place for place, type in enumerate(types) if type.dtype.kind in "fc"]
+        if not floats or graph.outputs[0].dtype not in WIDEST.values():
             continue
         try:
             backward = vjp_graph(graph, floats)
@@ -157,10 +173,10 @@ def test_gradient_matches_differences(op: Op) -> None:
             pytest.fail(f"{op.name} has no derivative")
         verify(backward)
         operands = operands_of(op, sample, rng)
-        ct = rng.standard_normal(graph.outputs[0].shape)
+        ct = drawn(graph.outputs[0].type, rng)
         results = evaluate(backward, [*operands, ct])
         assert_close(Executable(backward)([*operands, ct]), results, magnitude=sizes_of_terms(backward, [*operands, ct]))
-        direction = {place: rng.standard_normal(types[place].shape) for place in floats}
+        direction = {place: drawn(types[place], rng) for place in floats}
 
         def moved(sign: float, operands=operands, direction=direction, graph=graph) -> np.ndarray:
             there = [x + sign * step * direction[i] if i in direction else x for i, x in enumerate(operands)]
@@ -168,7 +184,7 @@ def test_gradient_matches_differences(op: Op) -> None:
 
         numeric = (moved(1) - moved(-1)) / (2 * step)
         analytic = sum(np.sum(g * direction[i]) for g, i in zip(results[1:], floats, strict=True))
-        np.testing.assert_allclose(analytic, np.sum(numeric * ct), rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(np.real(analytic), np.real(np.sum(numeric * ct)), rtol=2e-5, atol=1e-6)
         forward = jvp_graph(graph, floats)
         tangent = evaluate(forward, [*operands, *direction.values()])[-1]
         np.testing.assert_allclose(tangent, numeric, rtol=2e-5, atol=1e-5)

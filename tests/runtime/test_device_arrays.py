@@ -13,6 +13,7 @@ import pytest
 
 import irdl
 from irdl.errors import IrdlError, TraceError
+from irdl.ir.dtypes import BFLOAT16
 from tests.codegen.cuda.stand_in import is_gpu_here, start
 from tests.codegen.test_cuda import FUNCTIONS
 
@@ -39,8 +40,8 @@ def test_there_and_back() -> None:
     for ours, exact in zip(irdl.tree.leaves(back), irdl.tree.leaves(given), strict=True):
         np.testing.assert_array_equal(ours, exact)
     assert repr(x).startswith("DeviceArray([[0., 1., 2.]")
-    with pytest.raises(TypeError, match="complex128"):
-        irdl.device_put(np.zeros(2, complex))
+    with pytest.raises(TypeError, match="datetime64"):
+        irdl.device_put(np.zeros(2, "datetime64[s]"))
 
 
 def test_calls_keep_results_there() -> None:
@@ -53,6 +54,25 @@ def test_calls_keep_results_there() -> None:
     again, _ = f(y, irdl.device_put(np.ones((5, 2), np.float32)))
     np.testing.assert_allclose(np.asarray(again), np.tanh(np.tanh(x @ w) @ np.ones((5, 2))), rtol=1e-6)
     assert type(f(x, w)[0]) is np.ndarray
+
+
+def test_complex_numbers_and_floats_of_16_bits() -> None:
+    """Their memory is handed over as it is."""
+
+    def f(z, x):
+        return np.exp(1j * z) * z.conj(), np.abs(z).sum(), np.tanh(x)
+
+    z, x = np.linspace(-1, 1, 12).reshape(3, 4) * np.complex64(1 + 2j), np.linspace(-2, 2, 7).astype(np.float16)
+    z = z.astype(np.complex64)
+    compiled = irdl.jit(f, backend="cuda", donate_argnums=0)
+    for dtype in (np.float16, BFLOAT16):
+        x = x.astype(dtype)
+        found = compiled(*irdl.device_put((z, x)))
+        assert [type(item) for item in found] == [irdl.DeviceArray] * 3
+        assert [item.dtype for item in found] == [np.complex64, np.float32, dtype]
+        for ours, exact in zip((*irdl.device_get(found), *compiled(z.copy(), x)), 2 * f(z, x), strict=True):
+            np.testing.assert_allclose(np.asarray(ours), exact, rtol=1e-2 if exact.dtype.itemsize == 2 else 1e-5)
+    assert found[0].__cuda_array_interface__["typestr"] == "<c8" and not hasattr(found[2], "__cuda_array_interface__")
 
 
 def test_training_in_place_of_what_was_donated() -> None:

@@ -289,7 +289,7 @@ WRONG = [
         Producer(ARRAY, strides=(1, 2)),
         r"not contiguous in row-major order \(shape \[2, 3\], strides of 1, 2 elements\): pass a copy that is",
     ),
-    (Producer(ARRAY, kind=(5, 64, 1)), "of dtype complex64: convert it to bool, floats of 16 to 64 bits, bfloat16, or integers"),
+    (Producer(ARRAY, kind=(5, 32, 1)), "of dtype complex32: convert it to bool, floats of 16 to 64 bits, bfloat16, integers"),
     (Producer(ARRAY, kind=(2, 128, 1)), "of dtype float128: convert it"),
     (Producer(ARRAY, kind=(2, 32, 2)), "of dtype float32x2: convert it"),
     (Producer(ARRAY, major=2), "speaks version 2 of DLPack"),

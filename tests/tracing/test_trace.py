@@ -343,7 +343,7 @@ GENERATOR = np.random.default_rng(0)
         (lambda x: np.unique(x), "no rule"),
         (lambda x: np.add(x, 1, out=np.frombuffer(bytearray(24))), "real array"),
         (lambda x: np.copyto(np.frombuffer(bytearray(24)), x), "real array"),
-        (lambda x: x.astype(np.complex64), "complex64"),
+        (lambda x: x.astype(np.longdouble), "float128|longdouble"),
         (lambda x: np.random.rand(3) + x, "irdl.random"),
         (lambda x: GENERATOR.normal(size=3) + x, "irdl.random"),
         (lambda x: x.tobytes(), "tobytes"),

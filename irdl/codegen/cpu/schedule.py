@@ -43,7 +43,9 @@ class CpuSchedule(Schedule):
         scheduled = Scheduled(group.merged(), self.target)
         if not group.body.reductions:
             return scheduled.elementwise()
-        vector = scheduled.best(scheduled.group.domain, over_domain=True)
+        slivers = scheduled.group.across_slivers
+        columns = [axis for axis in scheduled.group.domain if not slivers or axis.variable in slivers]
+        vector = scheduled.best(columns, over_domain=True)
         across = scheduled.best(scheduled.group.reduced, over_domain=False)
         if vector is not None and (across is None or vector[0] >= across[0]):
             return scheduled.tiled(vector[1])

@@ -42,6 +42,7 @@ class Group:
         dtypes: of all that it computes with.
         term_dtypes: of its reductions, and of what their terms are made of.
         unpacked: how wide the slivers are that it reads packed matrices in.
+        across_slivers: the variables of the axes that those are cut along, which can only be read a sliver at a time.
     """
 
     body: GroupBody
@@ -57,6 +58,7 @@ class Group:
     dtypes: frozenset[np.dtype]
     term_dtypes: frozenset[np.dtype]
     unpacked: frozenset[int]
+    across_slivers: frozenset[str]
 
     def index(self, places: Mapping[str, Index]) -> tuple[Index, ...]:
         """The domain index with some axes placed, axes of one element at 0, the others at their variables."""
@@ -177,7 +179,8 @@ def group_of(region: Graph, inputs: Sequence[Layout], stored: Iterable[tuple[Val
         any(isinstance(e, IndexValue) for e in _leaves(inner) + _leaves(outer)),
         frozenset(layout.buffer.dtype for layout in outputs) | _dtypes(region.nodes),
         _dtypes([*body.reductions, *reachable_nodes(terms)]),
-        _sliver_widths(region),
+        frozenset(width for width, _ in _slivers(region)),
+        frozenset(domain[place].variable for _, place in _slivers(region)),
     )
 
 
@@ -187,8 +190,9 @@ def _dtypes(nodes: Iterable[Node]) -> frozenset[np.dtype]:
     return frozenset(value.dtype for value in operands if value.shape)
 
 
-def _sliver_widths(region: Graph) -> frozenset[int]:
-    """Of the operands that are packed along an axis of the result. (One packed along what is summed is only transposed.)"""
+def _slivers(region: Graph) -> set[tuple[int, int]]:
+    """Of the operands that are packed along an axis of the result: how wide, and which. (One packed along what is summed is only
+    transposed.)"""
     found = set()
     for node in region.nodes:
         if node.op is DOT:
@@ -197,8 +201,8 @@ def _sliver_widths(region: Graph) -> frozenset[int]:
                 while value.node is not None and value.node.op is SLICE:
                     (value,) = value.node.operands
                 if value.node is not None and value.node.op is UNPACK and own[value.node.attributes.axis] in output:
-                    found.add(value.node.attributes.width)
-    return frozenset(found)
+                    found.add((value.node.attributes.width, output.index(own[value.node.attributes.axis])))
+    return found
 
 
 def _loads(scope: Scope) -> tuple[Load, ...]:

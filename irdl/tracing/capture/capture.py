@@ -141,7 +141,7 @@ class Capture:
         return {id(made): (made, read) for item, made, read in self._memo.values() if made is not None}
 
     def _plain(self, item: Any, read: Read, name: str) -> Any:
-        is_number = type(item) in (int, float) or (isinstance(item, np.generic) and is_supported(item.dtype))
+        is_number = type(item) in (int, float, complex) or (isinstance(item, np.generic) and is_supported(item.dtype))
         if name in self.changing and is_number:
             value = self.trace.input(tree.leaf_type(item, f"`{name}`"), name)
             box = Box(Cell(self.trace, value), value.type, tree.leaf_kind(item) or PYTHON)

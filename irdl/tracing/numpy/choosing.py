@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.dtypes import BFLOAT16, finfo, is_float
+from irdl.ir.dtypes import BFLOAT16, finfo, is_complex, is_float
 from irdl.ops.elementwise import SELECT
 from irdl.tracing.box import apply, is_box, literal, to_value, wrap, wrap_result
+from irdl.tracing.numpy.complexes import join_parts
 from irdl.tracing.numpy.products import common_dtype
 from irdl.tracing.numpy.shaping import reshape
 from irdl.tracing.numpy.table import as_box, traced
@@ -128,6 +129,12 @@ def scalar_zero(box: Any) -> Any:
 @traced(np.nan_to_num)
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
     box = as_box(x)
+    if is_complex(box.dtype):
+        result = join_parts(*(nan_to_num(part, True, nan, posinf, neginf) for part in (box.real, box.imag)))
+        if copy or not is_box(x):
+            return result
+        store(box, result.value)
+        return box
     if not is_float(box.dtype):
         return box.copy() if copy else box
     is_nan = np.isnan(box)

@@ -165,7 +165,7 @@ def _from_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-_LITERALS = (bool, int, float, str, bytes, type, np.dtype, np.generic, range, Iterator)
+_LITERALS = (bool, int, float, complex, str, bytes, type, np.dtype, np.generic, range, Iterator)
 
 
 def _is_literal(item: Any) -> bool:

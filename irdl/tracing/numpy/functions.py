@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.dtypes import BFLOAT16, is_float
+from irdl.ir.dtypes import BFLOAT16, is_complex, is_float, is_inexact
 from irdl.ir.types import TensorType
 from irdl.ops import reduce as ops
 from irdl.ops.elementwise import SELECT
@@ -17,6 +17,7 @@ from irdl.ops.shape import (
 )
 from irdl.tracing.box import PYTHON, apply, is_box, literal, to_value, wrap, wrap_result
 from irdl.tracing.numpy import products, reductions
+from irdl.tracing.numpy.complexes import join_parts
 from irdl.tracing.numpy.layout import copied
 from irdl.tracing.numpy.products import common_dtype
 from irdl.tracing.numpy.shaping import broadcast_arrays, ravel, reshape
@@ -84,6 +85,9 @@ def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
     box = as_box(a)
     if box.dtype == np.bool_:
         box = box.astype(np.float16)
+    if is_complex(box.dtype):
+        result = join_parts(round_(box.real, decimals), round_(box.imag, decimals))
+        return result if out is None else store_out("round", out, result.value)
     if not is_float(box.dtype):
         if decimals < 0:
             raise TraceError(f"np.round of integers to tens cannot be traced: divide and multiply{user_line()}")
@@ -107,6 +111,8 @@ def fix(x: Any, out: Any = None) -> Any:
 def _infinite(negative: bool) -> Any:
     def rule(x: Any, out: Any = None) -> Any:
         box = as_box(x)
+        if is_complex(box.dtype):
+            raise TypeError(f"This operation is not supported for {box.dtype} values because it would be ambiguous.{user_line()}")
         result = box == (-np.inf if negative else np.inf) if is_float(box.dtype) else np.zeros_like(box, np.bool_)
         return result if out is None else store_out("isneginf" if negative else "isposinf", out, to_value(result))
 
@@ -174,11 +180,6 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
 TABLE[np.shape] = lambda a: np.shape(a) if not is_box(a) else a.shape
 TABLE[np.ndim] = lambda a: np.ndim(a) if not is_box(a) else a.ndim
 TABLE[np.size] = lambda a, axis=None: a.size if axis is None else a.shape[axis]
-TABLE[np.iscomplexobj] = lambda x: False
-TABLE[np.isrealobj] = lambda x: True
-TABLE[np.isreal] = lambda x: np.ones_like(as_box(x), np.bool_)
-TABLE[np.iscomplex] = lambda x: np.zeros_like(as_box(x), np.bool_)
-TABLE[np.real] = lambda val: val
 TABLE[np.result_type] = lambda *items: common_dtype(*[np.empty(0, i) if isinstance(i, (np.dtype, type)) else i for i in items])
 TABLE[np.can_cast] = lambda from_, to, casting="safe": np.can_cast(from_.dtype, to, casting)
 TABLE[np.shares_memory] = TABLE[np.may_share_memory] = lambda a, b, **_: is_box(a) and is_box(b) and a.cell is b.cell
@@ -186,7 +187,7 @@ TABLE[np.shares_memory] = TABLE[np.may_share_memory] = lambda a, b, **_: is_box(
 
 @traced(np.isclose)
 def isclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Any:
-    a, b = (x if is_float(x.dtype) else x.astype(np.float64) for x in (as_box(a), as_box(b)))
+    a, b = (x if is_inexact(x.dtype) else x.astype(np.float64) for x in (as_box(a), as_box(b)))
     result = np.where(np.isfinite(b), np.abs(a - b) <= atol + rtol * np.abs(b), a == b)
     return np.logical_or(result, np.isnan(a) & np.isnan(b)) if equal_nan else result
 
@@ -272,7 +273,7 @@ TABLE[np.ptp] = lambda a, axis=None, out=None, keepdims=False: _product(
 TABLE[np.dot] = lambda a, b, out=None: _product(products.dot(a, b), out)
 TABLE[np.inner] = lambda a, b, /: wrap_result(products.inner(a, b))
 TABLE[np.outer] = lambda a, b, out=None: _product(products.outer(a, b), out)
-TABLE[np.vdot] = lambda a, b, /: wrap_result(products.dot(ravel(a), ravel(b)))
+TABLE[np.vdot] = lambda a, b, /: wrap_result(products.dot(products.conjugate(ravel(a)), ravel(b)))
 TABLE[np.tensordot] = lambda a, b, axes=2: wrap(products.tensordot(a, b, axes))  # an array even without axes
 TABLE[np.einsum] = lambda *operands, out=None, optimize=False, **options: (
     products.einsum(*operands, optimize=optimize, **options)

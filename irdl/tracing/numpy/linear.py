@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
+from irdl.ir.dtypes import is_complex
 from irdl.tracing.box import literal, wrap, wrap_result
 from irdl.tracing.numpy.factorizations import inv
 from irdl.tracing.numpy.shaping import moveaxis, reshape
@@ -18,9 +19,9 @@ from irdl.tracing.recorder import user_line
 @traced(np.linalg.norm)
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
     box = as_box(x)
-    box = box if box.dtype.kind == "f" else box.astype(np.float64)  # bfloat16 too, as NumPy does
+    box = box if box.dtype.kind in "fc" else box.astype(np.float64)  # bfloat16 too, as NumPy does
     if axis is None and (ord is None or (ord in ("f", "fro") and box.ndim == 2) or (ord == 2 and box.ndim == 1)):
-        return np.sqrt(np.sum(box * box, keepdims=keepdims))
+        return np.sqrt(np.sum(_squares(box), keepdims=keepdims))
     axes = tuple(range(box.ndim)) if axis is None else axis if isinstance(axis, tuple) else (int(axis),)
     axes = tuple(np.lib.array_utils.normalize_axis_index(place, box.ndim) for place in axes)
     if len(axes) == 1:
@@ -30,17 +31,22 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> An
     raise ValueError(f"Improper number of dimensions to norm{user_line()}")
 
 
+def _squares(box: Any) -> Any:
+    """|x| ** 2, real of complex numbers too."""
+    return box.real * box.real + box.imag * box.imag if is_complex(box.dtype) else box * box
+
+
 def _vector_norm(box: Any, ord: Any, axis: int, keepdims: Any) -> Any:
     if isinstance(ord, str):
         raise ValueError(f"Invalid norm order '{ord}' for vectors{user_line()}")
     if ord is None or ord == 2:
-        return np.sqrt(np.sum(box * box, axis, keepdims=keepdims))
+        return np.sqrt(np.sum(_squares(box), axis, keepdims=keepdims))
     if ord == np.inf:
         return np.max(np.abs(box), axis, keepdims=keepdims, initial=0)
     if ord == -np.inf:
         return np.min(np.abs(box), axis, keepdims=keepdims)
     if ord == 0:
-        return np.sum((box != 0).astype(box.dtype), axis, keepdims=keepdims)
+        return np.sum((box != 0).astype(box.real.dtype), axis, keepdims=keepdims)
     if ord == 1:
         return np.sum(np.abs(box), axis, keepdims=keepdims)
     total = np.sum(np.abs(box) ** ord, axis, keepdims=keepdims)
@@ -52,7 +58,7 @@ def _matrix_norm(box: Any, ord: Any, axes: tuple[int, ...], keepdims: Any) -> An
     if rows == columns:
         raise ValueError(f"Duplicate axes given{user_line()}")
     if ord in (None, "fro", "f"):
-        return np.sqrt(np.sum(box * box, axes, keepdims=keepdims))
+        return np.sqrt(np.sum(_squares(box), axes, keepdims=keepdims))
     if ord in (2, -2, "nuc"):
         raise TraceError(f"np.linalg.norm with ord={ord!r} takes singular values, which cannot be traced: use ord='fro'{user_line()}")
     if ord not in (1, -1, np.inf, -np.inf):

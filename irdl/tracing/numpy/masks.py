@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from irdl.errors import TraceError
-from irdl.ir.dtypes import is_bool, is_float
+from irdl.ir.dtypes import is_bool, is_float, is_inexact
 from irdl.ir.graph import Value, freeze_attributes
 from irdl.ops import reduce as ops
 from irdl.ops.elementwise import SELECT
@@ -80,7 +80,7 @@ def take(box: Box, index: Any, place: int) -> Masked:
 
 def _under(mask: Box, axis: int, rank: int, value: Value) -> Box:
     """A value where the mask holds; elsewhere a number that is harmless to what follows, and to its derivative."""
-    harmless = 0.5 if is_float(value.dtype) else value.dtype.type(1)
+    harmless = 0.5 if is_inexact(value.dtype) else value.dtype.type(1)
     return wrap(apply(SELECT, [_column(mask.value, rank, axis), value, scalar_like(value, harmless)]))
 
 
@@ -171,7 +171,7 @@ class Masked(NDArrayOperatorsMixin):
         if np.ndim(item) > rest:
             raise _open("an array beside x[mask]")
         # What is computed of it where the mask does not hold has no derivative, and may not spoil that of the rest.
-        return _under(self.mask, self.axis, self.values.ndim, item.value) if is_box(item) and is_float(item.dtype) else item
+        return _under(self.mask, self.axis, self.values.ndim, item.value) if is_box(item) and is_inexact(item.dtype) else item
 
     # What NumPy code asks of it.
 
@@ -230,7 +230,7 @@ class Masked(NDArrayOperatorsMixin):
         return self._reduced(ops.ALL, axis, {"out": out, **options})
 
     def mean(self, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
-        dtype = np.dtype(dtype) if dtype is not None else self.dtype if is_float(self.dtype) else np.dtype(np.float64)
+        dtype = np.dtype(dtype) if dtype is not None else self.dtype if is_inexact(self.dtype) else np.dtype(np.float64)
         one = apply(BROADCAST, [open_trace().constant(1, dtype)], BroadcastAttributes(self.values.shape))
         result = self.sum(axis, dtype, **options) / self.like(wrap(one)).sum(axis, dtype, **options)
         return store_out("mean", out, to_value(result)) if out is not None else result

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.ir.dtypes import is_float
+from irdl.ir.dtypes import is_inexact
 from irdl.ir.op import Op
 from irdl.ops import reduce as ops
 from irdl.tracing.box import to_value, wrap_result
@@ -21,7 +21,7 @@ from irdl.tracing.recorder import user_line
 def without_nan(a: Any, number: float) -> Any:
     """`a` with `number` for nan; integers and bools have none."""
     box = as_box(a)
-    return np.where(np.isnan(box), box.dtype.type(number), box) if is_float(box.dtype) else box
+    return np.where(np.isnan(box), box.dtype.type(number), box) if is_inexact(box.dtype) else box
 
 
 def _reduction(op: Op, neutral: float) -> Callable[..., Any]:
@@ -44,7 +44,7 @@ def _extremum(op: Op, least: float) -> Callable[..., Any]:
         a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = _UNSET, where: Any = True, *, least: float = least
     ) -> Any:
         box = as_box(a)
-        if not is_float(box.dtype):
+        if not is_inexact(box.dtype):
             return reductions.reduce(op, box, axis, None, out, keepdims, initial, where)
         none_is_nan = initial is _UNSET or initial is None or (isinstance(initial, float) and np.isnan(initial))
         if none_is_nan and initial is not _UNSET and initial is not None:
@@ -79,14 +79,14 @@ def _present(box: Any, where: Any) -> Any:
 
 def _check_floats(dtype: Any, out: Any) -> None:
     for name, given in (("dtype", dtype), ("out", out)):
-        if given is not None and not is_float(np.dtype(getattr(given, "dtype", given))):
+        if given is not None and not is_inexact(np.dtype(getattr(given, "dtype", given))):
             raise TypeError(f"If a is inexact, then {name} must be inexact{user_line()}")
 
 
 @traced(np.nanmean)
 def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True) -> Any:
     box = as_box(a)
-    if not is_float(box.dtype):
+    if not is_inexact(box.dtype):
         return reductions.mean(box, axis, dtype, out, keepdims, where=where)
     _check_floats(dtype, out)
     return reductions.mean(box, axis, dtype, out, keepdims, where=_present(box, where))
@@ -97,7 +97,7 @@ def nanvar(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, *, where: Any = True, **options: Any
 ) -> Any:
     box = as_box(a)
-    if not is_float(box.dtype):
+    if not is_inexact(box.dtype):
         return reductions.var(box, axis, dtype, out, ddof, keepdims, where=where, **options)
     _check_floats(dtype, out)
     present = _present(box, where)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.dtypes import family
+from irdl.ir.dtypes import family, is_complex
 from irdl.ir.graph import Value
 from irdl.ops.contract import DOT, LETTERS, DotAttributes
+from irdl.ops.elementwise import CONJ
 from irdl.ops.reduce import SUM, ReduceAttributes
 from irdl.ops.shape import RESHAPE, TRANSPOSE, ReshapeAttributes, TransposeAttributes
-from irdl.tracing.box import apply, cast, is_box, to_value, wrap_result
+from irdl.tracing.box import PYTHON_NUMBERS, PYTHON_TYPES, apply, cast, is_box, to_value, wrap_result
 from irdl.tracing.numpy.shaping import diagonal_view
 from irdl.tracing.numpy.ufuncs import loop_dtypes
 from irdl.tracing.recorder import user_line
@@ -24,12 +25,12 @@ def common_dtype(*items: Any) -> np.dtype:
     kinds = []
     for item in items:
         if is_box(item):
-            weak = {"f": 0.0, "i": 0, "b": False}[family(item.dtype)] if item.kind == "python" else None
+            weak = PYTHON_TYPES[family(item.dtype)]() if item.kind == "python" else None
             kinds.append(item.dtype if weak is None else weak)
         elif isinstance(item, (list, tuple)):
             kinds.append(to_value(item).dtype)
         else:
-            kinds.append(item if isinstance(item, (bool, int, float)) else np.asarray(item).dtype)
+            kinds.append(item if isinstance(item, PYTHON_NUMBERS) else np.asarray(item).dtype)
     return np.result_type(*kinds)
 
 
@@ -236,6 +237,12 @@ def _diagonal(labels: str, value: Value) -> tuple[str, Value]:
     return labels, value
 
 
+def conjugate(x: Any) -> Any:
+    """The conjugate of complex numbers; others as they are."""
+    value = to_value(x)
+    return wrap_result(apply(CONJ, [value])) if is_complex(value.dtype) else x
+
+
 def gufunc(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any) -> Value:
     """The generalised ufuncs that are products."""
     if ufunc is np.matmul:
@@ -243,9 +250,9 @@ def gufunc(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any) -> Value:
         return matmul(x, y, dtype)
     inputs = [wrap_result(to_value(x, own)) for x, own in zip(inputs, loop_dtypes(ufunc, inputs, dtype), strict=False)]
     if ufunc is getattr(np, "vecdot", None):
-        return to_value(einsum("...i,...i->...", *inputs))
+        return to_value(einsum("...i,...i->...", conjugate(inputs[0]), inputs[1]))
     if ufunc is getattr(np, "matvec", None):
         return to_value(einsum("...ij,...j->...i", *inputs))
     if ufunc is getattr(np, "vecmat", None):
-        return to_value(einsum("...i,...ij->...j", *inputs))
+        return to_value(einsum("...i,...ij->...j", conjugate(inputs[0]), inputs[1]))
     raise TraceError(f"np.{ufunc.__name__} has no rule in irdl{user_line()}")

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
+from irdl.ir.dtypes import is_complex
 from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import ARRAY, PYTHON, Box, apply, cast, to_value, wrap, wrap_result
 from irdl.tracing.numpy import (  # noqa: F401 - importing these fills the table of functions
     choosing,
+    complexes,
     factorizations,
+    fourier,
     functions,
     indexing,
     joining,
@@ -110,7 +113,7 @@ def _overrides(other: Any) -> bool:
 def _power(self: Box, other: Any) -> Any:
     if self.dtype == np.bool_ and self.kind == ARRAY and type(other) is int and other == 2:
         return np.square(self)
-    if self.dtype.kind == "f" and self.kind == ARRAY and type(other) is float and other == 0.5:
+    if self.dtype.kind in "fc" and self.kind == ARRAY and type(other) is float and other == 0.5:
         return np.sqrt(self)
     return binary(np.power, self, other)
 
@@ -119,6 +122,12 @@ def _missing(self: Box, name: str) -> Any:
     if hasattr(np.ndarray, name) and not name.startswith("__"):
         raise TraceError(f"x.{name} has no rule in irdl{user_line()}")
     raise AttributeError(f"'numpy.ndarray' object has no attribute {name!r}")
+
+
+def _conjugate(self: Box, out: Any = None) -> Any:
+    if out is not None:
+        return np.conjugate(self, out=out)
+    return _unary(np.conjugate)(self) if is_complex(self.dtype) else self
 
 
 def _in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
@@ -292,12 +301,13 @@ def install() -> None:
         "fill": _fill,
         "sort": sorting.sort_in_place,
         "partition": sorting.partition_in_place,
-        "conj": lambda self: self,
-        "conjugate": lambda self: self,
+        "conj": _conjugate,
+        "conjugate": _conjugate,
         "T": property(lambda self: shaping.transpose(self) if self.kind == ARRAY else self, _setter("T")),
         "mT": property(shaping.matrix_transpose),
         "compress": lambda self, condition, axis=None, out=None: array_function(np.compress, (condition, self, axis, out), {}),
-        "real": property(lambda self: self),
+        "real": property(complexes.real, complexes.store_real),
+        "imag": property(complexes.imag, complexes.store_imag),
         "flat": property(_unsupported("flat")),
     }
     for name, ufunc in _OPERATORS.items():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.ir.dtypes import family, is_float, is_half, is_unsigned
+from irdl.ir.dtypes import family, is_complex, is_half, is_inexact, is_unsigned, real_dtype
 from irdl.ir.graph import Value
 from irdl.ir.op import Op
 from irdl.ops import reduce as ops
@@ -108,7 +108,7 @@ def _masked(op: Op, value: Value, where: Any, initial: Any) -> Value:
 def _in_floats(x: Any, dtype: Any) -> tuple[Value, np.dtype]:
     """What is added up, and the result's dtype: floats of 16 bits are added up in float32, as NumPy's mean does."""
     value = to_value(x)
-    found = np.dtype(dtype) if dtype is not None else value.dtype if is_float(value.dtype) else np.dtype(np.float64)
+    found = np.dtype(dtype) if dtype is not None else value.dtype if is_inexact(value.dtype) else np.dtype(np.float64)
     value = cast(value, found)
     return cast(value, np.dtype(np.float32)) if is_half(found) else value, found
 
@@ -125,7 +125,7 @@ def _sum_and_count(value: Value, axes: tuple[int, ...], where: Any) -> tuple[Val
 
 
 def mean(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True) -> Any:
-    value, found = _in_floats(x, out.dtype if dtype is None and is_box(out) and is_float(out.dtype) else dtype)
+    value, found = _in_floats(x, out.dtype if dtype is None and is_box(out) and is_inexact(out.dtype) else dtype)
     axes = normalise_axes(axis, len(value.shape))
     result = keep(cast(apply("div", list(_sum_and_count(value, axes, where))), found), axes, value.shape, keepdims)
     return store_out("mean", out, result) if out is not None else wrap_result(result)
@@ -152,10 +152,19 @@ def var(
     total, count = _sum_and_count(value, axes, where)
     middle = keep(apply("div", [total, count]), axes, value.shape, True) if mean is _UNSET or mean is None else to_value(mean, value.dtype)
     centred = apply("sub", [value, middle])
-    squares, _ = _sum_and_count(apply("mul", [centred, centred]), axes, where)
+    squares, _ = _sum_and_count(_squares(centred), axes, where)
+    count = apply("real", [count]) if is_complex(count.dtype) else count
     degrees = apply("maximum", [apply("sub", [count, to_value(ddof, count.dtype)]), scalar_like(count, 0)])
-    result = keep(cast(apply("div", [squares, degrees]), found), axes, value.shape, keepdims)
+    result = keep(cast(apply("div", [squares, degrees]), real_dtype(found)), axes, value.shape, keepdims)
     return store_out("var", out, result) if out is not None else wrap_result(result)
+
+
+def _squares(value: Value) -> Value:
+    """|x| ** 2, real of complex numbers too."""
+    if not is_complex(value.dtype):
+        return apply("mul", [value, value])
+    re, im = apply("real", [value]), apply("imag", [value])
+    return apply("add", [apply("mul", [re, re]), apply("mul", [im, im])])
 
 
 def std(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.dtypes import BFLOAT16, finfo, is_integer
+from irdl.ir.dtypes import BFLOAT16, finfo, is_complex, is_integer
 from irdl.ops import reduce as ops
 from irdl.tracing.box import wrap
 from irdl.tracing.numpy import reductions
@@ -26,11 +26,16 @@ def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
         if box.size == 0:
             raise ValueError(f"{name} cannot be empty{user_line()}")
     longer, shorter = (v, a) if v.size > a.size else (a, v)
-    return correlate(longer, shorter[::-1] if shorter.ndim == 1 else shorter, mode)
+    return _correlate(longer, shorter[::-1] if shorter.ndim == 1 else shorter, mode)
 
 
 @traced(np.correlate)
 def correlate(a: Any, v: Any, mode: Any = "valid") -> Any:
+    """Of complex numbers, with the conjugate of the second."""
+    return _correlate(a, np.conjugate(as_box(v)) if is_complex(as_box(v).dtype) else v, mode)
+
+
+def _correlate(a: Any, v: Any, mode: Any) -> Any:
     """A contraction of the windows of the longer one with the other."""
     a, v = as_box(a), as_box(v)
     if BFLOAT16 in (a.dtype, v.dtype) and np.result_type(a.dtype, v.dtype) == BFLOAT16:
@@ -103,7 +108,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     if edge_order > 2:
         raise ValueError(f"'edge_order' greater than 2 not supported{user_line()}")
     spacings = _spacings(varargs, box.shape, axes)
-    dtype = box.dtype if box.dtype.kind == "f" else np.dtype(np.float64)  # bfloat16 gives float64 too
+    dtype = box.dtype if box.dtype.kind in "fc" else np.dtype(np.float64)  # bfloat16 gives float64 too
     box = box.astype(np.float64) if is_integer(box.dtype) else box
     results = []
     for place, spacing in zip(axes, spacings, strict=True):

@@ -158,4 +158,4 @@ for _name in (
         "its result has as many elements as there are different numbers, which is not known while tracing. np.sort keeps them all, equal "
         "ones next to each other, with x[1:] != x[:-1] where others begin; np.isin gives a mask"
     )
-INSTEAD[np.sort_complex] = "complex numbers are not supported, use np.sort"
+INSTEAD[np.sort_complex] = "complex numbers have no order in irdl, sort real ones with np.sort"

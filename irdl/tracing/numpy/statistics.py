@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from irdl.ir.dtypes import is_float
+from irdl.errors import TraceError
+from irdl.ir.dtypes import is_complex, is_inexact
 from irdl.tracing.box import wrap
 from irdl.tracing.numpy.reductions import _UNSET
 from irdl.tracing.numpy.shaping import broadcast_to, reshape, transpose
@@ -24,7 +25,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
         scale = np.zeros_like(result, shape=()) + result.dtype.type(box.size / result.size if result.size else np.nan)
     else:
         w = _beside(as_box(weights), box.shape, axes)
-        dtype = np.result_type(box.dtype, w.dtype, *([] if is_float(box.dtype) else ["f8"]))
+        dtype = np.result_type(box.dtype, w.dtype, *([] if is_inexact(box.dtype) else ["f8"]))
         scale = np.sum(w, axes, dtype=dtype, keepdims=keepdims)
         known = settled(scale)
         if known is not None and (known == 0).any():
@@ -74,7 +75,7 @@ def cov(
     weights, freedom = _weights(fweights, aweights, rows.shape[1], ddof)
     centred = (rows - np.expand_dims(average(rows, 1, weights), 1)).astype(dtype)
     weighted = centred if weights is None else centred * weights
-    products = np.dot(centred, weighted.T)
+    products = np.dot(centred, np.conjugate(weighted.T))
     return np.squeeze((products * np.true_divide(1, freedom)).astype(products.dtype))
 
 
@@ -115,6 +116,8 @@ def _weights(fweights: Any, aweights: Any, count: int, ddof: int) -> tuple[Any, 
 @traced(np.corrcoef)
 def corrcoef(x: Any, y: Any = None, rowvar: Any = True, *, dtype: Any = None) -> Any:
     c = cov(x, y, rowvar, dtype=dtype)
+    if is_complex(c.dtype):
+        raise TraceError(f"np.corrcoef of complex numbers cannot be traced: divide np.cov by the deviations{user_line()}")
     if c.ndim == 0:
         return c / c
     deviations = np.sqrt(np.diagonal(c))

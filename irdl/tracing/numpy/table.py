@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.ir.dtypes import is_float
+from irdl.ir.dtypes import is_inexact
 from irdl.tracing.box import is_box, open_trace, to_value, wrap
 from irdl.tracing.numpy.layout import are_known, ask, boxes_in, computed, lay_out, without_rule
 
@@ -41,7 +41,7 @@ def as_box(x: Any) -> Any:
 def settled(box: Any) -> np.ndarray | None:
     """The numbers that the trace knows of a box, through which no derivative may pass."""
     known = box.known
-    return None if known is None or (is_float(box.dtype) and box.value in open_trace().followed) else known
+    return None if known is None or (is_inexact(box.dtype) and box.value in open_trace().followed) else known
 
 
 def are_settled(arguments: Any, options: Any) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ops import reduce as ops
 from irdl.ops.index import SCATTER_ADD, IndexAttributes
-from irdl.tracing.box import apply, is_box, to_value
+from irdl.tracing.box import PYTHON_NUMBERS, apply, is_box, to_value
 from irdl.tracing.numpy.indexing import _advanced, _normalise
 from irdl.tracing.numpy.reductions import cumulate, reduce
 from irdl.tracing.numpy.shaping import broadcast_to, reshape
@@ -94,7 +94,7 @@ def _add_at(name: str, target: Any, index: Any, item: Any) -> None:
         raise TraceError(f"np.{name}.at would store traced values into a real array: make it with np.zeros_like(x, shape=...){user_line()}")
     if target.read_only:  # NumPy does not look
         raise TraceError(f"np.{name}.at into an array that is read-only: {target.read_only}{user_line()}")
-    update = as_box(target.dtype.type(item) if type(item) in (bool, int, float) else item)
+    update = as_box(target.dtype.type(item) if type(item) in PYTHON_NUMBERS else item)
     if not np.can_cast(np.result_type(target.dtype, update.dtype), target.dtype, "same_kind"):
         raise TypeError(f"Cannot cast ufunc '{name}' input 1 from {update.dtype!r} to {target.dtype!r}{user_line()}")
     update = update.astype(target.dtype)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.dtypes import family, is_float
+from irdl.ir.dtypes import family, is_complex, is_float, is_inexact
 from irdl.ir.graph import Value
 from irdl.ir.op import registered_ops
 from irdl.ops.elementwise import SELECT, Elementwise
@@ -50,22 +50,34 @@ def _same(x: Value) -> Value:
 
 
 def _reciprocal(x: Value) -> Value:
-    if not is_float(x.dtype):
+    if not is_inexact(x.dtype):
         raise TraceError(f"np.reciprocal of integers is not supported: divide 1 by x{user_line()}")
-    return apply("div", [scalar_like(x, 1), x])
+    found = apply("div", [scalar_like(x, 1), x])
+    if not is_complex(x.dtype):
+        return found
+    # NumPy's is not what it divides by then: of 0 it is nan in both parts.
+    return apply(SELECT, [apply("equal", [x, scalar_like(x, 0)]), scalar_like(x, complex(np.nan, np.nan)), found])
 
 
 def _is_nan(x: Value) -> Value:
     return apply("not_equal", [x, x])
 
 
+def _of_parts(rule: Rule, joined: str, x: Value) -> Value:
+    return apply(joined, [rule(apply("real", [x])), rule(apply("imag", [x]))])
+
+
 def _is_inf(x: Value) -> Value:
+    if is_complex(x.dtype):
+        return _of_parts(_is_inf, "bitwise_or", x)
     if not is_float(x.dtype):
         return apply("not_equal", [x, x])
     return apply("equal", [apply("abs", [x]), scalar_like(x, np.inf)])
 
 
 def _is_finite(x: Value) -> Value:
+    if is_complex(x.dtype):
+        return _of_parts(_is_finite, "bitwise_and", x)
     if not is_float(x.dtype):
         return apply("equal", [x, x])
     return apply("less", [apply("abs", [x]), scalar_like(x, np.inf)])
@@ -76,7 +88,20 @@ def _absolute(x: Value) -> Value:
 
 
 def _sign(x: Value) -> Value:
-    return apply("sign", [x])
+    if not is_complex(x.dtype):
+        return apply("sign", [x])
+    # x / |x|: where a part is infinite, the other does not count unless it is, too
+    size = apply("abs", [x])
+    nothing = apply("equal", [size, scalar_like(size, 0)])
+    divisor = apply(SELECT, [nothing, scalar_like(size, 1), size])
+    infinite = apply("equal", [size, scalar_like(size, np.inf)])
+    parts = []
+    for name, other in (("real", "imag"), ("imag", "real")):
+        part, beside = apply(name, [x]), _is_inf(apply(other, [x]))
+        one = apply("copysign", [apply(SELECT, [beside, scalar_like(size, 0), scalar_like(size, 1)]), part])
+        one = apply(SELECT, [apply("bitwise_and", [beside, _is_inf(part)]), scalar_like(size, np.nan), one])
+        parts.append(apply(SELECT, [infinite, one, apply("div", [part, divisor])]))
+    return apply("complex", parts)
 
 
 def _divide_floor(x: Value, y: Value) -> Value:
@@ -97,6 +122,8 @@ def _integer_power(x: Value, y: Value) -> Value:
     trace = current_trace()
     assert trace is not None
     known = trace.known_array(y)
+    if is_complex(x.dtype):
+        return apply("power", [x, y])
     if is_float(x.dtype):
         # NumPy takes the square root for an exponent of 0.5 that is one number: it differs from pow at -0.0 and -inf.
         is_root = POWER_IS_ROOT and known is not None and known.ndim == 0 and known == 0.5
@@ -202,7 +229,7 @@ RULES: dict[str, Rule] = {
     "fabs": _op("abs"),
     "sign": _sign,
     "signbit": _sign_bit,
-    "conjugate": _same,
+    "conjugate": lambda x: apply("conj", [x]) if is_complex(x.dtype) else x,
     "square": lambda x: apply("bitwise_and" if x.dtype == np.bool_ else "mul", [x, x]),
     "reciprocal": _reciprocal,
     "isnan": _is_nan,

@@ -13,7 +13,21 @@ from irdl.ir.dtypes import family, is_integer, is_signed, is_supported
 from irdl.ir.graph import Value
 from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
-from irdl.tracing.box import ARRAY, PYTHON, Box, apply, cast, is_box, open_trace, to_value, wrap, wrap_result
+from irdl.tracing.box import (
+    ARRAY,
+    PYTHON,
+    PYTHON_NUMBERS,
+    PYTHON_TYPES,
+    SCALAR,
+    Box,
+    apply,
+    cast,
+    is_box,
+    open_trace,
+    to_value,
+    wrap,
+    wrap_result,
+)
 from irdl.tracing.numpy.ufunc_rules import RULES, Rule, scalar_like
 from irdl.tracing.recorder import user_line
 
@@ -23,14 +37,14 @@ def loop_dtypes(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any = None) -> tu
 
     Raises:
         TypeError: NumPy has no loop for them.
-        TraceError: it is one irdl does not compile (float16, complex, dates).
+        TraceError: it is one irdl does not compile (float16, dates).
     """
     given: list[Any] = []
     for x in inputs:
         if is_box(x):
-            given.append(_PYTHON_TYPES[family(x.type.dtype)] if x.kind == PYTHON else x.type.dtype)
-        elif type(x) in (bool, int, float):  # their subclasses are not weak, to NumPy
-            given.append(type(x) if type(x) is not bool else np.dtype(bool))
+            given.append(_weak(PYTHON_TYPES[family(x.type.dtype)]) if x.kind == PYTHON else x.type.dtype)
+        elif type(x) in PYTHON_NUMBERS:  # their subclasses are not weak, to NumPy
+            given.append(_weak(type(x)))
         else:
             given.append(np.asarray(x).dtype)
     resolved = _resolved(ufunc, tuple(given), None if dtype is None else np.dtype(dtype))
@@ -50,7 +64,9 @@ def _resolved(ufunc: np.ufunc, given: tuple[Any, ...], dtype: np.dtype | None) -
     return ufunc.resolve_dtypes((*given, *([None] * ufunc.nout)), **options)
 
 
-_PYTHON_TYPES: dict[str, Any] = {"b": np.dtype(bool), "i": int, "f": float}
+def _weak(number: type) -> Any:
+    """What promotion sees of a Python number: bools are as strong as NumPy's."""
+    return np.dtype(bool) if number is bool else number
 
 
 @cache
@@ -96,7 +112,7 @@ def _compare_exactly(name: str, inputs: Sequence[Any]) -> Value | None:
                 below, above = _EXACT_COMPARISONS[name]
                 answer = below if (second > 0) != flipped else above
                 return apply(BROADCAST, [to_value(np.bool_(answer))], BroadcastAttributes(first.shape))
-    values = [to_value(item) if not isinstance(item, (bool, int, float)) else None for item in inputs]
+    values = [to_value(item) if not isinstance(item, PYTHON_NUMBERS) else None for item in inputs]
     kinds = [value.dtype if value is not None else None for value in values]
     left, right = values
     if left is None or right is None or {"i", "u"} != {family(left.dtype), family(right.dtype)} or np.dtype(np.uint64) not in kinds:
@@ -115,7 +131,7 @@ def _loop_operand(x: Any, dtype: np.dtype) -> Value:
     if type(x) is Box:
         if x.kind != PYTHON:
             return cast(x.value, dtype)
-    elif isinstance(x, (bool, int, float)) and not isinstance(x, np.generic):
+    elif isinstance(x, PYTHON_NUMBERS) and not isinstance(x, np.generic):
         return open_trace().constant(x, dtype)  # raises OverflowError as NumPy does
     else:
         return to_value(x, dtype)
@@ -171,16 +187,18 @@ def binary(ufunc: np.ufunc, x: Any, y: Any) -> Any:
     if type(y) is not Box and isinstance(y, (list, tuple)):
         y = wrap(to_value(y))
     results = record_ufunc(ufunc, (x, y))
+    if type(x) is complex and type(y) is Box and y.kind == SCALAR and y.dtype == np.float64:
+        return wrap(results[0], PYTHON)  # such a number is a Python float, which Python's complex works with itself
     boxes = [wrap_result(value, (x, y)) for value in results]
     return boxes[0] if len(boxes) == 1 else tuple(boxes)
 
 
 def is_operand(x: Any) -> bool:
-    return is_box(x) or isinstance(x, (np.ndarray, np.generic, bool, int, float, list, tuple))
+    return is_box(x) or isinstance(x, (np.ndarray, np.generic, *PYTHON_NUMBERS, list, tuple))
 
 
 def _is_python(x: Any) -> bool:
-    return x.kind == PYTHON if is_box(x) else isinstance(x, (bool, int, float)) and not isinstance(x, np.generic)
+    return x.kind == PYTHON if is_box(x) else isinstance(x, PYTHON_NUMBERS) and not isinstance(x, np.generic)
 
 
 def _python_binary(ufunc: np.ufunc, x: Any, y: Any) -> Any:

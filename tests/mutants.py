@@ -15,7 +15,7 @@ from planting import Mutant, plant_all
 
 OPS, FUZZ, MORE = "tests/ops/test_ops.py", "tests/test_fuzz.py", "tests/transforms/test_transforms.py"
 CUDA, TF32, ENTRY = "tests/codegen/test_cuda.py", "tests/codegen/test_tf32_loops.py", "tests/runtime/test_entry.py"
-HALVES = "tests/ops/test_halves.py"
+HALVES, COMPLEX = "tests/ops/test_halves.py", "tests/test_complex.py"
 VECTORS = "tests/codegen/test_cuda_vectors.py"
 TILES, TAPS, EDGES = "tests/codegen/test_tiles.py", "tests/codegen/test_taps.py", "tests/codegen/test_edges.py"
 STORED = "tests/runtime/test_stores_in_place.py"
@@ -372,7 +372,7 @@ MUTANTS: list[Mutant] = [
     ),
     (
         "irdl/tracing/numpy/masks.py",
-        "if is_box(item) and is_float(item.dtype) else item",
+        "if is_box(item) and is_inexact(item.dtype) else item",
         "if False else item",
         "tests/tracing/test_masks.py -k beside",
     ),
@@ -509,6 +509,9 @@ MUTANTS: list[Mutant] = [
         "all(is_half(narrow_dtype(value)) for value in node.operands)",
         "tests/codegen/test_cuda_halves.py -k exactly",
     ),
+    ("irdl/passes/complex_parts.py", "combined(e.SUB, product(a, c)", "combined(e.ADD, product(a, c)", COMPLEX + " -k products"),
+    ("irdl/ops/elementwise.py", "(ct.real, -ct.imag), typed", "(ct.real, ct.imag), typed", COMPLEX),
+    ("irdl/codegen/cpu/schedule.py", "if not slivers or axis.variable in slivers", "if True", COMPLEX + " -k one_array"),
 ]
 
 

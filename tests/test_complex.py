@@ -172,6 +172,14 @@ def test_fourier(n, dtype):
         assert np.abs(x - y).max() <= 30 * np.finfo(dtype).eps * np.abs(y).max()
 
 
+@pytest.mark.parametrize("n", [320, 360])
+def test_one_array_in_two_products(n):
+    """It is packed for one along an axis of the result that vectors of the other would go along."""
+    a = drawn(3, n)
+    for x, y in zip(irdl.jit(lambda a: (np.fft.fft(a), np.fft.ifft(a)))(a), (np.fft.fft(a), np.fft.ifft(a)), strict=True):
+        assert np.abs(x - y).max() <= 1e-14 * n
+
+
 def fourier_of_axes(a):
     two = np.fft.fft2(a), np.fft.ifft2(a), np.fft.rfft2(a.real), np.fft.irfft2(a)
     more = np.fft.fftn(a), np.fft.ifftn(a, axes=(0, 2)), np.fft.rfftn(a.real), np.fft.irfftn(a, s=(3, 7), axes=(0, 1))

@@ -40,7 +40,9 @@ def halved(op: Op) -> Iterator[tuple[Graph, list[np.ndarray], list[np.ndarray]]]
             yield graph_of(op, Sample(types, sample.attributes)), operands, reference
 
 
-FLOATING = [op for op in OPS if op not in MATRICES and op.name not in ("cast", "float_to_bits", "complex") and any(True for _ in halved(op))]
+FLOATING = [
+    op for op in OPS if op not in MATRICES and op.name not in ("cast", "float_to_bits", "complex") and any(True for _ in halved(op))
+]
 
 
 @pytest.mark.parametrize("op", FLOATING, ids=lambda op: op.name)

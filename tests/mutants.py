@@ -16,7 +16,7 @@ from planting import Mutant, plant_all
 OPS, FUZZ, MORE = "tests/ops/test_ops.py", "tests/test_fuzz.py", "tests/transforms/test_transforms.py"
 CUDA, TF32, ENTRY = "tests/codegen/test_cuda.py", "tests/codegen/test_tf32_loops.py", "tests/runtime/test_entry.py"
 HALVES, COMPLEX = "tests/ops/test_halves.py", "tests/test_complex.py"
-VECTORS = "tests/codegen/test_cuda_vectors.py"
+VECTORS, LOOPS = "tests/codegen/test_cuda_vectors.py", "tests/codegen/test_cuda_loops.py"
 TILES, TAPS, EDGES = "tests/codegen/test_tiles.py", "tests/codegen/test_taps.py", "tests/codegen/test_edges.py"
 STORED = "tests/runtime/test_stores_in_place.py"
 MATRICES = "tests/tracing/test_factorizations.py"
@@ -175,6 +175,9 @@ MUTANTS: list[Mutant] = [
     ),
     ("irdl/codegen/cuda/emit.py", "self.written | self.ahead", "self.written", TILES + " -k next_steps"),
     ("irdl/codegen/cuda/resident.py", "- {item.variable for item in read.loops}\n", "- times\n", CUDA + " -k interpreted[2]"),
+    ("irdl/codegen/cuda/carries.py", "else here.substitute(later) != store.index:", "else False:", LOOPS + " -k themselves"),
+    ("irdl/codegen/cuda/carries.py", "_renamed_guards(_conditions(touch), other, phase) == guards", "True", LOOPS + " -k themselves"),
+    ("irdl/codegen/cuda/copies.py", "slot * threads + number * length + run", "slot * threads + number + run", LOOPS + " -k streamed"),
     ("irdl/codegen/cuda/tensor_cores.h", "bits + 0x1000u", "bits", "tests/codegen/test_tensor_cores.py -k stand_in"),
     ("irdl/codegen/cuda/vectors.py", "all(part % length == 0 for part in others)", "True", VECTORS + " -k what_is"),
     ("irdl/codegen/cuda/vectors.py", "([rest] if rest.stop else [])", "[]", VECTORS + " -k interpreted"),

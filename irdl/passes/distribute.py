@@ -9,28 +9,36 @@
 Three moves, each through the batching rules: contractions of inputs go before the loop, contractions that only outputs
 read go behind it, and sums that a carry only accumulates become one sum over the steps. It reassociates sums, also so that
 `x[t] @ W + h @ U + b` adds b before the loop.
+
+A GPU's loop is as long as what waits for each other in a step: there reductions go as contractions do, and with them what leads to them
+and to nothing else. A CPU finds what they read in its cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value
+from irdl.loops.target import Gpu, Target
 from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN, ScanAttributes, scan_of
 from irdl.ops.elementwise import ADD
 from irdl.ops.loop_parts import LoopInputs, LoopOutputs
-from irdl.ops.reduce import SUM, ReduceAttributes
+from irdl.ops.reduce import SUM, Reduce, ReduceAttributes
 from irdl.ops.shape import with_batch
 from irdl.transforms.batch import batch_nodes
 
+#: the most bytes of all steps that memory is to hold more for reductions to leave the loop
+_STACKED = 256 * 1024 * 1024
 
-def distribute(graph: Graph) -> Graph:
-    """Split every scan of `graph`, inner loops first."""
-    return _each_scan(hoist_invariants(graph), _split)
+
+def distribute(graph: Graph, target: Target | Gpu | None = None) -> Graph:
+    """Split every scan of `graph`, inner loops first. `target`: the machine; reductions leave loops on a GPU alone."""
+    return _each_scan(hoist_invariants(graph), partial(_split, reductions=isinstance(target, Gpu)))
 
 
 def hoist_invariants(graph: Graph) -> Graph:
@@ -97,10 +105,11 @@ def _literal(value: Value) -> bool:
 
 
 class _Parts:
-    """Which nodes of a body go before the loop, behind it, or stay."""
+    """Which nodes of a body go before the loop, behind it, or stay. `reductions`: they leave as contractions do."""
 
-    def __init__(self, node: Node, body: Graph) -> None:
+    def __init__(self, node: Node, body: Graph, reductions: bool) -> None:
         attributes: ScanAttributes = node.attributes
+        self.reductions = reductions
         self.inputs, self.outputs = attributes.inputs(body.inputs), attributes.outputs(body.outputs)
         self.body = body
         self.users = body.users()
@@ -108,6 +117,10 @@ class _Parts:
         self.dropped = {n for n in (body.outputs[place].node for place in self.sums) if n is not None}
         self.before = self._before()
         self.after = self._after()
+
+    def _leaves(self, node: Node) -> bool:
+        """It leaves the loop where it can."""
+        return node.op is DOT or (self.reductions and isinstance(node.op, Reduce))
 
     def _accumulated(self) -> dict[int, Value]:
         """Carries that only add up a contraction: place -> what is added. (A plain sum is cheaper where its operand is in cache.)"""
@@ -122,7 +135,7 @@ class _Parts:
             source = term
             while source.node is not None and source.node.op.is_view and len(self.users[source]) == 1:
                 source = source.node.operands[0]
-            if term.type == old.type and source.node is not None and source.node.op is DOT:
+            if term.type == old.type and source.node is not None and self._leaves(source.node):
                 found[place] = term
         return found
 
@@ -137,17 +150,21 @@ class _Parts:
                 free.append(node)
         chosen: set[Node] = set()
         for node in reversed(free):
-            if node.op is DOT or any(user in chosen for user in self.users[node.outputs[0]]):
+            if self._leaves(node) or any(user in chosen for user in self.users[node.outputs[0]]):
                 chosen.add(node)
+        invariant = set(self.inputs.consts)
         for node in free:
-            if node in chosen or not node.op.is_elementwise:
+            if node in chosen or not (node.op.is_elementwise or (self.reductions and node.op.is_view)):
                 continue
             inner = [value for value in node.operands if value.node in chosen]
             others = [value for value in node.operands if value.node not in chosen]
-            invariant = set(self.inputs.consts)
-            if inner and all(len(self.users[value]) == 1 for value in inner) and all(v in invariant or _literal(v) for v in others):
+            only = all(self._only_leads_to(value, node, chosen) for value in inner)
+            if inner and only and all(v in invariant or _literal(v) for v in others):
                 chosen.add(node)
         return chosen
+
+    def _only_leads_to(self, value: Value, node: Node, chosen: set[Node]) -> bool:
+        return len(self.users[value]) == 1 or (self.reductions and all(user is node or user in chosen for user in self.users[value]))
 
     def _after(self) -> set[Node]:
         """Contractions that no carry needs, and everything that follows from them."""
@@ -164,9 +181,29 @@ class _Parts:
             if node in needed or node in self.before or node in self.dropped or node.regions:
                 continue
             follows = any(value.node in chosen for value in node.operands)
-            if node.op is DOT or follows:
+            if self._leaves(node) or follows:
+                chosen.add(node)
+        for node in reversed(self.body.nodes if self.reductions else ()):
+            if node in needed or node in self.before or node.regions or node.op.can_raise or not node.operands:
+                continue
+            users = [user for value in node.outputs for user in self.users[value]]
+            if users and all(user in chosen for user in users) and not any(value in self.body.outputs for value in node.outputs):
                 chosen.add(node)
         return chosen
+
+    def read_behind(self) -> list[Value]:
+        """What is read behind the loop, of each step, and is not made there."""
+        found = [value for inner in self.body.nodes if inner in self.after for value in inner.operands]
+        found += [*self.outputs.ys, *self.sums.values()]
+        return list(dict.fromkeys(value for value in found if value.node not in self.after))
+
+    def stacked_bytes(self) -> int:
+        """Bytes of a step that are made before the loop for it, or kept for what is behind it alone."""
+        there = {*self.inputs.consts, *self.inputs.xs, *self.outputs.ys}
+        kept = {value for value in self.read_behind() if value not in there and value.node not in self.before}
+        stay = (node for node in self.body.nodes if node not in self.before | self.after | self.dropped)
+        made = {value for node in stay for value in node.operands if value.node in self.before}
+        return sum(value.type.nbytes for value in kept | made if not _literal(value))
 
 
 def _invariants_first(body: Graph, attributes: ScanAttributes) -> Graph:
@@ -207,11 +244,14 @@ def _sum_of_three(
     return None
 
 
-def _split(builder: Builder, node: Node, body: Graph, operands: list[Value]) -> Sequence[Value]:
+def _split(builder: Builder, node: Node, body: Graph, operands: list[Value], reductions: bool) -> Sequence[Value]:
     attributes: ScanAttributes = node.attributes
     length, given = attributes.length, attributes.inputs(operands)
     body = _invariants_first(body, attributes)
-    parts = _Parts(node, body)
+    parts = _Parts(node, body, reductions)
+    if reductions:
+        without = _Parts(node, body, False)
+        parts = without if length * (parts.stacked_bytes() - without.stacked_bytes()) > _STACKED else parts
     if length < 2 or attributes.segments or not (parts.before or parts.after):
         return builder.node(SCAN, operands, attributes, [body], node.location).outputs
     # Over all steps: the loop's constants as they are, xs and what follows from them with the steps as leading axis.
@@ -225,15 +265,7 @@ def _split(builder: Builder, node: Node, body: Graph, operands: list[Value]) -> 
     stay = [n for n in body.nodes if n not in gone]
     kept_carry = [place for place in range(attributes.carry) if place not in parts.sums]
     results = [body.outputs[place] for place in kept_carry]
-    wanted: dict[Value, None] = {}
-    for inner in body.nodes:
-        if inner in parts.after:
-            for value in inner.operands:
-                if value.node not in parts.after and value not in whole:
-                    wanted.setdefault(value)
-    for value in [*parts.outputs.ys, *parts.sums.values()]:
-        if value.node not in parts.after and value not in whole:
-            wanted.setdefault(value)
+    wanted = [value for value in parts.read_behind() if value not in whole]
     needed = set(results) | set(wanted) | {value for inner in stay for value in inner.operands}
     new_xs = [value for value in whole if value in needed and value in stepped and not _literal(value)]
     new_consts = [value for value in whole if value in needed and value not in stepped and not _literal(value)]
@@ -253,8 +285,12 @@ def _split(builder: Builder, node: Node, body: Graph, operands: list[Value]) -> 
     carries = dict(zip(kept_carry, loop.carry, strict=True))
     for place in range(attributes.carry):
         if place in parts.sums:
-            term = parts.sums[place]
-            total = builder.value(SUM, [_stack(builder, term, whole, stepped, length)], ReduceAttributes((0,)))
+            term = _stack(builder, parts.sums[place], whole, stepped, length)
+            axes: tuple[int, ...] = (0,)
+            if term.node is not None and term.node.op is SUM and 0 not in term.node.attributes.axes:
+                # A sum of sums is one over all axes.
+                axes, term = (0, *term.node.attributes.axes), term.node.operands[0]
+            total = builder.value(SUM, [term], ReduceAttributes(axes))
             final.append(builder.value(ADD, [given.carry[place], total], location=node.location))
         else:
             final.append(carries[place])

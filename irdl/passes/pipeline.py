@@ -22,7 +22,7 @@ GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     Pass("simplify", simplify),
     Pass("prune", prune),
     Pass("remat", remat),
-    Pass("distribute", distribute),
+    Pass("distribute", distribute, needs=("target",)),
     Pass("prune", prune),
     Pass("simplify", simplify),
     Pass("forget-order", forget_order, required=True),

@@ -354,6 +354,8 @@ def test_barriers_of_a_recurrent_loop():
     # Columns that do not fill their tiles.
     once = ["3 blocks", "block", "block"]
     assert kinds_of_barriers(lstm_gradient, normal(3, 4, 3), *weights(3, 70, 4)) == [once, once]
+    once = ["7 blocks", "block", "block"]
+    assert kinds_of_barriers(lstm_gradient, normal(3, 20, 3), *weights(3, 200, 4)) == [once, once]
 
 
 def test_an_index_out_of_range_is_reported(tmp_path):

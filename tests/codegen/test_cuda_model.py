@@ -276,7 +276,7 @@ def step_of(program: Program) -> list[tuple[Launch, For]]:
 
 def test_a_step_of_an_lstm():
     """32 rows, 256 units. No less than 32 x 1,024 x 256 multiply-adds on 132 x 128 lanes and 8 blocks that meet (1.05 us); no more than
-    8 warps' 495 instructions, which nvcc makes of it, one after the other on four schedulers, a meeting, and 6 round trips of 0.25 us
+    8 warps' 490 instructions, which nvcc makes of it, one after the other on four schedulers, a meeting, and 6 round trips of 0.25 us
     (2.8 us). The design's own model says 1.3 us."""
 
     def seconds(steps):
@@ -285,7 +285,7 @@ def test_a_step_of_an_lstm():
 
     step = (sum(seconds(30).values()) - sum(seconds(10).values())) / 20
     fewest = 32 * 1024 * 256 / (132 * 128) * CYCLE + H200.exchange(8)
-    assert fewest < step < 495 * 8 / 4 * CYCLE + H200.exchange(8) + 6 * 500 * CYCLE
+    assert fewest < step < 490 * 8 / 4 * CYCLE + H200.exchange(8) + 6 * 500 * CYCLE
     meeting = seconds(30)["barriers"] - seconds(10)["barriers"]
     assert meeting / 20 == pytest.approx(H200.exchange(8) + 2 * H200.block_barrier_cycles * CYCLE)
 
@@ -312,12 +312,12 @@ def instructions_of_a_step(loop: For) -> tuple[float, float]:
 
 
 def test_instructions_are_those_that_nvcc_makes():
-    """nvcc 13.0 for sm_90 made 495 of the forward step and 481 of the backward one, 280 and 256 of them multiply-adds alone."""
+    """nvcc 13.0 for sm_90 makes 490 of the forward step and 451 of the backward one, 280 and 256 of them multiply-adds alone."""
     arguments = normal(5, 32, 8), *weights(8, 256, 4)
     (forward,) = [instructions_of_a_step(loop) for _, loop in step_of(gpu_program(irdl.trace(lstm)(*arguments)))]
     backward = [instructions_of_a_step(loop) for _, loop in step_of(gpu_program(irdl.trace(lstm_gradient)(*arguments)))][-1]
-    assert forward[0] == pytest.approx(495, rel=0.12) and forward[1] > 280
-    assert backward[0] == pytest.approx(481, rel=0.12) and backward[1] > 256
+    assert forward[0] == pytest.approx(490, rel=0.12) and forward[1] > 280
+    assert backward[0] == pytest.approx(451, rel=0.12) and backward[1] > 256
 
 
 def test_what_a_step_reads_ahead_is_not_waited_for():

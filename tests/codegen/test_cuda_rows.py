@@ -113,13 +113,12 @@ def test_a_missing_barrier_is_found(number):
 
 
 def test_barriers_of_a_loop_that_reduces_rows():
-    """All blocks meet before a contraction, which reads what rows have become, and behind it. What else there is in a step, blocks do by
-    themselves, with a row each, and with elements of a carry in registers."""
+    """The blocks that share rows in a contraction meet before it, which reads what rows have become, and behind it. What else there is in a
+    step, they do by themselves, with a row each, and with elements of a carry in registers."""
     arguments = normal(5, 32, 8), *weights(8, 256, 3)
-    for function, steps in ((normed_cell, 1), (normed_cell_gradient, 2)):
+    for function, blocks in ((normed_cell, [24]), (normed_cell_gradient, [24, 8])):
         found = kinds_of_barriers(function, *arguments)
-        assert [kinds.count("all") for kinds in found] == [2] * steps
-        assert not any("blocks" in kind for kinds in found for kind in kinds)
+        assert [[kind for kind in kinds if kind not in ("block", "warp")] for kinds in found] == [[f"{n} blocks"] * 2 for n in blocks]
     program = gpu_program(irdl.trace(lambda *a: normed_cell(*a)[1])(*arguments))
     (loop,) = [launch for launch in launches(program) if launch.exact]
     assert {"keep", "put"} <= {s.name.split("_")[0] for s in loop.body if isinstance(s, Kernel)}
@@ -129,7 +128,7 @@ def test_what_never_changes_is_read_across_rows():
     """Lanes lie across the rows of weights, which are read once, but along rows that are new in each step, as they lie."""
 
     def along(w, x, h):
-        return irdl.scan(lambda h, x: (np.tanh((x * w).sum(-1) + h), None), h, x)[0]
+        return irdl.scan(lambda h, x: (np.tanh((x * h[0] * w).sum(-1) + h), None), h, x)[0]
 
     for arguments, stride in (((normal(32, 256), normal(3, 256), normal(32)), 256), ((normal(256), normal(3, 32, 256), normal(32)), 1)):
         program = gpu_program(irdl.trace(along)(*arguments))

@@ -14,7 +14,22 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from irdl.codegen.cuda.accumulators import Reduction
-from irdl.codegen.cuda.dealing import WARP, Tiles, bound, in_runs, only_below, rows_of_tile, run_in_row, warps_of_tile
+from irdl.codegen.cuda.dealing import (
+    LONGEST_RUN,
+    MOST_SUMS,
+    WARP,
+    WARPS,
+    Tiles,
+    bound,
+    in_runs,
+    only_below,
+    rows_of_tile,
+    run_in_row,
+    run_length,
+    run_of,
+    warps_of_tile,
+)
+from irdl.codegen.cuda.registers import touches
 from irdl.codegen.lowering.body import COMBINE, Scope
 from irdl.codegen.lowering.group import Axis
 from irdl.codegen.lowering.nest import Loop
@@ -23,8 +38,10 @@ from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Expression, For, Load, Operation, Statement, Store
 from irdl.loops.rewrite import substitute
 
-#: accumulators of a thread, and bytes of shared memory for what all columns of a tile read
-_ACCUMULATORS, _STAGED_BYTES = 64, 96 * 1024
+#: bytes of shared memory for what all columns of a tile read
+_STAGED_BYTES = 96 * 1024
+#: turns of a warp through what is staged that are on their way at once anyway, element by element
+_FEW_TURNS = 2
 #: sums that one lane finds at once of what all lanes of a warp have: each addition waits for the last one
 _CHAINS = 4
 
@@ -38,9 +55,19 @@ class ByWarps:
         split: the reduced axis whose steps are shared.
         in_loop: it runs again and again: the fewer tiles, the more stays where it is.
         deep: how many warps share a tile; 0: as many as there is work for.
+        runs: of blocks, as `runs_of_blocks` has them.
     """
 
-    def __init__(self, reduction: Reduction, column: Axis | None, row: Axis | None, split: Axis, in_loop: bool, deep: int = 0) -> None:
+    def __init__(
+        self,
+        reduction: Reduction,
+        column: Axis | None,
+        row: Axis | None,
+        split: Axis,
+        in_loop: bool,
+        deep: int = 0,
+        runs: tuple[int, int] | None = None,
+    ) -> None:
         self.reduction, self.column, self.row, self.split, self.in_loop = reduction, column, row, split, in_loop
         group, names, gpu = reduction.group, reduction.names, reduction.gpu
         others = [axis for axis in group.domain if axis.extent > 1 and axis not in (column, row)]
@@ -48,12 +75,12 @@ class ByWarps:
         #: rows of a tile
         self.rows = 1
         if row is not None and in_loop:
-            self.rows = rows_of_tile(row.extent, math.prod(steps), max(1, _ACCUMULATORS // len(reduction.nodes)), gpu)
+            self.rows = rows_of_tile(row.extent, math.prod(steps), max(1, MOST_SUMS // len(reduction.nodes)), gpu)
         if row is not None:
             others.append(row)
             steps.insert(len(others) - 1, row.extent // self.rows)
         lanes = WARP if column is None else 1
-        tiles = Tiles(steps, deep or warps_of_tile(split.extent, lanes, math.prod(steps), gpu), names)
+        tiles = Tiles(steps, deep or warps_of_tile(split.extent, lanes, math.prod(steps), gpu), names, runs)
         self.deep, self.wide, self.number, self.blocks = tiles.deep, tiles.wide, tiles.number, tiles.blocks
         self.guards, tile = list(tiles.guards), tiles.where
         #: where the axes of the result are
@@ -129,22 +156,32 @@ class ByWarps:
         return found
 
     def _fill(self, value: Value, buffer: Buffer) -> Statement:
-        """All threads of a block find a staged factor out."""
+        """All threads of a block find a staged factor out, of neighbours by runs."""
         reduction, extent = self.reduction, self.split.extent
-        step, row = reduction.names("s"), self.number_of_row
-        at = Index.variable(step, WARP) + Index.variable(self.lane)
-        scope = Scope()
-        place = next(
+        step, row, place = reduction.names("s"), self.number_of_row, reduction.names("v")
+        alone = self._staged(value, buffer, Index.variable(place))
+        along = [touch for touch in touches(alone) if touch.buffer is not buffer and touch.index.coefficient(place)]
+        neighbours = all(touch.index.coefficient(place) == 1 for touch in along)
+        length = min(LONGEST_RUN, run_length([value.dtype, *(touch.buffer.dtype for touch in along)])) if neighbours else 1
+        if extent % length or self.rows * -(-extent // WARP) <= _FEW_TURNS * WARPS:
+            length = 1
+        first = (Index.variable(step, WARP) + Index.variable(self.lane)) * length
+        body = run_of(place, length, self._staged(value, buffer, first + Index.variable(place)))
+        if extent % (WARP * length):
+            body = only_below(first, extent - length + 1, body)
+        return self._warps(body, [Loop(row, self.rows), Loop(step, -(-extent // (WARP * length)))])
+
+    def _staged(self, value: Value, buffer: Buffer, at: Index) -> list[Statement]:
+        """An element of a staged factor is found out."""
+        reduction, row, scope = self.reduction, self.number_of_row, Scope()
+        where = next(
             where
             for node in reduction.nodes
             for operand, where in reduction.factors(node, self._at_row(Index.variable(row)), self._reduced(at))
             if operand is value
         )
-        item = reduction.group.body.expression(value, place, scope)
-        body = [*scope.statements, Store(buffer, Index.variable(row, extent) + at, item)]
-        if extent % WARP:
-            body = only_below(at, extent, body)
-        return self._warps(body, [Loop(row, self.rows), Loop(step, -(-extent // WARP))])
+        item = reduction.group.body.expression(value, where, scope)
+        return [*scope.statements, Store(buffer, Index.variable(row, self.split.extent) + at, item)]
 
     def _reduced(self, split: Index) -> list[Index]:
         reduced = self.reduction.group.reduced

@@ -20,6 +20,8 @@ WARP = 32
 WARPS, _WARPS_AT_WORK = 8, 16
 #: the fewest terms worth a thread of their own
 FEW_TERMS = 8
+#: sums of a thread in a loop over time
+MOST_SUMS = 64
 #: bytes of the widest access, at a multiple of which arrays begin
 WIDEST = 16
 #: neighbours that a thread takes at once in its loops, at most, and how many times as many elements it may then do
@@ -154,7 +156,8 @@ class Tiles:
         guards: what has to be less than what.
     """
 
-    def __init__(self, steps: Sequence[int], deep: int, names: Names) -> None:
+    def __init__(self, steps: Sequence[int], deep: int, names: Names, runs: tuple[int, int] | None = None) -> None:
+        """`runs`: how many runs of how many blocks each there are, of which one is to have neighbouring steps; None: it does not matter."""
         self.deep = deep
         self.number = names("n")
         self.blocks: list[Loop] = []
@@ -162,6 +165,9 @@ class Tiles:
         self.guards: list[tuple[Index, int]] = []
         longest = max(range(len(steps)), key=lambda place: steps[place], default=-1)
         self.wide = min(WARPS // deep, 1 << (steps[longest] - 1).bit_length()) if steps else 1
+        if runs is not None and self.wide == 1 and len(steps) == 1 and steps[0] % runs[0] == 0 and steps[0] <= math.prod(runs):
+            self._in_runs(steps[0] // runs[0], runs, names)
+            return
         for place, extent in enumerate(steps):
             variable = names("j")
             if place != longest or self.wide == 1:
@@ -172,3 +178,10 @@ class Tiles:
             self.where.append(Index.variable(variable, self.wide) + Index.variable(self.number))
             if extent % self.wide:
                 self.guards.append((self.where[-1], extent))
+
+    def _in_runs(self, steps: int, runs: tuple[int, int], names: Names) -> None:
+        """The first blocks of each run have so many steps, one each."""
+        self.blocks = [Loop(names("j"), count) for count in runs]
+        run, block = (Index.variable(loop.variable) for loop in self.blocks)
+        self.where = [run * steps + block]
+        self.guards = [(block, steps)] if steps < runs[1] else []

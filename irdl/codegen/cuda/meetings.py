@@ -244,7 +244,20 @@ class _Pair:
         here, more = self.here.guarded()
         there, others = self.there.guarded()
         whole = steps > 1 and not apart(self.here.index, self.there.index, loop, extents)
-        if whole and not apart(here, there, loop, extents | more | others):
+        if whole and not apart(here, there, loop, extents | more | others) and not self._guards_apart(loop, extents):
             return False
         self._cancel(one.variable)
         return True
+
+    def _guards_apart(self, loop: For, extents: Extents) -> bool:
+        """Different steps of the loop differ in what a guard bounds on both sides, and what that differs in is elsewhere."""
+        (here, more), (there, others) = self.here.guarded(), self.there.guarded()
+        for number, ((one, extent), (two, other)) in enumerate(zip(self.here.guards, self.there.guards, strict=False)):
+            mine, its = f"<{number}", f"<'{number}"
+            alike = more.get(mine) == extent == other == others.get(its)
+            if not alike or not apart(one, two, loop, extents):
+                continue
+            rest = {name: most for name, most in (extents | more | others).items() if name not in (mine, its)}
+            if apart(here, there.substitute({its: Index.variable(mine)}), replace(loop, variable=mine, start=0, stop=extent), rest):
+                return True
+        return False

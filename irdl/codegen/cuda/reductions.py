@@ -33,11 +33,13 @@ class Step:
         kept: what no step writes.
         rows: the rows, by axes, that are reduced in it.
         multiplied: tensor cores do a contraction of it.
+        runs: the runs of blocks that share rows, and how many blocks each has; None: they are not alike.
     """
 
     kept: frozenset[Buffer]
     rows: frozenset[tuple[int, ...]]
     multiplied: bool
+    runs: tuple[int, int] | None = None
 
 
 def schedule_reduction(group: Group, gpu: Gpu, step: Step | None) -> list[Statement]:
@@ -94,7 +96,8 @@ def _by_warps(reduction: Reduction, step: Step | None) -> list[Statement]:
     row = None if column is None else reduction.group.shared_axis(column)
     rows = tuple(axis.extent for axis in reduction.group.domain if axis.extent > 1)
     deep = warps_of_row(math.prod(rows), reduction.gpu) if step is not None and column is None and rows in step.rows else 0
-    return ByWarps(reduction, column, row, split, step is not None, deep).statements()
+    runs = step.runs if step is not None and deep else None
+    return ByWarps(reduction, column, row, split, step is not None, deep, runs).statements()
 
 
 def _kept_column(group: Group, step: Step) -> Axis | None:

@@ -51,6 +51,16 @@ def is_run_loaded(statement: Statement) -> bool:
     return copy is not None and copy[0].buffer.space == "register"
 
 
+def nests_of(body: Sequence[Statement]) -> Iterator[For]:
+    """The outermost bound loops."""
+    for statement in body:
+        if isinstance(statement, For) and statement.kind in BOUND:
+            yield statement
+        else:
+            for part in nested(statement):
+                yield from nests_of(part)
+
+
 @dataclass(frozen=True)
 class Part:
     """What lanes do by themselves: all of a phase, or what is between instructions of their warps.

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from irdl.codegen.cuda.dealing import WARP, WARPS, Tiles, bound, in_runs, only_below, run_in_row, warps_of_tile
+from irdl.codegen.cuda.dealing import MOST_SUMS, WARP, WARPS, Tiles, bound, in_runs, only_below, rows_of_tile, run_in_row, warps_of_tile
 from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.graph import Graph, Node
@@ -22,6 +22,7 @@ from irdl.loops.index import Index
 from irdl.loops.language import Statement
 from irdl.loops.rewrite import Names
 from irdl.loops.target import Gpu
+from irdl.ops.contract import DOT
 from irdl.ops.reduce import Reduce
 
 #: rows whose elements follow what was reduced along them
@@ -47,6 +48,28 @@ def reduced_rows(graphs: Sequence[Graph]) -> frozenset[tuple[int, ...]]:
             if long and [axis for axis in long if axis in node.attributes.axes] == long[-1:] and shape[long[-1]] >= _SHORTEST:
                 found.add(tuple(shape[axis] for axis in long[:-1]))
     return frozenset(found)
+
+
+def runs_of_blocks(graphs: Sequence[Graph], rows: frozenset[tuple[int, ...]], gpu: Gpu) -> tuple[int, int] | None:
+    """The runs of blocks that share rows in the graphs' contractions, if all have the same: how many, and the blocks of each. What goes
+    through the same rows by itself is done by blocks of the same run then, which wait for each other alone."""
+    found = set()
+    for number, shape in _contractions(graphs):
+        if shape[:-1] not in rows or len(shape) != 2:
+            return None
+        columns = -(-shape[1] // WARP)
+        tile = rows_of_tile(shape[0], columns, max(1, MOST_SUMS // number), gpu)
+        found.add((shape[0] // tile, columns))
+    return found.pop() if len(found) == 1 else None
+
+
+def _contractions(graphs: Sequence[Graph]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """How many there are in its group, and the axes of the result, of each; axes of one element do not count."""
+    for graph in graphs:
+        inside = [node for node in graph.nodes if node.op is DOT]
+        yield from ((len(inside), tuple(extent for extent in node.output.shape if extent > 1)) for node in inside)
+        for node in graph.nodes:
+            yield from _contractions(node.regions)
 
 
 def all_nodes(graphs: Sequence[Graph]) -> Iterator[Node]:
@@ -78,17 +101,25 @@ def rows_of_loop(loops: Sequence[Loop], rows: frozenset[tuple[int, ...]]) -> tup
 
 
 def in_rows(
-    rows: Sequence[Loop], column: Loop | None, element: Element, names: Names, gpu: Gpu, dtypes: Iterable[np.dtype] = (), deep: int = 0
+    rows: Sequence[Loop],
+    column: Loop | None,
+    element: Element,
+    names: Names,
+    gpu: Gpu,
+    dtypes: Iterable[np.dtype] = (),
+    deep: int = 0,
+    runs: tuple[int, int] | None = None,
 ) -> list[Statement]:
     """`element` in every step of the loops.
 
     Args:
         dtypes: of what lies along the rows, if threads are to take runs of it.
         deep: the warps of a row; 0: as a reduction outside of loops has them.
+        runs: of blocks, as `runs_of_blocks` has them.
     """
     steps = [loop.extent for loop in rows]
     extent = 1 if column is None else column.extent
-    tiles = Tiles(steps, deep or warps_of_tile(extent, WARP, math.prod(steps), gpu), names)
+    tiles = Tiles(steps, deep or warps_of_tile(extent, WARP, math.prod(steps), gpu), names, runs)
     places = {loop.variable: where for loop, where in zip(rows, tiles.where, strict=True)}
     warp, lane = names("w"), names("l")
     numbers, lanes = [Loop(tiles.number, tiles.wide)], Loop(lane, 1)

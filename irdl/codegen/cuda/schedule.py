@@ -16,7 +16,7 @@ from irdl.codegen.cuda.matrix_tiles import in_matrix_tiles
 from irdl.codegen.cuda.products import schedule_products
 from irdl.codegen.cuda.reductions import Step, schedule_reduction
 from irdl.codegen.cuda.row_tiles import Element as RowElement
-from irdl.codegen.cuda.row_tiles import all_nodes, followed_rows, in_rows, reduced_rows, rows_of_loop, warps_of_row
+from irdl.codegen.cuda.row_tiles import all_nodes, followed_rows, in_rows, reduced_rows, rows_of_loop, runs_of_blocks, warps_of_row
 from irdl.codegen.cuda.tiling import tiling_of
 from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.layout import Layout
@@ -49,9 +49,10 @@ class CudaSchedule(Schedule):
         self._step = step
 
     def inside_loop(self, graphs: Sequence[Graph], kept: Collection[Buffer]) -> Schedule:
-        cores = self._cores
+        cores, rows = self._cores, reduced_rows(graphs)
         multiplied = cores is not None and any(cores.instruction([node], (TF32,)) is not None for node in all_nodes(graphs))
-        return CudaSchedule(self.gpu, cores, Step(frozenset(kept), reduced_rows(graphs), multiplied))
+        step = Step(frozenset(kept), rows, multiplied, runs_of_blocks(graphs, rows, self.gpu))
+        return CudaSchedule(self.gpu, cores, step)
 
     def group(self, group: Group) -> list[Statement]:
         if any(axis.extent == 0 for axis in group.domain):
@@ -108,7 +109,7 @@ class CudaSchedule(Schedule):
         if (found := rows_of_loop(loops, self._step.rows)) is not None:
             absent = {loop.variable: Index() for loop in loops if loop.extent == 1}
             deep = warps_of_row(math.prod(loop.extent for loop in found[0]), self.gpu)
-            return in_rows(*found, lambda places: element({**absent, **places}), names, self.gpu, deep=deep)
+            return in_rows(*found, lambda places: element({**absent, **places}), names, self.gpu, deep=deep, runs=self._step.runs)
         body = element({})
         tiles = None
         if self._cores is not None and self._step.multiplied:

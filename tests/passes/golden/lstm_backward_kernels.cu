@@ -14,19 +14,19 @@ extern "C" __global__ void __launch_bounds__(256) dot_21(const float* __restrict
             float acc14;
             float acc15;
             float acc16;
-            float run_206[4];
+            float run_210[4];
             acc13 = 0.0f;
             acc14 = 0.0f;
             acc15 = 0.0f;
             acc16 = 0.0f;
-            for (int q204 = 0; q204 < 2; q204 += 1) {
-                irdl::load<4>(&run_206[0], &in3_x[8*m12+4*q204]);
+            for (int q208 = 0; q208 < 2; q208 += 1) {
+                irdl::load<4>(&run_210[0], &in3_x[8*m12+4*q208]);
                 #pragma unroll
-                for (int v205 = 0; v205 < 4; v205 += 1) {
-                    acc13 = irdl::fma(run_206[v205], in1_params_W[i6+1024*q204+256*v205+64], acc13);
-                    acc14 = irdl::fma(run_206[v205], in1_params_W[i6+1024*q204+256*v205], acc14);
-                    acc15 = irdl::fma(run_206[v205], in1_params_W[i6+1024*q204+256*v205+128], acc15);
-                    acc16 = irdl::fma(run_206[v205], in1_params_W[i6+1024*q204+256*v205+192], acc16);
+                for (int v209 = 0; v209 < 4; v209 += 1) {
+                    acc13 = irdl::fma(run_210[v209], in1_params_W[i6+1024*q208+256*v209+64], acc13);
+                    acc14 = irdl::fma(run_210[v209], in1_params_W[i6+1024*q208+256*v209], acc14);
+                    acc15 = irdl::fma(run_210[v209], in1_params_W[i6+1024*q208+256*v209+128], acc15);
+                    acc16 = irdl::fma(run_210[v209], in1_params_W[i6+1024*q208+256*v209+192], acc16);
                 }
             }
             const float t17 = (acc13 + in2_params_b[i6+64]);
@@ -60,34 +60,58 @@ extern "C" __global__ void __launch_bounds__(256, 1) loop(const float* __restric
     const int lane = threadIdx.x % 32;
     unsigned met = 0;
     extern __shared__ __align__(16) char smem[];
-    float* const stack23 = (float*)(arena + 20480);
-    float* const staged54 = (float*)(smem + 0);
-    float* const partial53 = (float*)(smem + 256);
+    float* const stack24 = (float*)(arena + 26624);
     float* const a0 = (float*)(arena + 32768);
     float* const a1 = (float*)(arena + 37888);
     float* const a2 = (float*)(arena + 43008);
-    float* const stack24 = (float*)(arena + 26624);
     float* const a3 = (float*)(arena + 48128);
+    float* const stack23 = (float*)(arena + 20480);
+    float* const staged54 = (float*)(smem + 0);
+    float* const partial53 = (float*)(smem + 256);
     float* const a25 = (float*)(arena + 53248);
-    float kept_186[8];
-    float kept_187[8];
-    float kept_188[8];
-    float kept_189[8];
-    // keep_190
+    float kept_180;
+    float kept_182[8];
+    float kept_183[8];
+    float kept_184[8];
+    float kept_185[8];
+    float kept_187;
+    float kept_188;
+    float kept_189;
+    float kept_190;
+    // keep_181
+    {
+        const int j48 = blockIdx.x / 2, j49 = blockIdx.x % 2;
+        if (warp < 1) {
+            const int l51 = lane;
+            kept_180 = stack24[64*j48+32*j49+l51];
+        }
+    }
+    // keep_186
     {
         const int j48 = blockIdx.x / 2, j49 = blockIdx.x % 2;
         const int w50 = warp;
         const int l51 = lane;
         #pragma unroll
-        for (int s56 = 0; s56 < 8; s56 += 1) {
-            kept_186[s56] = in0_params_U[32*j49+l51+256*s56+2048*w50+64];
-            kept_187[s56] = in0_params_U[32*j49+l51+256*s56+2048*w50];
-            kept_188[s56] = in0_params_U[32*j49+l51+256*s56+2048*w50+128];
-            kept_189[s56] = in0_params_U[32*j49+l51+256*s56+2048*w50+192];
+        for (int s57 = 0; s57 < 8; s57 += 1) {
+            kept_182[s57] = in0_params_U[32*j49+l51+256*s57+2048*w50+64];
+            kept_183[s57] = in0_params_U[32*j49+l51+256*s57+2048*w50];
+            kept_184[s57] = in0_params_U[32*j49+l51+256*s57+2048*w50+128];
+            kept_185[s57] = in0_params_U[32*j49+l51+256*s57+2048*w50+192];
         }
     }
     for (int t30 = 0; t30 < 5; t30 += 1) {
-        // dot_79 (models.py:18 from models.py:27)
+        // ahead_191
+        {
+            const int j48 = blockIdx.x / 2, j49 = blockIdx.x % 2;
+            if (warp < 1) {
+                const int l51 = lane;
+                kept_187 = a0[64*j48+32*j49+l51+256*t30];
+                kept_188 = a1[64*j48+32*j49+l51+256*t30];
+                kept_189 = a2[64*j48+32*j49+l51+256*t30];
+                kept_190 = a3[64*j48+32*j49+l51+256*t30];
+            }
+        }
+        // dot_80 (models.py:18 from models.py:27)
         {
             irdl::meet(barrier + 32 * (1 + blockIdx.x / 2), 2, met);
             {
@@ -101,71 +125,72 @@ extern "C" __global__ void __launch_bounds__(256, 1) loop(const float* __restric
                 {
                     const int w50 = warp;
                     const int l51 = lane;
-                    float acc57;
                     float acc58;
                     float acc59;
                     float acc60;
-                    acc57 = 0.0f;
+                    float acc61;
                     acc58 = 0.0f;
                     acc59 = 0.0f;
                     acc60 = 0.0f;
+                    acc61 = 0.0f;
                     #pragma unroll
-                    for (int s56 = 0; s56 < 8; s56 += 1) {
-                        acc57 = irdl::fma(staged54[s56+8*w50], kept_186[s56], acc57);
-                        acc58 = irdl::fma(staged54[s56+8*w50], kept_187[s56], acc58);
-                        acc59 = irdl::fma(staged54[s56+8*w50], kept_188[s56], acc59);
-                        acc60 = irdl::fma(staged54[s56+8*w50], kept_189[s56], acc60);
+                    for (int s57 = 0; s57 < 8; s57 += 1) {
+                        acc58 = irdl::fma(staged54[s57+8*w50], kept_182[s57], acc58);
+                        acc59 = irdl::fma(staged54[s57+8*w50], kept_183[s57], acc59);
+                        acc60 = irdl::fma(staged54[s57+8*w50], kept_184[s57], acc60);
+                        acc61 = irdl::fma(staged54[s57+8*w50], kept_185[s57], acc61);
                     }
-                    partial53[4*l51+128*w50] = acc57;
-                    partial53[4*l51+128*w50+1] = acc58;
-                    partial53[4*l51+128*w50+2] = acc59;
-                    partial53[4*l51+128*w50+3] = acc60;
+                    partial53[4*l51+128*w50] = acc58;
+                    partial53[4*l51+128*w50+1] = acc59;
+                    partial53[4*l51+128*w50+2] = acc60;
+                    partial53[4*l51+128*w50+3] = acc61;
                 }
                 __syncthreads();
                 if (warp < 1) {
                     const int l51 = lane;
-                    float total61;
                     float total62;
                     float total63;
                     float total64;
-                    total61 = partial53[4*l51];
-                    total62 = partial53[4*l51+1];
-                    total63 = partial53[4*l51+2];
-                    total64 = partial53[4*l51+3];
+                    float total65;
+                    total62 = partial53[4*l51];
+                    total63 = partial53[4*l51+1];
+                    total64 = partial53[4*l51+2];
+                    total65 = partial53[4*l51+3];
                     #pragma unroll
-                    for (int s65 = 1; s65 < 8; s65 += 1) {
-                        total61 = (total61 + partial53[4*l51+128*s65]);
-                        total62 = (total62 + partial53[4*l51+128*s65+1]);
-                        total63 = (total63 + partial53[4*l51+128*s65+2]);
-                        total64 = (total64 + partial53[4*l51+128*s65+3]);
+                    for (int s66 = 1; s66 < 8; s66 += 1) {
+                        total62 = (total62 + partial53[4*l51+128*s66]);
+                        total63 = (total63 + partial53[4*l51+128*s66+1]);
+                        total64 = (total64 + partial53[4*l51+128*s66+2]);
+                        total65 = (total65 + partial53[4*l51+128*s66+3]);
                     }
-                    const float t66 = (a0[64*j48+32*j49+l51+256*t30] + total61);
-                    const float t67 = irdl::sigmoid(t66);
-                    const float t68 = (a1[64*j48+32*j49+l51+256*t30] + total62);
-                    const float t69 = irdl::sigmoid(t68);
-                    const float t70 = (a2[64*j48+32*j49+l51+256*t30] + total63);
-                    const float t71 = irdl::tanh(t70);
-                    const float t72 = (t69 * t71);
-                    const float t73 = (t67 * stack24[64*j48+32*j49+l51+256*t30]);
-                    const float t74 = (t73 + t72);
-                    const float t75 = (a3[64*j48+32*j49+l51+256*t30] + total64);
-                    const float t76 = irdl::sigmoid(t75);
-                    const float t77 = irdl::tanh(t74);
-                    const float t78 = (t76 * t77);
-                    a0[64*j48+32*j49+l51+256*t30] = t67;
-                    a1[64*j48+32*j49+l51+256*t30] = t69;
-                    a2[64*j48+32*j49+l51+256*t30] = t71;
-                    stack24[64*j48+32*j49+l51+256*t30+256] = t74;
-                    a3[64*j48+32*j49+l51+256*t30] = t76;
-                    a25[64*j48+32*j49+l51+256*t30] = t77;
-                    stack23[64*j48+32*j49+l51+256*t30+256] = t78;
+                    const float t67 = (kept_187 + total62);
+                    const float t68 = irdl::sigmoid(t67);
+                    const float t69 = (kept_188 + total63);
+                    const float t70 = irdl::sigmoid(t69);
+                    const float t71 = (kept_189 + total64);
+                    const float t72 = irdl::tanh(t71);
+                    const float t73 = (t70 * t72);
+                    const float t74 = (t68 * kept_180);
+                    const float t75 = (t74 + t73);
+                    const float t76 = (kept_190 + total65);
+                    const float t77 = irdl::sigmoid(t76);
+                    const float t78 = irdl::tanh(t75);
+                    const float t79 = (t77 * t78);
+                    a0[64*j48+32*j49+l51+256*t30] = t68;
+                    a1[64*j48+32*j49+l51+256*t30] = t70;
+                    a2[64*j48+32*j49+l51+256*t30] = t72;
+                    kept_180 = t75;
+                    stack24[64*j48+32*j49+l51+256*t30+256] = kept_180;
+                    a3[64*j48+32*j49+l51+256*t30] = t77;
+                    a25[64*j48+32*j49+l51+256*t30] = t78;
+                    stack23[64*j48+32*j49+l51+256*t30+256] = t79;
                 }
             }
         }
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) init_85(float* out2, const float* __restrict__ c0_c22, const float* __restrict__ c1_c80, char* arena, unsigned long long* status, unsigned* barrier) {
+extern "C" __global__ void __launch_bounds__(256) init_85(const float* __restrict__ c0_c22, char* arena, unsigned long long* status, unsigned* barrier) {
     const int thread = int(blockIdx.x) * blockDim.x + threadIdx.x, threads = int(gridDim.x) * blockDim.x;
     float* const a81 = (float*)(arena + 58368);
     float* const a82 = (float*)(arena + 59392);
@@ -183,20 +208,14 @@ extern "C" __global__ void __launch_bounds__(256) init_85(float* out2, const flo
             a82[i86] = c0_c22[i86];
         }
     }
-    // init_89
-    {
-        for (int at_i88 = thread; at_i88 < 256; at_i88 += threads) {
-            const int i88 = at_i88;
-            out2[i88] = c1_c80[i88];
-        }
-    }
 }
 
-extern "C" __global__ void __launch_bounds__(256, 1) loop_209(const float* __restrict__ in0_params_U, const float* in4_gy, float* out2, char* arena, unsigned long long* status, unsigned* barrier) {
+extern "C" __global__ void __launch_bounds__(256, 1) loop_213(const float* __restrict__ in0_params_U, const float* in4_gy, char* arena, unsigned long long* status, unsigned* barrier) {
     const int warp = threadIdx.x / 32;
     const int lane = threadIdx.x % 32;
-    unsigned passed = 0;
+    unsigned met = 0;
     extern __shared__ __align__(16) char smem[];
+    float* const a81 = (float*)(arena + 58368);
     float* const a82 = (float*)(arena + 59392);
     float* const a3 = (float*)(arena + 48128);
     float* const a25 = (float*)(arena + 53248);
@@ -204,177 +223,193 @@ extern "C" __global__ void __launch_bounds__(256, 1) loop_209(const float* __res
     float* const a1 = (float*)(arena + 37888);
     float* const a0 = (float*)(arena + 32768);
     float* const stack24 = (float*)(arena + 26624);
-    float* const a81 = (float*)(arena + 58368);
     float* const a83 = (float*)(arena + 0);
-    float* const staged165 = (float*)(smem + 0);
-    float* const partial164 = (float*)(smem + 1024);
-    float kept_199[32];
-    float kept_201;
-    float kept_191;
+    float* const staged153 = (float*)(smem + 0);
+    float* const partial152 = (float*)(smem + 1024);
     float kept_192;
-    float kept_193;
-    float kept_194;
     float kept_195;
-    float kept_196;
-    float kept_197;
-    // keep_200
+    float kept_206[32];
+    float kept_198;
+    float kept_199;
+    float kept_200;
+    float kept_201;
+    float kept_202;
+    float kept_203;
+    float kept_204;
+    // keep_193
     {
-        const int j159 = blockIdx.x / 2, j160 = blockIdx.x % 2;
-        const int w161 = warp;
-        const int l162 = lane;
+        const int j141 = blockIdx.x / 2, j137 = blockIdx.x % 2;
+        if (warp < 1) {
+            const int l140 = lane;
+            kept_192 = a81[32*j137+64*j141+l140];
+        }
+    }
+    // keep_196
+    {
+        const int j141 = blockIdx.x / 2, j137 = blockIdx.x % 2;
+        if (warp < 1) {
+            const int l140 = lane;
+            kept_195 = a82[32*j137+64*j141+l140];
+        }
+    }
+    // keep_207
+    {
+        const int j147 = blockIdx.x / 2, j148 = blockIdx.x % 2;
+        const int w149 = warp;
+        const int l150 = lane;
         #pragma unroll
-        for (int q207 = 0; q207 < 8; q207 += 1) {
-            irdl::load<4>(&kept_199[4*q207], &in0_params_U[8192*j160+256*l162+4*q207+32*w161]);
+        for (int q211 = 0; q211 < 8; q211 += 1) {
+            irdl::load<4>(&kept_206[4*q211], &in0_params_U[8192*j148+256*l150+4*q211+32*w149]);
         }
     }
-    // keep_202
-    {
-        const int j143 = blockIdx.x / 2, j139 = blockIdx.x % 2;
-        if (warp < 1) {
-            const int l142 = lane;
-            kept_201 = a82[32*j139+64*j143+l142];
-        }
-    }
-    for (int t90 = 0; t90 < 5; t90 += 1) {
-        // ahead_198
+    for (int t88 = 0; t88 < 5; t88 += 1) {
+        // ahead_205
         {
-            const int j143 = blockIdx.x / 2, j139 = blockIdx.x % 2;
+            const int j141 = blockIdx.x / 2, j137 = blockIdx.x % 2;
             if (warp < 1) {
-                const int l142 = lane;
-                kept_191 = a3[32*j139+64*j143+l142-256*t90+1024];
-                kept_192 = in4_gy[32*j139+64*j143+l142-256*t90+1024];
-                kept_193 = a25[32*j139+64*j143+l142-256*t90+1024];
-                kept_194 = a2[32*j139+64*j143+l142-256*t90+1024];
-                kept_195 = a1[32*j139+64*j143+l142-256*t90+1024];
-                kept_196 = a0[32*j139+64*j143+l142-256*t90+1024];
-                kept_197 = stack24[32*j139+64*j143+l142-256*t90+1024];
+                const int l140 = lane;
+                kept_198 = a3[32*j137+64*j141+l140-256*t88+1024];
+                kept_199 = in4_gy[32*j137+64*j141+l140-256*t88+1024];
+                kept_200 = a25[32*j137+64*j141+l140-256*t88+1024];
+                kept_201 = a2[32*j137+64*j141+l140-256*t88+1024];
+                kept_202 = a1[32*j137+64*j141+l140-256*t88+1024];
+                kept_203 = a0[32*j137+64*j141+l140-256*t88+1024];
+                kept_204 = stack24[32*j137+64*j141+l140-256*t88+1024];
             }
         }
-        // mul_144 (models.py:13 from models.py:19)
+        // mul_142 (models.py:13 from models.py:19)
         {
-            const int j143 = blockIdx.x / 2, j139 = blockIdx.x % 2;
+            const int j141 = blockIdx.x / 2, j137 = blockIdx.x % 2;
             if (warp < 1) {
-                const int l142 = lane;
-                const float t116 = (1.0f - kept_191);
-                const float t117 = (a81[32*j139+64*j143+l142] + kept_192);
-                const float t118 = (t117 * kept_193);
-                const float t119 = (t118 * kept_191);
-                const float t120 = (t119 * t116);
-                const float t121 = (kept_194 * kept_194);
+                const int l140 = lane;
+                const float t114 = (1.0f - kept_198);
+                const float t115 = (kept_192 + kept_199);
+                const float t116 = (t115 * kept_200);
+                const float t117 = (t116 * kept_198);
+                const float t118 = (t117 * t114);
+                const float t119 = (kept_201 * kept_201);
+                const float t120 = (1.0f - t119);
+                const float t121 = (kept_200 * kept_200);
                 const float t122 = (1.0f - t121);
-                const float t123 = (kept_193 * kept_193);
-                const float t124 = (1.0f - t123);
-                const float t125 = (t117 * kept_191);
-                const float t126 = (t125 * t124);
-                const float t127 = (kept_201 + t126);
-                const float t128 = (t127 * kept_195);
-                const float t129 = (t128 * t122);
-                const float t130 = (1.0f - kept_195);
-                const float t131 = (t127 * kept_194);
-                const float t132 = (t131 * kept_195);
-                const float t133 = (t132 * t130);
-                const float t134 = (t127 * kept_196);
-                const float t135 = (1.0f - kept_196);
-                const float t136 = (t127 * kept_197);
-                const float t137 = (t136 * kept_196);
-                const float t138 = (t137 * t135);
-                a83[32*j139+256*j143+l142-1024*t90+4288] = t120;
-                a83[32*j139+256*j143+l142-1024*t90+4224] = t129;
-                a83[32*j139+256*j143+l142-1024*t90+4096] = t133;
-                kept_201 = t134;
-                a83[32*j139+256*j143+l142-1024*t90+4160] = t138;
+                const float t123 = (t115 * kept_198);
+                const float t124 = (t123 * t122);
+                const float t125 = (kept_195 + t124);
+                const float t126 = (t125 * kept_202);
+                const float t127 = (t126 * t120);
+                const float t128 = (1.0f - kept_202);
+                const float t129 = (t125 * kept_201);
+                const float t130 = (t129 * kept_202);
+                const float t131 = (t130 * t128);
+                const float t132 = (t125 * kept_203);
+                const float t133 = (1.0f - kept_203);
+                const float t134 = (t125 * kept_204);
+                const float t135 = (t134 * kept_203);
+                const float t136 = (t135 * t133);
+                a83[32*j137+256*j141+l140-1024*t88+4288] = t118;
+                a83[32*j137+256*j141+l140-1024*t88+4224] = t127;
+                a83[32*j137+256*j141+l140-1024*t88+4096] = t131;
+                kept_195 = t132;
+                a83[32*j137+256*j141+l140-1024*t88+4160] = t136;
             }
         }
-        // sum_154 (models.py:18 from models.py:27)
+        // dot_160 (models.py:18 from models.py:27)
         {
-            irdl::grid_barrier(barrier, passed);
+            irdl::meet(barrier + 32 * (1 + blockIdx.x / 2), 2, met);
             {
-                const int j150 = blockIdx.x;
-                if (warp < 1) {
-                    const int l153 = lane;
-                    float acc148;
-                    acc148 = 0.0f;
-                    for (int r146 = 0; r146 < 4; r146 += 1) {
-                        acc148 = (acc148 + a83[32*j150+l153+256*r146-1024*t90+4096]);
+                const int j147 = blockIdx.x / 2, j148 = blockIdx.x % 2;
+                {
+                    const int s154 = warp;
+                    const int l150 = lane;
+                    staged153[l150+32*s154] = a83[256*j147+l150+32*s154-1024*t88+4096];
+                }
+                __syncwarp();
+                {
+                    const int w149 = warp;
+                    const int l150 = lane;
+                    float acc157;
+                    acc157 = 0.0f;
+                    #pragma unroll
+                    for (int s156 = 0; s156 < 32; s156 += 1) {
+                        acc157 = irdl::fma(staged153[s156+32*w149], kept_206[s156], acc157);
                     }
-                    const float t149 = (out2[32*j150+l153] + acc148);
-                    out2[32*j150+l153] = t149;
+                    partial152[l150+32*w149] = acc157;
                 }
-            }
-        }
-        // dot_171 (models.py:18 from models.py:27)
-        {
-            const int j159 = blockIdx.x / 2, j160 = blockIdx.x % 2;
-            {
-                const int s166 = warp;
-                const int l162 = lane;
-                staged165[l162+32*s166] = a83[256*j159+l162+32*s166-1024*t90+4096];
-            }
-            __syncwarp();
-            {
-                const int w161 = warp;
-                const int l162 = lane;
-                float acc168;
-                acc168 = 0.0f;
-                #pragma unroll
-                for (int s167 = 0; s167 < 32; s167 += 1) {
-                    acc168 = irdl::fma(staged165[s167+32*w161], kept_199[s167], acc168);
+                __syncthreads();
+                if (warp < 1) {
+                    const int l150 = lane;
+                    float total158;
+                    total158 = partial152[l150];
+                    #pragma unroll
+                    for (int s159 = 1; s159 < 8; s159 += 1) {
+                        total158 = (total158 + partial152[l150+32*s159]);
+                    }
+                    kept_192 = total158;
                 }
-                partial164[l162+32*w161] = acc168;
-            }
-            __syncthreads();
-            if (warp < 1) {
-                const int l162 = lane;
-                float total169;
-                total169 = partial164[l162];
-                #pragma unroll
-                for (int s170 = 1; s170 < 8; s170 += 1) {
-                    total169 = (total169 + partial164[l162+32*s170]);
-                }
-                a81[64*j159+32*j160+l162] = total169;
             }
         }
     }
-    // put_203
+    // put_194
     {
-        const int j143 = blockIdx.x / 2, j139 = blockIdx.x % 2;
+        const int j141 = blockIdx.x / 2, j137 = blockIdx.x % 2;
         if (warp < 1) {
-            const int l142 = lane;
-            a82[32*j139+64*j143+l142] = kept_201;
+            const int l140 = lane;
+            a81[32*j137+64*j141+l140] = kept_192;
+        }
+    }
+    // put_197
+    {
+        const int j141 = blockIdx.x / 2, j137 = blockIdx.x % 2;
+        if (warp < 1) {
+            const int l140 = lane;
+            a82[32*j137+64*j141+l140] = kept_195;
         }
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) dot_178(const float* __restrict__ in3_x, float* out0, float* out1, char* arena, unsigned long long* status, unsigned* barrier) {
+extern "C" __global__ void __launch_bounds__(256) dot_167(const float* __restrict__ in3_x, float* out0, float* out1, float* out2, char* arena, unsigned long long* status, unsigned* barrier) {
     const int thread = int(blockIdx.x) * blockDim.x + threadIdx.x, threads = int(gridDim.x) * blockDim.x;
     float* const a83 = (float*)(arena + 0);
     float* const stack23 = (float*)(arena + 20480);
-    // dot_178
+    // dot_167
     {
-        for (int at_i173 = thread; at_i173 < 2048; at_i173 += threads) {
-            const int m176 = at_i173 / 256, i173 = at_i173 % 256;
-            float acc177;
-            acc177 = 0.0f;
-            for (int r174 = 0; r174 < 1; r174 += 1) {
-                for (int r175 = 0; r175 < 20; r175 += 1) {
-                    acc177 = irdl::fma(a83[i173+1024*r174+256*r175], in3_x[m176+32*r174+8*r175], acc177);
+        for (int at_i162 = thread; at_i162 < 2048; at_i162 += threads) {
+            const int m165 = at_i162 / 256, i162 = at_i162 % 256;
+            float acc166;
+            acc166 = 0.0f;
+            for (int r163 = 0; r163 < 1; r163 += 1) {
+                for (int r164 = 0; r164 < 20; r164 += 1) {
+                    acc166 = irdl::fma(a83[i162+1024*r163+256*r164], in3_x[m165+32*r163+8*r164], acc166);
                 }
             }
-            out1[i173+256*m176] = acc177;
+            out1[i162+256*m165] = acc166;
         }
     }
-    // dot_185
+    // dot_174
     {
-        for (int at_i180 = thread; at_i180 < 16384; at_i180 += threads) {
-            const int m183 = at_i180 / 256, i180 = at_i180 % 256;
-            float acc184;
-            acc184 = 0.0f;
-            for (int r181 = 0; r181 < 1; r181 += 1) {
-                for (int r182 = 0; r182 < 20; r182 += 1) {
-                    acc184 = irdl::fma(a83[i180+1024*r181+256*r182], stack23[m183+256*r181+64*r182], acc184);
+        for (int at_i169 = thread; at_i169 < 16384; at_i169 += threads) {
+            const int m172 = at_i169 / 256, i169 = at_i169 % 256;
+            float acc173;
+            acc173 = 0.0f;
+            for (int r170 = 0; r170 < 1; r170 += 1) {
+                for (int r171 = 0; r171 < 20; r171 += 1) {
+                    acc173 = irdl::fma(a83[i169+1024*r170+256*r171], stack23[m172+256*r170+64*r171], acc173);
                 }
             }
-            out0[i180+256*m183] = acc184;
+            out0[i169+256*m172] = acc173;
+        }
+    }
+    // sum_179
+    {
+        for (int at_i175 = thread; at_i175 < 256; at_i175 += threads) {
+            const int i175 = at_i175;
+            float acc178;
+            acc178 = 0.0f;
+            for (int r176 = 0; r176 < 1; r176 += 1) {
+                for (int r177 = 0; r177 < 20; r177 += 1) {
+                    acc178 = (acc178 + a83[i175+1024*r176+256*r177]);
+                }
+            }
+            out2[i175] = acc178;
         }
     }
 }

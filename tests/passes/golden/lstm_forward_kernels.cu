@@ -14,19 +14,19 @@ extern "C" __global__ void __launch_bounds__(256) dot_21(const float* __restrict
             float acc14;
             float acc15;
             float acc16;
-            float run_94[4];
+            float run_95[4];
             acc13 = 0.0f;
             acc14 = 0.0f;
             acc15 = 0.0f;
             acc16 = 0.0f;
-            for (int q92 = 0; q92 < 2; q92 += 1) {
-                irdl::load<4>(&run_94[0], &in3_x[8*m12+4*q92]);
+            for (int q93 = 0; q93 < 2; q93 += 1) {
+                irdl::load<4>(&run_95[0], &in3_x[8*m12+4*q93]);
                 #pragma unroll
-                for (int v93 = 0; v93 < 4; v93 += 1) {
-                    acc13 = irdl::fma(run_94[v93], in1_params_W[i6+1024*q92+256*v93+64], acc13);
-                    acc14 = irdl::fma(run_94[v93], in1_params_W[i6+1024*q92+256*v93], acc14);
-                    acc15 = irdl::fma(run_94[v93], in1_params_W[i6+1024*q92+256*v93+128], acc15);
-                    acc16 = irdl::fma(run_94[v93], in1_params_W[i6+1024*q92+256*v93+192], acc16);
+                for (int v94 = 0; v94 < 4; v94 += 1) {
+                    acc13 = irdl::fma(run_95[v94], in1_params_W[i6+1024*q93+256*v94+64], acc13);
+                    acc14 = irdl::fma(run_95[v94], in1_params_W[i6+1024*q93+256*v94], acc14);
+                    acc15 = irdl::fma(run_95[v94], in1_params_W[i6+1024*q93+256*v94+128], acc15);
+                    acc16 = irdl::fma(run_95[v94], in1_params_W[i6+1024*q93+256*v94+192], acc16);
                 }
             }
             const float t17 = (acc13 + in2_params_b[i6+64]);
@@ -68,49 +68,49 @@ extern "C" __global__ void __launch_bounds__(256, 1) loop(const float* __restric
     float* const stack23 = (float*)(arena + 0);
     float* const staged53 = (float*)(smem + 0);
     float* const partial52 = (float*)(smem + 256);
-    float kept_79[8];
-    float kept_80[8];
-    float kept_81[8];
-    float kept_82[8];
+    float kept_80;
+    float kept_83[8];
+    float kept_84[8];
+    float kept_85[8];
+    float kept_86[8];
+    float kept_88;
     float kept_89;
-    float kept_84;
-    float kept_85;
-    float kept_86;
-    float kept_87;
-    // keep_83
+    float kept_90;
+    float kept_91;
+    // keep_81
+    {
+        const int j47 = blockIdx.x / 2, j48 = blockIdx.x % 2;
+        if (warp < 1) {
+            const int l50 = lane;
+            kept_80 = a24[64*j47+32*j48+l50];
+        }
+    }
+    // keep_87
     {
         const int j47 = blockIdx.x / 2, j48 = blockIdx.x % 2;
         const int w49 = warp;
         const int l50 = lane;
         #pragma unroll
-        for (int s55 = 0; s55 < 8; s55 += 1) {
-            kept_79[s55] = in0_params_U[32*j48+l50+256*s55+2048*w49+64];
-            kept_80[s55] = in0_params_U[32*j48+l50+256*s55+2048*w49];
-            kept_81[s55] = in0_params_U[32*j48+l50+256*s55+2048*w49+128];
-            kept_82[s55] = in0_params_U[32*j48+l50+256*s55+2048*w49+192];
-        }
-    }
-    // keep_90
-    {
-        const int j47 = blockIdx.x / 2, j48 = blockIdx.x % 2;
-        if (warp < 1) {
-            const int l50 = lane;
-            kept_89 = a24[64*j47+32*j48+l50];
+        for (int s56 = 0; s56 < 8; s56 += 1) {
+            kept_83[s56] = in0_params_U[32*j48+l50+256*s56+2048*w49+64];
+            kept_84[s56] = in0_params_U[32*j48+l50+256*s56+2048*w49];
+            kept_85[s56] = in0_params_U[32*j48+l50+256*s56+2048*w49+128];
+            kept_86[s56] = in0_params_U[32*j48+l50+256*s56+2048*w49+192];
         }
     }
     for (int t29 = 0; t29 < 5; t29 += 1) {
-        // ahead_88
+        // ahead_92
         {
             const int j47 = blockIdx.x / 2, j48 = blockIdx.x % 2;
             if (warp < 1) {
                 const int l50 = lane;
-                kept_84 = a2[64*j47+32*j48+l50+256*t29];
-                kept_85 = a1[64*j47+32*j48+l50+256*t29];
-                kept_86 = a0[64*j47+32*j48+l50+256*t29];
-                kept_87 = a3[64*j47+32*j48+l50+256*t29];
+                kept_88 = a2[64*j47+32*j48+l50+256*t29];
+                kept_89 = a1[64*j47+32*j48+l50+256*t29];
+                kept_90 = a0[64*j47+32*j48+l50+256*t29];
+                kept_91 = a3[64*j47+32*j48+l50+256*t29];
             }
         }
-        // dot_78 (models.py:18 from models.py:27)
+        // dot_79 (models.py:18 from models.py:27)
         {
             irdl::meet(barrier + 32 * (1 + blockIdx.x / 2), 2, met);
             {
@@ -124,70 +124,70 @@ extern "C" __global__ void __launch_bounds__(256, 1) loop(const float* __restric
                 {
                     const int w49 = warp;
                     const int l50 = lane;
-                    float acc56;
                     float acc57;
                     float acc58;
                     float acc59;
-                    acc56 = 0.0f;
+                    float acc60;
                     acc57 = 0.0f;
                     acc58 = 0.0f;
                     acc59 = 0.0f;
+                    acc60 = 0.0f;
                     #pragma unroll
-                    for (int s55 = 0; s55 < 8; s55 += 1) {
-                        acc56 = irdl::fma(staged53[s55+8*w49], kept_79[s55], acc56);
-                        acc57 = irdl::fma(staged53[s55+8*w49], kept_80[s55], acc57);
-                        acc58 = irdl::fma(staged53[s55+8*w49], kept_81[s55], acc58);
-                        acc59 = irdl::fma(staged53[s55+8*w49], kept_82[s55], acc59);
+                    for (int s56 = 0; s56 < 8; s56 += 1) {
+                        acc57 = irdl::fma(staged53[s56+8*w49], kept_83[s56], acc57);
+                        acc58 = irdl::fma(staged53[s56+8*w49], kept_84[s56], acc58);
+                        acc59 = irdl::fma(staged53[s56+8*w49], kept_85[s56], acc59);
+                        acc60 = irdl::fma(staged53[s56+8*w49], kept_86[s56], acc60);
                     }
-                    partial52[4*l50+128*w49] = acc56;
-                    partial52[4*l50+128*w49+1] = acc57;
-                    partial52[4*l50+128*w49+2] = acc58;
-                    partial52[4*l50+128*w49+3] = acc59;
+                    partial52[4*l50+128*w49] = acc57;
+                    partial52[4*l50+128*w49+1] = acc58;
+                    partial52[4*l50+128*w49+2] = acc59;
+                    partial52[4*l50+128*w49+3] = acc60;
                 }
                 __syncthreads();
                 if (warp < 1) {
                     const int l50 = lane;
-                    float total60;
                     float total61;
                     float total62;
                     float total63;
-                    total60 = partial52[4*l50];
-                    total61 = partial52[4*l50+1];
-                    total62 = partial52[4*l50+2];
-                    total63 = partial52[4*l50+3];
+                    float total64;
+                    total61 = partial52[4*l50];
+                    total62 = partial52[4*l50+1];
+                    total63 = partial52[4*l50+2];
+                    total64 = partial52[4*l50+3];
                     #pragma unroll
-                    for (int s64 = 1; s64 < 8; s64 += 1) {
-                        total60 = (total60 + partial52[4*l50+128*s64]);
-                        total61 = (total61 + partial52[4*l50+128*s64+1]);
-                        total62 = (total62 + partial52[4*l50+128*s64+2]);
-                        total63 = (total63 + partial52[4*l50+128*s64+3]);
+                    for (int s65 = 1; s65 < 8; s65 += 1) {
+                        total61 = (total61 + partial52[4*l50+128*s65]);
+                        total62 = (total62 + partial52[4*l50+128*s65+1]);
+                        total63 = (total63 + partial52[4*l50+128*s65+2]);
+                        total64 = (total64 + partial52[4*l50+128*s65+3]);
                     }
-                    const float t65 = (kept_84 + total62);
-                    const float t66 = irdl::tanh(t65);
-                    const float t67 = (kept_85 + total61);
-                    const float t68 = irdl::sigmoid(t67);
-                    const float t69 = (t68 * t66);
-                    const float t70 = (kept_86 + total60);
-                    const float t71 = irdl::sigmoid(t70);
-                    const float t72 = (t71 * kept_89);
-                    const float t73 = (t72 + t69);
-                    const float t74 = irdl::tanh(t73);
-                    const float t75 = (kept_87 + total63);
-                    const float t76 = irdl::sigmoid(t75);
-                    const float t77 = (t76 * t74);
-                    kept_89 = t73;
-                    stack23[64*j47+32*j48+l50+256*t29+256] = t77;
-                    out0[64*j47+32*j48+l50+256*t29] = t77;
+                    const float t66 = (kept_88 + total63);
+                    const float t67 = irdl::tanh(t66);
+                    const float t68 = (kept_89 + total62);
+                    const float t69 = irdl::sigmoid(t68);
+                    const float t70 = (t69 * t67);
+                    const float t71 = (kept_90 + total61);
+                    const float t72 = irdl::sigmoid(t71);
+                    const float t73 = (t72 * kept_80);
+                    const float t74 = (t73 + t70);
+                    const float t75 = irdl::tanh(t74);
+                    const float t76 = (kept_91 + total64);
+                    const float t77 = irdl::sigmoid(t76);
+                    const float t78 = (t77 * t75);
+                    kept_80 = t74;
+                    stack23[64*j47+32*j48+l50+256*t29+256] = t78;
+                    out0[64*j47+32*j48+l50+256*t29] = t78;
                 }
             }
         }
     }
-    // put_91
+    // put_82
     {
         const int j47 = blockIdx.x / 2, j48 = blockIdx.x % 2;
         if (warp < 1) {
             const int l50 = lane;
-            a24[64*j47+32*j48+l50] = kept_89;
+            a24[64*j47+32*j48+l50] = kept_80;
         }
     }
 }

@@ -79,8 +79,16 @@ def fold_in(k: Any, data: Any) -> Any:
     return np.concatenate(words[:2]).astype(np.uint32)
 
 
+#: so many that no number is rounded, to 1 say
+_BITS_OF_HALVES = {"float16": 11, "bfloat16": 8}
+
+
 def uniform(k: Any, shape: Sequence[int] | int = (), dtype: Any = np.float32, low: Any = 0.0, high: Any = 1.0) -> Any:
-    """Uniform floats in [low, high): 24 random bits in float32, 53 in float64."""
+    """Uniform floats in [low, high): 24 random bits in float32, 53 in float64, 11 in float16, 8 in bfloat16.
+
+    Raises:
+        TypeError: another dtype.
+    """
     shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     dtype = np.dtype(dtype)
     if dtype == np.float64:
@@ -88,13 +96,21 @@ def uniform(k: Any, shape: Sequence[int] | int = (), dtype: Any = np.float32, lo
         unit = ((words[0] >> 5) * 67108864 + (words[1] >> 6)).astype(np.float64) * 2.0**-53
     elif dtype == np.float32:
         unit = (bits(k, shape) >> 8).astype(np.float32) * np.float32(2.0**-24)
+    elif (count := _BITS_OF_HALVES.get(dtype.name)) is not None:
+        unit = ((bits(k, shape) >> (32 - count)).astype(np.float32) * np.float32(2.0**-count)).astype(dtype)
     else:
-        raise TypeError(f"uniform gives float32 or float64, not {dtype}")
+        raise TypeError(f"uniform gives float16, bfloat16, float32 or float64, not {dtype}")
     return unit * (high - low) + low if (low, high) != (0.0, 1.0) else unit
 
 
+def _is_half(dtype: Any) -> bool:
+    return np.dtype(dtype).name in _BITS_OF_HALVES
+
+
 def normal(k: Any, shape: Sequence[int] | int = (), dtype: Any = np.float32) -> Any:
-    """Standard normal floats, by Box and Muller's transform of two uniform ones."""
+    """Standard normal floats, by Box and Muller's transform of two uniform ones. Those of 16 bits are float32's, rounded."""
+    if _is_half(dtype):
+        return normal(k, shape, np.float32).astype(dtype)
     shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     u = uniform(k, (2, *shape), dtype)
     return np.sqrt(-2 * np.log(1 - u[0])) * np.cos(2 * math.pi * u[1])
@@ -135,7 +151,9 @@ def permutation(k: Any, x: Any) -> Any:
 
 
 def gumbel(k: Any, shape: Sequence[int] | int = (), dtype: Any = np.float32) -> Any:
-    """Standard Gumbel floats, -log(-log(u)) of uniform ones in (0, 1)."""
+    """Standard Gumbel floats, -log(-log(u)) of uniform ones in (0, 1). Those of 16 bits are float32's, rounded."""
+    if _is_half(dtype):
+        return gumbel(k, shape, np.float32).astype(dtype)
     tiny = np.finfo(dtype).tiny
     return -np.log(-np.log(np.maximum(uniform(k, shape, dtype), np.dtype(dtype).type(tiny))))
 
@@ -217,8 +235,10 @@ def truncated_normal(k: Any, lower: Any, upper: Any, shape: Sequence[int] | int 
         k: a key, uint32[2].
         lower, upper: floats.
         shape: of the result.
-        dtype: float32 or float64.
+        dtype: float32 or float64; float16 or bfloat16, of float32's, rounded.
     """
+    if _is_half(dtype):
+        return truncated_normal(k, lower, upper, shape, np.float32).astype(dtype)
     low, high = (math.erf(float(end) / math.sqrt(2)) for end in (lower, upper))
     u = uniform(k, shape, dtype)
     found = math.sqrt(2) * _erfinv(np.clip(u * (high - low) + low, -1 + np.finfo(dtype).eps, 1 - np.finfo(dtype).eps))

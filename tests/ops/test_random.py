@@ -7,6 +7,7 @@ import pytest
 
 import irdl
 from irdl import random
+from irdl.ir.dtypes import BFLOAT16
 from irdl.testing import check
 
 
@@ -63,6 +64,24 @@ def test_statistics() -> None:
 def test_a_bad_key_is_an_error() -> None:
     with pytest.raises(TypeError, match="key"):
         random.bits(np.zeros(2), 3)
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.float16), BFLOAT16], ids=str)
+def test_numbers_of_16_bits(dtype):
+    """Uniform ones have as many bits as are never rounded to 1; the others are float32's, rounded."""
+    k, count = irdl.random.key(3), 20_000
+    uniform = irdl.jit(lambda k: irdl.random.uniform(k, count, dtype))(k)
+    np.testing.assert_array_equal(uniform, irdl.random.uniform(k, count, dtype))
+    exact = uniform.astype(np.float64)
+    assert uniform.dtype == dtype and exact.min() >= 0 and exact.max() < 1 and abs(exact.mean() - 0.5) < 0.01
+    assert len(np.unique(exact)) == (2048 if dtype == np.float16 else 256)
+    for draw in (irdl.random.normal, irdl.random.gumbel, lambda k, shape, dtype: irdl.random.truncated_normal(k, -1, 2, shape, dtype)):
+        found = irdl.jit(lambda k, draw=draw: draw(k, count, dtype))(k)
+        wide = draw(k, count, np.float32)
+        assert found.dtype == dtype
+        assert np.abs(found.astype(np.float64) - wide).max() <= 2.0 ** (-11 if dtype == np.float16 else -8) * np.abs(wide).max()
+    with pytest.raises(TypeError, match="uniform gives float16, bfloat16, float32 or float64, not int32"):
+        irdl.random.uniform(k, 3, np.int32)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

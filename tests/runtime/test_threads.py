@@ -22,7 +22,7 @@ from irdl.loops.language import For, Kernel
 from irdl.loops.walk import is_parallel, walk
 from irdl.runtime.team import the_team
 from tests.models import lstm_data, lstm_loss
-from tests.teams import Race, team_of, watch
+from tests.teams import Race, team_of, watch, wide_vectors
 
 RNG = np.random.default_rng(0)
 
@@ -351,7 +351,7 @@ def test_a_loop_of_unknown_length_inside_a_scan():
 
         return irdl.scan(step, W, None, length=4)[1]
 
-    with team_of(2):
+    with team_of(2), wide_vectors():
         compiled = irdl.compile(f)(W, U)
         watch(compiled.program, [W, U], 2)
         for _ in range(200):

@@ -52,7 +52,7 @@ class Op:
     is_elementwise: ClassVar[bool] = False
     #: True where the output is the operand's elements in an order that is affine in their places: it costs nothing.
     is_view: ClassVar[bool] = False
-    #: True where every number of an output is one of the operands', or of the regions' outputs; every view is so.
+    #: True where every number of an output is one of the operands', or of the regions' outputs, as a view's are.
     only_moves: bool = False
     #: of an elementwise op: cycles for a vector, roughly, for decisions; where it is not one
     cycles: float = 1.0
@@ -60,6 +60,11 @@ class Op:
     has_code: bool = True
     #: True where evaluating can raise (an index out of range), which makes it unsafe to run speculatively.
     can_raise: ClassVar[bool] = False
+
+    @property
+    def computes(self) -> bool:
+        """Its outputs hold other numbers than its operands, and its regions, have."""
+        return not (self.is_view or self.only_moves)
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         """The output types.

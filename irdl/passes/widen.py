@@ -36,7 +36,7 @@ def _has_halves(graph: Graph) -> bool:
 
 
 def _visit(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
-    if node.op.is_view or node.op.only_moves or not any(is_half(value.dtype) for value in (*operands, *node.outputs)):
+    if not node.op.computes or not any(is_half(value.dtype) for value in (*operands, *node.outputs)):
         return None
     make = Maker(builder, node)
     if node.op is e.CAST:

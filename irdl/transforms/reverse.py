@@ -147,7 +147,7 @@ def op_vjp(op: Op, attributes: Any, types: tuple[TensorType, ...], output: Tenso
     count = len(types)
 
     def rule(boxes: list[Any]) -> Sequence[Any]:
-        if not (op.is_view or op.only_moves):
+        if op.computes:
             boxes = [box.astype(np.float32) if is_half(box.dtype) else box for box in boxes]
         results = op.vjp(boxes[:count], [boxes[count]], [boxes[count + 1]], attributes)
         return [_narrowed(r, t.dtype) if r is not None and is_inexact(t.dtype) else None for r, t in zip(results, types, strict=True)]

@@ -56,11 +56,15 @@ def rounded(instruction: Instruction, item: Expression, value: Value) -> Express
 
 def narrow_dtype(value: Value) -> np.dtype:
     """The dtype of floats of 16 bits that a value, or what it is a view of, is cast from; else its own."""
+    while value.node is not None and value.node.op.is_view:
+        value = value.node.operands[0]
+    return as_read(value).dtype
+
+
+def as_read(value: Value) -> Value:
+    """What an operand is made of, element for element: floats of 16 bits are cast on their way on."""
     node = value.node
-    while node is not None and node.op.is_view:
-        node = node.operands[0].node
-    is_widened = node is not None and node.op is CAST and is_half(node.operands[0].dtype)
-    return node.operands[0].dtype if node is not None and is_widened else value.dtype
+    return node.operands[0] if node is not None and node.op is CAST and is_half(node.operands[0].dtype) else value
 
 
 class Lanes:

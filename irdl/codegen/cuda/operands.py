@@ -9,15 +9,14 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below, run_length, run_of
+from irdl.codegen.cuda.fragments import as_read
 from irdl.codegen.cuda.tiling import STEPS, Tiling, longest
 from irdl.codegen.lowering.body import Scope, cast
 from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.nest import Loop
-from irdl.ir.dtypes import is_half
 from irdl.ir.graph import Node, Value
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Expression, For, If, Literal, Load, Statement, Store
-from irdl.ops.elementwise import CAST
 
 #: what is less than what
 Guard: TypeAlias = tuple[Index, int]
@@ -95,7 +94,7 @@ class Operand:
         self.along_row = along_row
         self.size = size = frame.tiling.shape[0 if along_row else 1]
         names = frame.group.body.names
-        read = _as_read(node.operands[number]).dtype
+        read = as_read(node.operands[number]).dtype
         self.axis = frame.tiling.row if along_row else frame.tiling.column
         along_steps = self._lies_along_steps()
         #: from one step to the next in the tile, and from one row, or column
@@ -124,7 +123,7 @@ class Operand:
         row, column = (place, Index()) if self.along_row else (Index(), place)
         value, where = frame.factors(self._node, row, column, step)[self._number]
         scope = Scope()
-        item = frame.group.body.expression(_as_read(value), where, scope)
+        item = frame.group.body.expression(as_read(value), where, scope)
         body: list[Statement] = [*scope.statements, Store(self.ahead, self._register(), item)]
         guards = [] if guard is None else [guard]
         if self.axis.extent % size:
@@ -180,12 +179,6 @@ class Operand:
     def _lies_along_steps(self) -> bool:
         loads = self._loads()
         return sum(load.index.coefficient(self.frame.steps.variable) == 1 for load in loads) * 2 > len(loads)
-
-
-def _as_read(value: Value) -> Value:
-    """What an operand is made of, element for element: floats of 16 bits are cast on their way on."""
-    node = value.node
-    return node.operands[0] if node is not None and node.op is CAST and is_half(node.operands[0].dtype) else value
 
 
 def at(loop: Loop, stride: int = 1) -> Index:

@@ -14,7 +14,8 @@ from irdl.codegen.cuda.emit import LINE
 from irdl.codegen.cuda.expressions import prelude
 from irdl.loops.language import Launch
 from irdl.runtime.cubin import make_cubin
-from irdl.runtime.device import Device, Function, Module, find_device
+from irdl.runtime.device import Device, find_device
+from irdl.runtime.launching import Function, Module
 
 _THREADS = 256
 _SOURCE = """
@@ -67,20 +68,20 @@ def _seconds(device: Device, run: Callable[[], Any]) -> float:
 
 
 def _launch(device: Device, module: Module, rounds: int) -> float:
-    nothing = Function(device, module, Launch("nothing", 1, 32, []))
+    nothing = Function(device, module, Launch("nothing", 1, 32, []), 1)
     memory = device.keep(LINE, "a counter")
-    return _seconds(device, lambda: [nothing.launch([int(memory)]) for _ in range(rounds)]) / rounds
+    return _seconds(device, lambda: [nothing.launch([int(memory)], device.stream.handle) for _ in range(rounds)]) / rounds
 
 
 def _meeting(device: Device, module: Module, blocks: int, rounds: int) -> float:
     """Of runs of so many blocks, as many runs as there is room for: what twice as many rounds take longer."""
     runs = max(1, device.gpu.multiprocessors // blocks)
-    function = Function(device, module, Launch("meet_often", runs * blocks, _THREADS, [], cooperative=True, exact=True))
+    function = Function(device, module, Launch("meet_often", runs * blocks, _THREADS, [], cooperative=True, exact=True), 3)
     count = device.keep(LINE * runs, "counters")
 
     def meet(times: int) -> None:
         device.clear(count, LINE * runs)
-        function.launch([int(count), blocks, times])
+        function.launch([int(count), blocks, times], device.stream.handle)
 
     return (_seconds(device, lambda: meet(2 * rounds)) - _seconds(device, lambda: meet(rounds))) / rounds
 

@@ -54,5 +54,6 @@ NVCC = Flag(
     "the compiler of CUDA C: an nvcc, the file of a libnvrtc, or `nvrtc` for the one that is found; where it is not set, the nvcc of "
     "CUDA_HOME, of the path or of /usr/local/cuda, and NVRTC where there is none",
 )
+CUDA_GRAPHS = Flag("IRDL_CUDA_GRAPHS", "1", "0 issues the launches of a GPU's program one by one", ("0", "1"))
 
-FLAGS = (LOG, DISABLE_PASSES, CACHE_SIZE, ROLL, VERIFY, NUM_THREADS, TARGET, CACHE, CACHE_DIR, NVCC)
+FLAGS = (LOG, DISABLE_PASSES, CACHE_SIZE, ROLL, VERIFY, NUM_THREADS, TARGET, CACHE, CACHE_DIR, NVCC, CUDA_GRAPHS)

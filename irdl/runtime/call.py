@@ -198,23 +198,32 @@ def _what_to_do(leaf: Any) -> str:
 
 
 def take_apart(
-    arguments: Sequence[Any], options: Mapping[str, Any], roles: Roles, function: Callable[..., Any] | None = None, backend: str = "cpu"
+    arguments: Sequence[Any],
+    options: Mapping[str, Any],
+    roles: Roles,
+    function: Callable[..., Any] | None = None,
+    backend: str = "cpu",
+    flat: tuple[list[Any], Any] | None = None,
 ) -> Call:
     """Split a call into traced leaves and static arguments. For the backend "cuda", what other libraries have on the GPU is a leaf too.
+
+    Args:
+        flat: leaves and structure of arguments of which none is static, if they are known.
 
     Raises:
         TraceError: an argument is neither array-like nor static, or cannot be shared with its library, or a static one cannot be hashed
             or holds a writeable array.
     """
     static: list[tuple[Any, Any]] = []
-    traced_arguments: list[Any] = list(arguments)
-    for place in range(len(arguments)):
-        if place in roles.static:
-            static.append((place, arguments[place]))
-            traced_arguments[place] = None
-    traced_options = {name: item for name, item in options.items() if name not in roles.static}
-    static += [(name, item) for name, item in options.items() if name in roles.static]
-    leaves, structure = tree.flatten((tuple(traced_arguments), traced_options))
+    traced_arguments, traced_options = list(arguments), dict(options)
+    if roles.static:
+        for place in range(len(arguments)):
+            if place in roles.static:
+                static.append((place, arguments[place]))
+                traced_arguments[place] = None
+        static += [(name, traced_options.pop(name)) for name in options if name in roles.static]
+    traced = (tuple(traced_arguments), traced_options)
+    leaves, structure = tree.flatten(traced) if flat is None else flat
     adopted: dict[int, DeviceArray] = {}
     foreign = set()
     for place, leaf in enumerate(leaves):
@@ -245,7 +254,7 @@ def take_apart(
         hash(tuple(_exact(item) for _, item in static))
     except TypeError as error:
         raise TraceError(f"a static argument must be hashable: {error}") from None
-    orders = tree.key_orders((tuple(traced_arguments), traced_options))
+    orders = tree.key_orders(traced) if tree.has_orders(structure) else ()
     return Call(
         leaves, structure, tuple(static), tuple(donated), orders, tuple(options), (tuple(arguments), dict(options)), frozenset(foreign)
     )

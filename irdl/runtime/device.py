@@ -1,31 +1,26 @@
-"""A GPU by way of pycuda: its primary context, which other libraries of the process share, memory, modules, and launches.
+"""A GPU by way of pycuda: its primary context, which other libraries of the process share, its memory and its stream.
 
-pycuda has no cooperative launches, and hides the handles of its functions: modules are loaded, and functions launched, by the
-driver's own functions, in pycuda's context and on its streams.
+pycuda has no cooperative launches, and hides the handles of its functions: what it lacks is done by the driver's own functions, in
+pycuda's context and on its streams.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import ctypes
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from ctypes import byref, c_char, c_int, c_size_t, c_uint, c_void_p
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from ctypes import byref, c_uint, c_void_p
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from irdl.errors import IrdlError
-from irdl.loops.language import Launch
 from irdl.loops.target import Gpu
 
-#: of the driver: the attribute that lets the blocks of a launch wait for each other, and a function's dynamic shared memory
-_COOPERATIVE, _DYNAMIC_SHARED = 2, 8
-#: shared memory that every function may have without asking
-_SHARED_WITHOUT_ASKING = 48 * 1024
 _OUT_OF_MEMORY = 2
 #: of an event: it is for order alone
 _NO_TIMING = 2
@@ -80,8 +75,7 @@ class Device:
         self.gpu = Gpu(capability, device.get_attribute(attribute.MULTIPROCESSOR_COUNT), shared, self.name)
         self._context = device.retain_primary_context()
         self._library = ctypes.CDLL("libcuda.so.1")  # the one that pycuda has loaded
-        #: a thread at a time works with the device; it may come in again, to free an array that it drops
-        self._turn = threading.RLock()
+        self._active = _Active(self._context, cuda.Context.pop)
         with self.active():
             self._pool = DeviceMemoryPool()
             self.stream = cuda.Stream()
@@ -96,15 +90,9 @@ class Device:
         with self.active():
             self._pool.stop_holding()
 
-    @contextlib.contextmanager
-    def active(self) -> Iterator[None]:
-        """Its context is the calling thread's, and no other thread's."""
-        with self._turn:
-            self._context.push()
-            try:
-                yield
-            finally:
-                self.cuda.Context.pop()
+    def active(self) -> AbstractContextManager[None]:
+        """Its context is the calling thread's, and no other thread works with the device. May be entered again inside."""
+        return self._active
 
     def keep(self, count: int, purpose: str) -> Any:
         """Memory, whose address is its integer, for as long as the object is there.
@@ -118,20 +106,9 @@ class Device:
         """As `keep`, out of the pool: for who calls its `free` in the device's context."""
         return self._allocate(self._pool.allocate, count, purpose)
 
-    @contextlib.contextmanager
-    def borrow(self) -> Iterator[Callable[[int, str], Any]]:
-        """Memory from the pool, given back at the end; allocates as `keep` does."""
-        taken: list[Any] = []
-
-        def take(count: int, purpose: str) -> Any:
-            taken.append(self.hold(count, purpose))
-            return taken[-1]
-
-        try:
-            yield take
-        finally:
-            for memory in taken:
-                memory.free()
+    def borrow(self) -> Borrowed:
+        """Memory from the pool, given back at the end."""
+        return Borrowed(self)
 
     def _allocate(self, allocate: Callable[[int], Any], count: int, purpose: str) -> Any:
         try:
@@ -154,8 +131,8 @@ class Device:
         """From one place of the device to another."""
         self.cuda.memcpy_dtod_async(int(to), int(source), count, self.stream)
 
-    def clear(self, memory: Any, count: int) -> None:
-        self.cuda.memset_d8_async(int(memory), 0, count, self.stream)
+    def clear(self, memory: Any, count: int, stream: Any = None) -> None:
+        self.cuda.memset_d8_async(int(memory), 0, count, stream or self.stream)
 
     def wait(self) -> None:
         self.stream.synchronize()
@@ -179,7 +156,17 @@ class Device:
         Raises:
             MemoryError, IrdlError: it failed.
         """
-        status = getattr(self._library, name)(*arguments)
+        self.check(name, self.function(name)(*arguments))
+
+    def function(self, name: str) -> Any:
+        """A function of the driver, which returns a status for `check`."""
+        return getattr(self._library, name)
+
+    def check(self, name: str, status: int) -> None:
+        """
+        Raises:
+            MemoryError, IrdlError: the status is of a function that failed.
+        """
         if status:
             text = ctypes.c_char_p()
             self._library.cuGetErrorString(status, byref(text))
@@ -187,60 +174,42 @@ class Device:
             raise kind(f"{name} of the GPU's driver: {(text.value or b'?').decode()} ({status})")
 
 
-class Function:
-    """The function of a launch, ready for it."""
+class _Active(AbstractContextManager[None]):
+    """A context that is a thread's own while it is in here."""
 
-    def __init__(self, device: Device, module: Module, launch: Launch) -> None:
-        self._device, self._module = device, module
-        self._function = c_void_p()
-        device.call("cuModuleGetFunction", byref(self._function), module.handle, launch.name.encode())
-        if launch.shared_bytes > _SHARED_WITHOUT_ASKING:
-            device.call("cuFuncSetAttribute", self._function, c_int(_DYNAMIC_SHARED), c_int(launch.shared_bytes))
-        blocks = launch.blocks
-        if launch.cooperative:
-            resident = c_int()
-            arguments = (byref(resident), self._function, c_int(launch.threads), c_size_t(launch.shared_bytes))
-            device.call("cuOccupancyMaxActiveBlocksPerMultiprocessor", *arguments)
-            most = resident.value * device.gpu.multiprocessors
-            if most < (blocks if launch.exact else 1):
-                needed = f"{blocks} blocks of {launch.threads} threads with {launch.shared_bytes:,} bytes of shared memory"
-                raise IrdlError(f"{launch.name} needs {needed} at once, and the GPU has room for {most}")
-            blocks = min(blocks, most)
-        attributes = (_Attribute * 1)(_Attribute(_COOPERATIVE, b"", (c_int * 16)(1)))
-        shape = ((blocks, 1, 1), (launch.threads, 1, 1), launch.shared_bytes)
-        self._config = _Config(*shape, c_void_p(device.stream.handle), attributes, int(launch.cooperative))
+    def __init__(self, context: Any, leave: Callable[[], None]) -> None:
+        self._context, self._leave = context, leave
+        #: a thread at a time; it may come in again, to free an array that it drops
+        self._turn = threading.RLock()
 
-    def launch(self, addresses: Sequence[int]) -> None:
-        """On the device's stream, behind what is there."""
-        packed = (ctypes.c_uint64 * len(addresses))(*addresses)
-        size = c_size_t(ctypes.sizeof(packed))
-        # CU_LAUNCH_PARAM_BUFFER_POINTER, .._SIZE, .._END
-        extra = (c_void_p * 5)(1, ctypes.addressof(packed), 2, ctypes.addressof(size), 0)
-        self._device.call("cuLaunchKernelEx", byref(self._config), self._function, None, extra)
+    def __enter__(self) -> None:
+        self._turn.acquire()
+        try:
+            self._context.push()
+        except BaseException:
+            self._turn.release()
+            raise
+
+    def __exit__(self, *exception: object) -> None:
+        try:
+            self._leave()
+        finally:
+            self._turn.release()
 
 
-class Module:
-    """Machine code on the device. It is not unloaded: functions of it may be running when the last name of it goes."""
+class Borrowed(AbstractContextManager["Borrowed"]):
+    """Memory from a device's pool, until the end."""
 
-    def __init__(self, device: Device, image: bytes) -> None:
-        self.handle = c_void_p()
-        device.call("cuModuleLoadDataEx", byref(self.handle), image, c_uint(0), None, None)
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._taken: list[Any] = []
 
+    def __exit__(self, *exception: object) -> None:
+        for memory in self._taken:
+            memory.free()
 
-class _Attribute(ctypes.Structure):
-    """CUlaunchAttribute"""
-
-    _fields_ = (("id", c_int), ("pad", c_char * 4), ("value", c_int * 16))
-
-
-class _Config(ctypes.Structure):
-    """CUlaunchConfig"""
-
-    _fields_ = (
-        ("grid", c_uint * 3),
-        ("block", c_uint * 3),
-        ("shared", c_uint),
-        ("stream", c_void_p),
-        ("attributes", ctypes.POINTER(_Attribute)),
-        ("count", c_uint),
-    )
+    def __call__(self, count: int, purpose: str) -> int:
+        """Its address. See `Device.keep`."""
+        memory = self._device.hold(count, purpose)
+        self._taken.append(memory)
+        return int(memory)

@@ -123,10 +123,10 @@ class Jit:
 
     def _dispatch(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """The way through Python: finds the compiled version by signature, or makes it."""
-        leaves, _ = tree.flatten((arguments, options))
-        if any(is_box(leaf) for leaf in leaves):
+        flat = tree.flatten((arguments, options))
+        if any(map(is_box, flat[0])):
             return self._function(*arguments, **options)
-        call = take_apart(arguments, options, self._roles, self._function, self._options.backend)
+        call = take_apart(arguments, options, self._roles, self._function, self._options.backend, None if self._roles.static else flat)
         signature = (*call.signature(), num_threads())
         found = self._find(signature)
         if found is None:

@@ -11,6 +11,7 @@ import dataclasses
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from irdl.ir.types import TensorType
 from irdl.tracing.box import ARRAY, PYTHON, PYTHON_NUMBERS, SCALAR, is_box
 
 NAMESPACE = "irdl"
+_DICTS = (optree.PyTreeKind.DICT, optree.PyTreeKind.ORDEREDDICT, optree.PyTreeKind.DEFAULTDICT)
 #: classes that were met
 _seen: set[type] = set()
 #: held while optree's code runs, while the process forks, and from the interpreter's end on
@@ -91,10 +93,15 @@ def _meet(node: Any) -> bool:
     return False
 
 
+@cache
+def _has_parts(cls: type) -> bool:
+    return dataclasses.is_dataclass(cls) or hasattr(cls, "tree_flatten")
+
+
 def is_object(item: Any) -> bool:
     """An object that is a tree, of its attributes."""
-    cls = type(item)
-    return (dataclasses.is_dataclass(cls) or hasattr(cls, "tree_flatten")) and hasattr(item, "__dict__")
+    cls: Any = type(item)
+    return _has_parts(cls) and hasattr(item, "__dict__")
 
 
 def trainable(tree: Any) -> list[bool]:
@@ -114,7 +121,9 @@ def trainable(tree: Any) -> list[bool]:
 
 def flatten(tree: Any) -> tuple[list[Any], Any]:
     """The leaves and the structure of a tree."""
-    leaves, structure = _alone(optree.tree_flatten, tree, is_leaf=_meet, namespace=NAMESPACE)
+    leaves, structure = _alone(optree.tree_flatten, tree, namespace=NAMESPACE)
+    if not _seen.issuperset(map(type, leaves)):
+        leaves, structure = _alone(optree.tree_flatten, tree, is_leaf=_meet, namespace=NAMESPACE)
     return leaves, structure
 
 
@@ -126,6 +135,16 @@ def paths(tree: Any) -> list[str]:
     """A readable name for each leaf: `['w'][0]`."""
     found, _, _ = _alone(optree.tree_flatten_with_path, tree, is_leaf=_meet, namespace=NAMESPACE)
     return ["".join(f"[{part!r}]" for part in path) for path in found]
+
+
+@lru_cache(maxsize=256)
+def has_orders(structure: Any) -> bool:
+    """Whether there may be dicts of more than one item in trees of that structure."""
+    if structure.kind is optree.PyTreeKind.CUSTOM:
+        return True
+    if structure.kind in _DICTS and structure.num_children > 1:
+        return True
+    return any(map(has_orders, structure.children()))
 
 
 def key_orders(tree: Any) -> tuple[Any, ...]:

@@ -17,7 +17,18 @@ def stacks_and_spills(programs: Sequence[Program], capability: int, folder: Path
     """Of each function of programs that nvcc compiles: its name, and the bytes of its stack frame and of what it spills."""
     source = folder / "kernels.cu"
     source.write_text(collect(programs))
-    command = ["nvcc", "-cubin", *flags_for(capability), "-Xptxas", "-v", str(source), "-o", str(folder / "kernels.cubin")]
+    command = [
+        "nvcc",
+        "-cubin",
+        *flags_for(capability),
+        "-Werror",
+        "all-warnings",
+        "-Xptxas",
+        "-v",
+        str(source),
+        "-o",
+        str(folder / "kernels.cubin"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = re.findall(r"entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores", done.stderr, re.S)

@@ -238,7 +238,6 @@ class _Function:
     def _bound(self, loop: For, alone: bool) -> None:
         """A nest of one kind: its steps as one sequence, of which a thread takes every so many-th. `alone`: it needs no scope of its own."""
         nest = bound_nest(loop)
-        self.kinds.add(loop.kind)
         unit, count = _UNITS[loop.kind]
         steps = math.prod(item.stop for item in nest)
         known = {"warp": self.launch.threads // 32, "lane": 32}.get(loop.kind)
@@ -264,7 +263,7 @@ class _Function:
             ):
                 self.line(f"#pragma unroll {_IN_FLIGHT}")  # that many loads are on their way at once
             head = f"for ({self.index} {at} = {unit}; {at} < {steps}; {at} += {count if known is None else known}) "
-        variables, stride, used = [], 1, _places_read(nest[-1].body)
+        variables, stride, used = [], 1, _variables_shown(nest[-1].body, loop.kind)
         for place, item in reversed(list(enumerate(nest))):
             value = at if stride == 1 else f"{at} / {stride}"
             if place and item.stop * stride < steps:
@@ -272,7 +271,9 @@ class _Function:
             if item.variable in used:
                 variables.append(f"{item.variable} = {value}")
             stride *= item.stop
-        first += [f"const {self.index} {', '.join(reversed(variables))};"] if variables else []
+        first = [*first, f"const {self.index} {', '.join(reversed(variables))};"] if variables else []
+        if head or variables:
+            self.kinds.add(loop.kind)
         variables_of = [item.variable for item in nest]
         self.bound += variables_of
         self.blocks += variables_of if loop.kind == "block" else []
@@ -338,16 +339,24 @@ def _parameter_names(program: Program) -> dict[Buffer, str]:
     return names
 
 
-def _places_read(body: Sequence[Statement]) -> set[str]:
-    """The variables that indices are made of."""
+def _variables_shown(body: Sequence[Statement], kind: str) -> set[str]:
+    """The variables of loops of a kind that the text of their body has. Those that tell whose part of a buffer it is are left out
+    (see `_Function.place`)."""
+
+    def shown(buffer: Buffer, index: Index) -> set[str]:
+        return set() if buffer.copies > 1 and (buffer.space == "register" or kind == "block") else index.variables()
+
     found: set[str] = set()
     for statement in walk(body):
         if isinstance(statement, Store):
-            found |= statement.index.variables()
+            found |= shown(statement.buffer, statement.index)
         elif isinstance(statement, Multiply):
-            found.update(*(index.variables() for _, _, index in statement.operands))
-        for expression in expressions(statement):
-            found |= variables_read(expression)
+            found.update(*(shown(buffer, index) for _, buffer, index in statement.operands))
+        for item in (part for expression in expressions(statement) for part in subexpressions(expression)):
+            if isinstance(item, Load):
+                found |= shown(item.buffer, item.index)
+            elif not isinstance(item, Operation):
+                found |= variables_read(item)
     return found
 
 

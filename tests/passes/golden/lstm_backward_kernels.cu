@@ -88,7 +88,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) loop(const float* __restric
     }
     // keep_186
     {
-        const int j48 = blockIdx.x / 2, j49 = blockIdx.x % 2;
+        const int j49 = blockIdx.x % 2;
         const int w50 = warp;
         const int l51 = lane;
         #pragma unroll
@@ -254,7 +254,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) loop_213(const float* __res
     }
     // keep_207
     {
-        const int j147 = blockIdx.x / 2, j148 = blockIdx.x % 2;
+        const int j148 = blockIdx.x % 2;
         const int w149 = warp;
         const int l150 = lane;
         #pragma unroll
@@ -316,7 +316,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) loop_213(const float* __res
         {
             irdl::meet(barrier + 32 * (1 + blockIdx.x / 2), 2, met);
             {
-                const int j147 = blockIdx.x / 2, j148 = blockIdx.x % 2;
+                const int j147 = blockIdx.x / 2;
                 {
                     const int s154 = warp;
                     const int l150 = lane;

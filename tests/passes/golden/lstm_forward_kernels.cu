@@ -87,7 +87,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) loop(const float* __restric
     }
     // keep_87
     {
-        const int j47 = blockIdx.x / 2, j48 = blockIdx.x % 2;
+        const int j48 = blockIdx.x % 2;
         const int w49 = warp;
         const int l50 = lane;
         #pragma unroll

@@ -117,8 +117,7 @@ class _Function:
         self.bound: list[str] = []
         #: those of them that are loops over blocks
         self.blocks: list[str] = []
-        #: the register tiles that are declared
-        self.homes: set[Buffer] = set()
+        self.homes = _homes(launch.body)
         self.kinds: set[str] = set()
         self.barriers: set[str] = set()
 
@@ -175,11 +174,7 @@ class _Function:
 
     def scope(self, body: Sequence[Statement]) -> None:
         """Statements, behind the declarations of the register tiles that are used nowhere else."""
-        for buffer in _registers(body):
-            uses = [s for s in walk(self.launch.body) if buffer in buffers_of(s)]
-            if buffer in self.homes or not _holds(body, uses) or any(_holds(inner, uses) for inner in _scopes(body)):
-                continue
-            self.homes.add(buffer)
+        for buffer in self.homes.get(id(body), ()):
             count = f"[{buffer.size // buffer.copies}]" if buffer.size > buffer.copies else ""
             self.line(f"{c_type(buffer.dtype)} {buffer.name}{count};")
         self.body(body)
@@ -360,22 +355,28 @@ def _variables_shown(body: Sequence[Statement], kind: str) -> set[str]:
     return found
 
 
-def _registers(body: Sequence[Statement]) -> list[Buffer]:
-    return list(dict.fromkeys(b for s in walk(body) for b in buffers_of(s) if b.space == "register"))
+def _homes(body: Sequence[Statement]) -> dict[int, list[Buffer]]:
+    """Where register tiles are declared: by the identity of lists of statements, those of which it is the innermost that has all uses."""
+    #: the lists around all uses so far, outermost first
+    around: dict[Buffer, tuple[int, ...]] = {}
 
+    def visit(statements: Sequence[Statement], lists: tuple[int, ...]) -> None:
+        for statement in statements:
+            for buffer in buffers_of(statement):
+                if buffer.space == "register":
+                    shared = zip(around.get(buffer, lists), lists, strict=False)
+                    around[buffer] = tuple(outer for outer, other in shared if outer == other)
+            if isinstance(statement, For) and statement.kind in BOUND:
+                scope = bound_nest(statement)[-1].body
+                visit(scope, (*lists, id(scope)))
+            elif isinstance(statement, Kernel):
+                visit(statement.body, (*lists, id(statement.body)))
+            else:
+                for part in nested(statement):
+                    visit(part, lists)
 
-def _holds(body: Sequence[Statement], uses: Sequence[Statement]) -> bool:
-    inside = {id(statement) for statement in walk(body)}
-    return all(id(statement) in inside for statement in uses)
-
-
-def _scopes(body: Sequence[Statement]) -> Iterator[Sequence[Statement]]:
-    """The statement lists further in that registers may be declared in, the nearest ones."""
-    for statement in body:
-        if isinstance(statement, For) and statement.kind in BOUND:
-            yield bound_nest(statement)[-1].body
-        elif isinstance(statement, Kernel):
-            yield statement.body
-        else:
-            for part in nested(statement):
-                yield from _scopes(part)
+    visit(body, (id(body),))
+    found: dict[int, list[Buffer]] = {}
+    for buffer, lists in around.items():
+        found.setdefault(lists[-1], []).append(buffer)
+    return found

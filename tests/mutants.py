@@ -125,6 +125,18 @@ MUTANTS: list[Mutant] = [
         "make(e.LESS, first, second)",
         "tests/codegen/test_sorting.py -k same_as_numpy",
     ),
+    (
+        "irdl/codegen/cpu/sorting.py",
+        'Operation("less", (j, i), _BOOL)',
+        'Operation("less", (i, j), _BOOL)',
+        "tests/codegen/test_sorting.py -k same_as_numpy",
+    ),
+    (
+        "irdl/codegen/cpu/sorting.py",
+        "other - period, other // 2, period",
+        "other - period, other // 2, 0",
+        "tests/codegen/test_sorting.py -k network_sorts",
+    ),
     ("irdl/loops/dependence.py", "return 0, min(high", "return 0, max(high", "tests/codegen/test_sorting.py -k expression"),
     (
         "irdl/tracing/numpy/quantiles.py",

@@ -1,4 +1,4 @@
-"""Sorting along a short axis: every element is compared with all others, many at a time.
+"""Sorting along a short axis, of a line alone: every element is compared with all others, many at a time.
 
 rank(x)[i] = sum over j of (x[j] lies before x[i])
 argsort(x)[p] = sum over i of (i where its rank is p, else 0)
@@ -16,15 +16,15 @@ from irdl.ops.reduce import MAX, SUM, ReduceAttributes
 from irdl.ops.sort import SORT
 from irdl.passes.maker import Maker
 
-#: Longer axes are sorted by digits: what this does grows with their square.
-LONGEST = 128
+#: Longer axes are sorted by digits: what this does grows with their square. More lines are sorted side by side, where the machine can.
+LONGEST, MOST_LINES = 128, 1
 
 
 def sort_by_ranks(make: Maker, x: Value) -> list[Value] | None:
-    """The sorted elements, or their places; None where the axis is long."""
+    """The sorted elements, or their places; None where the axis is long, or there are more lines."""
     axis = make.node.attributes.axis
     extent = x.shape[axis]
-    if not 2 <= extent <= LONGEST or not x.type.size:
+    if not 2 <= extent <= LONGEST or not 1 <= x.type.size // extent <= MOST_LINES:
         return None
     reduce = ReduceAttributes((axis,))
     key = _ordered(make, x)

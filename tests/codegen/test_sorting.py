@@ -1,4 +1,4 @@
-"""Sorting by digits and by ranks: the same numbers in the same order, lines shared by threads, and kernels of the interpreter and of CUDA C."""
+"""Sorting by digits, by ranks and by a network: the same numbers in the same order, lines shared by threads, and kernels of the interpreter and of CUDA C."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from irdl.codegen.cpu import sorting as networks
 from irdl.codegen.lowering import sorting
 from irdl.ir.builder import make_node
 from irdl.ir.graph import Graph, Value
@@ -28,9 +29,13 @@ DTYPES = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"
 RNG = np.random.default_rng(0)
 
 
-@pytest.fixture(params=["digits", "ranks"])
+@pytest.fixture(params=["digits", "ranks", "network"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(ranks, "LONGEST", 1 if request.param == "digits" else 10_000)
+    by_ranks = request.param == "ranks"
+    monkeypatch.setattr(ranks, "LONGEST", 10_000 if by_ranks else 1)
+    monkeypatch.setattr(ranks, "MOST_LINES", 10_000)
+    if request.param == "digits":
+        monkeypatch.setattr(networks, "_MOST_BYTES", 0)
     yield request.param
 
 
@@ -54,15 +59,18 @@ def both(shape: tuple[int, ...], dtype: str, axis: int) -> Graph:
     return Graph([x], outputs, "both")
 
 
-def check_sorted(results: list[np.ndarray], x: np.ndarray, axis: int) -> None:
-    """As NumPy's stable sort, to the sign of zeros; of nan there is one."""
+def check_sorted(results: list[np.ndarray], x: np.ndarray, axis: int, zeros_in_order: bool = True) -> None:
+    """As NumPy's stable sort, to the sign of zeros, or to how many zeros have which; of nan there is one."""
     ordered, places = (np.asarray(r).reshape(x.shape) for r in results)
     expected = np.sort(x, axis=axis, kind="stable")
     np.testing.assert_array_equal(places, np.argsort(x, axis=axis, kind="stable"))
     np.testing.assert_array_equal(ordered, expected)
     if x.dtype.kind == "f":
         there = ~np.isnan(expected)
-        np.testing.assert_array_equal(np.signbit(ordered)[there], np.signbit(expected)[there])
+        ours, exact = (np.signbit(numbers) & there for numbers in (ordered, expected))
+        if not zeros_in_order:
+            ours, exact = ours.sum(axis), exact.sum(axis)
+        np.testing.assert_array_equal(ours, exact)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -79,25 +87,25 @@ def test_same_as_numpy(dtype: str, way: str) -> None:
         ((4, 0), 1),
     ):
         x = numbers(shape, dtype)
-        check_sorted(Executable(both(shape, dtype, axis))([x]), x, axis)
+        check_sorted(Executable(both(shape, dtype, axis))([x]), x, axis, way != "network")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_interpreted_and_without_races(dtype: str, way: str) -> None:
-    for shape, axis in (((9,), 0), ((4, 6), 1), ((5, 3), 0)):
+    for shape, axis in (((9,), 0), ((4, 6), 1), ((5, 3), 0), *([((200, 3), 1)] if way == "network" else [])):
         with team_of(3):
             program = Executable(both(shape, dtype, axis)).program
         x = numbers(shape, dtype)
         watch(program, [x])
-        check_sorted(interpret(program, [x]), x, axis)
-        if way == "digits" and len(shape) > 1:
+        check_sorted(interpret(program, [x]), x, axis, way != "network")
+        if (way == "digits" and len(shape) > 1) or shape[0] == 200:
             assert any(is_parallel(kernel) for kernel, _, _ in kernels(program.body)), "lines are divided among threads"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
 def test_more_lines_than_slots(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole slots, a rest of them, and axes of which none, one or all fit."""
-    monkeypatch.setattr(ranks, "LONGEST", 1)
+    monkeypatch.setattr(networks, "_MOST_BYTES", 0)
     for shape, axis in (((130, 9), 1), ((9, 131), 0), ((3, 7, 70), 1), ((2, 100, 3, 5), 1), ((200, 2), 1)):
         x = numbers(shape, dtype)
         with team_of(3):
@@ -111,9 +119,46 @@ def test_more_lines_than_slots(dtype: str, monkeypatch: pytest.MonkeyPatch) -> N
     check_sorted(interpret(program, [x]), x, 1)
 
 
-def test_memory_is_for_as_many_lines_as_there_are_slots() -> None:
-    few, many = (Executable(both((lines, 200), "float32", 1)).program.arena_bytes for lines in (640, 64_000))
+@pytest.mark.parametrize("extent", [200, 3000])
+def test_memory_is_for_as_many_lines_as_there_are_slots(extent: int) -> None:
+    """Whether they are sorted by a network or by digits."""
+    few, many = (Executable(both((lines, extent), "float32", 1)).program.arena_bytes for lines in (640, 64_000))
     assert many == few
+
+
+@pytest.mark.parametrize("extent", range(2, 13))
+def test_the_network_sorts(extent: int) -> None:
+    """All zeros and ones, and so anything; pairs of a stage have no place in common."""
+    bits = np.arange(1 << extent)[:, None] >> np.arange(extent) & 1
+    for period, first, apart in networks.stages(extent):
+        pairs = [(i, i + apart) for i in range(extent - apart) if i & period == first]
+        assert len({place for pair in pairs for place in pair}) == 2 * len(pairs)
+        for i, j in pairs:
+            bits[:, i], bits[:, j] = np.minimum(bits[:, i], bits[:, j]), np.maximum(bits[:, i], bits[:, j])
+    assert (np.diff(bits) >= 0).all()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_lines_side_by_side(threads: int) -> None:
+    """More and fewer than vectors have lanes, and than threads; lines that do not lie side by side; longer than a power of two."""
+    for shape, axis in (((130, 9), 1), ((9, 131), 0), ((3, 7, 70), 1), ((2, 100, 3, 5), 1), ((7, 1, 33), 2), ((33, 65), 1), ((1, 4, 2), 1)):
+        for dtype in ("float32", "uint64") if threads > 1 else ("float32", "int64", "uint64", "int8"):
+            x = numbers(shape, dtype)
+            with team_of(threads):
+                run = Executable(both(shape, dtype, axis))
+            check_sorted(run([x]), x, axis, zeros_in_order=False)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+@pytest.mark.parametrize("extents", [(1,), (4,), (7,), (3, 2), (2, 5, 3), (1, 1)])
+def test_each_line_is_of_one_thread(extents: tuple[int, ...], threads: int) -> None:
+    seen = []
+    for loops, slots, slot, row in networks._dealt(extents, threads, Names()):
+        assert loops[0].variable == slot and loops[0].extent == slots <= threads
+        for step in np.ndindex(*(loop.extent for loop in loops)):
+            at = dict(zip((loop.variable for loop in loops), step, strict=True))
+            seen.append(tuple(part.substitute(at).constant for part in row))
+    assert sorted(seen) == list(np.ndindex(*extents))
 
 
 @pytest.mark.parametrize("extents", [(7,), (64,), (65,), (1000,), (1009,), (3, 50), (100, 3), (5, 5, 5), ()])

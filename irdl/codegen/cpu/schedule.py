@@ -10,6 +10,7 @@ import numpy as np
 from irdl.codegen.cpu.across import Across
 from irdl.codegen.cpu.inner import inner_products
 from irdl.codegen.cpu.over import LINES_TOGETHER, over, scatters_lines
+from irdl.codegen.cpu.sorting import sort_by_network
 from irdl.codegen.cpu.tile import column_vectors, row_count
 from irdl.codegen.cpu.tiled import Tile
 from irdl.codegen.lowering.group import Axis, Group
@@ -57,6 +58,9 @@ class CpuSchedule(Schedule):
 
     def each(self, loops: Sequence[Loop], body: Sequence[Statement], names: Names) -> list[Statement]:
         return wrap_in_loops(loops, body)
+
+    def sort(self, x: Layout, out: Layout, axis: int, wants_elements: bool, names: Names) -> list[Statement] | None:
+        return sort_by_network(x, out, axis, wants_elements, self.target, names)
 
     def copy(self, source: Layout, target: Layout, names: Names) -> list[Statement]:
         source, target = merged(source, target)

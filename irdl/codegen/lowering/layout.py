@@ -41,9 +41,11 @@ class Layout:
             place = place + part * stride
         return place
 
-    def element(self, position: Index) -> Layout:
-        """The layout of `value[position]`."""
-        return Layout(self.buffer, self.offset + position * self.strides[0], self.strides[1:], self.shape[1:])
+    def element(self, position: Index, axis: int = 0) -> Layout:
+        """The layout of `value.take(position, axis)`."""
+        strides, shape = self.strides, self.shape
+        offset = self.offset + position * strides[axis]
+        return Layout(self.buffer, offset, strides[:axis] + strides[axis + 1 :], shape[:axis] + shape[axis + 1 :])
 
 
 def is_same_place(a: Layout, b: Layout) -> bool:

@@ -46,7 +46,7 @@ def _along(combine: str, x: Layout, y: Layout, axis: int, names: Names, schedule
     """Line by line, with the total in a register; some lines at a time, as each sum waits for the one before."""
     dtype, step, chain = y.buffer.dtype, names("i"), names("r")
     now = Index.variable(step)
-    source, target, item, here = _at(x, axis, Index()), _at(y, axis, Index()), _at(x, axis, now), _at(y, axis, now)
+    source, target, item, here = x.element(Index(), axis), y.element(Index(), axis), x.element(now, axis), y.element(now, axis)
     *outer, lines = source.shape or (1,)
     result: list[Statement] = []
     for first, size, count in blocks(lines, schedule.chains):
@@ -73,12 +73,12 @@ def _along(combine: str, x: Layout, y: Layout, axis: int, names: Names, schedule
 
 def _across(combine: str, x: Layout, y: Layout, axis: int, names: Names, schedule: Schedule) -> list[Statement]:
     """All lines at once, step by step."""
-    result = schedule.copy(_at(x, axis, Index()), _at(y, axis, Index()), names)
+    result = schedule.copy(x.element(Index(), axis), y.element(Index(), axis), names)
     if x.shape[axis] == 1:
         return result
     step = names("i")
     now = Index.variable(step)
-    here, there, item = _at(y, axis, now), _at(y, axis, now + -1), _at(x, axis, now)
+    here, there, item = y.element(now, axis), y.element(now + -1, axis), x.element(now, axis)
 
     def element(index: tuple[Index, ...]) -> list[Statement]:
         total = Operation(combine, (Load(there.buffer, there.at(index)), Load(item.buffer, item.at(index))), y.buffer.dtype)
@@ -86,17 +86,6 @@ def _across(combine: str, x: Layout, y: Layout, axis: int, names: Names, schedul
 
     body = schedule.over(here.shape, [here, item], element, names, y.buffer.dtype)
     return [*result, For(step, 1, x.shape[axis], 1, "serial", body)]
-
-
-def _at(layout: Layout, axis: int, position: Index) -> Layout:
-    """The layout of `value.take(position, axis)`."""
-    strides = layout.strides
-    return Layout(
-        layout.buffer,
-        layout.offset + position * strides[axis],
-        strides[:axis] + strides[axis + 1 :],
-        layout.shape[:axis] + layout.shape[axis + 1 :],
-    )
 
 
 def arg_reduce(
@@ -110,7 +99,7 @@ def arg_reduce(
     # One row at a time: the best value so far and its place are registers.
     rows = [names("i") for _ in out.shape]
     row = tuple(Index.variable(name) for name in rows)
-    line = _at(x, axis, Index())
+    line = x.element(Index(), axis)
     dtype = x.buffer.dtype
     best, place = Buffer(names("best"), dtype, 1, "register"), Buffer(names("place"), np.dtype(np.int64), 1, "register")
     step = names("i")

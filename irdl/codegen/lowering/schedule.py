@@ -54,6 +54,10 @@ class Schedule(ABC):
     def each(self, loops: Sequence[Loop], body: Sequence[Statement], names: Names) -> list[Statement]:
         """`body` in every step of the loops, in any order."""
 
+    def sort(self, x: Layout, out: Layout, axis: int, wants_elements: bool, names: Names) -> list[Statement] | None:
+        """The elements of each line of x along an axis in order, or the places that they come from; None: each line is one thread's."""
+        return None
+
     def inside_loop(self, graphs: Sequence[Graph], kept: Collection[Buffer]) -> Schedule:
         """What runs what a loop does in each step: the graphs, which find in `kept` what no step writes."""
         return self

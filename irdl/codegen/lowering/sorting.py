@@ -39,6 +39,8 @@ def sort(
         return []
     if x.shape[axis] == 1:
         return schedule.copy(x, out, names) if node.op is SORT else schedule.fill(out, Literal(np.int64(0)), names)
+    if (found := schedule.sort(x, out, axis, node.op is SORT, names)) is not None:
+        return found
     result: list[Statement] = []
     for outer, inner, row in _dealt([extent for place, extent in enumerate(x.shape) if place != axis], schedule.slots, names):
         passes = _Passes(x, out, axis, row, inner, node.op is SORT, names)

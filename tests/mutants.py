@@ -527,6 +527,24 @@ MUTANTS: list[Mutant] = [
     ),
     ("irdl/passes/complex_parts.py", "combined(e.SUB, product(a, c)", "combined(e.ADD, product(a, c)", COMPLEX + " -k products"),
     ("irdl/ops/elementwise.py", "(ct.real, -ct.imag), typed", "(ct.real, ct.imag), typed", COMPLEX),
+    (
+        "irdl/codegen/cpu/llvm/interleaved.py",
+        "if not is_read and not any(",
+        "if not any(",
+        "tests/codegen/test_interleaved.py -k stored_at_once",
+    ),
+    (
+        "irdl/codegen/cpu/llvm/values.py",
+        "place if place < kind.lanes else place + 1",
+        "place",
+        "tests/codegen/test_interleaved.py -k numpy",
+    ),
+    (
+        "irdl/tracing/numpy/fourier.py",
+        "(half - mirrored) * literal",
+        "(half + mirrored) * literal",
+        COMPLEX + " -k fourier",
+    ),
     ("irdl/codegen/cpu/schedule.py", "if not slivers or axis.variable in slivers", "if True", COMPLEX + " -k one_array"),
 ]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,17 @@ class Index:
         if self.constant or not parts:
             parts.append(str(self.constant))
         return " + ".join(parts)
+
+
+#: The most places between a step of a loop and the next for what takes them all to be read and written at once.
+MOST_BETWEEN = 4
+
+
+def part_of_run(buffer: Any, index: Index, variable: str, accesses: Collection[tuple[Any, Index]]) -> int | None:
+    """Which of the few places from one step of a loop to the next an access takes, where others take all the rest, as of the parts of
+    complex numbers; else None. An access is a buffer and an index."""
+    step = index.coefficient(variable)
+    if not 2 <= step <= MOST_BETWEEN:
+        return None
+    runs = (part for part in range(step) if all((buffer, index + (other - part)) in accesses for other in range(step)))
+    return next(runs, None)

@@ -13,12 +13,13 @@ from typing import Any
 from irdl.ir.builder import CONSTANT, Builder, constant_of, fresh_inputs
 from irdl.ir.dtypes import is_half
 from irdl.ir.graph import Graph, Node, Value
+from irdl.loops.index import MOST_BETWEEN
 from irdl.ops.contract import DOT
 from irdl.ops.elementwise import CAST
 from irdl.ops.fusion import FUSED
 from irdl.ops.index import GATHER
 from irdl.ops.reduce import Reduce
-from irdl.ops.shape import IOTA, RESHAPE
+from irdl.ops.shape import CONCAT, IOTA, RESHAPE
 
 #: A group holds at most this many nodes, so that one kernel's code stays small.
 GROUP_LIMIT = 200
@@ -36,6 +37,13 @@ def is_inline_view(node: Node) -> bool:
     if node.op is RESHAPE:
         return _squeezed(node.operands[0].shape) == _squeezed(node.output.shape) and node.output.type.size > 0
     return node.op.is_view
+
+
+def _seen_through(value: Value) -> Value:
+    """What a value is a view of."""
+    while value.node is not None and value.node.op is not CONSTANT and is_inline_view(value.node):
+        (value,) = value.node.operands
+    return value
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -88,6 +96,7 @@ class _Fusion:
         for node in self.graph.nodes:
             self._place(node)
         self._merge_into_readers()
+        self._merge_in_turns()
         self._merge_into_contractions()
         return self._rebuild()
 
@@ -188,6 +197,22 @@ class _Fusion:
             ):
                 continue
             self._move(group, target)
+
+    def _merge_in_turns(self) -> None:
+        """Elementwise groups whose elements take turns in one array, as the parts of complex numbers do, become one, the last of them, if
+        nothing reads the others sooner: they are stored at once then."""
+        for step in [step for step in self.steps if isinstance(step, Node) and step.op is CONCAT]:
+            axis = step.attributes.axis
+            if axis != len(step.output.shape) - 1 or len(step.operands) > MOST_BETWEEN or any(v.shape[axis] != 1 for v in step.operands):
+                continue
+            groups = [self.group_of.get(_seen_through(value).node) for value in step.operands]  # type: ignore[arg-type]
+            made = [group for group in groups if group is not None and not group.reduced]
+            target = max(made, key=lambda group: group.index, default=None)
+            for group in dict.fromkeys(made):
+                if target is None or group is target or group.shape != target.shape:
+                    continue
+                if all(index > target.index or reader is target for index, reader in self._readers(group)):
+                    self._move(group, target)
 
     def _readers(self, group: _Group) -> set[tuple[int, _Group | None]]:
         """Who reads the group's values: (number, the group if it reads element for element, else None)."""

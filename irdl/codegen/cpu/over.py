@@ -16,6 +16,8 @@ from irdl.loops.target import Target
 
 #: Bytes of a cache line, and how many neighbours are written one after the other where they are read from far apart.
 LINE_BYTES, LINES_TOGETHER = 64, 8
+#: of elements next to each other, and of every second one; of others it is -1
+_SCORES = {1: 1, 2: 0}
 
 
 def over(
@@ -26,7 +28,7 @@ def over(
         return []
     lanes = target.lanes(dtype)
     variables = [names("i") for _ in shape]
-    scores = [sum(1 if layout.strides[axis] == 1 else -1 for layout in accesses) for axis in range(len(shape))]
+    scores = [sum(_SCORES.get(layout.strides[axis], -1) for layout in accesses) for axis in range(len(shape))]
     # A few neighbours are one vector as well, as they are where they are computed.
     candidates = [a for a, extent in enumerate(shape) if extent >= max(2, lanes // 2) or (extent > 1 and scores[a] == len(accesses))]
     vector = max(candidates, key=lambda axis: (scores[axis], axis), default=None)

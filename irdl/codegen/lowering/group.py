@@ -10,8 +10,8 @@ import numpy as np
 from irdl.codegen.lowering.body import GroupBody, Scope
 from irdl.codegen.lowering.layout import Layout
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
-from irdl.loops.index import Index
-from irdl.loops.language import Check, CheckIndex, Expression, IndexValue, Let, Load, Statement, Store, Variable
+from irdl.loops.index import Index, part_of_run
+from irdl.loops.language import Buffer, Check, CheckIndex, Expression, IndexValue, Let, Load, Statement, Store, Variable
 from irdl.loops.rewrite import Names
 from irdl.loops.walk import subexpressions
 from irdl.ops.contract import DOT
@@ -86,10 +86,10 @@ class Group:
         for axis in axes:
             if axis.extent < 2:
                 continue
-            score = sum(_stride_score(load.index.coefficient(axis.variable)) for load in self.inner_loads) * 4
+            score = sum(_stride_scores([(load.buffer, load.index) for load in self.inner_loads], axis)) * 4
             if over_domain:
-                loads = [_stride_score(load.index.coefficient(axis.variable)) for load in self.outer_loads]
-                stores = [_stride_score(store.coefficient(axis.variable)) for store in self.stores]
+                loads = _stride_scores([(load.buffer, load.index) for load in self.outer_loads], axis)
+                stores = _stride_scores([(x.buffer, index) for x, index in zip(self.outputs, self.stores, strict=True)], axis)
                 once = bool(self.inner_loads)
                 score += sum(loads) / (max(1, len(loads)) if once else 1) + 3 * sum(stores) / (max(1, len(stores)) if once else 1)
             if axis.extent < lanes // 2:
@@ -128,12 +128,17 @@ class Group:
         return replace(self, domain=_merged(self.domain, accesses, columns, drops_ones=True), reduced=reduced)
 
 
-def _stride_score(coefficient: int) -> float:
-    if coefficient == 1:
-        return 1.0
-    if coefficient == 0:
-        return 0.1
-    return -1.0
+def _stride_scores(accesses: Sequence[tuple[Buffer, Index]], axis: Axis) -> list[float]:
+    """How good it is for each access that the vector lies along an axis."""
+
+    def score(buffer: Buffer, index: Index) -> float:
+        step = index.coefficient(axis.variable)
+        if step in (0, 1):
+            return 1.0 if step else 0.1
+        return -1.0 if part_of_run(buffer, index, axis.variable, there) is None else 0.5
+
+    there = set(accesses)
+    return [score(buffer, index) for buffer, index in accesses]
 
 
 def _merged(axes: Sequence[Axis], accesses: Sequence[Index], keep: set[str], drops_ones: bool) -> tuple[Axis, ...]:

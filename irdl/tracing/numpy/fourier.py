@@ -1,7 +1,7 @@
-"""`np.fft`: discrete Fourier transforms as contractions with the matrices of short ones (Cooley and Tukey, 1965).
+"""`np.fft`: discrete Fourier transforms, made of short ones (Cooley and Tukey, 1965).
 
-A transform of p * q numbers is p-point ones of columns, factors, and q-point ones of rows; factors of up to `_SHORT` go at once, so that
-there is one product of matrices for each.
+Of p * m numbers, p-point transforms of columns, factors, and m-point ones of rows; those of two and four numbers are sums. Each step leaves its
+results where the last one's lie together (Stockham's order), so that nothing is transposed. Real numbers are transformed two as one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_complex
 from irdl.tracing.box import literal, wrap
+from irdl.tracing.numpy.complexes import join_parts
 from irdl.tracing.numpy.shaping import moveaxis
 from irdl.tracing.numpy.table import TABLE, as_box, traced
 from irdl.tracing.numpy.ufuncs import store_out
 from irdl.tracing.recorder import user_line
 
-#: A transform of so many numbers is one product with its matrix: there, the products are quicker than what they would be made of.
-_SHORT = 32
 #: The longest of a prime length: its matrix has as many numbers squared.
 _LONGEST_PRIME = 1021
 
@@ -33,18 +32,78 @@ def _roots(rows: int, columns: int, n: int, inverse: bool, dtype: np.dtype) -> n
     return np.exp((2j if inverse else -2j) * np.pi * places / n).astype(dtype)
 
 
+@lru_cache(maxsize=256)
+def _factors(n: int) -> tuple[int, ...]:
+    """Of the short transforms that make one of n numbers: fours and a two, and the other prime factors."""
+    found = []
+    for p in (4, 2, *range(3, n + 1, 2)):
+        while n % p == 0:
+            found.append(p)
+            n //= p
+        if n == 1:
+            break
+    return tuple(found)
+
+
 def _transform(x: Any, inverse: bool) -> Any:
     """Of the last axis, not scaled."""
+    n, lead = x.shape[-1], x.shape[:-1]
+    if n == 1:
+        return x
+    left, done = n, 1
+    for p in _factors(n):
+        if p > _LONGEST_PRIME:
+            raise TraceError(f"np.fft of {n} numbers, which has the prime factor {p}: pad to a length of small factors{user_line()}")
+        rows = left // p
+        columns = x.reshape(*lead, p, rows, done)
+        turns = _roots(rows, p, left, inverse, x.dtype)[..., None]
+        if p > 4 or p == 3:
+            x = np.einsum("...ijs,ik->...jks", columns, literal(_roots(p, p, p, inverse, x.dtype)))
+            x = x * literal(turns) if rows > 1 else x
+        else:
+            parts = _few([columns[..., place, :, :] for place in range(p)], inverse)
+            x = np.stack([parts[0], *(parts[k] * literal(turns[:, k]) if rows > 1 else parts[k] for k in range(1, p))], axis=-2)
+        left, done = rows, p * done
+    return x.reshape(*lead, n)
+
+
+def _few(x: list[Any], inverse: bool) -> list[Any]:
+    """Of two arrays, or of four."""
+    if len(x) == 2:
+        return [x[0] + x[1], x[0] - x[1]]
+    (even, odd), (others, turned) = _few(x[0::2], inverse), _few(x[1::2], inverse)
+    turned = join_parts(-turned.imag, turned.real) if inverse else join_parts(turned.imag, -turned.real)
+    return [even + others, odd + turned, even - others, odd - turned]
+
+
+def _transform_of_real(x: Any) -> Any:
+    """The first n // 2 + 1 numbers of that of n real ones: with those at even and at odd places as real and imaginary parts, if they
+    are so many of each."""
     n = x.shape[-1]
-    p = next((p for p in range(min(_SHORT, n), 1, -1) if n % p == 0), n)
-    if p == n:
-        if n > _LONGEST_PRIME:
-            raise TraceError(f"np.fft of {n} numbers, which has the prime factor {n}: pad to a length of small factors{user_line()}")
-        return x @ literal(_roots(n, n, n, inverse, x.dtype)) if n > 1 else x
-    q = n // p
-    columns = np.einsum("...jq,jk->...kq", x.reshape(*x.shape[:-1], p, q), literal(_roots(p, p, p, inverse, x.dtype)))
-    rows = _transform(columns * literal(_roots(p, q, n, inverse, x.dtype)), inverse)
-    return np.swapaxes(rows, -1, -2).reshape(x.shape)
+    if n % 2:
+        return _transform(_in_complex(x), False)[..., : n // 2 + 1]
+    pairs = _transform(x[..., 0::2] + 1j * x[..., 1::2], False)
+    pairs = np.concatenate([pairs, pairs[..., :1]], axis=-1)
+    mirrored = np.conjugate(pairs[..., ::-1])
+    return (pairs + mirrored) * 0.5 + (pairs - mirrored) * literal(_half_roots(n, False, pairs.dtype) * -0.5j)
+
+
+def _inverse_to_real(half: Any, n: int) -> Any:
+    """The n real numbers whose transform begins with n // 2 + 1 numbers, not scaled."""
+    if n % 2:
+        mirrored = np.conjugate(half[..., 1 : (n + 1) // 2][..., ::-1])
+        return _transform(np.concatenate([half, mirrored], axis=-1), True).real
+    is_inside = np.ones(n // 2 + 1, bool)
+    is_inside[[0, -1]] = False  # the first and the last are real
+    half = half.real + 1j * np.where(literal(is_inside), half.imag, 0)
+    mirrored = np.conjugate(half[..., ::-1])
+    pairs = (half + mirrored) + (half - mirrored) * literal(_half_roots(n, True, half.dtype) * 1j)
+    found = _transform(pairs[..., :-1], True)
+    return np.stack([found.real, found.imag], axis=-1).reshape(*half.shape[:-1], n)
+
+
+def _half_roots(n: int, inverse: bool, dtype: np.dtype) -> np.ndarray:
+    return _roots(2, n // 2 + 1, n, inverse, dtype)[1]
 
 
 def _scale(norm: Any, n: int, inverse: bool) -> float | None:
@@ -58,6 +117,11 @@ def _scale(norm: Any, n: int, inverse: bool) -> float | None:
 def _scaled(x: Any, norm: Any, n: int, inverse: bool) -> Any:
     scale = _scale(norm, n, inverse)
     return x if scale is None else x * scale
+
+
+def _in_floats(a: Any) -> Any:
+    box = as_box(a)
+    return box if box.dtype == np.float32 else box.astype(np.float64)
 
 
 def _in_complex(a: Any) -> Any:
@@ -98,11 +162,10 @@ fft, ifft = TABLE[np.fft.fft], TABLE[np.fft.ifft] = _whole(False), _whole(True)
 def rfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
     if is_complex(as_box(a).dtype):
         raise TypeError(f"ufunc 'rfft_n_even' did not contain a loop with signature matching types {as_box(a).dtype}{user_line()}")
-    x = moveaxis(_in_complex(a), axis, -1)
+    x = moveaxis(_in_floats(a), axis, -1)
     n = x.shape[-1] if n is None else n.__index__()
     _check_length(n)
-    half = _transform(_fitted(x, n), False)[..., : n // 2 + 1]
-    return _finished(_scaled(half, norm, n, False), axis, out, "rfft")
+    return _finished(_scaled(_transform_of_real(_fitted(x, n)), norm, n, False), axis, out, "rfft")
 
 
 @traced(np.fft.irfft)
@@ -110,10 +173,7 @@ def irfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = No
     x = moveaxis(_in_complex(a), axis, -1)
     n = 2 * (x.shape[-1] - 1) if n is None else n.__index__()
     _check_length(n)
-    half = _fitted(x, n // 2 + 1)
-    mirrored = np.conjugate(half[..., 1 : (n + 1) // 2][..., ::-1])
-    found = _transform(np.concatenate([half, mirrored], axis=-1), True).real
-    return _finished(_scaled(found, norm, n, True), axis, out, "irfft")
+    return _finished(_scaled(_inverse_to_real(_fitted(x, n // 2 + 1), n), norm, n, True), axis, out, "irfft")
 
 
 _OTHER = {None: "forward", "backward": "forward", "forward": "backward", "ortho": "ortho"}

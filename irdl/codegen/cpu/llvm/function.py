@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from irdl.codegen.cpu.llvm.interleaved import Interleaved
 from irdl.codegen.cpu.llvm.status import FAILED, STOPPED
 from irdl.codegen.cpu.llvm.team_layout import BARRIER_PLACE, BASE, COUNT, HEADER, PER_THREAD
 from irdl.codegen.cpu.llvm.trust import NEVER
@@ -129,12 +130,20 @@ class Function(Values):
         elif loop.kind == "vector":
             assert loop.start == 0 and loop.step == 1 and not self.lane, "vector loops are innermost and start at 0"
             self.lane, self.lanes, self.used = loop.variable, loop.lanes, loop.stop
+            self.interleaved = self._interleaved(loop)
             self.body(loop.body)
-            self.lane, self.lanes, self.used = "", 0, 0
+            self.lane, self.lanes, self.used, self.interleaved = "", 0, 0, None
         elif loop.kind == "parallel":
             self._parallel(loop)
         elif loop.stop > loop.start:
             self._serial(loop)
+
+    def _interleaved(self, loop: For) -> Interleaved | None:
+        if loop.stop != loop.lanes:
+            return None
+        if id(loop) not in self._interleaved_of:
+            self._interleaved_of[id(loop)] = Interleaved(loop.body, loop.variable, self.module.key)
+        return self._interleaved_of[id(loop)]
 
     def _unrolled(self, loop: For) -> list[tuple[int, int]]:
         """Where each step's instructions start and end."""

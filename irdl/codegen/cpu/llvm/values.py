@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from irdl.codegen.cpu.llvm.arithmetic import emit_cast, emit_operation
+from irdl.codegen.cpu.llvm.interleaved import Interleaved
 from irdl.codegen.cpu.llvm.ir_builder import IRBuilder, Kind, scalar_constant
 from irdl.errors import ProgramError
 from irdl.loops.index import Index
@@ -52,6 +54,10 @@ class Values:
         self.lane = ""
         self.lanes = 0
         self.used = 0
+        #: of its body, if all lanes are used, the accesses that take turns in memory; what is to be stored with others, by the store
+        self.interleaved: Interleaved | None = None
+        self.held: dict[int, str] = {}
+        self._interleaved_of: dict[int, Interleaved] = {}
 
     def touch(self, buffer: Buffer) -> None:
         key = self.module.key(buffer)
@@ -204,15 +210,69 @@ class Values:
                 name = self._memory(self._masked_load(kind, address, align), epoch)
         else:
             kind = Kind(buffer.dtype, self.lanes)
-            name = "zeroinitializer"
-            scalar = Kind(buffer.dtype)
-            for lane in range(self.used):
-                one = self._memory(f"load {scalar.memory}, ptr {self._lane_address(buffer, load.index, lane)}, align {align}", epoch)
-                name = self.builder.emit(f"insertelement {kind.memory} {name}, {scalar.memory} {one}, i64 {lane}")
+            name = self._load_apart(load, kind, epoch) or self._load_lanes(load, kind, epoch)
         if buffer.dtype == np.bool_:
             zero = "zeroinitializer" if kind.lanes else "0"
             name = self.builder.emit(f"icmp ne {kind.memory} {name}, {zero}")
         return Operand(name, buffer.dtype, kind.lanes)
+
+    def _load_lanes(self, load: Load, kind: Kind, epoch: int) -> str:
+        """Lane by lane."""
+        name, scalar = "zeroinitializer", Kind(load.dtype)
+        for lane in range(self.used):
+            address = self._lane_address(load.buffer, load.index, lane)
+            one = self._memory(f"load {scalar.memory}, ptr {address}, align {load.dtype.itemsize}", epoch)
+            name = self.builder.emit(f"insertelement {kind.memory} {name}, {scalar.memory} {one}, i64 {lane}")
+        return name
+
+    def _load_apart(self, load: Load, kind: Kind, epoch: int) -> str | None:
+        """Elements some places apart, out of wide vectors; None of those that are not, or as well lane by lane."""
+        if self.interleaved is None or not self.interleaved.is_apart(load.buffer, load.index):
+            return None
+        step, align = load.index.coefficient(self.lane), load.dtype.itemsize
+        part = self.interleaved.part(load)
+        if part is not None:
+            wide = Kind(load.dtype, step * kind.lanes)
+            found = self._memory(f"load {wide.memory}, ptr {self._address(load.buffer, load.index + -part)}, align {align}", epoch)
+            return self._shuffle(wide, found, "poison", range(part, wide.lanes, step))
+        if step > 2:
+            return None
+        # Two vectors that end with the last one: there may be nothing behind it.
+        ends = [self._address(load.buffer, load.index + start) for start in (0, kind.lanes - 1)]
+        first, second = (self._memory(f"load {kind.memory}, ptr {address}, align {align}", epoch) for address in ends)
+        places = range(0, 2 * kind.lanes, 2)
+        return self._shuffle(kind, first, second, (place if place < kind.lanes else place + 1 for place in places))
+
+    def _store_family(self, family: Sequence[Store], kind: Kind) -> None:
+        """Vectors whose elements take turns in memory."""
+        vectors, width = [self.held.pop(id(store)) for store in family], kind
+        while len(vectors) > 1:
+            vectors += ["poison"] * (len(vectors) % 2)
+            both = range(2 * width.lanes)
+            vectors = [self._shuffle(width, one, other, both) for one, other in zip(vectors[::2], vectors[1::2], strict=True)]
+            width = Kind(kind.dtype, 2 * width.lanes)
+        in_turns = [part * kind.lanes + lane for lane in range(kind.lanes) for part in range(len(family))]
+        name = self._shuffle(width, vectors[0], "poison", in_turns)
+        wide = Kind(kind.dtype, len(in_turns))
+        address = self._address(family[0].buffer, family[0].index)
+        self.builder.do(f"store {wide.memory} {name}, ptr {address}, align {kind.dtype.itemsize}")
+
+    def _store_apart(self, store: Store, kind: Kind, name: str) -> None:
+        """Every second element, with what lies between left as it is."""
+        wide = Kind(kind.dtype, 2 * kind.lanes)
+        spread = self._shuffle(kind, name, "poison", (place // 2 for place in range(wide.lanes)))
+        mask = ", ".join(f"i1 {'false' if place % 2 else 'true'}" for place in range(wide.lanes))
+        self._masked_store(wide, spread, self._address(store.buffer, store.index), kind.dtype.itemsize, f"<{mask}>")
+
+    def _masked_store(self, kind: Kind, name: str, address: str, align: int, mask: str) -> None:
+        full, flags = f"llvm.masked.store.{self._memory_suffix(kind)}.p0", f"<{kind.lanes} x i1>"
+        self.builder.declarations.add(f"declare void @{full}({kind.memory}, ptr, {flags})")
+        self.builder.do(f"call void @{full}({kind.memory} {name}, ptr align {align} {address}, {flags} {mask})")
+
+    def _shuffle(self, kind: Kind, one: str, other: str, lanes: Iterable[int]) -> str:
+        """The lanes of two vectors with these numbers."""
+        chosen = [f"i32 {lane}" for lane in lanes]
+        return self.builder.emit(f"shufflevector {kind.memory} {one}, {kind.memory} {other}, <{len(chosen)} x i32> <{', '.join(chosen)}>")
 
     def _memory(self, text: str, epoch: int) -> str:
         """A load, shared until something is stored to its buffer.
@@ -248,17 +308,21 @@ class Values:
         if buffer.dtype == np.bool_:
             name = b.emit(f"zext {kind.text} {name} to {kind.memory}")
         align = buffer.dtype.itemsize
-        if not self.lane:
+        family = self.interleaved.family(store) if self.interleaved else []
+        if family:
+            self.held[id(store)] = name
+            if all(id(s) in self.held for s in family):
+                self._store_family(family, kind)
+        elif not self.lane:
             b.do(f"store {kind.memory} {name}, ptr {self._address(buffer, store.index)}, align {align}")
         elif coefficient == 1 and not varying and self.used > 1:
             address = self._address(buffer, store.index)
             if self.used == self.lanes:
                 b.do(f"store {kind.memory} {name}, ptr {address}, align {align}")
             else:
-                full = f"llvm.masked.store.{self._memory_suffix(kind)}.p0"
-                flags = f"<{kind.lanes} x i1>"
-                b.declarations.add(f"declare void @{full}({kind.memory}, ptr, {flags})")
-                b.do(f"call void @{full}({kind.memory} {name}, ptr align {align} {address}, {flags} {self._mask()})")
+                self._masked_store(kind, name, address, align, self._mask())
+        elif self.interleaved and coefficient == 2 and not varying and align >= 4 and self.module.target.avx512:
+            self._store_apart(store, kind, name)
         else:
             scalar = Kind(buffer.dtype)
             for lane in range(self.used):

@@ -104,13 +104,21 @@ def run_gpu(options: argparse.Namespace) -> list[dict]:
     from benchmarks import gpu
 
     chosen = [set(filter(None, text.split(","))) for text in (options.rows, options.modes, options.peers)]
-    rows = [row for row in gpu.ROWS if not chosen[0] or row in chosen[0]]
+    rows = [row for row in options.rows.split(",") if row in gpu.ROWS] if options.rows else list(gpu.ROWS)
     peers = [peer for peer in gpu.PEERS if not chosen[2] or peer in chosen[2]]
     if options.model is not None:
         from benchmarks import gpu_model
 
         return gpu_model.table(rows, sorted(chosen[1]), options.model)
-    return gpu.table(rows, sorted(chosen[1]), peers, options.rounds, options.budget)
+    save = (lambda records: write(records, options.json)) if options.json else id
+    return gpu.table(rows, sorted(chosen[1]), peers, options.rounds, options.budget, save)
+
+
+def write(records: list[dict], path: Path) -> None:
+    """Whole, or what was there stays."""
+    made = path.with_name(path.name + ".part")
+    made.write_text(json.dumps(records, indent=1))
+    made.replace(path)
 
 
 def draw(records: list[dict], path: Path) -> None:
@@ -146,7 +154,7 @@ def main() -> int:
         return 0
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("suite", choices=[*SUITES, "compile"])
-    parser.add_argument("--rows", default="", help="some of the suite's rows, comma-separated")
+    parser.add_argument("--rows", default="", help="some of the suite's rows, comma-separated; of the suite gpu, in that order")
     parser.add_argument("--modes", default="", help="some of its modes")
     parser.add_argument("--peers", default="", help="some of its peers; irdl has to be among them")
     parser.add_argument("--threads", default="1", help="numbers of threads, comma-separated")
@@ -168,7 +176,7 @@ def main() -> int:
     own = {"compile": run_compile, "layer-options": run_layer_options, "threads": run_threads, "gpu": run_gpu}
     records = own.get(options.suite, run_suite)(options)
     if options.json:
-        options.json.write_text(json.dumps(records, indent=1))
+        write(records, options.json)
     if options.picture:
         draw(records, options.picture)
     return 0

@@ -4,14 +4,15 @@ are there before and after; a call is timed with the wait for its end."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 import irdl
 from benchmarks import cells, lstm
-from benchmarks.measure import Job, Task, Unavailable, compare, format_seconds, markdown
+from benchmarks.gpu_rates import measure as measure_rates
+from benchmarks.measure import Job, Task, Unavailable, Worker, WorkerFailed, compare_what_works, format_seconds, markdown, seconds
 from irdl.errors import IrdlError
 
 LAYERS = {
@@ -43,7 +44,14 @@ KERNELS = {
 ROWS = {**LAYERS, **CELLS, **KERNELS}
 MODES = ("infer", "train", "call")
 PEERS = ("irdl", "torch", "torch-tf32", "jax")
-ENVIRONMENT = {"jax": {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}}
+#: JAX's products of float32 are of TF32 there unless it is told otherwise
+ENVIRONMENT = {
+    "jax": {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_DEFAULT_MATMUL_PRECISION": "highest"},
+}
+#: the task that measures the machine's own rates
+_RATES = Task("gpu", "machine", "rates", "irdl", 4)
+#: threads of a peer's process, for NumPy's results; seconds for each of its answers, of which a kernel that hangs gives none
+_THREADS, _PATIENCE = 4, 150.0
 
 
 def modes_of(row: str, chosen: Sequence[str] = ()) -> list[str]:
@@ -62,26 +70,54 @@ def missing() -> str:
     return ""
 
 
-def table(rows: Sequence[str], modes: Sequence[str], peers: Sequence[str], rounds: int, budget: float) -> list[dict[str, Any]]:
-    """Measure and print; the table's rows as records."""
+def table(
+    rows: Sequence[str],
+    modes: Sequence[str],
+    peers: Sequence[str],
+    rounds: int,
+    budget: float,
+    save: Callable[[list[dict[str, Any]]], object] = id,
+) -> list[dict[str, Any]]:
+    """Measure and print; the table's rows as records. What there is of them is saved at each: time on a GPU may end."""
     if reason := missing():
         print(f"benchmarks gpu: skipped: {reason}")
         return []
-    from benchmarks.gpu_rates import measure
     from irdl.runtime.device import find_device
 
-    print(f"{find_device().gpu}\n")
-    records, lines = [measure()], []
+    print(f"{find_device().gpu}\n", flush=True)
+    records, lines = rates(), []
+    save(records)
     for row in rows:
         for mode in modes_of(row, modes):
-            times = compare([Task("gpu", row, mode, peer, 1) for peer in peers], rounds, budget)
+            times = compare_what_works([Task("gpu", row, mode, peer, _THREADS) for peer in peers], rounds, budget, _PATIENCE)
             records.append({"suite": "gpu", "row": row, "mode": mode, "threads": 1, "seconds": times})
+            save(records)
             rivals = [seconds for peer, seconds in times.items() if peer != "irdl"]
-            ratio = f"{min(rivals) / times['irdl']:.2f}" if rivals else ""
-            lines.append([row, mode, *(format_seconds(times[p]) if p in times else "" for p in peers), ratio, rate(row, times["irdl"])])
+            ours = times.get("irdl")
+            ratio = f"{min(rivals) / ours:.2f}" if rivals and ours else ""
+            shown = [format_seconds(times[p]) if p in times else "" for p in peers]
+            lines.append([row, mode, *shown, ratio, rate(row, ours) if ours else ""])
             print(" | ".join(lines[-1]), file=sys.stderr, flush=True)
     print(markdown(["row", "mode", *peers, "best rival / irdl", "irdl"], lines))
     return records
+
+
+def rates() -> list[dict[str, Any]]:
+    """The record of the machine, if it can be measured, in a process of its own: blocks that never meet would keep this one."""
+    worker = Worker(_RATES, shared=True, patience=_PATIENCE)
+    try:
+        worker.start()
+        return [worker.measure(0)]
+    except WorkerFailed as error:
+        print(f"the rates of the machine: {error}", file=sys.stderr, flush=True)
+        return []
+    finally:
+        worker.stop()
+
+
+def measure(run: Callable[[], Any], budget: float) -> Any:
+    """What a worker answers: the seconds of a call, or the machine's record."""
+    return run() if run is measure_rates else seconds(run, budget)
 
 
 def rate(row: str, seconds: float) -> str:
@@ -96,6 +132,8 @@ def rate(row: str, seconds: float) -> str:
 
 
 def make(task: Task) -> Job:
+    if task.row == _RATES.row:
+        return Job(measure_rates, lambda record: [], [])
     if task.row in KERNELS:
         function, shapes, _, _ = KERNELS[task.row]
         rng = np.random.default_rng(0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -40,6 +42,10 @@ class Job:
 
 class Unavailable(Exception):
     """A peer that is not installed or has no such operation."""
+
+
+class WorkerFailed(SystemExit):
+    """A worker ended, or did not answer in time."""
 
 
 def check(job: Job) -> None:
@@ -89,10 +95,14 @@ def serve(make: Callable[[Task], Job], task: Task, measure: Callable[[Callable[[
 
 
 class Worker:
-    """A peer's process. It has as many cores as threads, since a peer may have threads that no setting reaches; all, if `shared`."""
+    """A peer's process. It has as many cores as threads, since a peer may have threads that no setting reaches; all, if `shared`.
 
-    def __init__(self, task: Task, shared: bool = False) -> None:
-        self.task = task
+    Args:
+        patience: seconds for each answer, after which it is killed; None: as long as it takes.
+    """
+
+    def __init__(self, task: Task, shared: bool = False, patience: float | None = None) -> None:
+        self.task, self._patience = task, patience
         environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
         for name in ("IRDL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[name] = str(task.threads)
@@ -125,19 +135,49 @@ class Worker:
 
     def _line(self) -> Any:
         assert self.process.stdout is not None
+        if not select.select([self.process.stdout], [], [], self._patience)[0]:
+            self.process.kill()
+            raise WorkerFailed(f"{self.task} did not answer in {self._patience:g} seconds")
         text = self.process.stdout.readline()
         if not text:
-            raise SystemExit(f"{self.task} failed")
+            raise WorkerFailed(f"{self.task} failed")
         return json.loads(text)
 
     def stop(self) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(self._patience)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
 
 
 #: Seconds for which the threads of the last peer may go on looking for work on the cores that the next one is timed on: OpenMP's 0.2.
 _SPINNING = 0.3
+
+
+def compare_what_works(tasks: Sequence[Task], rounds: int, budget: float, patience: float) -> dict[str, float]:
+    """As `compare`, where the processor only waits: the peers start at the same time, on all cores, and one that fails, or that does not
+    answer for so many seconds, is left out as well."""
+    workers = [Worker(task, shared=True, patience=patience) for task in tasks]
+    times: dict[Worker, list[float]] = {worker: [] for worker in workers}
+
+    def each(do: Callable[[Worker], Any]) -> None:
+        for worker in list(times):
+            try:
+                if do(worker):
+                    del times[worker]
+            except (WorkerFailed, BrokenPipeError, json.JSONDecodeError) as error:
+                print(f"{worker.task.row} {worker.task.mode}: {error or worker.task}", file=sys.stderr, flush=True)
+                del times[worker]
+
+    each(Worker.start)
+    for _ in range(rounds):
+        each(lambda worker: times[worker].append(worker.measure(budget)))
+    for worker in workers:
+        worker.stop()
+    return {worker.task.peer: median(found) for worker, found in times.items() if found}
 
 
 def compare(tasks: Sequence[Task], rounds: int, budget: float) -> dict[str, float]:

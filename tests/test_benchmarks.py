@@ -4,8 +4,10 @@ the suite for GPUs: a time for each of its rows."""
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 
 from benchmarks import gpu, gpu_model, models
 from benchmarks.gpu_rates import line_through
-from benchmarks.measure import Task, check
+from benchmarks.measure import Task, check, compare_what_works
 from irdl.codegen.cuda.rates import H200
 
 
@@ -41,6 +43,38 @@ def test_a_wrong_step_is_found() -> None:
     value, *changes = job.arrays(job.run())
     with pytest.raises(AssertionError, match="result 2 is off"):
         check(type(job)(lambda: None, lambda _: [value, changes[0], 0 * changes[1], changes[2]], job.expected, job.tolerance))
+
+
+def test_peers_that_fail_or_hang_are_left_out(capfd: pytest.CaptureFixture[str]) -> None:
+    """On a GPU that is there for minutes, the others are measured all the same."""
+    works, fails = Task("models", "srn", "step", "irdl", 1), Task("gemm", "no such row", "call", "numpy", 1)
+    times = compare_what_works([works, fails], 1, 0.01, 60)
+    assert times.keys() == {"irdl"} and times["irdl"] > 0
+    assert "no such row call: " in capfd.readouterr().err
+    assert compare_what_works([works], 1, 0.01, 0.001) == {}
+    assert "srn step: " in (said := capfd.readouterr().err) and "did not answer in 0.001 seconds" in said
+
+
+def test_rows_are_saved_as_they_are_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever fails: the machine's rates, irdl's part of a row, all of a row."""
+    found = iter([{"irdl": 1e-3, "torch": 2e-3}, {"torch": 2e-3}, {}])
+    machine = types.SimpleNamespace(find_device=lambda: types.SimpleNamespace(gpu="a GPU"))
+    monkeypatch.setitem(sys.modules, "irdl.runtime.device", machine)
+    monkeypatch.setattr(gpu, "missing", lambda: "")
+    monkeypatch.setattr(gpu, "compare_what_works", lambda *_: next(found))
+    monkeypatch.setattr(gpu, "rates", lambda: [])
+    saved: list[int] = []
+    records = gpu.table(["softmax", "d2l"], [], ["irdl", "torch"], 1, 0.1, lambda records: saved.append(len(records)))
+    assert saved == [0, 1, 2, 3] and [record["row"] for record in records] == ["softmax", "d2l", "d2l"]
+    assert "| softmax | call | 1 ms | 2 ms | 2.00 | " in (said := capsys.readouterr().out) and "| d2l | train |  |  |  |  |" in said
+
+
+def test_the_script_for_a_machine_with_a_gpu() -> None:
+    """It measures each row, and is one that a shell reads."""
+    script = Path(gpu.__file__).with_suffix(".sh")
+    first, more = re.findall(r'^rows="(?:\$rows,)?(.*)"$', script.read_text(), re.M)
+    assert sorted(f"{first},{more}".split(",")) == sorted(gpu.ROWS)
+    subprocess.run(["sh", "-n", str(script)], check=True)
 
 
 def test_a_prediction_for_each_row_of_the_suite_for_gpus(tmp_path: Path) -> None:

@@ -135,7 +135,9 @@ class Device:
         self.cuda.memset_d8_async(int(memory), 0, count, stream or self.stream)
 
     def wait(self) -> None:
-        self.stream.synchronize()
+        """Until all that was given to the stream is done, in any thread: the driver refuses a thread that has no context."""
+        with self.active():
+            self.stream.synchronize()
 
     def let_wait(self, stream: int) -> None:
         """What another stream is given from now on comes after what this one has. `stream`: its handle, or 1 or 2 for a default one."""

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 import irdl
-from irdl.codegen.cuda.emit import launches
+from irdl.codegen.cuda.emit import emit_cuda, launches
 from irdl.ir.evaluate import evaluate
 from irdl.loops.language import Barrier, For, Load, Store
 from irdl.loops.target import Gpu
 from irdl.loops.walk import buffers_of, expressions, subexpressions, walk
+from irdl.runtime.device_array import stand_in
 from irdl.testing import assert_close
 from tests.codegen.nvcc import stacks_and_spills
 from tests.codegen.on_cpu import HAVE_COMPILER, OnCpu, gpu_program
@@ -403,6 +404,13 @@ def test_source_of_a_compiled_function():
         source,
     )
     assert source == irdl.compile(softmax)(normal(5, 70)).cuda_source
+
+
+@pytest.mark.parametrize(("size", "kind"), [(2**30, "int"), (2**31 - 1, "long long")])
+def test_places_behind_the_last_one(size, kind):
+    """A thread goes on by all threads of the grid, and that is less than 2**31 too, or it would come round to below 0."""
+    graph = irdl.trace(lambda x: x + x)(stand_in((size,), np.dtype(np.int8)))
+    assert f"const {kind} thread = " in emit_cuda(gpu_program(graph, Gpu()))
 
 
 def test_the_source_is_the_same_in_every_process():

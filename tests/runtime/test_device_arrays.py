@@ -177,6 +177,14 @@ def test_threads_take_turns() -> None:
     np.testing.assert_allclose([float(x) for x in found], 50 * np.tanh(np.arange(24) / 10))
 
 
+def test_waiting_between_calls() -> None:
+    """As who measures does, outside of any call, and in another thread."""
+    device = irdl.device_put(np.ones(3))._device
+    device.wait()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(device.wait).result()
+
+
 def test_memory_is_given_back() -> None:
     device = irdl.device_put(np.ones(3))._device
     gc.collect()

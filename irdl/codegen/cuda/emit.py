@@ -46,6 +46,8 @@ _UNITS = {"grid": ("thread", "threads"), "block": ("blockIdx.x", "gridDim.x"), "
 _UNROLLED, _IN_FLIGHT = 8, 4
 #: registers of a multiprocessor, and how many more nvcc may need of a thread than are counted
 _REGISTERS, _MORE = 65536, 20
+#: how far behind the last place a loop's variable may get: by the threads of a grid, or the rest of a tile
+_BEYOND = 1 << 20
 #: of products of matrices, how many are unrolled
 _PRODUCTS = 16
 _BARRIERS = {
@@ -110,7 +112,7 @@ class _Function:
         self.names = _parameter_names(program)
         largest = max((buffer.size for s in walk(launch.body) for buffer in buffers_of(s)), default=0)
         #: of loop variables and offsets
-        self.index = "int" if max(largest, program.arena_bytes) < 2**31 else "long long"
+        self.index = "int" if max(largest, program.arena_bytes) < 2**31 - _BEYOND else "long long"
         self.lines: list[str] = []
         self.indent = _INDENT
         #: the variables of the bound loops around

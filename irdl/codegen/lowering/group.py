@@ -89,7 +89,7 @@ class Group:
             score = sum(_stride_scores([(load.buffer, load.index) for load in self.inner_loads], axis)) * 4
             if over_domain:
                 loads = _stride_scores([(load.buffer, load.index) for load in self.outer_loads], axis)
-                stores = _stride_scores([(x.buffer, index) for x, index in zip(self.outputs, self.stores, strict=True)], axis)
+                stores = _stride_scores([(x.buffer, index) for x, index in zip(self.outputs, self.stores, strict=False)], axis)
                 once = bool(self.inner_loads)
                 score += sum(loads) / (max(1, len(loads)) if once else 1) + 3 * sum(stores) / (max(1, len(stores)) if once else 1)
             if axis.extent < lanes // 2:

@@ -121,6 +121,7 @@ class _Function:
         self.blocks: list[str] = []
         self.homes = _homes(launch.body)
         self.kinds: set[str] = set()
+        self.counts_threads = False
         self.barriers: set[str] = set()
 
     def text(self) -> str:
@@ -138,7 +139,8 @@ class _Function:
         """Where a thread is, as far as it matters, and where buffers are."""
         index = self.index
         if "grid" in self.kinds:
-            yield f"{_INDENT}const {index} thread = {index}(blockIdx.x) * blockDim.x + threadIdx.x, threads = {index}(gridDim.x) * blockDim.x;"
+            count = f", threads = {index}(gridDim.x) * blockDim.x" if self.counts_threads else ""
+            yield f"{_INDENT}const {index} thread = {index}(blockIdx.x) * blockDim.x + threadIdx.x{count};"
         if "warp" in self.kinds:
             yield f"{_INDENT}const int warp = threadIdx.x / 32;"
         if "lane" in self.kinds:
@@ -260,6 +262,7 @@ class _Function:
             ):
                 self.line(f"#pragma unroll {_IN_FLIGHT}")  # that many loads are on their way at once
             head = f"for ({self.index} {at} = {unit}; {at} < {steps}; {at} += {count if known is None else known}) "
+            self.counts_threads |= loop.kind == "grid"
         variables, stride, used = [], 1, _variables_shown(nest[-1].body, loop.kind)
         for place, item in reversed(list(enumerate(nest))):
             value = at if stride == 1 else f"{at} / {stride}"

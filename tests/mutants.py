@@ -19,7 +19,7 @@ CUDA, TF32, ENTRY = "tests/codegen/test_cuda.py", "tests/codegen/test_tf32_loops
 HALVES, COMPLEX = "tests/ops/test_halves.py", "tests/test_complex.py"
 VECTORS, LOOPS = "tests/codegen/test_cuda_vectors.py", "tests/codegen/test_cuda_loops.py"
 TILES, TAPS, EDGES = "tests/codegen/test_tiles.py", "tests/codegen/test_taps.py", "tests/codegen/test_edges.py"
-STORED = "tests/runtime/test_stores_in_place.py"
+SORTS, STORED = "tests/codegen/test_cuda_sorting.py", "tests/runtime/test_stores_in_place.py"
 MATRICES = "tests/tracing/test_factorizations.py"
 PASSES, ROLLING = "tests/passes/test_passes.py", "tests/tracing/rolling/test_"
 
@@ -138,6 +138,14 @@ MUTANTS: list[Mutant] = [
         "tests/codegen/test_sorting.py -k network_sorts",
     ),
     ("irdl/loops/dependence.py", "return 0, min(high", "return 0, max(high", "tests/codegen/test_sorting.py -k expression"),
+    ("irdl/codegen/cuda/merging.py", '"less_equal", (other, one)', '"less", (other, one)', SORTS + " -k interpreted[float32]"),
+    ("irdl/codegen/cuda/merging.py", "self.most.bit_length()", "self.most.bit_length() - 1", SORTS + " -k every_length"),
+    (
+        "irdl/codegen/cuda/sorting.py",
+        "return only_below(before + here, self.tiles, body) if self.tiles % tiles else body",
+        "return body",
+        SORTS + " -k every_length",
+    ),
     (
         "irdl/tracing/numpy/quantiles.py",
         "(place >= last) | (place < 0)",

@@ -31,8 +31,9 @@ from irdl.passes.ranks import sort_by_ranks
 from irdl.passes.search import search
 
 
-def expand(graph: Graph) -> Graph:
-    """`graph` with those ops put together from others."""
+def expand(graph: Graph, by_ranks: bool = True) -> Graph:
+    """`graph` with those ops put together from others. `by_ranks`: sorting along a short axis too."""
+    rules = _RULES if by_ranks else {op: rule for op, rule in _RULES.items() if rule is not sort_by_ranks}
     readers = Counter(value for node in graph.all_nodes() for value in node.operands)
     #: what stands for an unwindow that one node reads -> that unwindow, and its new operand
     unwindowed: dict[Value, tuple[Node, Value]] = {}
@@ -42,13 +43,13 @@ def expand(graph: Graph) -> Graph:
         if node.op is SLICE and operands[0] in unwindowed:
             inner, y = unwindowed[operands[0]]
             return overlap_add_within(make, y, inner.attributes)
-        rule = _RULES.get(node.op)
+        rule = rules.get(node.op)
         found = None if rule is None else rule(make, *operands)
         if node.op is UNWINDOW and found is not None and readers[node.output] == 1:
             unwindowed[found[0]] = node, operands[0]
         return found
 
-    return rewrite(graph, visit, ops=_RULES)
+    return rewrite(graph, visit, ops=rules)
 
 
 def _extremum_of_bools(make: Maker, x: Value) -> Sequence[Value] | None:

@@ -1,11 +1,10 @@
-"""The course of a graph from trace to what is fused into groups, the same for every machine. What follows is a backend's."""
+"""The course of a graph from trace on, as far as it is the same for every machine. What follows is a backend's."""
 
 from __future__ import annotations
 
 from irdl.ir.graph import Graph
 from irdl.passes.complex_parts import split_complex
 from irdl.passes.distribute import distribute
-from irdl.passes.expand import expand
 from irdl.passes.factorize import factorize
 from irdl.passes.inline import forget_order, inline_calls
 from irdl.passes.manager import Pass
@@ -26,5 +25,4 @@ GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     Pass("prune", prune),
     Pass("simplify", simplify),
     Pass("forget-order", forget_order, required=True),
-    Pass("expand", expand, required=True),
 )

@@ -163,6 +163,15 @@ def accesses(body: str) -> float:
     return work_of(lane.body, [lane], [], set(), 1e6, 4).near
 
 
+def test_what_leads_from_place_to_place_is_waited_for_each_time():
+    """Steps whose places are known load at once; where a step says where the next one looks, one load waits for the other."""
+    steps = "for s in 0:16 {{ at[0] = cast.i64(x[{}]) }} out[l] = cast.f32(at[0])"
+    known, led = (in_blocks(steps.format(place), 1, 1) for place in ("l + 32*s", "p"))
+    led = led.replace("at[0] = cast", "let p = at[0] at[0] = cast")
+    found = [one_launch(body, blocks=1, threads=32, registers="at: i64[1]") / CYCLE / H200.l2_latency_cycles for body in (known, led)]
+    assert found[0] < 2 < 16 < found[1] < 18
+
+
 def test_what_a_loop_does_not_move_is_loaded_once():
     """Not if it may be stored into meanwhile: inputs are not, an output is."""
     assert accesses("a0[0] = add(a0[0], x[l + 32*s])") == 1024

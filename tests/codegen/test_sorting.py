@@ -1,9 +1,8 @@
-"""Sorting by digits, by ranks and by a network: the same numbers in the same order, lines shared by threads, and kernels of the interpreter and of CUDA C."""
+"""Sorting by digits, by ranks and by a network: the same numbers in the same order, and lines shared by threads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +21,6 @@ from irdl.loops.walk import is_parallel, kernels
 from irdl.ops.sort import ARGSORT, SORT, SortAttributes
 from irdl.passes import ranks
 from irdl.runtime.executable import Executable
-from tests.codegen.on_cpu import HAVE_COMPILER, OnCpu, gpu_program
 from tests.teams import team_of, watch
 
 DTYPES = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
@@ -171,27 +169,6 @@ def test_each_line_has_its_turn_once(extents: tuple[int, ...]) -> None:
             at = dict(zip((loop.variable for loop in loops), step, strict=True))
             seen.append(tuple(part.substitute(at).constant for part in row))
     assert sorted(seen) == list(np.ndindex(*extents))
-
-
-@pytest.mark.skipif(not HAVE_COMPILER, reason="there is no g++")
-def test_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranks, "LONGEST", 1)
-    cases = [(shape, axis, dtype) for shape, axis in (((50,), 0), ((40, 6), 1), ((6, 40), 0)) for dtype in DTYPES]
-    run = OnCpu([gpu_program(both(shape, dtype, axis)) for shape, axis, dtype in cases], tmp_path, ["-O0"])
-    for number, (shape, axis, dtype) in enumerate(cases):
-        x = numbers(shape, dtype)
-        check_sorted(run(number, [x]), x, axis)
-
-
-@pytest.mark.skipif(not HAVE_COMPILER, reason="there is no g++")
-def test_cuda_with_fewer_slots_than_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranks, "LONGEST", 1)
-    monkeypatch.setattr("irdl.codegen.cuda.schedule.CudaSchedule.slots", 16)
-    shapes = [(40, 5), (64, 5), (37, 5)]
-    run = OnCpu([gpu_program(both(shape, "float32", 1)) for shape in shapes], tmp_path, ["-O0"])
-    for number, shape in enumerate(shapes):
-        x = numbers(shape, "float32")
-        check_sorted(run(number, [x], order=number), x, 1)
 
 
 def test_how_large_an_expression_can_be() -> None:

@@ -17,6 +17,7 @@ from irdl.loops.passes.barriers import insert_barriers
 from irdl.loops.passes.memory import plan_memory
 from irdl.loops.passes.parallel import parallelise
 from irdl.passes.distribute import hoist_invariants
+from irdl.passes.expand import expand
 from irdl.passes.fuse import fuse
 from irdl.passes.manager import Pass
 from irdl.passes.pipeline import GRAPH_PASSES
@@ -24,6 +25,7 @@ from irdl.passes.prune import prune
 
 CPU_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     *GRAPH_PASSES,
+    Pass("expand", expand, required=True),
     Pass("taps", leave_out_padding),
     Pass("edges", leave_padding_unmade),
     Pass("order", order_contractions),

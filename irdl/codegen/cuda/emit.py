@@ -319,6 +319,8 @@ class _Function:
             return f"{format_index(guard[0])} < {guard[1]}"
         if isinstance(expression, Load):
             return self.place(expression.buffer, expression.index)
+        if expression.name == "cast" and isinstance(place := expression.arguments[0], IndexValue) and expression.dtype.kind in "iu":
+            return f"({c_type(expression.dtype)})({format_index(place.index)})"
         return format_operation(expression, [self.value(argument) for argument in expression.arguments])
 
 

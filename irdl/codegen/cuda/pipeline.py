@@ -14,6 +14,7 @@ from irdl.ir.graph import Graph
 from irdl.loops.language import Program
 from irdl.loops.passes.memory import plan_shared_memory
 from irdl.passes.distribute import hoist_invariants
+from irdl.passes.expand import expand
 from irdl.passes.fuse import fuse
 from irdl.passes.manager import Pass
 from irdl.passes.pipeline import GRAPH_PASSES
@@ -22,6 +23,7 @@ from irdl.passes.widen import sink_casts
 
 CUDA_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     *GRAPH_PASSES,
+    Pass("expand", partial(expand, by_ranks=False), required=True),
     Pass("sink-casts", sink_casts),
     Pass("fuse", partial(fuse, widening=True), required=True),
     Pass("hoist", hoist_invariants),

@@ -17,6 +17,7 @@ from irdl.codegen.cuda.products import schedule_products
 from irdl.codegen.cuda.reductions import Step, schedule_reduction
 from irdl.codegen.cuda.row_tiles import Element as RowElement
 from irdl.codegen.cuda.row_tiles import all_nodes, followed_rows, in_rows, reduced_rows, rows_of_loop, runs_of_blocks, warps_of_row
+from irdl.codegen.cuda.sorting import sort_by_merges
 from irdl.codegen.cuda.tiling import tiling_of
 from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.layout import Layout
@@ -41,7 +42,6 @@ class CudaSchedule(Schedule):
 
     # All blocks would meet once more at each copy, and there is memory. What is read is the last step's: L2 has it.
     stack_bytes = 256 * 1024 * 1024
-    slots = 65536
 
     def __init__(self, gpu: Gpu, cores: TensorCores | None = None, step: Step | None = None) -> None:
         self.gpu = gpu
@@ -86,6 +86,9 @@ class CudaSchedule(Schedule):
 
     def is_independent(self, statements: Sequence[Statement]) -> bool:
         return len(statements) < 2  # else there are parts, and what adds them up
+
+    def sort(self, x: Layout, out: Layout, axis: int, wants_elements: bool, names: Names) -> list[Statement]:
+        return sort_by_merges(x, out, axis, wants_elements, self.gpu, names)
 
     def over(self, shape: Sequence[int], accesses: Sequence[Layout], element: Element, names: Names, dtype: np.dtype) -> list[Statement]:
         if 0 in shape:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from irdl.codegen.cuda.costs import PRODUCT, PRODUCT_LATENCY, Work, instructions, latency
@@ -18,7 +18,7 @@ from irdl.codegen.cuda.dealing import WARP, as_guard
 from irdl.codegen.cuda.registers import Touch, copy_in, is_read_ahead, touches
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, CheckIndex, Expression, For, If, Let, Literal, Load, Multiply, Operation, Statement, Store, Variable
-from irdl.loops.walk import expressions, nested, subexpressions, walk
+from irdl.loops.walk import expressions, nested, subexpressions, variables_read, walk
 
 #: bytes that come from L2 together, and of a line of the first-level cache, which is also what shared memory gives in a cycle
 SECTOR, LINE = 32, 128
@@ -163,11 +163,11 @@ def _waiting(body: Sequence[Statement], written: set[Buffer]) -> Work:
     far = near = 0.0
     other = 0.0
     loops = Work()
-    known = {statement.variable.name for statement in walk(body) if isinstance(statement, (Let, CheckIndex))}
+    found = _led_by(body, lambda load: load.buffer.space != "register")
     for statement in map(_copy_of_runs, body):
         inner = [_waiting(part, written) for part in nested(statement)]
         if isinstance(statement, For):
-            turns = -(-_extent(statement) // _at_once(statement))
+            turns = _extent(statement) if _is_led(statement) else -(-_extent(statement) // _at_once(statement))
             loops += inner[0] * turns
             continue
         for part in inner:
@@ -176,13 +176,33 @@ def _waiting(body: Sequence[Statement], written: set[Buffer]) -> Work:
             assert isinstance(statement.value, Load)
             other = max(other, float(statement.value.buffer not in written))
             continue
-        for item in (item for expression in expressions(statement) for item in subexpressions(expression) if isinstance(item, Load)):
+        for item in _loads(statement):
             if item.buffer.space == "shared":
                 near = 1.0
             elif item.buffer.space != "register":
-                far = max(far, 2.0 if item.index.variables() & known else 1.0)
+                far = max(far, 2.0 if item.index.variables() & found else 1.0)
                 other = max(other, float(item.buffer not in written))
     return Work(waits=max(far, loops.waits), near_waits=max(near, loops.near_waits), far=other + loops.far)
+
+
+def _is_led(loop: For) -> bool:
+    """What a step has found decides where in memory the next one looks."""
+    kept = {s.buffer for s in walk(loop.body) if isinstance(s, Store) and s.buffer.space == "register"}
+    led = _led_by(loop.body, lambda load: load.buffer in kept)
+    return any(load.index.variables() & led for s in walk(loop.body) for load in _loads(s) if load.buffer.space != "register")
+
+
+def _led_by(body: Sequence[Statement], leads: Callable[[Load], bool]) -> set[str]:
+    """The variables that are what certain loads find, or are made of that."""
+    led: set[str] = set()
+    for statement in walk(body):
+        if isinstance(statement, (Let, CheckIndex)) and (any(map(leads, _loads(statement))) or variables_read(statement.value) & led):
+            led.add(statement.variable.name)
+    return led
+
+
+def _loads(statement: Statement) -> Iterator[Load]:
+    return (item for expression in expressions(statement) for item in subexpressions(expression) if isinstance(item, Load))
 
 
 def _copy_of_runs(statement: Statement) -> Statement:

@@ -180,7 +180,8 @@ class _GraphLowering(Places):
             raise GraphError(f"op {node.op.name} reached the code generator, which has no rule for it")
         statements = self._apart(node, operands, outputs[0])
         statements += make(node, operands, outputs, shared.names, shared.schedule, shared.checks)
-        return shared.kernel(node.op.name, statements, moves.is_independent(node), format_location(node.location))
+        independent = moves.is_independent(node) and shared.schedule.is_independent(statements)
+        return shared.kernel(node.op.name, statements, independent, format_location(node.location))
 
     def _apart(self, node: Node, operands: list[Layout], whole: Layout) -> list[Statement]:
         """What is stored is copied first where it lies in what it is stored into."""

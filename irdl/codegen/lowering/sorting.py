@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -111,7 +111,7 @@ class _Keys:
 
 
 @dataclass(frozen=True)
-class _Array:
+class Line:
     """Elements of one line: from `start` on, so far apart."""
 
     buffer: Buffer
@@ -124,6 +124,10 @@ class _Array:
     def store(self, place: Index, value: Expression) -> Store:
         dtype = self.buffer.dtype
         return Store(self.buffer, self.start + place * self.step, value if value.dtype == dtype else Operation("cast", (value,), dtype))
+
+    def behind(self, place: Index) -> Line:
+        """Those from a place on."""
+        return replace(self, start=self.start + place * self.step)
 
 
 class _Passes:
@@ -150,18 +154,18 @@ class _Passes:
         self.moved = self._turns("moved", x.buffer.dtype, self.target if wants_elements else None)
         self.places = [] if wants_elements else self._turns("place", number, None)
 
-    def _line(self, layout: Layout, axis: int) -> _Array:
+    def _line(self, layout: Layout, axis: int) -> Line:
         index = (*self.row[:axis], Index(), *self.row[axis:])
-        return _Array(layout.buffer, layout.at(index), layout.strides[axis])
+        return Line(layout.buffer, layout.at(index), layout.strides[axis])
 
-    def _scratch(self, name: str, dtype: np.dtype, size: int) -> _Array:
+    def _scratch(self, name: str, dtype: np.dtype, size: int) -> Line:
         """Memory of a line's own, as threads take lines in any order."""
         shape = (*(loop.extent for loop in self.slots), size)
         buffer = Buffer(self.names(name), dtype, math.prod(shape), "arena")
         slot = (*(Index.variable(loop.variable) for loop in self.slots), Index())
-        return _Array(buffer, Layout.contiguous(buffer, shape).at(slot))
+        return Line(buffer, Layout.contiguous(buffer, shape).at(slot))
 
-    def _turns(self, name: str, dtype: np.dtype, spare: _Array | None) -> list[_Array]:
+    def _turns(self, name: str, dtype: np.dtype, spare: Line | None) -> list[Line]:
         """What each pass but the last writes, which the next one reads: two arrays in turns, the last of which is not `spare`."""
         count = self.passes - 1
         first = self._scratch(name, dtype, self.extent) if count else None

@@ -4,6 +4,7 @@
     unwindow(y) -> sums of windows of y (`passes/overlap.py`)
     sort(x), argsort(x) along a short axis -> comparisons of all elements with all (`passes/ranks.py`)
     dot(x, y) whose last axis is short -> the same with another axis last, transposed
+    concat(x, y) whose elements take turns -> the same of copies, to be made and stored at once with what is computed
 
 and the maximum of bools is `any`, the minimum `all`.
 """
@@ -15,16 +16,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from irdl.ir.builder import Builder, rewrite
+from irdl.ir.builder import CONSTANT, Builder, rewrite
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
+from irdl.loops.index import MOST_BETWEEN
 from irdl.ops import elementwise as e
 from irdl.ops.contract import DOT, DotAttributes
-from irdl.ops.reduce import ALL, ANY, ARGMAX, ARGMIN, MAX, MIN
+from irdl.ops.index import GATHER
+from irdl.ops.reduce import ALL, ANY, ARGMAX, ARGMIN, MAX, MIN, Reduce
 from irdl.ops.rules import uniform_number
-from irdl.ops.shape import SLICE, TRANSPOSE, TransposeAttributes
+from irdl.ops.shape import CONCAT, IOTA, SLICE, TRANSPOSE, TransposeAttributes
 from irdl.ops.sort import ARGSORT, SORT
 from irdl.ops.windows import UNWINDOW, WINDOWS
+from irdl.passes.fuse import seen_through
 from irdl.passes.maker import Maker
 from irdl.passes.overlap import overlap_add, overlap_add_within
 from irdl.passes.ranks import sort_by_ranks
@@ -73,6 +77,27 @@ def _half_power(make: Maker, x: Value, exponent: Value) -> Sequence[Value] | Non
     return [make(e.SELECT, make(e.EQUAL, x, -np.inf), limit, found)]
 
 
+def _copies_in_turns(make: Maker, *columns: Value) -> Sequence[Value] | None:
+    """Of columns side by side, those that are there already are made anew, element by element: `stop_gradient` is a copy by now."""
+    axis, node = make.node.attributes.axis, make.node
+    if axis != len(node.output.shape) - 1 or len(columns) > MOST_BETWEEN or any(column.shape[axis] != 1 for column in columns):
+        return None
+    is_there = [_is_there(column) for column in columns]
+    if not any(is_there) or len(set(columns)) < len(columns):
+        return None
+    made = [
+        make.shaped(make(e.STOP_GRADIENT, make.shaped(column, column.shape[:axis])), column.shape) if there else column
+        for column, there in zip(columns, is_there, strict=True)
+    ]
+    return [make(CONCAT, *made, attributes=node.attributes)]
+
+
+def _is_there(value: Value) -> bool:
+    """It is a view of what no group makes."""
+    node = seen_through(value).node
+    return node is None or not (node.op.is_elementwise or node.op in (DOT, IOTA, GATHER, CONSTANT) or isinstance(node.op, Reduce))
+
+
 #: A shorter last axis of a contraction does not fill a vector.
 _NARROW = 8
 
@@ -113,6 +138,7 @@ _RULES: dict[Op, Callable[..., Sequence[Value] | None]] = {
     e.POWER: _half_power,
     UNWINDOW: overlap_add,
     DOT: _wider_last,
+    CONCAT: _copies_in_turns,
     SORT: sort_by_ranks,
     ARGSORT: sort_by_ranks,
 }

@@ -39,7 +39,7 @@ def is_inline_view(node: Node) -> bool:
     return node.op.is_view
 
 
-def _seen_through(value: Value) -> Value:
+def seen_through(value: Value) -> Value:
     """What a value is a view of."""
     while value.node is not None and value.node.op is not CONSTANT and is_inline_view(value.node):
         (value,) = value.node.operands
@@ -205,7 +205,7 @@ class _Fusion:
             axis = step.attributes.axis
             if axis != len(step.output.shape) - 1 or len(step.operands) > MOST_BETWEEN or any(v.shape[axis] != 1 for v in step.operands):
                 continue
-            groups = [self.group_of.get(_seen_through(value).node) for value in step.operands]  # type: ignore[arg-type]
+            groups = [self.group_of.get(seen_through(value).node) for value in step.operands]  # type: ignore[arg-type]
             made = [group for group in groups if group is not None and not group.reduced]
             target = max(made, key=lambda group: group.index, default=None)
             for group in dict.fromkeys(made):

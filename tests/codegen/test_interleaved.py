@@ -36,6 +36,7 @@ FUNCTIONS = {
     "three": (3, lambda x: np.stack([x[..., 2] + x[..., 0], x[..., 1] * 2, x[..., 0]], -1)),
     "two of three": (3, lambda x: np.stack([x[..., 2], x[..., 0] + x[..., 2]], -1)),
     "four": (4, lambda x: np.stack([x[..., 3] * x[..., 0], x[..., 1], x[..., 0] + x[..., 2], x[..., 2] - x[..., 3]], -1)),
+    "copies": (3, lambda x: np.stack([x[..., 0], x[::-1, 1], x[..., 0]], -1)),
     "rows": (2, lambda x: np.stack([x[None, ..., 0] * x[:5, None, 1], x[None, ..., 1] + x[:5, None, 0]], -1)),
 }
 

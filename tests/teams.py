@@ -3,14 +3,14 @@ vectors that this machine may not have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
 import numpy as np
 
-from irdl.loops.interpret import Machine
+from irdl.loops.interpret import Machine, Run
 from irdl.loops.language import Barrier, Buffer, For, Kernel, Leave, Program, Statement
 from irdl.loops.target import Target, Worth
 from irdl.loops.walk import buffers_of, walk
@@ -57,51 +57,77 @@ class Watched(Machine):
         self.written: dict[tuple, set[int | None]] = {}
         self.seen: dict[tuple, set[int | None]] = {}
 
-    def run(self, body: Sequence[Statement], scope: dict[str, Any]) -> None:
-        for statement in body:
-            if isinstance(statement, Barrier) or (isinstance(statement, Leave) and self.failure is None):
-                self.written.clear()
-                self.seen.clear()
-            elif isinstance(statement, Kernel):
+    def statement(self, statement: Statement) -> Run:
+        run = super().statement(statement)
+        if isinstance(statement, Barrier):
+            return lambda scope: self.meet()
+        if isinstance(statement, Leave):
+            return lambda scope: self.meet() if self.failure is None else run(scope)
+        if isinstance(statement, Kernel):
+
+            def by_the_first(scope: dict[str, Any]) -> None:
                 self.thread = 0
-                self.run(statement.body, dict(scope))
+                run(scope)
                 self.thread = None
-            elif isinstance(statement, For) and statement.kind == "parallel":
-                outer, steps = self.thread, statement.stop
-                for thread in range(self.threads):
-                    self.thread = thread
-                    start, stop = (-(-t * steps // self.threads) for t in (thread, thread + 1))
-                    for step in range(start, stop):
-                        self.run(statement.body, {**scope, statement.variable: step})
-                self.thread = outer
-            elif isinstance(statement, For):
-                for step in statement.steps(scope):
-                    self.run(statement.body, {**scope, statement.variable: step})
-            else:
-                super().run([statement], scope)
+
+            return by_the_first
+        return run
+
+    def meet(self) -> None:
+        self.written.clear()
+        self.seen.clear()
+
+    def loop(self, loop: For, backwards: bool | None = None) -> Run:
+        """Forward, but for what threads divide."""
+        if loop.kind != "parallel":
+            return super().loop(loop, backwards=False)
+        body, threads = self.body(loop.body), range(self.threads)
+        shares = [range(*(-(-t * loop.stop // self.threads) for t in (thread, thread + 1))) for thread in threads]
+
+        def run(scope: dict[str, Any]) -> None:
+            outer, inner = self.thread, scope.copy()
+            for self.thread in threads:
+                for inner[loop.variable] in shares[self.thread]:
+                    body(inner)
+            self.thread = outer
+
+        return run
 
     def bytes_of(self, buffer: Buffer, place: int) -> list[tuple]:
-        if buffer.space == "register":
-            return []
         if buffer.space == "arena":
             start = buffer.offset + place * buffer.dtype.itemsize
             return [("arena", byte) for byte in range(start, start + buffer.dtype.itemsize, self.unit)]
         return [(buffer, place)]
 
-    def read(self, buffer: Buffer, place: int) -> Any:
-        for byte in self.bytes_of(buffer, place):
-            self.refuse(self.written.get(byte, set()), buffer, place)
-            self.seen.setdefault(byte, set()).add(self.thread)
-        return super().read(buffer, place)
+    def reader(self, buffer: Buffer) -> Callable[[int], Any]:
+        read = super().reader(buffer)
+        if buffer.space == "register":
+            return read
 
-    def write(self, buffer: Buffer, place: int, value: Any) -> None:
-        for byte in self.bytes_of(buffer, place):
-            self.refuse(self.written.get(byte, set()) | self.seen.get(byte, set()), buffer, place)
-            self.written.setdefault(byte, set()).add(self.thread)
-        super().write(buffer, place, value)
+        def noted(place: int) -> Any:
+            for byte in self.bytes_of(buffer, place):
+                self.refuse(self.written.get(byte, ()), buffer, place)
+                self.seen.setdefault(byte, set()).add(self.thread)
+            return read(place)
 
-    def refuse(self, others: set[int | None], buffer: Buffer, place: int) -> None:
-        if others - {self.thread}:
+        return noted
+
+    def writer(self, buffer: Buffer) -> Callable[[int, Any], None]:
+        write = super().writer(buffer)
+        if buffer.space == "register":
+            return write
+
+        def noted(place: int, value: Any) -> None:
+            for byte in self.bytes_of(buffer, place):
+                self.refuse(self.written.get(byte, ()), buffer, place)
+                self.refuse(self.seen.get(byte, ()), buffer, place)
+                self.written.setdefault(byte, set()).add(self.thread)
+            write(place, value)
+
+        return noted
+
+    def refuse(self, others: Collection[int | None], buffer: Buffer, place: int) -> None:
+        if any(other != self.thread for other in others):
             raise Race(f"{buffer.name}[{place}] is used by threads {others} and {self.thread} between two barriers")
 
 

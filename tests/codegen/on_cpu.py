@@ -84,10 +84,10 @@ def _aligned(array: np.ndarray) -> np.ndarray:
 class OnCpu:
     """The kernels of some programs, ready to be launched."""
 
-    def __init__(self, programs: Sequence[Program], folder: Path, flags: Sequence[str] = ()) -> None:
+    def __init__(self, programs: Sequence[Program], folder: Path) -> None:
         self.programs = programs
         _runner(folder.parent)
-        build(collect(programs), folder / "kernels.so", flags)
+        build(collect(programs), folder / "kernels.so")
         self.library = ctypes.CDLL(str(folder / "kernels.so"))
 
     def __call__(self, number: int, arguments: Sequence[np.ndarray], *, blocks: int = 3, order: int = 0) -> list[np.ndarray]:

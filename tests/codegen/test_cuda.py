@@ -370,7 +370,7 @@ def test_every_op(tmp_path, request):
     rng = np.random.default_rng(0)
     samples = [(op, sample) for op in OPS for sample in (op.samples() if request.config.getoption("--slow") else half(op))]
     graphs = [graph_of(op, sample) for op, sample in samples]
-    kernels = OnCpu([gpu_program(graph) for graph in graphs], tmp_path, ["-O0"])  # so many are compiled in half the time
+    kernels = OnCpu([gpu_program(graph) for graph in graphs], tmp_path)
     for number, ((op, sample), graph) in enumerate(zip(samples, graphs, strict=True)):
         for special in (False, True)[: 1 + takes_special(op, sample)]:
             operands = operands_of(op, sample, rng, special)

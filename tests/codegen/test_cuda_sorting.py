@@ -53,7 +53,7 @@ def test_dtypes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of each kind and size; all of them are interpreted."""
     set_tiles(monkeypatch, 2, 4)
     dtypes = ("bool", "int8", "uint16", "uint32", "int64", "float64")
-    run = OnCpu([gpu_program(both((3, 12), dtype, 1)) for dtype in dtypes], tmp_path, ["-O0"])
+    run = OnCpu([gpu_program(both((3, 12), dtype, 1)) for dtype in dtypes], tmp_path)
     for number, dtype in enumerate(dtypes):
         x = numbers((3, 12), dtype)
         check_sorted(run(number, [x], order=number % 3), x, 1)
@@ -63,7 +63,7 @@ def test_dtypes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_threads_in_any_order(tmp_path: Path) -> None:
     """Tiles as they are: some lines of a warp, several warps for a line, and several tiles, of which the last run is short or alone."""
     cases = [((300, 6), 1), ((33, 70), 0), ((2, 500, 3), 1), ((2049,), 0), ((2, 5000), 1)]
-    run = OnCpu([gpu_program(both(shape, "float32", axis)) for shape, axis in cases], tmp_path, ["-O0"])
+    run = OnCpu([gpu_program(both(shape, "float32", axis)) for shape, axis in cases], tmp_path)
     for number, (shape, axis) in enumerate(cases):
         x = numbers(shape, "float32")
         for order in range(3):

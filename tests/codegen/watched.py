@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from irdl.loops.interpret import Machine
+from irdl.loops.interpret import Machine, Run
 from irdl.loops.language import BOUND, Barrier, Buffer, For, Launch, Program, Statement
 from irdl.loops.walk import bound_nest, nested, walk
 
@@ -47,6 +47,9 @@ class _Time(NamedTuple):
     warps: int
 
 
+_Touched: TypeAlias = dict[Hashable, tuple[_Time | None, tuple[_Time, ...]]]
+
+
 class Watched(Machine):
     """One run of a program of launches. Barriers count for all threads that they are of, whichever of them is being run.
 
@@ -61,6 +64,8 @@ class Watched(Machine):
         self._place: list[int | None] = [None, None, None]
         #: which thread runs, and how often it has met others, until one of the two changes
         self._now: _Time | None = None
+        #: by what memory it is and the place there: who has written last, and who has read since then
+        self._touched: dict[Hashable, _Touched] = {}
         #: of each launch: what its memory was before it
         self._before: dict[str, tuple[np.ndarray, dict[Buffer, np.ndarray]]] = {}
 
@@ -70,20 +75,24 @@ class Watched(Machine):
         self._arena[:] = arena
         for buffer, array in memory.items():
             self.memory[buffer][:] = array
-        with np.errstate(all="ignore"):
-            self.run([launch], {})
+        self.run([launch])
 
-    def run(self, body: Sequence[Statement], scope: dict[str, Any]) -> None:
-        for statement in body:
-            if isinstance(statement, Launch):
-                self._begin(statement)
-                self.run(statement.body, dict(scope))
-            elif isinstance(statement, Barrier):
-                self._meet(statement)
-            elif isinstance(statement, For) and statement.kind in BOUND:
-                self._deal(statement, scope)
-            else:
-                super().run([statement], scope)
+    def statement(self, statement: Statement) -> Run:
+        if isinstance(statement, Launch):
+            launch, body = statement, self.body(statement.body)
+
+            def run(scope: dict[str, Any]) -> None:
+                self._begin(launch)
+                body(scope.copy())
+
+            return run
+        if isinstance(statement, Barrier):
+            barrier = statement
+            return lambda scope: self._meet(barrier)
+        return super().statement(statement)
+
+    def loop(self, loop: For, backwards: bool | None = None) -> Run:
+        return self._dealt(loop) if loop.kind in BOUND else super().loop(loop, backwards)
 
     def _begin(self, launch: Launch) -> None:
         if launch.name not in self._before:
@@ -94,7 +103,8 @@ class Watched(Machine):
         self._place = [None, None, None]
         self._now = None
         self._grid = launch.blocks if launch.exact else min(launch.blocks, self._most)
-        self._touched: dict[tuple[Any, int], tuple[list[_Time], list[_Time]]] = {}
+        for touched in self._touched.values():
+            touched.clear()
         self._all = self._runs = self._size = 0
         self._blocks = [0] * self._grid
         self._warps: dict[tuple[int, int], int] = {}
@@ -114,57 +124,92 @@ class Watched(Machine):
                 for warp in range(self._launch.threads // 32):
                     self._warps[number, warp] = self._warps.get((number, warp), 0) + 1
 
-    def _deal(self, loop: For, scope: dict[str, Any]) -> None:
-        nest, before = bound_nest(loop), list(self._place)
-        stops = [item.stop for item in nest]
-        for number in range(math.prod(stops)):
-            steps = np.unravel_index(number, stops)
-            inner = {**scope, **{item.variable: int(step) for item, step in zip(nest, steps, strict=True)}}
-            if loop.kind == "grid":
-                block, thread = divmod(number % (self._grid * self._launch.threads), self._launch.threads)
-                self._place = [block, *divmod(thread, 32)]
-            else:
-                level, count = {"block": (0, self._grid), "warp": (1, self._launch.threads // 32), "lane": (2, 32)}[loop.kind]
-                self._place[level] = number % count
-            self._now = None
-            self.run(nest[-1].body, inner)
-        self._place, self._now = before, None
+    def _dealt(self, loop: For) -> Run:
+        nest = bound_nest(loop)
+        names, body, kind = [item.variable for item in nest], self.body(nest[-1].body), loop.kind
 
-    def read(self, buffer: Buffer, place: int) -> Any:
-        self._note(buffer, place, writes=False)
-        return super().read(buffer, place)
+        def run(scope: dict[str, Any]) -> None:
+            before, inner = list(self._place), scope.copy()
+            threads, place = self._launch.threads, list(self._place)
+            level, count = {"block": (0, self._grid), "warp": (1, threads // 32), "lane": (2, 32), "grid": (0, self._grid * threads)}[kind]
+            for number, steps in enumerate(itertools.product(*(range(item.stop) for item in nest))):
+                inner.update(zip(names, steps, strict=True))
+                if kind == "grid":
+                    block, thread = divmod(number % count, threads)
+                    place = [block, *divmod(thread, 32)]
+                else:
+                    place[level] = number % count
+                self._place, self._now = place, None
+                body(inner)
+            self._place, self._now = before, None
 
-    def write(self, buffer: Buffer, place: int, value: Any) -> None:
-        self._note(buffer, place, writes=True)
-        super().write(buffer, place, value)
+        return run
 
-    def _note(self, buffer: Buffer, place: int, writes: bool) -> None:
+    def reader(self, buffer: Buffer) -> Callable[[int], Any]:
+        read = super().reader(buffer)
         if buffer.space in ("register", "constant"):
+            return read
+        note = self._noting(buffer, writes=False)
+
+        def noted(place: int) -> Any:
+            note(place)
+            return read(place)
+
+        return noted
+
+    def writer(self, buffer: Buffer) -> Callable[[int, Any], None]:
+        write = super().writer(buffer)
+        if buffer.space in ("register", "constant"):
+            return write
+        note = self._noting(buffer, writes=True)
+
+        def noted(place: int, value: Any) -> None:
+            note(place)
+            write(place, value)
+
+        return noted
+
+    def _noting(self, buffer: Buffer, writes: bool) -> Callable[[int], None]:
+        """What notes that an element is read or written."""
+        size = buffer.dtype.itemsize
+        in_block = buffer.space == "shared" and buffer.copies == 1
+        in_bytes = buffer.space == "arena" or in_block
+        owner = ("arena" if buffer.space == "arena" else "shared") if in_bytes else id(self._same.get(buffer, buffer))
+        touched = self._touched.setdefault(owner, {})
+        word = min(size, _WORD)
+
+        def note(place: int) -> None:
+            now = self._now
+            if now is None:
+                now = self._now = self._time()
+            if not in_bytes:
+                self._note(touched, place, now, writes, buffer, place)
+                return
+            start = buffer.offset + place * size
+            for byte in range(start, start + size, word):
+                self._note(touched, (now.block, byte) if in_block else byte, now, writes, buffer, place)
+
+        return note
+
+    def _note(self, touched: _Touched, key: Hashable, now: _Time, writes: bool, buffer: Buffer, place: int) -> None:
+        found = touched.get(key)
+        if found is None:
+            touched[key] = (now, ()) if writes else (None, (now,))
             return
-        now = self._now = self._now or self._time()
-        for key in self._pieces(buffer, place):
-            written, read = self._touched.setdefault(key, ([], []))
-            for then in written + (read if writes else []):
-                if not self._have_met(then, now):
-                    raise Race(f"{self._launch.name}: {buffer.name}[{place}]: {then}, and then {now}")
-            if writes:
-                written[:], read[:] = [now], []
-            elif now not in read:
-                read.append(now)
+        written, read = found
+        for then in (*read, written) if writes else (written,):
+            if then is not None and not (then is now and self._is_one) and not self._have_met(then, now):
+                raise Race(f"{self._launch.name}: {buffer.name}[{place}]: {then}, and then {now}")
+        if writes:
+            touched[key] = (now, ())
+        elif now not in read:
+            touched[key] = (written, (*read, now))
 
     def _time(self) -> _Time:
         block, warp, lane = self._place
         own = self._warps.get((block, warp), 0) if block is not None and warp is not None else 0
+        self._is_one = None not in self._place
         return _Time(block, warp, lane, self._all, self._runs, tuple(self._blocks), own)
-
-    def _pieces(self, buffer: Buffer, place: int) -> list[tuple[Any, int]]:
-        size = buffer.dtype.itemsize
-        if buffer.space == "arena" or (buffer.space == "shared" and buffer.copies == 1):
-            start = buffer.offset + place * size
-            owner = "arena" if buffer.space == "arena" else ("shared", self._place[0])
-            step = min(size, _WORD)
-            return [(owner, byte) for byte in range(start, start + size, step)]
-        return [(id(self._same.get(buffer, buffer)), place)]
 
     def _have_met(self, then: _Time, now: _Time) -> bool:
         if then.all < now.all or (then[:3] == now[:3] and None not in now[:3]):

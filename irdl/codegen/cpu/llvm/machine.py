@@ -99,20 +99,24 @@ def host_description() -> str:
     return f"{processor.name} {processor.features}"
 
 
-def _target_machine() -> llvm.TargetMachine:
-    processor = _processor(config.TARGET.value)
+def _target_machine(processor: _Processor) -> llvm.TargetMachine:
     target = llvm.Target.from_default_triple()
     return target.create_target_machine(cpu=processor.name, features=processor.features, opt=1, reloc="pic", codemodel="small")
 
 
+#: used by one thread at a time
+_kept_machine = lru_cache(maxsize=8)(_target_machine)
+
+
 def _optimised(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
-    """The IR is vectors in SSA form already: promoting the stack slots is all it needs."""
+    """The IR is vectors in SSA form already: promoting the stack slots is all it needs, and letting go of functions that nothing calls."""
     module = llvm.parse_assembly(text)
     module.triple = llvm.get_default_triple()
     module.data_layout = str(machine.target_data)
     options = llvm.create_pipeline_tuning_options(speed_level=1)
     builder = llvm.create_pass_builder(machine, options)
     passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
     passes.add_sroa_pass()
     passes.add_simplify_cfg_pass()
     passes.add_aggressive_dce_pass()
@@ -124,14 +128,14 @@ def _optimised(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
 def compile_object(text: str) -> bytes:
     """The object file of a module."""
     with _lock:
-        machine = _target_machine()
+        machine = _kept_machine(_processor(config.TARGET.value))
         return machine.emit_object(_optimised(text, machine))
 
 
 def assembly(text: str) -> str:
     """The assembly of a module, for reading."""
     with _lock:
-        machine = _target_machine()
+        machine = _kept_machine(_processor(config.TARGET.value))
         return machine.emit_assembly(_optimised(text, machine))
 
 
@@ -154,4 +158,4 @@ class LoadedObject:
 
 @lru_cache(maxsize=1)
 def _jit() -> llvm.LLJIT:
-    return llvm.create_lljit_compiler(_target_machine())
+    return llvm.create_lljit_compiler(_target_machine(_processor(config.TARGET.value)))

@@ -9,14 +9,14 @@ differs, before it has changed anything; the caller then goes the way written in
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from irdl.codegen.cpu.llvm.call_shape import Argument, CallShape, Same, is_object
-from irdl.codegen.cpu.llvm.python_objects import Function
+from irdl.codegen.cpu.llvm.python_objects import DROP_ALL, Function
 from irdl.codegen.cpu.llvm.python_reads import SAME_MEMBERS
 from irdl.codegen.cpu.llvm.python_results import PythonResults
 from irdl.codegen.cpu.llvm.python_trees import CHECK_ARRAY, table_text, tree_functions, walked
@@ -101,15 +101,18 @@ class PythonCall(PythonResults):
             b.restore({})
             b.start("no_memory")
             self._set_arena(self.arena)
-            self._drop_all(self.made_items, b.fresh(f"load i64, ptr {self.made_count}"))
+            if len(shape.outputs) > 1:  # the first was not made
+                self._drop_all(self.made_items, b.fresh(f"load i64, ptr {self.made_count}"))
             self._drop_held()
             if prepared:
                 self._drop(prepared)
             b.do("ret ptr null")
         text = b.text(f"define ptr @{PYTHON_ENTRY}(ptr %self, ptr %args, i64 %nargs, ptr %names) nounwind")
         constants = [table_text(name, shape) for shape, name in self.shapes.items()]
+        constants.append('@irdl_two_numbers = private constant [3 x i8] c"LL\\00"')
         constants += [table_text(f"@irdl_table{place}", table) for place, table in enumerate(self.tables)]
         functions = [CHECK_ARRAY, tree_functions(self._named_place)] if self.is_long else []
+        functions += [DROP_ALL] if self.drops_many else []
         functions += [SAME_MEMBERS] if self.compares_members else []
         return "\n".join([*constants, *functions, text])
 
@@ -360,19 +363,16 @@ class PythonCall(PythonResults):
             return data
         self._check_type(item, np.ndarray)
         description = self._load("ptr", item, "array dtype")
-        self._check_number("i32", self._load("i32", description, "dtype number"), dtype.num)
-        self._check_number("i8", self._load("i8", description, "dtype byte order"), ord(dtype.byteorder))
         wanted = (_CONTIGUOUS if argument.strides is None else 0) | _ALIGNED | (_WRITEABLE if argument.writeable else 0)
         flags = b.emit(f"and i32 {self._load('i32', item, 'array flags')}, {_CONTIGUOUS | _ALIGNED | _WRITEABLE}")
-        self._check_number("i32", flags, wanted)
-        self._check_number("i32", self._load("i32", item, "array rank"), argument.value_type.rank)
+        kind = ("i32", self._load("i32", description, "dtype number"), int(dtype.num))
+        order = ("i8", self._load("i8", description, "dtype byte order"), ord(dtype.byteorder))
+        rank = ("i32", self._load("i32", item, "array rank"), argument.value_type.rank)
+        self._check_numbers([kind, order, ("i32", flags, wanted), rank])
         extents = self._load("ptr", item, "array shape")
-        for axis, extent in enumerate(argument.value_type.shape):
-            self._check_number("i64", b.fresh(f"load i64, ptr {self._number(extents, axis)}"), extent)
+        self._check_numbers(self._elements(extents, argument.value_type.shape))
         if argument.strides is not None:
-            strides = self._load("ptr", item, "array strides")
-            for axis, stride in enumerate(argument.strides):
-                self._check_number("i64", b.fresh(f"load i64, ptr {self._number(strides, axis)}"), stride)
+            self._check_numbers(self._elements(self._load("ptr", item, "array strides"), argument.strides))
             if copies:
                 item = b.fresh(f"call ptr {self._function('PyArray_NewCopy', numpy=85)}(ptr {item}, i32 0)")
                 with self._leaving(b.emit(f"icmp eq ptr {item}, null")):
@@ -380,6 +380,10 @@ class PythonCall(PythonResults):
                     b.do("br label %miss")
                 self._adopt(item)
         return self._load("ptr", item, "array data")
+
+    def _elements(self, array: str, numbers: Sequence[int]) -> list[tuple[str, str, int]]:
+        """What the elements of an array have to be."""
+        return [("i64", self.b.fresh(f"load i64, ptr {self._number(array, place)}"), number) for place, number in enumerate(numbers)]
 
 
 def _parts(tree: Any) -> Iterable[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from irdl.codegen.cpu.llvm.ir_builder import IRBuilder
@@ -32,6 +33,24 @@ LAYOUTS = {
     "dtype number": 28,
 }
 
+#: lets go of objects of a table, by a function that does so of one
+DROP_ALL = """
+define internal void @irdl_drop_all(ptr %drop, ptr %items, i64 %count) nounwind noinline {
+  br label %head
+head:
+  %at = phi i64 [ 0, %0 ], [ %following, %inside ]
+  %more = icmp ult i64 %at, %count
+  br i1 %more, label %inside, label %after
+inside:
+  %place = getelementptr ptr, ptr %items, i64 %at
+  %item = load ptr, ptr %place
+  call void %drop(ptr %item)
+  %following = add i64 %at, 1
+  br label %head
+after:
+  ret void
+}"""
+
 
 @dataclass(frozen=True)
 class Function:
@@ -54,6 +73,8 @@ class PythonObjects:
         self.objects: list[Any] = []
         #: whether the function holds references during the call, in a table of its own
         self.held = False
+        #: whether the module needs `DROP_ALL`
+        self.drops_many = False
         self._places: dict[Any, int] = {}
         self.b = IRBuilder()
         self.table = self.arena = self.held_items = self.held_count = ""
@@ -120,23 +141,13 @@ class PythonObjects:
         if self.held:
             self._drop_all(self.held_items, self.b.fresh(f"load i64, ptr {self.held_count}"))
 
-    def _drop_all(self, items: str, count: str) -> None:
+    def _drop_all(self, items: str, count: str | int) -> None:
         """Let go of the first `count` objects of a table."""
-        b = self.b
-        head, inside, after, place = b.label(), b.label(), b.label(), b.alloca("i64")
-        b.do(f"store i64 0, ptr {place}")
-        b.do(f"br label %{head}")
-        b.start(head)
-        at = b.fresh(f"load i64, ptr {place}")
-        more = b.fresh(f"icmp ult i64 {at}, {count}")
-        b.do(f"br i1 {more}, label %{inside}, label %{after}")
-        b.start(inside)
-        before = b.remembered()
-        self._drop(b.fresh(f"load ptr, ptr {b.fresh(f'getelementptr ptr, ptr {items}, i64 {at}')}"))
-        b.do(f"store i64 {b.fresh(f'add i64 {at}, 1')}, ptr {place}")
-        b.do(f"br label %{head}")
-        b.restore(before)
-        b.start(after)
+        if count == 1:
+            self._drop(self.b.fresh(f"load ptr, ptr {items}"))
+        elif count:
+            self.drops_many = True
+            self.b.do(f"call void @irdl_drop_all(ptr {self._function('Py_DecRef')}, ptr {items}, i64 {count})")
 
     # Checks: each continues in a new block, or leaves.
 
@@ -150,6 +161,16 @@ class PythonObjects:
 
     def _check_number(self, type: str, found: str, number: int) -> None:
         self._check(self.b.emit(f"icmp eq {type} {found}, {number}"))
+
+    def _check_numbers(self, wanted: Sequence[tuple[str, str, int]]) -> None:
+        """Each type, value and number. All at once: a block takes longer to compile than what it compares."""
+        b, differences = self.b, list[str]()
+        for type, found, number in wanted:
+            difference = b.emit(f"xor {type} {found}, {number}") if number else found
+            differences.append(difference if type == "i64" else b.emit(f"zext {type} {difference} to i64"))
+        if differences:
+            together = reduce(lambda all, one: b.emit(f"or i64 {all}, {one}"), differences)
+            self._check(b.emit(f"icmp eq i64 {together}, 0"))
 
     def _check_type(self, item: str, expected: type) -> None:
         self._check_is(self._load("ptr", item, "type"), expected)

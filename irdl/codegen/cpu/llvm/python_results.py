@@ -94,19 +94,14 @@ class PythonResults(PythonReads):
     def _fail(self, status: str) -> None:
         """Leave with the exception that stopped the call, or that `fail(value, code)` raises."""
         b = self.b
-        self._drop_all(self.made_items, str(len(self.shape.outputs)))
+        self._drop_all(self.made_items, len(self.shape.outputs))
         with self._leaving(b.fresh(f"icmp ne i64 {b.fresh(f'load i64, ptr {self._number(status, STOPPED)}')}, 0")):
             parts = [b.fresh(f"load ptr, ptr {self._number(status, POLLED + place)}") for place in range(3)]
             b.do(f"call void {self._function('PyErr_Restore')}({', '.join(f'ptr {part}' for part in parts)})")
             b.do("ret ptr null")
-        numbers = []
-        for place in (1, 2):
-            number = b.fresh(f"load i64, ptr {self._number(status, place)}")
-            numbers.append(b.fresh(f"call ptr {self._function('PyLong_FromLongLong')}(i64 {number})"))
-        raised = self._call(self._entry(self.FAIL), numbers)
-        for number in numbers:
-            self._drop(number)
-        b.do(f"ret ptr {raised}")
+        value, code = (b.fresh(f"load i64, ptr {self._number(status, place)}") for place in (1, 2))
+        call, given = self._function("PyObject_CallFunction"), f"ptr {self._entry(self.FAIL)}, ptr @irdl_two_numbers"
+        b.do(f"ret ptr {b.fresh(f'call ptr (ptr, ptr, ...) {call}({given}, i64 {value}, i64 {code})')}")
 
     def _result(self, arrays: Sequence[str]) -> str:
         leaves = []

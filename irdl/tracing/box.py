@@ -236,7 +236,7 @@ class Box:
     def __float__(self) -> float:
         if is_complex(self.type.dtype):
             raise TypeError(f"float() argument must be a real number, not 'complex'{user_line()}")
-        return float(self._array("float()", "leave the call out, use x.astype(np.float64), or in a text f'{x:.3f}'"))
+        return float(self._array("float()", views.NO_FLOAT))
 
     def __complex__(self) -> complex:
         return complex(self._array("complex()", "leave the call out, or use x.astype(np.complex128)"))

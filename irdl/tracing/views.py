@@ -377,5 +377,11 @@ def check_reshape(size: int, shape: Any) -> tuple[int, ...]:
     return shape
 
 
+#: what to write in the place of float(x), which NumPy calls too, where x is stored into a real array
+NO_FLOAT = (
+    "leave the call out, use x.astype(np.float64), in a text f'{x:.3f}', or np.array(a) in the place of a.copy() for what it is stored into"
+)
+
+
 def not_an_array(function: str, remedy: str) -> TraceError:
     return TraceError(f"{function} needs the numbers of a traced array, which has none yet: {remedy}{user_line()}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.errors import DifferentiationError
+from irdl.errors import DifferentiationError, TraceError
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph, Value
 from irdl.ops.rules import apply_rules
@@ -90,7 +90,7 @@ def trace_call(
         given = rebuild(boxes)
         if capture is not None:
             let_trace(given, capture.classes)
-        result = function(*given[0], **given[1])
+        result = _called(function, *given)
         aux: Any = None
         if allow_aux:
             if not isinstance(result, tuple) or len(result) != 2:
@@ -118,6 +118,16 @@ def trace_call(
     kinds = [*kinds, *aux_kinds, *(box.kind for _, box in kept)]
     call = TracedCall(graph, [*arguments, *outer], structure, kinds, trace.known, [(write, box.kind) for write, box in kept], printed)
     return call, (aux_structure, len(outputs))
+
+
+def _called(function: Callable[..., Any], arguments: Sequence[Any], options: dict[str, Any]) -> Any:
+    """What the function gives; where NumPy hides an error of irdl's behind one of its own, as a store into a real array, irdl's."""
+    try:
+        return function(*arguments, **options)
+    except ValueError as error:
+        if isinstance(error.__cause__, TraceError):
+            raise error.__cause__ from None
+        raise
 
 
 def native(leaf: Any) -> np.ndarray:

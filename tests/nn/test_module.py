@@ -93,6 +93,7 @@ def test_buffers_of_layers_in_a_sequence() -> None:
 
 
 def test_a_compiled_step_of_a_module_compiles_once() -> None:
+    nn.manual_seed(5)
     model, x = Nested(), np.ones(3)
     optimizer = optim.SGD(0.1, momentum=0.9)
     memory = optimizer.init(model)

@@ -101,3 +101,47 @@ def test_matrices_are_refused_by_their_name(f: Callable[..., Any]) -> None:
 def test_ranges_that_numpy_would_check() -> None:
     with pytest.raises(TraceError, match="whose range NumPy would check"):
         irdl.jit(lambda i: np.int8(i))(3)
+
+
+def test_type_tells_what_numpy_has() -> None:
+    """A function that asks for the type of its argument takes the same way as in NumPy."""
+
+    class Plain:
+        pass
+
+    def f(x: Any, n: float) -> Any:
+        kinds = [type(x) is np.ndarray, type(x[0]) is np.float32, type(x[0]) in (float, np.float32)]
+        kinds += [type(n) is float, type(x.sum().item()) is float, type(np.tanh) is np.ufunc, type(x) in (list, tuple)]
+        kinds += [type(range(3)) is range, type([x]) is list, type(Plain()) is Plain, type(x).__name__ == "ndarray"]
+        kinds += [
+            isinstance(Plain, type),
+            isinstance(type(x), type),
+            type(Plain) is type(int),
+            int is int,
+            type("A", (), {}).__name__ == "A",
+        ]
+        return x * 2 if type(x) is np.ndarray else x * 3, kinds
+
+    class Meta(type):
+        def __new__(cls, name: str, bases: Any, members: Any) -> Any:
+            return super().__new__(cls, name, bases, {**members, "tag": 7})
+
+    def made_inside(x: Any) -> Any:
+        class Inner(type):
+            def __new__(cls, name: str, bases: Any, members: Any) -> Any:
+                return super().__new__(cls, name, bases, {**members, "tag": 5})
+
+        class Tagged(metaclass=Inner):
+            pass
+
+        class Other(metaclass=Meta):
+            pass
+
+        return x * Tagged.tag * Other.tag, type(Tagged) is Inner, isinstance(Tagged, Inner), isinstance(int, Inner)  # type: ignore[attr-defined]
+
+    x = np.arange(3, dtype=np.float32)
+    for g, arguments in ((f, (x, 2.0)), (made_inside, (x,))):
+        expected, found = g(*arguments), irdl.jit(g)(*arguments)
+        np.testing.assert_array_equal(found[0], expected[0])
+        assert found[1:] == expected[1:]
+    assert irdl.grad(lambda x: x.sum() * (2.0 if type(x) is np.ndarray else 3.0))(np.ones(2))[0] == 2

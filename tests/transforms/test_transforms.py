@@ -247,3 +247,32 @@ def test_one_cell_step_checks_out() -> None:
     params, x, _ = lstm_data(1, 4, 3, 8)
     zero = np.zeros((4, 8), np.float32)
     check(lambda p, h, c, x: lstm_cell(p, (h, c), x), params, zero, zero, x[0])
+
+
+def test_buffers_made_of_other_arguments() -> None:
+    """Outside of jit the arguments without a gradient are real arrays; what is made of them takes traced numbers."""
+
+    def f(w: Any, x: Any) -> Any:
+        y, z, k, q, n = np.zeros_like(x), np.array(x), np.full_like(x, w), np.copy(x), np.empty_like(x)
+        y[0], z[1], q[2] = 2 * w, z[1] + w, w**2
+        n[:] = w * x
+        for t in range(1, len(x)):
+            y[t] = y[t - 1] * w + x[t]
+        return (y + z * k + q + n).sum()
+
+    w, x = 1.5, np.arange(4.0)
+    step = 1e-6
+    expected = (f(w + step, x) - f(w - step, x)) / (2 * step)
+    for g in (irdl.grad(f), irdl.jit(irdl.grad(f))):
+        np.testing.assert_allclose(g(w, x), expected, rtol=1e-6)
+    np.testing.assert_array_equal(x, np.arange(4.0))
+
+
+def test_a_store_into_a_copy_of_another_argument_says_what_to_write() -> None:
+    def f(w: Any, x: Any) -> Any:
+        y = x.copy()
+        y[0] = w
+        return y.sum()
+
+    with pytest.raises(TraceError, match=r"np\.array\(a\) in the place of a\.copy\(\).*test_transforms\.py"):
+        irdl.grad(f)(1.5, np.ones(3))

@@ -8,6 +8,7 @@ and so do the user's functions, modules and objects that it reaches. The origina
 from __future__ import annotations
 
 import functools
+import math
 import random
 import sys
 import types
@@ -48,6 +49,8 @@ from irdl.tracing.capture.reads import (
 )
 from irdl.tracing.numpy.creation import TracedModule, as_traced, is_numeric
 from irdl.tracing.numpy.layout import own
+from irdl.tracing.numpy.lists import traced_ufunc
+from irdl.tracing.numpy.mathematics import TracedMath, as_traced_function
 from irdl.tracing.numpy.scalars import traced_type
 from irdl.tracing.recorder import Cell, Trace
 from irdl.tracing.users import Owner, contents_of, has_arrays, holds_arrays, is_code, is_hashable, is_plain_object, is_users, owner_of
@@ -110,6 +113,9 @@ class Capture:
         """What the traced code sees in place of `item`."""
         if is_box(item):
             return item
+        if isinstance(item, np.ufunc):
+            self.guards.append((read, item))
+            return traced_ufunc(item)
         if self.functions_only and self.arrays and type(item) is np.ndarray and is_supported(item.dtype):
             box = own(self.trace.constant(item), item)
             box.read_only = f"`{name}`, from outside, is"
@@ -158,7 +164,7 @@ class Capture:
         if type(item) is np.memmap:
             return self._array(np.asarray(item), lambda: np.asarray(read()), name)
         is_function = isinstance(item, (types.FunctionType, types.BuiltinFunctionType, type(np.concatenate), type(np.random.default_rng)))
-        if is_function and (found := as_traced(item)) is not None:
+        if is_function and (found := as_traced_function(item) or as_traced(item)) is not None:
             self.guards.append((read, item))
             return found
         if isinstance(item, functools._lru_cache_wrapper):
@@ -185,6 +191,8 @@ class Capture:
             self.guards.append((read, item))
             if is_numeric(item.__name__):
                 return TracedModule(item)
+            if item is math:
+                return TracedMath()
             if item.__name__ == "irdl":
                 return Package(self, item)
             made_by_hand = getattr(item, "__spec__", None) is None and sys.modules.get(item.__name__) is not item

@@ -120,6 +120,6 @@ class Classes:
             cached.__set_name__(None, key)
             return cached
         is_container = type(member) in (list, dict, deque, OrderedDict, defaultdict) and not key.startswith("__")
-        if type(member) is np.ndarray or hasattr(type(member), "__irdl_replace__") or is_container:
+        if type(member) in (np.ndarray, np.ufunc) or hasattr(type(member), "__irdl_replace__") or is_container:
             return capture.replace(member, read, name)
         return member

@@ -6,7 +6,9 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from irdl.tracing.capture.reads import Always, DictItem, HasItem
+from irdl.tracing.extrema import traced_max, traced_min
 from irdl.tracing.marks import MarkedRange
+from irdl.tracing.numpy.kinds import TracedType
 from irdl.tracing.printing import traced_print
 from irdl.tracing.users import is_users
 
@@ -31,7 +33,7 @@ class Package(types.ModuleType):
 
 _MISSING = object()
 #: builtins that traced code sees otherwise
-_REPLACED = {"range": MarkedRange, "print": traced_print}
+_REPLACED = {"range": MarkedRange, "print": traced_print, "max": traced_max, "min": traced_min, "type": TracedType}
 
 
 class Globals(dict[str, Any]):

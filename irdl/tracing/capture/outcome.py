@@ -35,6 +35,7 @@ from irdl.tracing.capture.recipes import (
     ViewOf,
 )
 from irdl.tracing.marks import MarkedRange
+from irdl.tracing.numpy.lists import real_ufunc
 from irdl.tracing.numpy.masks import Masked
 from irdl.tracing.numpy.scalars import real_type
 from irdl.tracing.printing import Printed, Slot, parts_of, together
@@ -125,6 +126,8 @@ class Recipes:
             return self._remember(item, Method(self.of(item.__func__, name), self.of(item.__self__, name)))
         if isinstance(item, type):
             return self._remember(item, Known(self._capture.classes.original(item) or real_type(item)))
+        if isinstance(item, np.ufunc):
+            return self._remember(item, Known(real_ufunc(item)))
         original = self._capture.classes.original(cls)
         if original is not None or is_plain_object(item):
             instance = self._remember(item, Instance(original or cls))

@@ -11,9 +11,10 @@ from irdl.ir.dtypes import BFLOAT16, finfo, is_complex, is_float
 from irdl.ops.elementwise import SELECT
 from irdl.tracing.box import apply, is_box, literal, to_value, wrap, wrap_result
 from irdl.tracing.numpy.complexes import join_parts
+from irdl.tracing.numpy.layout import INSTEAD
 from irdl.tracing.numpy.products import common_dtype
 from irdl.tracing.numpy.shaping import reshape
-from irdl.tracing.numpy.table import as_box, traced
+from irdl.tracing.numpy.table import as_box, settled, traced
 from irdl.tracing.numpy.ufunc_rules import as_bool, scalar_like
 from irdl.tracing.numpy.ufuncs import loop_dtypes, store, store_out
 from irdl.tracing.recorder import user_line
@@ -21,11 +22,16 @@ from irdl.tracing.recorder import user_line
 
 @traced(np.where)
 def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
+    if x is None and y is None and (known := settled(as_box(condition))) is not None:
+        return tuple(literal(place) for place in np.nonzero(known))
     if x is None or y is None:
         raise TraceError(f"np.where(mask) has as many results as the mask has True: use the form with three arguments{user_line()}")
     dtype = common_dtype(x, y)
     value = apply(SELECT, [as_bool(to_value(condition)), to_value(x, dtype), to_value(y, dtype)])
     return wrap_result(value, (condition, x, y)) if value.shape else wrap(value)
+
+
+INSTEAD[np.nonzero] = "it has as many results as there are numbers other than 0, which is not known while tracing; use np.where(mask, x, y)"
 
 
 @traced(np.select)

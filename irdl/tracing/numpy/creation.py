@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,14 @@ from irdl.errors import TraceError
 from irdl.ir.dtypes import is_supported
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import apply, check_source, is_box, open_trace, to_value, wrap
+from irdl.tracing.numpy.joining import joined_by
 from irdl.tracing.numpy.layout import all_known, are_known, boxes_in, computed, copied, has_order
+from irdl.tracing.numpy.lists import has_box, is_literal, traced_ufunc, with_arrays
 from irdl.tracing.numpy.scalars import traced_type
 from irdl.tracing.numpy.special import FUNCTIONS
 from irdl.tracing.numpy.table import are_settled
 from irdl.tracing.numpy.windowing import as_strided
-from irdl.tracing.recorder import current_trace, user_line
+from irdl.tracing.recorder import current_trace, trace_stack, user_line
 from irdl.tracing.views import shadow_array
 
 _MAKERS = (np.zeros, np.ones, np.empty, np.full, np.arange, np.eye, np.identity, np.linspace, np.tri)
@@ -68,9 +70,9 @@ def _converter(function: Callable[..., Any]) -> Callable[..., Any]:
     def convert(x: Any, dtype: Any = None, *rest: Any, **options: Any) -> Any:
         if rest:  # only np.asarray and its kin take more by position
             options["order"], *_ = rest
-        if not is_box(x) and not (isinstance(x, (list, tuple)) and _has_box(x)):
+        if not is_box(x) and not (isinstance(x, (list, tuple)) and has_box(x)):
             made = function(x, dtype, **options)
-            return all_known(made) if _is_literal(x) else made
+            return all_known(made) if is_literal(x) or (function is np.array and _is_buffer(made, x)) else made
         order = _ORDERS.get(function) or options.get("order") or "K"
         if not is_box(x):
             wanted = np.dtype(dtype) if dtype is not None else np.result_type(*(_strong_dtype(item) for item in _flat(x)))
@@ -98,10 +100,6 @@ _ORDERS: dict[Any, str] = {np.ascontiguousarray: "C", np.asfortranarray: "F"}
 def _strong_dtype(item: Any) -> np.dtype:
     """The dtype of an item of a list, as np.array sees it: Python's numbers are no weaker than NumPy's."""
     return item.dtype if is_box(item) else np.asarray(item).dtype
-
-
-def _has_box(items: Any) -> bool:
-    return any(is_box(item) or (isinstance(item, (list, tuple)) and _has_box(item)) for item in items)
 
 
 def _flat(items: Any) -> list[Any]:
@@ -153,29 +151,38 @@ def _unless_settled(function: Callable[..., Any], rule: Callable[..., Any]) -> C
 
 def _from_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, which makes traced arrays where its arguments are numbers, texts, known arrays and the like."""
+    is_dispatched = hasattr(function, "_implementation")
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
         # NumPy's own functions find out about boxes themselves; into others they would go as copies.
-        if not hasattr(function, "_implementation") and are_known(boxes_in((arguments, options))):
+        if not is_dispatched and are_known(boxes_in((arguments, options))):
             return computed(function, arguments, options)
+        if is_dispatched and function not in _OF_SEQUENCES:
+            arguments, options = with_arrays(arguments, options)
+        if function is np.full_like and _is_buffer(None) and arguments and boxes_in((arguments[1:], options)):
+            arguments = (all_known(arguments[0]), *arguments[1:])
         result = function(*arguments, **options)
-        return all_known(result) if _is_literal((arguments, options)) else result
+        return all_known(result) if is_literal((arguments, options)) or (function in _LIKE and _is_buffer(result)) else result
 
     return call
 
 
-_LITERALS = (bool, int, float, complex, str, bytes, type, np.dtype, np.generic, range, Iterator)
+_LIKE = (np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.copy)
 
 
-def _is_literal(item: Any) -> bool:
-    if isinstance(item, (list, tuple)):
-        return all(_is_literal(part) for part in item)
-    if isinstance(item, dict):
-        return all(_is_literal(part) for part in item.values())
-    if isinstance(item, slice):
-        return _is_literal((item.start, item.stop, item.step))
-    return item is None or item is Ellipsis or isinstance(item, _LITERALS) or (is_box(item) and item.known is not None)
+def _is_buffer(made: Any, source: Any = None) -> bool:
+    """Whether an array is made of a real one where those are arguments, as of a gradient outside of `jit`: new, it may be stored into."""
+    if current_trace() is None or trace_stack()[0].capture is not None:
+        return False
+    return not (isinstance(source, np.ndarray) and np.may_share_memory(made, source))
+
+
+#: what a list is to these: several arrays, not the rows of one
+_OF_SEQUENCES = (
+    *(np.concatenate, np.stack, np.hstack, np.vstack, np.dstack, np.column_stack, np.block, np.lexsort),
+    *(np.select, np.choose, np.linalg.multi_dot, np.unravel_index, np.ravel_multi_index),
+)
 
 
 def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -189,7 +196,7 @@ def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
             raise TraceError(
                 f"np.random.{function.__name__}() without a seed gives other numbers at each call: use irdl.random with a key{user_line()}"
             )
-        if not _is_literal((arguments, options)) or any(is_box(item) for item in (*arguments, *options.values())):
+        if not is_literal((arguments, options)) or any(is_box(item) for item in (*arguments, *options.values())):
             raise TraceError(f"np.random.{function.__name__} takes a number as its seed in traced code{user_line()}")
         return _Generator(function(*arguments, **options))
 
@@ -219,8 +226,10 @@ class _Maker:
         self._item = item
 
     def __getitem__(self, key: Any) -> Any:
+        if self._item in (np.r_, np.c_) and boxes_in(key if isinstance(key, tuple) else (key,)):
+            return joined_by(self._item, key)
         result = self._item[key]
-        return all_known(result) if _is_literal(key) else result
+        return all_known(result) if is_literal(key) else result
 
 
 def _refuse_matrix(*_: Any, **__: Any) -> Any:
@@ -244,7 +253,9 @@ class TracedModule(types.ModuleType):
             made = traced_type(item)
         elif isinstance(item, types.ModuleType):
             made = TracedModule(item) if is_numeric(item.__name__) else item
-        elif isinstance(item, (type, np.ufunc)) or not (callable(item) or type(item) in _INDEXED):
+        elif isinstance(item, np.ufunc):
+            made = traced_ufunc(item)
+        elif isinstance(item, type) or not (callable(item) or type(item) in _INDEXED):
             return item
         else:
             made = _Maker(item) if type(item) in _INDEXED else as_traced(item) or item

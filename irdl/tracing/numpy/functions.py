@@ -199,9 +199,9 @@ def allclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool
 
 @traced(np.array_equal)
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
-    if np.shape(a1) != np.shape(a2):
-        return False
     a1, a2 = as_box(a1), as_box(a2)
+    if a1.shape != a2.shape:
+        return False
     same = a1 == a2
     if equal_nan:
         same = same | (np.isnan(a1) & np.isnan(a2))
@@ -210,11 +210,12 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
 
 @traced(np.array_equiv)
 def array_equiv(a1: Any, a2: Any) -> Any:
+    a1, a2 = as_box(a1), as_box(a2)
     try:
-        np.broadcast_shapes(np.shape(a1), np.shape(a2))
+        np.broadcast_shapes(a1.shape, a2.shape)
     except ValueError:
         return False
-    return wrap(to_value(np.all(as_box(a1) == as_box(a2))), PYTHON)
+    return wrap(to_value(np.all(a1 == a2)), PYTHON)
 
 
 # Reductions and products.

@@ -75,6 +75,28 @@ def column_stack(tup: Any) -> Any:
     return concatenate([reshape(a, (-1, 1)) if np.ndim(a) < 2 else a for a in tup], 1)
 
 
+def joined_by(maker: Any, key: Any) -> Any:
+    """`np.r_[key]` or `np.c_[key]`, where arrays of the trace are among the parts.
+
+    Raises:
+        TraceError: a text among them says how to join.
+    """
+    name = "r_" if maker is np.r_ else "c_"
+    parts = key if isinstance(key, tuple) else (key,)
+    if any(isinstance(part, str) for part in parts):
+        raise TraceError(f"np.{name} with a text cannot be traced: use np.concatenate{user_line()}")
+    parts = tuple(literal(np.r_[part]) if isinstance(part, slice) else part for part in parts)
+    dtype = common_dtype(*parts)
+    if name == "c_":
+        return concatenate([_as_columns(part) for part in parts], -1, dtype=dtype)
+    return concatenate([TABLE[np.atleast_1d](as_box(part)) for part in parts], 0, dtype=dtype)
+
+
+def _as_columns(x: Any) -> Any:
+    box = as_box(x)
+    return box if box.ndim > 1 else reshape(box, (-1, 1))
+
+
 @traced(np.array_split)
 def array_split(x: Any, parts: Any, axis: int = 0) -> list[Any]:
     box = as_box(x)

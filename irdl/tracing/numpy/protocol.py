@@ -262,6 +262,7 @@ _METHODS = {
     "trace": np.trace,
     "round": np.round,
     "searchsorted": np.searchsorted,
+    "nonzero": np.nonzero,
     "put": np.put,
     "choose": np.choose,
 }
@@ -321,7 +322,6 @@ def install() -> None:
         members[name] = _method(function)
     for name in (
         "view",
-        "nonzero",
         "tobytes",
         "tofile",
         "resize",

@@ -11,6 +11,7 @@ from irdl.errors import TraceError
 from irdl.ops import reduce as ops
 from irdl.ops.index import SCATTER_ADD, IndexAttributes
 from irdl.tracing.box import PYTHON_NUMBERS, apply, is_box, to_value
+from irdl.tracing.numpy.folding import FOLDED, accumulated, folded
 from irdl.tracing.numpy.indexing import _advanced, _normalise
 from irdl.tracing.numpy.reductions import cumulate, reduce
 from irdl.tracing.numpy.shaping import broadcast_to, reshape
@@ -55,6 +56,10 @@ def call_method(ufunc: np.ufunc, method: str, inputs: Sequence[Any], options: di
         axis = rest[0] if rest else options.get("axis", 0)
         dtype = rest[1] if len(rest) > 1 else options.get("dtype")
         return cumulate(_ACCUMULATE[name], x, axis, dtype, out)
+    if method == "reduce" and name in FOLDED:
+        return folded(ufunc, *inputs, **options, out=out)
+    if method == "accumulate" and name in FOLDED:
+        return accumulated(ufunc, *inputs, **options, out=out)
     if method == "reduceat" and name in _REDUCE:
         return _reduce_at(ufunc, *inputs, **options, out=out)
     if method == "outer":

@@ -45,6 +45,8 @@ def loop_dtypes(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any = None) -> tu
             given.append(_weak(PYTHON_TYPES[family(x.type.dtype)]) if x.kind == PYTHON else x.type.dtype)
         elif type(x) in PYTHON_NUMBERS:  # their subclasses are not weak, to NumPy
             given.append(_weak(type(x)))
+        elif isinstance(x, (list, tuple)):
+            given.append(to_value(x).dtype)
         else:
             given.append(np.asarray(x).dtype)
     resolved = _resolved(ufunc, tuple(given), None if dtype is None else np.dtype(dtype))

@@ -205,8 +205,8 @@ class _Fusion:
             axis = step.attributes.axis
             if axis != len(step.output.shape) - 1 or len(step.operands) > MOST_BETWEEN or any(v.shape[axis] != 1 for v in step.operands):
                 continue
-            groups = [self.group_of.get(seen_through(value).node) for value in step.operands]  # type: ignore[arg-type]
-            made = [group for group in groups if group is not None and not group.reduced]
+            makers = [seen_through(value).node for value in step.operands]
+            made = [self.group_of[node] for node in makers if node in self.group_of and not self.group_of[node].reduced]
             target = max(made, key=lambda group: group.index, default=None)
             for group in dict.fromkeys(made):
                 if target is None or group is target or group.shape != target.shape:

@@ -194,7 +194,7 @@ def _what_to_do(leaf: Any) -> str:
         return f"{what}pass x.{'numpy' if hasattr(cls, 'numpy') else 'to_numpy'}()"
     if hasattr(cls, "__array__"):
         return f"{what}pass np.asarray(x)"
-    return f"{what}list it in static_argnums"
+    return what + tree.INSTEAD
 
 
 def take_apart(

@@ -194,7 +194,7 @@ def _used(inputs: Sequence[Any], outputs: Sequence[Any]) -> set[Any]:
 def _argument(trace: Trace, leaf: Any, name: str) -> Any:
     kind = tree.leaf_kind(leaf)
     if kind is None:
-        raise TraceError(f"argument `{name}` is a {type(leaf).__name__}, not an array or a number: list it in static_argnums")
+        raise TraceError(f"argument `{name}` is a {type(leaf).__name__}, not an array or a number: {tree.INSTEAD}")
     type_ = tree.leaf_type(leaf, f"argument `{name}`")
     value = trace.input(type_, name)
     shadow = None

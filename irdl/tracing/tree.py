@@ -24,6 +24,8 @@ from irdl.ir.types import TensorType
 from irdl.tracing.box import ARRAY, PYTHON, PYTHON_NUMBERS, SCALAR, is_box
 
 NAMESPACE = "irdl"
+#: what to do with an argument that is neither a tree nor a number
+INSTEAD = "list it in static_argnums, close over it, or register its class with irdl.tree.register_class"
 _DICTS = (optree.PyTreeKind.DICT, optree.PyTreeKind.ORDEREDDICT, optree.PyTreeKind.DEFAULTDICT)
 #: classes that were met
 _seen: set[type] = set()
@@ -207,7 +209,7 @@ def leaf_type(leaf: Any, what: str) -> TensorType:
     if is_box(leaf):
         return leaf.type
     if leaf_kind(leaf) is None:
-        raise TraceError(f"{what} is a {type(leaf).__name__}, not an array or a number: list it in static_argnums or close over it")
+        raise TraceError(f"{what} is a {type(leaf).__name__}, not an array or a number: {INSTEAD}")
     # NumPy imports its masked arrays when they are first asked for; without them there is none.
     if isinstance(leaf, np.matrix) or ("numpy.ma" in sys.modules and isinstance(leaf, np.ma.MaskedArray)):
         raise TraceError(f"{what} is a {type(leaf).__name__}, whose arithmetic is its own: pass np.asarray of it")

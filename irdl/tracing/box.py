@@ -231,7 +231,7 @@ class Box:
     def __int__(self) -> int:
         if is_complex(self.type.dtype):
             raise TypeError(f"int() argument must be a real number, not 'complex'{user_line()}")
-        return int(self._array("int()", "use x.astype(np.int64), or make it a static argument that is no array"))
+        return int(self._array("int()", "use x.item() of an integer, x.astype(np.int64), or make it a static argument that is no array"))
 
     def __float__(self) -> float:
         if is_complex(self.type.dtype):

@@ -19,9 +19,14 @@ class _Counting(Machine):
 
     written = 0
 
-    def write(self, buffer: Any, place: int, value: Any) -> None:
-        self.written += buffer.space != "register"
-        super().write(buffer, place, value)
+    def writer(self, buffer: Any) -> Callable[[int, Any], None]:
+        write = super().writer(buffer)
+
+        def counted(place: int, value: Any) -> None:
+            self.written += 1
+            write(place, value)
+
+        return write if buffer.space == "register" else counted
 
 
 def written(f: Callable[..., Any], *arguments: Any) -> int:

@@ -173,7 +173,7 @@ class Function:
 
     def launch(self, addresses: Sequence[int], stream: int) -> None:
         """In the stream, behind what is there."""
-        self._packed[:] = addresses  # type: ignore[call-overload]
+        self._packed[:] = list(addresses)
         self._config.stream = stream
         status = self._launch(*self._arguments)
         if status:

@@ -126,6 +126,23 @@ def test_a_driver_that_makes_no_graphs(refused: str, called: Counter[str], monke
     assert called[refused] == 1 and not called[REPLAY]
 
 
+def test_a_driver_that_captures_no_launch(called: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it may be with launches whose blocks wait for each other."""
+    launch = launching.Function.launch
+
+    def refusing(function: launching.Function, addresses: Any, stream: int) -> None:
+        if called[CAPTURE] > called["cuStreamEndCapture"]:
+            raise IrdlError("not in a capture")
+        launch(function, addresses, stream)
+
+    monkeypatch.setattr(launching.Function, "launch", refusing)
+    f = irdl.jit(two_launches, backend="cuda")
+    x = irdl.device_put(X)
+    for _ in range(5):
+        np.testing.assert_array_equal(np.asarray(f(x)), EXACT)
+    assert called[CAPTURE] == called["cuStreamEndCapture"] == 1 and not called[REPLAY]
+
+
 def test_one_launch_is_no_graph(called: Counter[str]) -> None:
     f = irdl.jit(lambda x: x + 1, backend="cuda")
     x = irdl.device_put(X)

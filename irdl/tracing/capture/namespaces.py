@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from irdl.tracing.capture.reads import Always, DictItem, HasItem
 from irdl.tracing.extrema import traced_max, traced_min
 from irdl.tracing.marks import MarkedRange
-from irdl.tracing.numpy.kinds import TracedType
+from irdl.tracing.numpy.builtin_type import TracedType
 from irdl.tracing.printing import traced_print
 from irdl.tracing.users import is_users
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def _roots(rows: int, columns: int, n: int, inverse: bool, dtype: np.dtype) -> n
 def _factors(n: int) -> tuple[int, ...]:
     """Of the short transforms that make one of n numbers: fours and a two, and the other prime factors."""
     found = []
-    for p in (4, 2, *range(3, n + 1, 2)):
+    for p in chain((4, 2), range(3, n + 1, 2)):
         while n % p == 0:
             found.append(p)
             n //= p

@@ -7,7 +7,8 @@ import time
 
 import numpy as np
 
-from irdl.codegen.cpu.llvm.machine import LoadedObject, compile_object, host_target
+from irdl.codegen.cpu.llvm.machine import LoadedObject, compile_object
+from irdl.codegen.cpu.llvm.processor import host_target
 
 _ACCUMULATORS = 24
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from irdl.codegen.cpu.llvm.machine import host_target
+from irdl.codegen.cpu.llvm.processor import host_target
 from irdl.codegen.cpu.pipeline import CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
 from irdl.codegen.cpu.schedule import CpuSchedule
 from irdl.codegen.lowering.lower import lower

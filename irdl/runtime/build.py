@@ -16,7 +16,8 @@ import numpy as np
 
 from irdl.codegen.cpu.llvm.call_shape import CallShape
 from irdl.codegen.cpu.llvm.emit import ENTRY, emit_program
-from irdl.codegen.cpu.llvm.machine import assembly, compile_object, host_description
+from irdl.codegen.cpu.llvm.machine import assembly, compile_object
+from irdl.codegen.cpu.llvm.processor import host_description
 from irdl.codegen.cpu.llvm.python_call import PythonCall
 from irdl.codegen.cpu.llvm.status import looks
 from irdl.codegen.lowering.lower import lower

@@ -12,7 +12,8 @@ import numpy as np
 
 from irdl.codegen.cpu.llvm import arithmetic
 from irdl.codegen.cpu.llvm.emit import ENTRY
-from irdl.codegen.cpu.llvm.machine import LoadedObject, host_target
+from irdl.codegen.cpu.llvm.machine import LoadedObject
+from irdl.codegen.cpu.llvm.processor import host_target
 from irdl.codegen.cpu.llvm.python_call import PYTHON_ENTRY
 from irdl.codegen.cpu.llvm.status import FAILED, POLL, POLLED, STOPPED, WORDS
 from irdl.codegen.cpu.pipeline import CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES

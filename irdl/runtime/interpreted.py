@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from irdl.codegen.cpu.llvm.machine import host_target
+from irdl.codegen.cpu.llvm.processor import host_target
 from irdl.codegen.cpu.pipeline import CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
 from irdl.codegen.cpu.schedule import CpuSchedule
 from irdl.ir.op import registered_ops

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import irdl
-from irdl.codegen.cpu.llvm import machine
-from irdl.codegen.cpu.llvm.machine import host_target
+from irdl.codegen.cpu.llvm import processor
+from irdl.codegen.cpu.llvm.processor import host_target
 from irdl.ir.evaluate import evaluate
 from irdl.loops.target import Target
 from irdl.runtime import cpu
@@ -77,13 +77,13 @@ def test_vector_functions_of_baselines(baseline: str, name: str) -> None:
 def test_a_baseline_beyond_this_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IRDL_TARGET", "x86-64-v4")
     monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: llvm.FeatureMap({"sse2": True}))
-    machine._processor.cache_clear()
+    processor._host.cache_clear()
     with pytest.raises(ValueError, match=r"x86-64-v4.*this processor has no avx2"):
         irdl.jit(lambda x: x + 1)(np.ones(3))
     monkeypatch.setenv("IRDL_TARGET", "pentium")
     with pytest.raises(ValueError, match="IRDL_TARGET='pentium': it knows native, x86-64"):
         irdl.jit(lambda x: x + 1)(np.ones(3))
-    machine._processor.cache_clear()
+    processor._host.cache_clear()
 
 
 def test_neon_code():

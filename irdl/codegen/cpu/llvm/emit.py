@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 
 from irdl.codegen.cpu.llvm.function import Function
 from irdl.codegen.cpu.llvm.ir_builder import IRBuilder
-from irdl.codegen.cpu.llvm.status import CHECK, LOOK, looks
+from irdl.codegen.cpu.llvm.status import LOOK, check_text, looks
 from irdl.codegen.cpu.llvm.team import MOST_PATIENCE, patience
 from irdl.codegen.cpu.llvm.trust import account_of
 from irdl.codegen.cpu.llvm.values import INDEX, Operand
@@ -19,15 +19,15 @@ from irdl.loops.walk import is_parallel
 ENTRY = "irdl_main"
 
 
-def emit_program(program: Program, target: Target) -> str:
-    """The module's text."""
-    return Module(program, target).text()
+def emit_program(program: Program, target: Target, stops: bool = True) -> str:
+    """The module's text. `stops`: whether long loops look whether to stop."""
+    return Module(program, target, stops).text()
 
 
 class Module:
     """The text of a whole program: its kernels, its main function, and what they declare."""
 
-    def __init__(self, program: Program, target: Target) -> None:
+    def __init__(self, program: Program, target: Target, stops: bool) -> None:
         self.program = program
         self.target = target
         self.functions: list[str] = []
@@ -36,7 +36,7 @@ class Module:
         self.forms: dict[Hashable, str] = {}
         self.same: dict[Buffer, Buffer] = {}
         #: loops that look whether to stop, by identity -> steps between two looks
-        self.looks = looks(program.body)
+        self.looks = looks(program.body) if stops else {}
         for first, second in program.aliased:
             self.same[second] = self.same.get(first, first)
 
@@ -70,7 +70,7 @@ class Module:
         self.declarations |= b.declarations
         if not alone:
             self.functions.append(_start_team(entry, len(places), patience(program.work)))
-        return CHECK + (LOOK if self.looks else "") + "\n".join([*self.functions, *sorted(self.declarations)]) + "\n"
+        return check_text(alone) + (LOOK if self.looks else "") + "\n".join([*self.functions, *sorted(self.declarations)]) + "\n"
 
     def kernel(self, kernel: Kernel, buffers: Sequence[Buffer], variables: Sequence[str]) -> tuple[str, dict[Buffer, int]]:
         """The name of the function that does what the kernel does, and where in each buffer its pointers start."""

@@ -29,7 +29,7 @@ class Function(Values):
 
     def argument(self, place: int) -> str:
         slot = self.builder.emit(f"getelementptr ptr, ptr %arguments, i64 {place}")
-        return self.builder.emit(f"load ptr, ptr {slot}, align 8")
+        return self.builder.emit(f"load ptr, ptr {slot}")
 
     # A team's threads all run the program; each counts the barriers it has passed, from where the last call stopped. After a
     # barrier there may be fewer.
@@ -263,7 +263,8 @@ class Function(Values):
         b.do(f"br label %{head}")
         b.start(head)
         self._forget([statement])
-        self._count_down(self.module.looks[id(statement)])
+        if id(statement) in self.module.looks:
+            self._count_down(self.module.looks[id(statement)])
         self.body(statement.before)
         condition = self.value(statement.condition)
         b.do(f"br i1 {condition.name}, label %{inside}, label %{end}")
@@ -292,7 +293,8 @@ class Function(Values):
         if self.in_team:
             self._meet()
         b, go_on = self.builder, self.builder.label()
-        failed = b.fresh(f"load atomic i64, ptr {b.fresh(f'getelementptr i64, ptr %status, i64 {FAILED}')} monotonic, align 8")
+        place = b.fresh(f"getelementptr i64, ptr %status, i64 {FAILED}")
+        failed = b.fresh(f"load atomic i64, ptr {place} monotonic, align 8" if self.in_team else f"load i64, ptr {place}")
         b.do(f"br i1 {b.fresh(f'icmp eq i64 {failed}, 0')}, label %{go_on}, label %{self._stop()}")
         b.start(go_on)
 

@@ -24,9 +24,17 @@ FAILED, STOPPED, POLL, POLLED = 0, 3, 4, 5
 #: Cycles, as `cost` counts them, between two looks: some hundredths of a second.
 BETWEEN_LOOKS = 100_000_000
 
-CHECK = """
-; Reports an index that is out of range, the first of them.
-define internal void @irdl_check(i64 %value, i64 %extent, i64 %code, ptr %status) nounwind noinline cold {
+
+def check_text(alone: bool) -> str:
+    """The function that reports an index that is out of range, the first of them; `alone`: of a call with one thread."""
+    claim = """%claimed = cmpxchg ptr %status, i64 0, i64 1 monotonic monotonic
+  %first = extractvalue { i64, i1 } %claimed, 1"""
+    if alone:  # without atomics, which small processors lack
+        claim = """%failed = load i64, ptr %status
+  %first = icmp eq i64 %failed, 0
+  store i64 1, ptr %status"""
+    return f"""
+define internal void @irdl_check(i64 %value, i64 %extent, i64 %code, ptr %status) nounwind noinline cold {{
 entry:
   %negative = icmp slt i64 %value, 0
   %wrapped = add i64 %value, %extent
@@ -34,8 +42,7 @@ entry:
   %inside = icmp ult i64 %index, %extent
   br i1 %inside, label %done, label %bad
 bad:
-  %claimed = cmpxchg ptr %status, i64 0, i64 1 monotonic monotonic
-  %first = extractvalue { i64, i1 } %claimed, 1
+  {claim}
   br i1 %first, label %record, label %done
 record:
   %p1 = getelementptr i64, ptr %status, i64 1
@@ -45,8 +52,9 @@ record:
   br label %done
 done:
   ret void
-}
+}}
 """
+
 
 LOOK = f"""
 ; Whether this call is to stop. Only its first thread asks; the others follow.

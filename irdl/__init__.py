@@ -18,6 +18,7 @@ from irdl.transforms.derivatives import custom_jvp, hessian, jacfwd, jacrev
 if TYPE_CHECKING:
     from irdl import testing
     from irdl.dumps import parse
+    from irdl.exporting.exported import Exported, export
     from irdl.runtime.compiled import Compiled
     from irdl.runtime.device_array import DeviceArray, device_get, device_put
 
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Compiled",
     "DeviceArray",
+    "Exported",
     "Graph",
     "ShapeDtype",
     "associative_scan",
@@ -38,6 +40,7 @@ __all__ = [
     "device_put",
     "errors",
     "eval_shape",
+    "export",
     "fori_loop",
     "grad",
     "hessian",
@@ -72,6 +75,7 @@ _LATER = {
     "DeviceArray": "runtime.device_array",
     "parse": "dumps",
     **dict.fromkeys(("device_get", "device_put"), "runtime.device_array"),
+    **dict.fromkeys(("Exported", "export"), "exporting.exported"),
 }
 
 

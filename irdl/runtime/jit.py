@@ -48,7 +48,7 @@ def _tuple(item: Any) -> tuple[Any, ...]:
     return (item,) if isinstance(item, (int, str)) else tuple(item)
 
 
-def _options(
+def options_of(
     backend: str,
     static_argnums: int | Sequence[int],
     static_argnames: str | Sequence[str],
@@ -57,6 +57,11 @@ def _options(
     disable_passes: Sequence[str],
     precision: str | None,
 ) -> Options:
+    """How to compile, from what `jit` takes.
+
+    Raises:
+        ValueError: there is no such backend or precision.
+    """
     check_backend(backend)
     check_precision(precision)
     static, donated = (_tuple(static_argnums), _tuple(static_argnames)), (_tuple(donate_argnums), _tuple(donate_argnames))
@@ -229,7 +234,7 @@ def jit(
         IndexError: an index was out of range at run time.
         DonationError: a donated argument is read-only, not contiguous, or shares memory with another.
     """
-    options = _options(backend, static_argnums, static_argnames, donate_argnums, donate_argnames, disable_passes, precision)
+    options = options_of(backend, static_argnums, static_argnames, donate_argnums, donate_argnames, disable_passes, precision)
     if f is None:
         return lambda function: Jit(function, options)
     return Jit(f, options)
@@ -250,7 +255,7 @@ def compile(
 
     Options and errors are those of `jit`.
     """
-    options = _options(backend, static_argnums, static_argnames, donate_argnums, donate_argnames, disable_passes, precision)
+    options = options_of(backend, static_argnums, static_argnames, donate_argnums, donate_argnames, disable_passes, precision)
     if isinstance(f, Graph):
         executable = load("irdl.runtime.executable").Executable
         return lambda: executable(f, disable=options.disable, backend=options.backend, precision=options.precision)

@@ -105,7 +105,7 @@ def trace_function(
         structure = tree.flatten(given)[1]
         containers = list(containers_of(given))
         result = _called(function, capture, given, static, name)
-        recipes = Recipes(capture)
+        recipes = Recipes(capture, share)
         effects = [*recipes.printed(trace.printed), *argument_effects(containers, recipes), *changes.effects(capture, recipes)]
         if not effects:
             _check_containers(given, boxes, structure, name)

@@ -98,6 +98,7 @@ def argument_effects(containers: Sequence[Given], recipes: Recipes) -> list[Effe
         elif not is_box(given.made) and not isinstance(given.made, tuple):
             for key, item in vars(given.made).items():
                 if given.before.get(key, MISSING) is not item:
-                    owner, contents = recipes.of(given.made, given.name), recipes.of(item, f"{given.name}.{key}")
-                    found.append(Effect(owner, contents, set_attribute(key)))
+                    name = f"{given.name}.{key}"
+                    owner, contents = recipes.of(given.made, given.name), recipes.of(item, name)
+                    found.append(Effect(owner, contents, set_attribute(key), name))
     return found

@@ -10,7 +10,7 @@ from irdl.errors import TraceError
 from irdl.tracing.capture.containers import container_effects, delete_attribute, restored, set_attribute, write_into
 from irdl.tracing.capture.objects import MISSING, own_dict
 from irdl.tracing.capture.outcome import Recipes
-from irdl.tracing.capture.reads import generator_state
+from irdl.tracing.capture.reads import Attribute, CellContents, DictItem, generator_state
 from irdl.tracing.capture.recipes import Effect, Existing
 from irdl.tracing.recorder import Trace
 
@@ -43,17 +43,21 @@ def effects(capture: Capture, recipes: Recipes) -> list[Effect]:
     found: list[Effect] = []
     for names, original in capture.globals:
         for name, item in names.written():
-            found.append(Effect(None, recipes.of(item, name), write_into(original.__setitem__, name)))
+            contents = recipes.of(item, name)
+            found.append(Effect(None, contents, write_into(original.__setitem__, name), name, [(DictItem(original, name), contents)]))
     for copied in capture.objects:
         owner = Existing(copied.read)
         for key, item in copied.own.items():
             if copied.before.get(key, MISSING) is not item:
-                found.append(Effect(owner, recipes.of(item, f"{copied.name}.{key}"), set_attribute(key)))
+                name = f"{copied.name}.{key}"
+                contents = recipes.of(item, name)
+                found.append(Effect(owner, contents, set_attribute(key), name, [(Attribute(copied.read, key), contents)]))
         for key in copied.before.keys() - copied.own.keys():
-            found.append(Effect(owner, None, delete_attribute(key)))
+            found.append(Effect(owner, None, delete_attribute(key), f"{copied.name}.{key}"))
     for old, new, before, name in capture.closures:
         if new.cell_contents is not before:
-            found.append(Effect(None, recipes.of(new.cell_contents, name), write_into(functools.partial(setattr, old), "cell_contents")))
+            contents, write = recipes.of(new.cell_contents, name), write_into(functools.partial(setattr, old), "cell_contents")
+            found.append(Effect(None, contents, write, name, [(CellContents(old), contents)]))
     return found + [effect for container in capture.containers for effect in container_effects(container, recipes)]
 
 

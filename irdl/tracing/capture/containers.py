@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from irdl.errors import TraceError
 from irdl.tracing.box import is_box
 from irdl.tracing.capture.objects import MISSING
 from irdl.tracing.capture.outcome import Recipes
-from irdl.tracing.capture.reads import Write
-from irdl.tracing.capture.recipes import Effect
+from irdl.tracing.capture.reads import Item, Read, Write
+from irdl.tracing.capture.recipes import Effect, Existing, Recipe
 from irdl.tracing.users import is_plain_object
 
 
@@ -45,15 +45,28 @@ def _container_effects(made: Any, before: Any, name: str, recipes: Recipes) -> l
             return []
         if list(made)[: len(before)] == list(before):  # in their order: only what is new has to be set
             parts = {key: item for key, item in made.items() if before.get(key, MISSING) is not item}
-            return [Effect(recipes.of(made, name), recipes.contents(parts, name), lambda owner, contents: owner.update(contents))]
-        return [Effect(recipes.of(made, name), recipes.contents(dict(made), name), _replace_dict)]
+            owner, contents = recipes.of(made, name), recipes.contents(parts, name)
+            places = _places(owner, [(key, recipes.of(item, f"{name}[{key!r}]")) for key, item in parts.items()])
+            return [Effect(owner, contents, lambda owner, contents: owner.update(contents), name, places)]
+        return [Effect(recipes.of(made, name), recipes.contents(dict(made), name), _replace_dict, name)]
     items = list(list.__iter__(made)) if isinstance(made, list) else list(made)
     kept = len(before)
     if len(items) == kept and all(a is b for a, b in zip(items, before, strict=True)):
         return []
     if isinstance(made, list) and len(items) > kept and all(a is b for a, b in zip(items, before, strict=False)):
-        return [Effect(recipes.of(made, name), recipes.contents(items[kept:], name), lambda owner, contents: owner.extend(contents))]
-    return [Effect(recipes.of(made, name), recipes.contents(items, name), _replace_items)]
+        added = recipes.contents(items[kept:], name)
+        return [Effect(recipes.of(made, name), added, lambda owner, contents: owner.extend(contents), name)]
+    owner, contents = recipes.of(made, name), recipes.contents(items, name)
+    places = None
+    if len(items) == kept:
+        changed = [(place, item) for place, (item, old) in enumerate(zip(items, before, strict=True)) if item is not old]
+        places = _places(owner, [(place, recipes.of(item, f"{name}[{place}]")) for place, item in changed])
+    return [Effect(owner, contents, _replace_items, name, places)]
+
+
+def _places(owner: Recipe, parts: Sequence[tuple[Any, Recipe]]) -> list[tuple[Read, Recipe]] | None:
+    """Where the parts of a container are found; None of one that is among the arguments."""
+    return [(Item(owner.read, key), part) for key, part in parts] if isinstance(owner, Existing) else None
 
 
 def _replace_dict(owner: Any, contents: Any) -> None:

@@ -55,18 +55,21 @@ _DICTS = (dict, OrderedDict, defaultdict)
 
 
 class Recipes:
-    """Makes recipes of what the trace holds at its end. `values`: what the graph has to give for them."""
+    """Makes recipes of what the trace holds at its end. `values`: what the graph has to give for them. Without `share`, every array is
+    one of them, even where it is a view of another or was there before."""
 
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, capture: Capture, share: bool = True) -> None:
         self._capture = capture
+        self._share = share
         self._known: dict[int, Recipe] = {}
         self._keep: list[Any] = []
         self.values: list[Value] = []
         self._results: list[Result] = []
         self._cells: dict[Cell, Recipe] = {}
         for number, (item, read) in capture.reached().items():
-            self._known[number] = Existing(read)
-            if is_box(item):
+            if share or not is_box(item):
+                self._known[number] = Existing(read)
+            if share and is_box(item):
                 self._cells[item.cell] = self._known[number]
 
     def of(self, item: Any, name: str) -> Recipe:
@@ -84,6 +87,8 @@ class Recipes:
 
     def part(self, item: Any, path: Path) -> None:
         """Something among the arguments."""
+        if is_box(item) and not self._share:
+            return
         recipe = self._known.setdefault(id(item), Part(path))
         self._keep.append(item)
         if is_box(item) and item.kind == ARRAY:
@@ -145,10 +150,11 @@ class Recipes:
         if not printed:
             return []
         whole = together(printed)
-        return [Effect(None, Container((), [self._output(value, ARRAY) for value in whole.values]), lambda _, arrays: whole.show(arrays))]
+        arrays = Container((), [self._output(value, ARRAY) for value in whole.values])
+        return [Effect(None, arrays, lambda _, arrays: whole.show(arrays), "what is printed")]
 
     def _box(self, box: Any) -> Recipe:
-        if box.kind != ARRAY:
+        if box.kind != ARRAY or not self._share:
             return self._remember(box, self._output(box.value, box.kind))
         if box.cell not in self._cells:
             self._cells[box.cell] = self._output(open_trace().read(box.cell), ARRAY)

@@ -104,11 +104,18 @@ class Recipe(Protocol):
 
 @dataclass
 class Effect:
-    """A change: of what (None: of what `apply` knows itself), how, and with what new contents."""
+    """A change: of what (None: of what `apply` knows itself), how, and with what new contents.
+
+    Attributes:
+        name: of what changes, as messages have it.
+        places: where it was found, and what is there afterwards; None of a change that is no new contents of such places.
+    """
 
     owner: Recipe | None
     contents: Recipe | None
     apply: Callable[[Any, Any], None]
+    name: str
+    places: Sequence[tuple[Read, Recipe]] | None = None
 
 
 @dataclass(eq=False)

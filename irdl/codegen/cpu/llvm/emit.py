@@ -19,9 +19,9 @@ from irdl.loops.walk import is_parallel
 ENTRY = "irdl_main"
 
 
-def emit_program(program: Program, target: Target, stops: bool = True) -> str:
-    """The module's text. `stops`: whether long loops look whether to stop."""
-    return Module(program, target, stops).text()
+def emit_program(program: Program, target: Target, stops: bool = True, linkage: str = "") -> str:
+    """The module's text. `stops`: whether long loops look whether to stop; `linkage`: of its entry, in LLVM's words."""
+    return Module(program, target, stops).text(linkage)
 
 
 class Module:
@@ -44,7 +44,7 @@ class Module:
         """What stands for the memory of a buffer, where several share it."""
         return self.same.get(buffer, buffer)
 
-    def text(self) -> str:
+    def text(self, linkage: str = "") -> str:
         main = Function(self, in_kernel=False)
         b = main.builder
         program = self.program
@@ -63,7 +63,7 @@ class Module:
             main.end()
         else:
             main.leave_team()
-        entry = f"void @{ENTRY}(ptr %arguments, ptr %arena, ptr %status) nounwind"
+        entry = f"{linkage}void @{ENTRY}(ptr %arguments, ptr %arena, ptr %status) nounwind"
         self.functions.append(
             b.text(f"define {entry}" if alone else "define internal i1 @irdl_team(ptr %job, i64 %thread, i64 %threads) nounwind")
         )

@@ -39,9 +39,11 @@ class Processor:
     target: Target
     triple: str
     relocation: str = "pic"
+    is_native: bool = False
 
     def __str__(self) -> str:
-        return " ".join(part for part in (self.triple, self.name, self.features) if part)
+        features = "and what it has" if self.is_native else self.features
+        return " ".join(part for part in (self.triple, self.name, features) if part)
 
 
 def host() -> Processor:
@@ -71,7 +73,7 @@ def _host(chosen: str) -> Processor:
     here = {feature for feature, has in llvm.get_host_cpu_features().items() if has}
     triple = llvm.get_default_triple()
     if chosen == "native":
-        return Processor(llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), _target(here), triple)
+        return Processor(llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), _target(here), triple, is_native=True)
     needed: set[str] = set()
     for name, more in _BASELINES.items():
         needed |= more

@@ -1,0 +1,137 @@
+"""A C program that calls an exported function and compares what it gives with NumPy's results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from irdl.exporting.header import c_type
+from irdl.exporting.interface import ALIGNMENT, Interface, Place
+
+#: how far results may be from NumPy's, by the bits of a fraction
+_TOLERANCES = {"float64": 1e-9, "complex128": 1e-9, "float32": 1e-4, "complex64": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+#: of C's, by how results are read
+_READ = {"float16": "half", "bfloat16": "brain"}
+
+_HALF = """
+static double number_half(uint16_t bits) {
+    int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    double size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                : exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+    return bits >> 15 ? -size : size;
+}
+"""
+_BRAIN = """
+static double number_brain(uint16_t bits) {
+    uint32_t wide = (uint32_t)bits << 16;
+    float found;
+    memcpy(&found, &wide, sizeof found);
+    return found;
+}
+"""
+_DIFFERS = """
+static int differs(double found, double expected, double tolerance) {
+    if (isnan(expected)) return !isnan(found);
+    if (isinf(expected)) return found != expected;
+    return !(fabs(found - expected) <= tolerance * (1 + fabs(expected)));
+}
+"""
+
+
+def c_test(interface: Interface, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> str:
+    """The program's text: it prints what differs, and ends with how many results do.
+
+    Args:
+        inputs: the arguments, then what is kept at first.
+        outputs: what NumPy gives.
+    """
+    name = interface.name
+    expected = {place: output for place, output in zip(_homes(interface, len(outputs)), outputs, strict=True) if place is not None}
+    dtypes = {output.dtype.name for output in expected.values() if output.size}
+    lines = ["#include <math.h>", "#include <stdio.h>", "#include <string.h>", "", f'#include "{name}.h"']
+    lines += [_HALF] * ("float16" in dtypes) + [_BRAIN] * ("bfloat16" in dtypes) + [_DIFFERS] * any(map(_TOLERANCES.get, dtypes))
+    lines.append(f"static _Alignas({ALIGNMENT}) unsigned char memory[{max(1, interface.memory_bytes)}];")
+    calls: list[str] = ["&state"] if interface.members else []
+    for position, parameter in enumerate(interface.parameters):
+        kind, count = c_type(parameter.type.dtype), max(1, parameter.type.size * _parts(parameter.type.dtype))
+        given = f" = {_numbers(inputs[position])}" if parameter.reads else ""
+        lines.append(f"static {kind} given_{parameter.name}[{count}]{given};")
+        calls.append(f"given_{parameter.name}[0]" if parameter.by_value else f"given_{parameter.name}")
+    if interface.members:
+        lines.append(f"static {name}_state state;")
+    found = {Place("parameter", position): f"given_{parameter.name}" for position, parameter in enumerate(interface.parameters)}
+    found |= {
+        Place("state", m.offset): f"state.{m.name}" if m.type.shape or _parts(m.type.dtype) == 2 else f"&state.{m.name}"
+        for m in interface.members
+    }
+    body: list[str] = []
+    for number, (place, output) in enumerate(expected.items()):
+        body += _comparison(number, found[place], output, lines)
+    lines += ["", "int main(void) {", "    int wrong = 0;"]
+    if interface.members:
+        lines.append(f"    state = {name}_initial;")
+    lines.append(f"    int code = {name}({', '.join([*calls, 'memory'])});")
+    lines += ["    if (code) {", f'        printf("{name} returned %d\\n", code);', "        return 1;", "    }", *body]
+    lines += [f'    printf("{name}: %d of {len(expected)} results differ from NumPy\'s\\n", wrong);', "    return wrong;", "}", ""]
+    return "\n".join(lines)
+
+
+def _homes(interface: Interface, count: int) -> list[Place | None]:
+    """Where each output is when the call has ended; None of what nobody is given."""
+    copied = {source: target for source, target, _ in interface.copies}
+    homes = (copied.get(place, place) for place in interface.outputs[:count])
+    return [None if place.kind == "memory" else place for place in homes]
+
+
+def _parts(dtype: np.dtype) -> int:
+    return 2 if dtype.kind == "c" else 1
+
+
+def _numbers(array: np.ndarray) -> str:
+    """An initializer."""
+    return "{" + (", ".join(_literals(array)) or "0") + "}"
+
+
+def _literals(array: np.ndarray) -> list[str]:
+    if array.dtype.name in _READ:
+        return [str(bits) for bits in np.ascontiguousarray(array).reshape(-1).view(np.uint16)]
+    if array.dtype.kind == "c":
+        array = np.ascontiguousarray(array).reshape(-1).view(array.real.dtype)
+    if array.dtype.kind == "b":
+        return [str(int(item)) for item in array.reshape(-1)]
+    if array.dtype.kind in "iu":
+        suffix = {"int64": "LL", "uint64": "ULL"}.get(array.dtype.name, "")
+        return [
+            f"({int(item)}{suffix})" if item != np.iinfo(array.dtype).min else f"({int(item) + 1}{suffix} - 1)"
+            for item in array.reshape(-1)
+        ]
+    return [_float(float(item)) for item in array.reshape(-1)]
+
+
+def _float(item: float) -> str:
+    if np.isnan(item):
+        return "NAN"
+    return f"{'-' if item < 0 else ''}INFINITY" if np.isinf(item) else item.hex()
+
+
+def _comparison(number: int, found: str, output: np.ndarray, lines: list[str]) -> list[str]:
+    """The lines that compare one result; what is expected becomes a constant."""
+    dtype = output.dtype
+    kind, count = c_type(dtype), output.size * _parts(dtype)
+    if not count:
+        return []
+    lines.append(f"static const {kind} expected_{number}[{count}] = {_numbers(output)};")
+    if dtype.kind in "biu":
+        condition = f"({found})[i] != expected_{number}[i]"
+    else:
+        read = f"number_{_READ[dtype.name]}" if dtype.name in _READ else ""
+        condition = f"differs({read}(({found})[i]), {read}(expected_{number}[i]), {_TOLERANCES[dtype.name]})"
+    return [
+        f"    for (long i = 0; i < {count}; i++)",
+        f"        if ({condition}) {{",
+        f'            printf("{found.removeprefix("given_")}[%ld] differs\\n", i);',
+        "            wrong++;",
+        "            break;",
+        "        }",
+    ]

@@ -1,0 +1,200 @@
+"""`export`: a function compiled ahead of time for C, for this machine or another."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from irdl.codegen.cpu.llvm.emit import emit_program
+from irdl.codegen.cpu.llvm.machine import assembly, compile_object
+from irdl.codegen.cpu.llvm.processor import Processor, find_processor
+from irdl.errors import TraceError
+from irdl.exporting.c_entry import c_entry
+from irdl.exporting.c_test import c_test
+from irdl.exporting.header import c_header
+from irdl.exporting.interface import Contract, identifier, interface_of
+from irdl.exporting.state import Change, changes_of, numbers_in, paired, results_of
+from irdl.ir.evaluate import evaluate
+from irdl.ir.graph import Graph
+from irdl.lazy import cached_property
+from irdl.runtime.backends import find_backend
+from irdl.runtime.build import Build
+from irdl.runtime.call import Call, roles_of, take_apart
+from irdl.runtime.executable import match_donations
+from irdl.runtime.jit import Jit, options_of
+from irdl.tracing import tree
+from irdl.tracing.function import TracedFunction, trace_function
+
+#: how often the state's numbers may turn out to be more than were known
+_TRACES = 4
+
+
+class Exported:
+    """A function as an object file with a C header.
+
+    Attributes:
+        name: of the C function and the files.
+        target: the machine that the code is for, in LLVM's names.
+        header: the text of the C header, which says how the function is called.
+        memory_bytes: scratch memory that a call needs.
+        state_bytes: of what is kept from call to call.
+    """
+
+    def __init__(self, contract: Contract, disable: Sequence[str], processor: Processor, source: str) -> None:
+        target = replace(processor.target, threads=1)
+        backend = find_backend("cpu")
+        build = Build(contract.graph, backend, contract.renewed, disable, static_arrays=contract.constants, target=target)
+        interface = interface_of(contract, build)
+        self.name, self.target = interface.name, str(processor)
+        self.memory_bytes, self.state_bytes = interface.memory_bytes, interface.state_bytes
+        self.header = c_header(interface, source, self.target)
+        self.llvm_ir = emit_program(build.program, target, stops=False, linkage="internal ") + c_entry(interface)
+        self._contract, self._interface, self._processor = contract, interface, processor
+
+    def __repr__(self) -> str:
+        return f"<exported {self.name} for {self.target}, {self.memory_bytes} bytes of memory, {self.state_bytes} of state>"
+
+    @cached_property
+    def object_file(self) -> bytes:
+        """What a linker takes."""
+        return compile_object(self.llvm_ir, self._processor)
+
+    @property
+    def asm(self) -> str:
+        return assembly(self.llvm_ir, self._processor)
+
+    @property
+    def test_source(self) -> str:
+        """A C program that calls the function with the arguments that it was exported with, and compares what it gives with NumPy's
+        results: it ends with 0 if they agree."""
+        inputs = [*self._contract.arguments, *(array for _, array in self._contract.kept)]
+        # NumPy's own way through the graph stores into what it is given.
+        given = [np.array(array) for array in (*inputs, *self._contract.constants)]
+        return c_test(self._interface, inputs, evaluate(self._contract.graph, given))
+
+    def save(self, folder: str | Path = ".", *, test: bool = False) -> Path:
+        """Write `name.h` and `name.o` into a folder, which is made if it is not there; with `test`, `name_test.c` too.
+
+        Returns:
+            the path of the object file.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.name}.o"
+        path.write_bytes(self.object_file)
+        (folder / f"{self.name}.h").write_text(self.header)
+        if test:
+            (folder / f"{self.name}_test.c").write_text(self.test_source)
+        return path
+
+
+def export(
+    f: Callable[..., Any],
+    *,
+    name: str | None = None,
+    target: str | None = None,
+    cpu: str | None = None,
+    features: str = "",
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate_argnums: int | Sequence[int] = (),
+    donate_argnames: str | Sequence[str] = (),
+    disable_passes: Sequence[str] = (),
+) -> Callable[..., Exported]:
+    """`export(f)(*args, **kwargs)` compiles a call ahead of time for C: an object file that needs no Python, allocates nothing, takes no
+    lock and works on one thread, and a header that says how it is called.
+
+    Arrays and numbers among the arguments are the C function's parameters, results are written where it is told. Captured arrays
+    (globals, closures, attributes) and those of static arguments become constants in the object file, with the numbers that they hold
+    now; what follows from them alone is computed now. What the function keeps from call to call, attributes that it binds or stores
+    into, is a struct that the caller has, beside one of its first contents.
+
+    Args:
+        f: NumPy code.
+        name: of the C function and the files; by default the function's.
+        target: the machine as LLVM and clang name it: `aarch64-linux-gnu`, `thumbv7em-none-eabihf`, `wasm32-unknown-unknown`; by default
+            this one.
+        cpu: its processor: `cortex-a72`, `x86-64-v3`; by default this very one on this machine, and the least of another.
+        features: what it has besides, as `+neon`.
+        static_argnums, static_argnames: arguments that are constants; see `jit`.
+        donate_argnums, donate_argnames: arguments that hold results of their types afterwards.
+        disable_passes: optional passes to leave out.
+
+    Raises:
+        ValueError: the name is none for C, or LLVM knows no such target, processor or feature.
+
+    Raises (when called):
+        TraceError: the code cannot be traced, or does what a C function cannot do.
+    """
+    options = options_of("cpu", static_argnums, static_argnames, donate_argnums, donate_argnames, disable_passes, None)
+    function = f._function if isinstance(f, Jit) else f
+    own = getattr(function, "__name__", type(function).__name__)
+    if name is None:
+        name = identifier(own)
+    elif not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or identifier(name) != name:
+        raise ValueError(f"{name!r} can't be the name of a C function")
+    processor = find_processor(target, cpu, features)
+
+    def export_call(*arguments: Any, **keywords: Any) -> Exported:
+        call = take_apart(arguments, keywords, roles_of(function, options), function)
+        contract = _contract(*_traced(function, call, own), call, name)
+        return Exported(contract, options.disable, processor, _source(function))
+
+    return export_call
+
+
+def _traced(function: Callable[..., Any], call: Call, name: str) -> tuple[TracedFunction, list[Change]]:
+    """The call traced so that what it keeps is captured: numbers too, which a trace takes as they are unless it is told."""
+    arguments, keywords = tree.unflatten(call.structure, call.leaves)
+    changing: set[str] = set()
+    for _ in range(_TRACES):
+        traced = trace_function(function, arguments, keywords, name, dict(call.static), share=False, changing=changing)
+        changes = changes_of(traced.effects, name)
+        more = numbers_in(changes, traced)
+        if not more:
+            return traced, changes
+        changing |= more
+    raise TraceError(f"`{name}` depends on the numbers that it keeps in ways that a C function cannot: {', '.join(sorted(more))}")
+
+
+def _contract(traced: TracedFunction, changes: list[Change], call: Call, name: str) -> Contract:
+    """What of the inputs is an argument, kept or constant, in this order, and which outputs renew which."""
+    count = len(call.leaves)
+    pairs = paired(changes, traced, traced.graph.name)
+    stored = dict(zip(traced.stored, range(len(traced.kinds), len(traced.graph.outputs)), strict=True))
+    numbers = range(len(traced.captured))
+    kept = [number for number in numbers if number in pairs or count + number in stored]
+    fixed = [number for number in numbers if number not in kept]
+    values = traced.graph.inputs
+    order = [*values[:count], *(values[count + number] for number in (*kept, *fixed)), *values[count + len(numbers) :]]
+    graph = Graph(order, traced.graph.outputs, name)
+
+    def array(number: int) -> np.ndarray:
+        item = traced.captured[number]
+        return np.array(item.read(), item.value.dtype, order="C")
+
+    renewed = {output: place for place, output in stored.items() if place < count}
+    for place, number in enumerate(kept, count):
+        output = pairs[number].output if number in pairs else stored[count + number]
+        assert output is not None
+        renewed[output] = place
+    donated = [place for place in call.donated if place not in renewed.values()]
+    replaced = match_donations(graph, donated, list(renewed))
+    results = [(path, output) for path, output in results_of(traced) if output not in replaced]
+    members = [(traced.captured[number].name.removeprefix(f"{traced.graph.name}."), array(number)) for number in kept]
+    constants = [*map(array, fixed), *traced.static_arrays]
+    arguments = [np.array(leaf, value.dtype, order="C") for leaf, value in zip(call.leaves, values, strict=False)]
+    return Contract(graph, arguments, members, constants, results, renewed | replaced)
+
+
+def _source(function: Callable[..., Any]) -> str:
+    """Where a function is written."""
+    code = getattr(inspect.unwrap(function), "__code__", None) or getattr(getattr(function, "__func__", None), "__code__", None)
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return name if code is None else f"{name}, {Path(code.co_filename).name}:{code.co_firstlineno}"

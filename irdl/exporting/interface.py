@@ -1,0 +1,249 @@
+"""What the C function takes: parameters, the struct of the state that it keeps from call to call, and where the code finds each array."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from irdl.ir.graph import Graph
+from irdl.ir.types import TensorType
+from irdl.loops.language import Check
+from irdl.runtime.build import Build
+
+#: how the code's arrays may be aligned, in bytes
+ALIGNMENT = 64
+#: words that C or C++ keep for themselves, and names that the header uses
+_TAKEN = frozenset(
+    [
+        "alignas",
+        "alignof",
+        "and",
+        "asm",
+        "auto",
+        "bitand",
+        "bitor",
+        "bool",
+        "break",
+        "case",
+        "catch",
+        "char",
+        "class",
+        "compl",
+        "const",
+        "constexpr",
+        "continue",
+        "decltype",
+        "default",
+        "delete",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "explicit",
+        "export",
+        "extern",
+        "false",
+        "float",
+        "for",
+        "friend",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "mutable",
+        "namespace",
+        "new",
+        "noexcept",
+        "not",
+        "nullptr",
+        "operator",
+        "or",
+        "private",
+        "protected",
+        "public",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "template",
+        "this",
+        "throw",
+        "true",
+        "try",
+        "typedef",
+        "typename",
+        "union",
+        "unsigned",
+        "using",
+        "virtual",
+        "void",
+        "volatile",
+        "while",
+        "xor",
+        "state",
+        "memory",
+        "initial",
+    ]
+)
+
+
+class Place(NamedTuple):
+    """Where an array is during a call: a parameter, or so many bytes into the state or the scratch memory, or a constant."""
+
+    kind: Literal["parameter", "state", "memory", "constant"]
+    at: int
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter, in Python called `python_name`. Numbers that are only read are passed by value."""
+
+    name: str
+    python_name: str
+    type: TensorType
+    reads: bool
+    writes: bool
+    by_value: bool = False
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of the state, its place in the struct and what it holds at first."""
+
+    name: str
+    python_name: str
+    type: TensorType
+    offset: int
+    initial: np.ndarray
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What is exported.
+
+    Attributes:
+        graph: its inputs are the arguments, what is kept from call to call, and constants.
+        arguments, constants: arrays for those; `arguments` of the call that was traced.
+        kept: of each what it is called, and its first contents.
+        results: what each is called, and the output that it is.
+        renewed: output -> the input whose new contents it is.
+    """
+
+    graph: Graph
+    arguments: Sequence[np.ndarray]
+    kept: Sequence[tuple[str, np.ndarray]]
+    constants: Sequence[np.ndarray]
+    results: Sequence[tuple[str, int]]
+    renewed: Mapping[int, int]
+
+
+@dataclass
+class Interface:
+    """
+    Attributes:
+        name: of the function.
+        inputs, outputs: where the program's arrays are, in its order; constants behind them.
+        copies: what is copied when all has gone well: from, to, and how many bytes.
+        memory_bytes: scratch memory of a call.
+    """
+
+    name: str
+    parameters: list[Parameter]
+    members: list[Member]
+    inputs: list[Place]
+    outputs: list[Place]
+    constants: list[np.ndarray]
+    copies: list[tuple[Place, Place, int]] = field(default_factory=list)
+    memory_bytes: int = 0
+    checks: Sequence[Check] = ()
+
+    @property
+    def state_bytes(self) -> int:
+        """As C has it: as many bytes as its widest number fits into."""
+        if not self.members:
+            return 0
+        last, width = self.members[-1], _width(self.members[0].type.dtype)
+        return -(-(last.offset + nbytes(last.type)) // width) * width
+
+
+def nbytes(type_: TensorType) -> int:
+    return type_.size * type_.dtype.itemsize
+
+
+def identifier(text: str, taken: Collection[str] = ()) -> str:
+    """A name for C after one of Python's, other than those taken."""
+    name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_") or "x"
+    name = f"x{name}" if name[0].isdigit() else name
+    found, count = name, 1
+    while found in _TAKEN or found in taken:
+        count += 1
+        found = f"{name}_{count}"
+    return found
+
+
+def laid_out(items: Iterable[tuple[str, TensorType, np.ndarray]]) -> list[Member]:
+    """The members of a struct: the widest numbers first, so that nothing lies between them."""
+    members: list[Member] = []
+    offset = 0
+    for python_name, type_, initial in sorted(items, key=lambda item: -_width(item[1].dtype)):
+        name = identifier(python_name, {member.name for member in members})
+        members.append(Member(name, python_name, type_, offset, initial))
+        offset += nbytes(type_)
+    return members
+
+
+def _width(dtype: np.dtype) -> int:
+    """Bytes of one number, of complex ones of a part."""
+    return dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
+
+
+def interface_of(contract: Contract, build: Build) -> Interface:
+    """Who finds what where."""
+    graph, program, count = contract.graph, build.program, len(contract.arguments)
+    written = set(contract.renewed.values())
+    parameters: list[Parameter] = []
+
+    def parameter(python_name: str, type_: TensorType, reads: bool, writes: bool) -> Place:
+        name = identifier(python_name, {parameter.name for parameter in parameters})
+        by_value = not writes and type_.shape == () and type_.dtype.kind in "biuf" and type_.dtype.itemsize != 2
+        parameters.append(Parameter(name, python_name, type_, reads, writes, by_value))
+        return Place("parameter", len(parameters) - 1)
+
+    inputs = [parameter(value.name or "x", value.type, True, place in written) for place, value in enumerate(graph.inputs[:count])]
+    kept = list(zip(contract.kept, graph.inputs[count:], strict=False))
+    members = laid_out([(name, value.type, array) for (name, array), value in kept])
+    inputs += [Place("state", next(member.offset for member in members if member.initial is array)) for (_, array), _ in kept]
+    memory = program.arena_bytes
+    outputs: list[Place] = []
+    copies: list[tuple[Place, Place, int]] = []
+    for output, value in enumerate(graph.outputs):
+        # Where it is wanted: the code writes to the first, and the others are copies.
+        wanted = [parameter(f"out{path}", value.type, False, True) for path, place in contract.results if place == output]
+        if output in contract.renewed:
+            home = inputs[contract.renewed[output]]
+            if output in build.in_place:
+                wanted.insert(0, home)
+            else:
+                wanted.append(home)
+        # An input is read to the end.
+        if not wanted or (wanted[0] in inputs and output not in build.in_place):
+            memory = -(-memory // ALIGNMENT) * ALIGNMENT
+            wanted.insert(0, Place("memory", memory))
+            memory += nbytes(value.type)
+        outputs.append(wanted[0])
+        copies += [(wanted[0], place, nbytes(value.type)) for place in wanted[1:]]
+    constants = [*build.prepared, *(array for _, array in program.constants)]
+    first = len(build.prepared)
+    inputs += [Place("constant", number) for number in range(first)]
+    outputs += [Place("constant", number) for number in range(first, len(constants))]
+    return Interface(graph.name, parameters, members, inputs, outputs, constants, copies, memory, program.checks)

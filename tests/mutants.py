@@ -174,7 +174,7 @@ MUTANTS: list[Mutant] = [
         "before, after = (position, position + 1) if attributes.reverse",
         PASSES + " -k stacked",
     ),
-    ("irdl/codegen/cpu/llvm/ir_builder.py", "if self.has_fma:", "if True:", "tests/codegen/test_targets.py -k 'baselines and exp'"),
+    ("irdl/codegen/cpu/llvm/ir_builder.py", "if self.target.fma:", "if True:", "tests/codegen/test_targets.py -k 'baselines and exp'"),
     ("irdl/codegen/cuda/emit.py", '"all": "irdl::grid_barrier(barrier, passed);"', '"all": ""', CUDA + " -k functions[132-0-1]"),
     ("irdl/codegen/cuda/emit.py", '"block": "__syncthreads();"', '"block": ""', CUDA + " -k functions[132-0-1]"),
     ("irdl/codegen/cuda/emit.py", '"warp": "__syncwarp();"', '"warp": ""', CUDA + " -k functions[132-0-1]"),

@@ -27,6 +27,10 @@ class Target:
     avx512: bool = False
     #: multiplies and adds in one instruction, rounding once
     fma: bool = True
+    #: rounds to whole numbers in one instruction
+    rounds: bool = True
+    #: has instructions between float16 and float32
+    halves: bool = True
     threads: int = 1
     worth: Worth = Worth()
 

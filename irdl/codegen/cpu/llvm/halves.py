@@ -21,7 +21,7 @@ class Halves:
     def widen(self, x: str) -> str:
         if self.half.dtype != np.float16:
             return self._float(self._binary("shl", self._bits_of_half(x), 16))
-        if self.b.has_fma:  # every processor with fused multiply-adds converts
+        if self.b.target.halves:
             return self.b.emit(f"fpext {self._ieee} {self._cast(self.half.text, x, self._ieee)} to {self.float.text}")
         bits = self._bits_of_half(x)
         moved = self._binary("shl", self._binary("and", bits, 0x7FFF), 13)
@@ -37,7 +37,7 @@ class Halves:
         if self.half.dtype != np.float16:
             quiet = self._binary("or", self._binary("lshr", bits, 16), 0x40)
             return self._half(self.b.select(self.bits, nan, quiet, self._rounded(bits, 16)))
-        if self.b.has_fma:
+        if self.b.target.halves:
             return self._cast(self._ieee, self.b.emit(f"fptrunc {self.float.text} {x} to {self._ieee}"), self.half.text)
         size = self._binary("and", bits, 0x7FFFFFFF)
         normal = self._binary("sub", self._rounded(size, 13), 112 << 10)

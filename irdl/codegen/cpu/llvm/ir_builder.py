@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from irdl.ir.dtypes import is_bool, is_float, is_half
+from irdl.loops.target import Target
 
 _SCALARS = {
     "bool": "i1",
@@ -125,9 +126,8 @@ def _in_order(lines: Sequence[str]) -> bool:
 class IRBuilder:
     """Instructions of one function, in order. `emit` gives equal instructions of one straight line one name."""
 
-    def __init__(self, avx512: bool = False, fma: bool = True) -> None:
-        self.avx512 = avx512
-        self.has_fma = fma
+    def __init__(self, target: Target | None = None) -> None:
+        self.target = target or Target()
         self.lines: list[str] = []
         self.allocas: list[str] = []
         self.declarations: set[str] = set()
@@ -212,9 +212,19 @@ class IRBuilder:
 
     def intrinsic(self, kind: Kind, name: str, *operands: str) -> str:
         """`llvm.name` on operands that all have type `kind`."""
+        if name == "roundeven" and not self.target.rounds:
+            return self._rounded(kind, *operands)
         full = f"llvm.{name}.{kind.suffix}"
         self.declarations.add(f"declare {kind.text} @{full}({', '.join([kind.text] * len(operands))})")
         return self.emit(f"call {kind.text} @{full}({', '.join(f'{kind.text} {x}' for x in operands)})")
+
+    def _rounded(self, kind: Kind, x: str) -> str:
+        """To the nearest whole number, ties to even, by adding what has no room for fractions: LLVM would call a function for each lane."""
+        fraction_bits = 52 if kind.dtype == np.float64 else 23
+        whole = kind.constant(2.0**fraction_bits)
+        size = self.intrinsic(kind, "fabs", x)
+        rounded = self.binary(kind, "fsub", self.binary(kind, "fadd", size, whole), whole)
+        return self.select(kind, self.compare(kind, "olt", size, whole), self.intrinsic(kind, "copysign", rounded, x), x)
 
     def binary(self, kind: Kind, op: str, x: str, y: str) -> str:
         return self.emit(f"{op} {kind.text} {x}, {y}")
@@ -237,7 +247,7 @@ class IRBuilder:
 
     def fma(self, kind: Kind, a: str, b: str, c: str) -> str:
         """`a * b + c`, rounded once where the machine can: LLVM would call a function for each lane where it cannot."""
-        if self.has_fma:
+        if self.target.fma:
             return self.intrinsic(kind, "fma", a, b, c)
         return self.binary(kind, "fadd", self.binary(kind, "fmul", a, b), c)
 

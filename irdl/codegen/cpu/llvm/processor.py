@@ -20,8 +20,8 @@ from irdl.loops.target import Target
 #: What the baselines that IRDL_TARGET may name have beyond the one before (of what code is made with here).
 _BASELINES = {
     "x86-64": {"sse2"},
-    "x86-64-v2": {"ssse3", "sse4.2", "popcnt"},
-    "x86-64-v3": {"avx2", "fma", "bmi2"},
+    "x86-64-v2": {"ssse3", "sse4.1", "sse4.2", "popcnt"},
+    "x86-64-v3": {"avx2", "fma", "bmi2", "f16c"},
     "x86-64-v4": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
 }
 #: vector registers by the first part of a triple; x86 has twice as many with AVX-512
@@ -89,7 +89,8 @@ def _target(features: Collection[str]) -> Target:
         return Target(64, 32, avx512=True)
     if "aarch64" in llvm.get_default_triple():
         return Target(16, 32)
-    return Target(32 if "avx2" in features else 16, 16, fma="fma" in features)
+    rounds, halves = "sse4.1" in features, "f16c" in features
+    return Target(32 if "avx2" in features else 16, 16, fma="fma" in features, rounds=rounds, halves=halves)
 
 
 @lru_cache(maxsize=32)
@@ -109,7 +110,7 @@ def find_processor(triple: str | None = None, cpu: str | None = None, features: 
         return host()
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    triple = triple or llvm.get_default_triple()
+    triple = _whole(triple or llvm.get_default_triple())
     try:
         target = llvm.Target.from_triple(triple)
     except RuntimeError as error:
@@ -126,7 +127,13 @@ def find_processor(triple: str | None = None, cpu: str | None = None, features: 
     return Processor(cpu or "", features, _probed(machine), triple, relocation)
 
 
-#: sixteen sums and one fused multiply-add, of which the assembly tells what the processor has
+def _whole(triple: str) -> str:
+    """A triple with its vendor, which many leave out: LLVM would take the system for it."""
+    architecture, *rest = triple.split("-")
+    return "-".join([architecture, "unknown", *rest]) if rest and rest[0] in ("linux", "none", "windows", "wasi") else triple
+
+
+#: sixteen sums, and what there may be one instruction for, of which the assembly tells what the processor has
 _PROBE = """
 define void @sum(ptr %x, ptr %y) {
   %a = load <16 x float>, ptr %x
@@ -139,8 +146,26 @@ define float @fused(float %x, float %y, float %z) {
   %r = call float @llvm.fma.f32(float %x, float %y, float %z)
   ret float %r
 }
+define float @rounded(float %x) {
+  %r = call float @llvm.roundeven.f32(float %x)
+  ret float %r
+}
+define double @rounded_too(double %x) {
+  %r = call double @llvm.roundeven.f64(double %x)
+  ret double %r
+}
+define void @half(ptr %x, ptr %y) {
+  %h = load half, ptr %x
+  %r = fpext half %h to float
+  store float %r, ptr %y
+  ret void
+}
 declare float @llvm.fma.f32(float, float, float)
+declare float @llvm.roundeven.f32(float)
+declare double @llvm.roundeven.f64(double)
 """
+#: functions that LLVM calls where it has no instruction: to multiply and add, to round, to convert
+_CALLED = ("fmaf", "roundevenf?", "__extendhfsf2|__gnu_h2f_ieee|__aeabi_h2f")
 _SUM = re.compile(r"^\s+(?:v?addps|v?addss|vadd\.f32|fadd(?:\.s)?|vfadd\.vv|f32x4\.add|f32\.add)\b.*", re.MULTILINE)
 
 
@@ -149,13 +174,13 @@ def _probed(machine: llvm.TargetMachine) -> Target:
     text = f'target datalayout = "{machine.target_data}"\ntarget triple = "{machine.triple}"\n{_PROBE}'
     code = machine.emit_assembly(llvm.parse_assembly(text))
     sums = _SUM.findall(code)
-    has_fma = not re.search(r"\bfmaf\b", code)
+    fma, rounds, halves = (not re.search(rf"\b({name})\b", code) for name in _CALLED)
     avx512 = any("zmm" in line for line in sums)
     groups = any("vfadd.vv" in line for line in sums)  # one instruction for several registers
     width = 16 if groups else 64 // len(sums) if sums else 4
     if width < 16:  # numbers one by one, in registers that would hold so many vectors of four
-        return Target(16, 8, fma=has_fma)
-    return Target(width, 32 if avx512 else _REGISTERS.get(machine.triple.split("-")[0], 16), avx512, has_fma)
+        return Target(16, 8, False, fma, rounds, halves)
+    return Target(width, 32 if avx512 else _REGISTERS.get(machine.triple.split("-")[0], 16), avx512, fma, rounds, halves)
 
 
 _one_at_a_time = threading.Lock()

@@ -40,7 +40,7 @@ class Values:
     def __init__(self, module: Module, in_kernel: bool) -> None:
         self.module = module
         self.in_kernel = in_kernel
-        self.builder = IRBuilder(module.target.avx512, module.target.fma)
+        self.builder = IRBuilder(module.target)
         self.pointers: dict[Buffer, str] = {}
         #: the elements that the pointers point to, where that is not the first
         self.starts: dict[Buffer, int] = {}

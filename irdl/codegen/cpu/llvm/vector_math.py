@@ -65,7 +65,7 @@ class VectorMath:
     def __init__(self, builder: IRBuilder, kind: Kind) -> None:
         self.b, self.k = builder, kind
         #: AVX-512 scales by a power of two, and takes exponent and mantissa, in one instruction each
-        self.avx512 = builder.avx512 and kind.lanes * kind.bits == 512
+        self.avx512 = builder.target.avx512 and kind.lanes * kind.bits == 512
         self.double = kind.dtype == np.float64
         self.int = kind.with_dtype(np.int64 if self.double else np.int32)
         self.mantissa, self.bias = (52, 1023) if self.double else (23, 127)
@@ -87,7 +87,7 @@ class VectorMath:
 
     def fma(self, a: str, b: str, c: str) -> str:
         """Rounded as if once, near enough: what functions that keep what an operation has lost rely on."""
-        if self.b.has_fma:
+        if self.b.target.fma:
             return self.b.fma(self.k, a, b, c)
         return self._long_fma(a, b, c) if self.double else self._wide_fma(a, b, c)
 

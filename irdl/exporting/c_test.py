@@ -102,10 +102,8 @@ def _literals(array: np.ndarray) -> list[str]:
         return [str(int(item)) for item in array.reshape(-1)]
     if array.dtype.kind in "iu":
         suffix = {"int64": "LL", "uint64": "ULL"}.get(array.dtype.name, "")
-        return [
-            f"({int(item)}{suffix})" if item != np.iinfo(array.dtype).min else f"({int(item) + 1}{suffix} - 1)"
-            for item in array.reshape(-1)
-        ]
+        least = int(np.iinfo(array.dtype).min)  # C has no such literal
+        return [f"{item}{suffix}" if item > least or not item else f"{item + 1}{suffix} - 1" for item in map(int, array.reshape(-1))]
     return [_float(float(item)) for item in array.reshape(-1)]
 
 

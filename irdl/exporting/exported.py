@@ -19,7 +19,7 @@ from irdl.exporting.c_entry import c_entry
 from irdl.exporting.c_test import c_test
 from irdl.exporting.header import c_header
 from irdl.exporting.interface import Contract, identifier, interface_of
-from irdl.exporting.state import Change, changes_of, numbers_in, paired, results_of
+from irdl.exporting.state import Change, changes_of, numbers_in, paired, renewed_arguments, results_of
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
 from irdl.lazy import cached_property
@@ -49,7 +49,7 @@ class Exported:
     def __init__(self, contract: Contract, disable: Sequence[str], processor: Processor, source: str) -> None:
         target = replace(processor.target, threads=1)
         backend = find_backend("cpu")
-        build = Build(contract.graph, backend, contract.renewed, disable, static_arrays=contract.constants, target=target)
+        build = Build(contract.graph, backend, contract.in_place, disable, static_arrays=contract.constants, target=target)
         interface = interface_of(contract, build)
         self.name, self.target = interface.name, str(processor)
         self.memory_bytes, self.state_bytes = interface.memory_bytes, interface.state_bytes
@@ -143,6 +143,8 @@ def export(
 
     def export_call(*arguments: Any, **keywords: Any) -> Exported:
         call = take_apart(arguments, keywords, roles_of(function, options), function)
+        # Each parameter is an array of its own, even where one was passed twice.
+        call.leaves = [leaf.copy(order="K") if type(leaf) is np.ndarray else leaf for leaf in call.leaves]
         contract = _contract(*_traced(function, call, own), call, name)
         return Exported(contract, options.disable, processor, _source(function))
 
@@ -155,7 +157,7 @@ def _traced(function: Callable[..., Any], call: Call, name: str) -> tuple[Traced
     changing: set[str] = set()
     for _ in range(_TRACES):
         traced = trace_function(function, arguments, keywords, name, dict(call.static), share=False, changing=changing)
-        changes = changes_of(traced.effects, name)
+        changes = changes_of(traced)
         more = numbers_in(changes, traced)
         if not more:
             return traced, changes
@@ -166,7 +168,7 @@ def _traced(function: Callable[..., Any], call: Call, name: str) -> tuple[Traced
 def _contract(traced: TracedFunction, changes: list[Change], call: Call, name: str) -> Contract:
     """What of the inputs is an argument, kept or constant, in this order, and which outputs renew which."""
     count = len(call.leaves)
-    pairs = paired(changes, traced, traced.graph.name)
+    pairs = paired(changes, traced)
     stored = dict(zip(traced.stored, range(len(traced.kinds), len(traced.graph.outputs)), strict=True))
     numbers = range(len(traced.captured))
     kept = [number for number in numbers if number in pairs or count + number in stored]
@@ -179,18 +181,20 @@ def _contract(traced: TracedFunction, changes: list[Change], call: Call, name: s
         item = traced.captured[number]
         return np.array(item.read(), item.value.dtype, order="C")
 
-    renewed = {output: place for place, output in stored.items() if place < count}
+    renewed = renewed_arguments(changes, traced, call)
+    # What is stored into and bound to something else afterwards is that.
+    bound = [place for _, place in renewed]
+    renewed += [(output, place) for place, output in stored.items() if place < count and place not in bound]
     for place, number in enumerate(kept, count):
         output = pairs[number].output if number in pairs else stored[count + number]
         assert output is not None
-        renewed[output] = place
-    donated = [place for place in call.donated if place not in renewed.values()]
-    replaced = match_donations(graph, donated, list(renewed))
-    results = [(path, output) for path, output in results_of(traced) if output not in replaced]
+        renewed.append((output, place))
+    taken, replaced = zip(*renewed, strict=True) if renewed else ((), ())
+    donations = match_donations(graph, [place for place in call.donated if place not in replaced], taken)
     members = [(traced.captured[number].name.removeprefix(f"{traced.graph.name}."), array(number)) for number in kept]
     constants = [*map(array, fixed), *traced.static_arrays]
     arguments = [np.array(leaf, value.dtype, order="C") for leaf, value in zip(call.leaves, values, strict=False)]
-    return Contract(graph, arguments, members, constants, results, renewed | replaced)
+    return Contract(graph, arguments, members, constants, list(results_of(traced)), [*renewed, *donations.items()], list(donations))
 
 
 def _source(function: Callable[..., Any]) -> str:

@@ -55,10 +55,9 @@ def _table(interface: Interface) -> list[str]:
     """What each parameter is, in columns."""
     rows = []
     for parameter in interface.parameters:
-        use = "read, and overwritten by its new contents" if parameter.reads and parameter.writes else ""
-        use = use or ("a result" if parameter.writes else "")
-        python_name = "" if parameter.python_name in (parameter.name, "out") else parameter.python_name
-        rows.append((parameter.name, _shape(parameter.type), ", ".join(part for part in (use, python_name) if part)))
+        use = f"read, and overwritten by {parameter.written_by}" if parameter.reads and parameter.writes else parameter.written_by
+        python_name = parameter.python_name if parameter.reads and parameter.python_name != parameter.name else ""
+        rows.append((parameter.name, _shape(parameter.type), ", ".join(part for part in (python_name, use) if part)))
     if interface.members:
         rows.insert(0, ("state", f"{interface.state_bytes} bytes", "read, and overwritten by its new contents"))
     rows.append(("memory", f"{interface.memory_bytes} bytes", ""))

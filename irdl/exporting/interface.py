@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -106,14 +106,25 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter, in Python called `python_name`. Numbers that are only read are passed by value."""
+    """One parameter, in Python called `python_name`. Numbers that are only read are passed by value.
+
+    `written_by`: of one that is written, what with.
+    """
 
     name: str
     python_name: str
     type: TensorType
     reads: bool
-    writes: bool
-    by_value: bool = False
+    written_by: str = ""
+
+    @property
+    def writes(self) -> bool:
+        return bool(self.written_by)
+
+    @property
+    def by_value(self) -> bool:
+        dtype = self.type.dtype
+        return not self.writes and self.type.shape == () and dtype.kind in "biuf" and dtype.itemsize in (1, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -135,8 +146,9 @@ class Contract:
         graph: its inputs are the arguments, what is kept from call to call, and constants.
         arguments, constants: arrays for those; `arguments` of the call that was traced.
         kept: of each what it is called, and its first contents.
-        results: what each is called, and the output that it is.
-        renewed: output -> the input whose new contents it is.
+        results: the way to each in what the function returns, and the output that it is.
+        renewed: outputs, and the inputs whose new contents they are.
+        donated: outputs that are results and stand in place of arguments.
     """
 
     graph: Graph
@@ -144,7 +156,13 @@ class Contract:
     kept: Sequence[tuple[str, np.ndarray]]
     constants: Sequence[np.ndarray]
     results: Sequence[tuple[str, int]]
-    renewed: Mapping[int, int]
+    renewed: Sequence[tuple[int, int]]
+    donated: Collection[int]
+
+    @property
+    def in_place(self) -> dict[int, int]:
+        """Output -> the input that it may be computed in."""
+        return dict(reversed(self.renewed))
 
 
 @dataclass
@@ -210,16 +228,21 @@ def _width(dtype: np.dtype) -> int:
 def interface_of(contract: Contract, build: Build) -> Interface:
     """Who finds what where."""
     graph, program, count = contract.graph, build.program, len(contract.arguments)
-    written = set(contract.renewed.values())
+    paths = {output: f"result{path}" for path, output in contract.results}
+    written = {place: paths[out] if out in contract.donated else "its new contents" for out, place in contract.renewed}
     parameters: list[Parameter] = []
 
-    def parameter(python_name: str, type_: TensorType, reads: bool, writes: bool) -> Place:
+    def parameter(python_name: str, type_: TensorType, reads: bool, written_by: str) -> Place:
         name = identifier(python_name, {parameter.name for parameter in parameters})
-        by_value = not writes and type_.shape == () and type_.dtype.kind in "biuf" and type_.dtype.itemsize != 2
-        parameters.append(Parameter(name, python_name, type_, reads, writes, by_value))
+        parameters.append(Parameter(name, python_name, type_, reads, written_by))
         return Place("parameter", len(parameters) - 1)
 
-    inputs = [parameter(value.name or "x", value.type, True, place in written) for place, value in enumerate(graph.inputs[:count])]
+    arguments = enumerate(graph.inputs[:count])
+    inputs = [parameter(value.name or "x", value.type, True, written.get(place, "")) for place, value in arguments]
+    results: dict[int, list[Place]] = {}
+    for path, output in contract.results:
+        if output not in contract.donated:
+            results.setdefault(output, []).append(parameter(f"out{path}", graph.outputs[output].type, False, f"result{path}"))
     kept = list(zip(contract.kept, graph.inputs[count:], strict=False))
     members = laid_out([(name, value.type, array) for (name, array), value in kept])
     inputs += [Place("state", next(member.offset for member in members if member.initial is array)) for (_, array), _ in kept]
@@ -228,13 +251,8 @@ def interface_of(contract: Contract, build: Build) -> Interface:
     copies: list[tuple[Place, Place, int]] = []
     for output, value in enumerate(graph.outputs):
         # Where it is wanted: the code writes to the first, and the others are copies.
-        wanted = [parameter(f"out{path}", value.type, False, True) for path, place in contract.results if place == output]
-        if output in contract.renewed:
-            home = inputs[contract.renewed[output]]
-            if output in build.in_place:
-                wanted.insert(0, home)
-            else:
-                wanted.append(home)
+        homes = [inputs[place] for out, place in contract.renewed if out == output]
+        wanted = [*homes, *results.get(output, [])] if output in build.in_place else [*results.get(output, []), *homes]
         # An input is read to the end.
         if not wanted or (wanted[0] in inputs and output not in build.in_place):
             memory = -(-memory // ALIGNMENT) * ALIGNMENT

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
+from irdl.runtime.call import Call
 from irdl.tracing import tree
 from irdl.tracing.capture.capture import Captured
 from irdl.tracing.capture.reads import Attribute, Attributes, Item, Read
-from irdl.tracing.capture.recipes import Container, Dict, Effect, Instance, Known, Recipe, Result
+from irdl.tracing.capture.recipes import Container, Dict, Instance, Known, Part, Recipe, Result
 from irdl.tracing.function import TracedFunction
 
 _NOTHING = object()
@@ -24,44 +25,81 @@ class Change:
     """What is bound anew at each call: where it is found, what is there now, and the graph's output that follows it; None of one that
     stays what it was when the function was traced."""
 
-    read: Read
+    read: Read | Part
     name: str
     now: Any
     output: int | None
 
 
-def changes_of(effects: list[Effect], function: str) -> list[Change]:
+def changes_of(traced: TracedFunction) -> list[Change]:
     """All that a call binds.
 
     Raises:
         TraceError: a C function has nothing that could change so.
     """
     found: list[Change] = []
-    for effect in effects:
+    for effect in traced.effects:
         if effect.places is None:
-            raise TraceError(
-                f"`{function}` changes {effect.name}, which there is none of in C: an exported function keeps arrays and numbers that it "
-                "finds outside (attributes, items of dicts and lists, globals) and binds anew; return what else is new"
-            )
+            raise _none_in_c(traced.graph.name, effect.name)
         for read, recipe in effect.places:
             found += _parts(read, recipe, effect.name)
     return found
 
 
-def _parts(read: Read, recipe: Recipe, name: str) -> Iterator[Change]:
+def _none_in_c(function: str, what: str) -> TraceError:
+    return TraceError(
+        f"`{function}` changes {what}, which there is none of in C: an exported function keeps arrays and numbers that it finds outside or "
+        "among its arguments (attributes, items of dicts and lists, globals) and binds anew; return what else is new"
+    )
+
+
+def _parts(read: Read | Part, recipe: Recipe, name: str) -> Iterator[Change]:
     """The arrays and numbers in what is bound at one place."""
     if isinstance(recipe, Container) and isinstance(recipe.like, (list, tuple)):
         for place, part in enumerate(recipe.parts):
-            yield from _parts(Item(read, place), part, f"{name}[{place}]")
+            yield from _parts(_item(read, place), part, f"{name}[{place}]")
     elif isinstance(recipe, Dict):
         for key, part in recipe.parts:
             if isinstance(key, Known):
-                yield from _parts(Item(read, key.item), part, f"{name}[{key.item!r}]")
+                yield from _parts(_item(read, key.item), part, f"{name}[{key.item!r}]")
     elif isinstance(recipe, Instance):
         for attribute, part in recipe.attributes.items():
-            yield from _parts(Attribute(read, attribute), part, f"{name}.{attribute}")
+            found = read.part(attribute, True) if isinstance(read, Part) else Attribute(read, attribute)
+            yield from _parts(found, part, f"{name}.{attribute}")
     else:
-        yield Change(read, name, _now(read), recipe.place if isinstance(recipe, Result) else None)
+        now = None if isinstance(read, Part) else _now(read)
+        yield Change(read, name, now, recipe.place if isinstance(recipe, Result) else None)
+
+
+def _item(read: Read | Part, key: Any) -> Read | Part:
+    return read.part(key) if isinstance(read, Part) else Item(read, key)
+
+
+def renewed_arguments(changes: list[Change], traced: TracedFunction, call: Call) -> list[tuple[int, int]]:
+    """Outputs, and the leaves of arguments whose places they take.
+
+    Raises:
+        TraceError: nothing of its type is there among the arguments.
+    """
+    positional, keywords = tree.unflatten(call.structure, range(len(call.leaves)))
+    found: list[tuple[int, int]] = []
+    for change in changes:
+        if not isinstance(change.read, Part):
+            continue
+        name, steps = change.read.path
+        leaf: Any = positional if name == "positional" else keywords
+        try:
+            for step in steps:
+                leaf = getattr(leaf, step.key) if step.is_attribute else leaf[step.key]
+        except (LookupError, AttributeError, TypeError):
+            leaf = None
+        if type(leaf) is not int or change.output is None:
+            raise _none_in_c(traced.graph.name, change.name)
+        before, after = traced.graph.inputs[leaf].type, traced.graph.outputs[change.output].type
+        if before != after:
+            raise TraceError(f"`{change.name}` is {before}, and `{traced.graph.name}` binds it to {after}: in C it stays what it is")
+        found.append((change.output, leaf))
+    return found
 
 
 def _now(read: Read) -> Any:
@@ -77,7 +115,7 @@ def numbers_in(changes: list[Change], traced: TracedFunction) -> set[str]:
     return {change.name for change in changes if isinstance(change.now, _NUMBERS) and change.name in taken}
 
 
-def paired(changes: list[Change], traced: TracedFunction, function: str) -> Mapping[int, Change]:
+def paired(changes: list[Change], traced: TracedFunction) -> Mapping[int, Change]:
     """What of the captured is kept from call to call: its number -> its change. What the function binds and does not read is none.
 
     Raises:
@@ -85,7 +123,10 @@ def paired(changes: list[Change], traced: TracedFunction, function: str) -> Mapp
             is one with another.
     """
     found: dict[int, Change] = {}
+    function = traced.graph.name
     for change in changes:
+        if isinstance(change.read, Part):
+            continue
         number = next((number for number, item in enumerate(traced.captured) if _is_of(item, change)), None)
         if number is None:
             if (change.now is None or change.now is _NOTHING) and _was_asked_for(change, traced):

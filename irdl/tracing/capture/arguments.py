@@ -14,7 +14,7 @@ from irdl.tracing.capture.containers import Container, container_effects, set_at
 from irdl.tracing.capture.objects import MISSING
 from irdl.tracing.capture.outcome import Recipes
 from irdl.tracing.capture.reads import Write
-from irdl.tracing.capture.recipes import Effect, Path, Step
+from irdl.tracing.capture.recipes import Effect, Part, Path, Step
 
 
 @dataclass(frozen=True)
@@ -100,5 +100,5 @@ def argument_effects(containers: Sequence[Given], recipes: Recipes) -> list[Effe
                 if given.before.get(key, MISSING) is not item:
                     name = f"{given.name}.{key}"
                     owner, contents = recipes.of(given.made, given.name), recipes.of(item, name)
-                    found.append(Effect(owner, contents, set_attribute(key), name))
+                    found.append(Effect(owner, contents, set_attribute(key), name, [(Part(given.path).part(key, True), contents)]))
     return found

@@ -13,7 +13,7 @@ from irdl.tracing.box import is_box
 from irdl.tracing.capture.objects import MISSING
 from irdl.tracing.capture.outcome import Recipes
 from irdl.tracing.capture.reads import Item, Read, Write
-from irdl.tracing.capture.recipes import Effect, Existing, Recipe
+from irdl.tracing.capture.recipes import Effect, Existing, Part, Recipe
 from irdl.tracing.users import is_plain_object
 
 
@@ -64,9 +64,11 @@ def _container_effects(made: Any, before: Any, name: str, recipes: Recipes) -> l
     return [Effect(owner, contents, _replace_items, name, places)]
 
 
-def _places(owner: Recipe, parts: Sequence[tuple[Any, Recipe]]) -> list[tuple[Read, Recipe]] | None:
-    """Where the parts of a container are found; None of one that is among the arguments."""
-    return [(Item(owner.read, key), part) for key, part in parts] if isinstance(owner, Existing) else None
+def _places(owner: Recipe, parts: Sequence[tuple[Any, Recipe]]) -> list[tuple[Read | Part, Recipe]] | None:
+    """Where the parts of a container are found; None of one that the trace has made."""
+    if isinstance(owner, Existing):
+        return [(Item(owner.read, key), part) for key, part in parts]
+    return [(owner.part(key), part) for key, part in parts] if isinstance(owner, Part) else None
 
 
 def _replace_dict(owner: Any, contents: Any) -> None:

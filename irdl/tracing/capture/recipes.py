@@ -108,14 +108,15 @@ class Effect:
 
     Attributes:
         name: of what changes, as messages have it.
-        places: where it was found, and what is there afterwards; None of a change that is no new contents of such places.
+        places: where it was found, outside or among the arguments, and what is there afterwards; None of a change that is no new
+            contents of such places.
     """
 
     owner: Recipe | None
     contents: Recipe | None
     apply: Callable[[Any, Any], None]
     name: str
-    places: Sequence[tuple[Read, Recipe]] | None = None
+    places: Sequence[tuple[Read | Part, Recipe]] | None = None
 
 
 @dataclass(eq=False)
@@ -144,6 +145,11 @@ class Part:
     """Something among the arguments."""
 
     path: Path
+
+    def part(self, key: Any, is_attribute: bool = False) -> Part:
+        """An item or an attribute of it."""
+        name, steps = self.path
+        return Part((name, (*steps, Step(key, is_attribute))))
 
     def write(self, script: Script) -> None:
         script.parts.append(self)

@@ -1,0 +1,377 @@
+"""Exported functions, called from C: a program that compares with NumPy, and state from call to call."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import irdl
+from irdl.errors import TraceError
+from tests.exporting.programs import CASES, descent
+
+needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+STRICT = ["-Wall", "-Wextra", "-Werror", "-std=c11"]
+
+
+def built(folder: Path, source: str, *objects: str) -> Path:
+    """A C program, linked with object files."""
+    subprocess.run(["gcc", *STRICT, source, *objects, "-lm", "-o", "program"], cwd=folder, check=True)
+    return folder / "program"
+
+
+def run(exported: irdl.Exported, folder: Path) -> subprocess.CompletedProcess[str]:
+    exported.save(folder, test=True)
+    return subprocess.run([built(folder, f"{exported.name}_test.c", f"{exported.name}.o")], capture_output=True, text=True)
+
+
+def loaded(exported: irdl.Exported, folder: Path) -> ctypes.CDLL:
+    """The function in a library, for Python to call."""
+    path = exported.save(folder)
+    subprocess.run(["gcc", "-shared", path.name, "-lm", "-o", "library.so"], cwd=folder, check=True)
+    return ctypes.CDLL(str(folder / "library.so"))
+
+
+def scratch(exported: irdl.Exported) -> Any:
+    memory = np.empty(exported.memory_bytes + 64, np.uint8)
+    return ctypes.c_void_p(-(-memory.ctypes.data // 64) * 64), memory
+
+
+@needs_compiler
+@pytest.mark.parametrize("case", CASES)
+def test_programs(case: str, tmp_path: Path) -> None:
+    function, arguments, options = CASES[case]
+    done = run(irdl.export(function, **options)(*arguments), tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r": 0 of [1-9]\d* results differ", done.stdout) or case == "empty"
+
+
+@needs_compiler
+@pytest.mark.parametrize("case", ["dense", "complex", "halves", "whole_numbers", "descent"])
+def test_the_test_finds_what_differs(case: str, tmp_path: Path) -> None:
+    function, arguments, options = CASES[case]
+    exported = irdl.export(function, **options)(*arguments)
+    exported.save(tmp_path, test=True)
+    source = tmp_path / f"{exported.name}_test.c"
+    text = source.read_text()
+    found = re.findall(r"static const \w+ (expected_\d+)\[\d+\] = \{([^,}]*)", text)
+    for name, first in found:
+        number = "16000" if case == "halves" else "0" if first.startswith("1") else "1"
+        source.write_text(text.replace(f"{name}[{text.split(name + '[')[1].split(']')[0]}] = {{{first}", f"{name}[] = {{{number}", 1))
+        assert subprocess.run([built(tmp_path, source.name, f"{exported.name}.o")]).returncode == 1, name
+    assert found
+
+
+def test_the_header(tmp_path: Path) -> None:
+    _, arguments, options = CASES["descent"]
+    header = irdl.export(descent, name="step", **options)(*arguments).header
+    assert "descent, programs.py:" in header
+    assert re.search(r"params_W +float32 \(\d+, \d+\) +params\.W, read, and overwritten by result\[0\]\['W'\]\n", header)
+    declared = re.sub(r"\s+", " ", header)
+    assert "int step(float *params_U, float *params_W, float *params_b, const float *x, const float *gy, float *out_1, " in declared
+    assert max(map(len, header.splitlines())) <= 120
+    (tmp_path / "step.h").write_text(header)
+    if shutil.which("g++"):
+        subprocess.run(["g++", "-Wall", "-Wextra", "-Werror", "-x", "c++", "-fsyntax-only", "step.h"], cwd=tmp_path, check=True)
+
+
+def test_names() -> None:
+    def odd(double: Any, café: Any, int: Any, memory: Any) -> Any:
+        return {"a b": double + café, "a-b": int + 1, "": memory + 1}
+
+    one = np.ones(2)
+    header = re.sub(r"\s+", " ", irdl.export(odd, name="odd")(one, one, int=one, memory=one).header)
+    assert "const double *double_2, const double *caf, const double *int_2, const double *memory_2" in header
+    assert "double *out, double *out_a_b, double *out_a_b_2" in header
+    assert irdl.export(lambda x: x)(one).name == "lambda"
+    for wrong in ("9lives", "a-b", "int", ""):
+        with pytest.raises(ValueError, match="can't be the name of a C function"):
+            irdl.export(odd, name=wrong)
+
+
+def test_saving(tmp_path: Path) -> None:
+    exported = irdl.export(lambda x: x + 1, name="plus")(np.ones(3))
+    path = exported.save(tmp_path / "not" / "there")
+    assert path == tmp_path / "not" / "there" / "plus.o" and path.read_bytes() == exported.object_file
+    assert sorted(item.name for item in path.parent.iterdir()) == ["plus.h", "plus.o"]
+    assert "plus:" in exported.asm and "define i32 @plus(" in exported.llvm_ir
+
+
+@needs_compiler
+def test_several_in_one_program(tmp_path: Path) -> None:
+    weights = np.arange(6.0)
+    for name, factor in (("first", 2), ("second", 3)):
+        irdl.export(lambda x, factor=factor: x @ (weights * factor), name=name, static_argnames="factor")(np.ones(6)).save(tmp_path)
+    (tmp_path / "both.c").write_text(
+        '#include "first.h"\n#include "second.h"\n'
+        "int main(void) { double x[6] = {1, 1, 1, 1, 1, 1}, a, b; return first(x, &a, 0) || second(x, &b, 0) || a != 30 || b != 45; }\n"
+    )
+    assert subprocess.run([built(tmp_path, "both.c", "first.o", "second.o")]).returncode == 0
+
+
+@needs_compiler
+def test_captured_arrays_are_constants(tmp_path: Path) -> None:
+    """With the numbers that they hold when the function is exported."""
+    weights, fixed = np.arange(12.0).reshape(3, 4), np.full(4, 0.5)
+    fixed.flags.writeable = False
+    exported = irdl.export(lambda bias, x: np.tanh(x @ weights) + bias, name="layer", static_argnums=0)(fixed, np.ones((2, 3)))
+    expected = np.tanh(np.ones((2, 3)) @ weights) + fixed
+    weights[...] = 0
+    done = run(exported, tmp_path)
+    assert done.returncode == 0, done.stdout
+    x, out = np.ones((2, 3)), np.empty((2, 4))
+    memory, _ = scratch(exported)
+    assert loaded(exported, tmp_path).layer(x.ctypes, out.ctypes, memory) == 0
+    np.testing.assert_allclose(out, expected, rtol=1e-12)
+
+
+@needs_compiler
+def test_indices_out_of_range(tmp_path: Path) -> None:
+    def pick(x: Any, i: Any, a: Any) -> Any:
+        return x[i], np.linalg.inv(a)
+
+    x, i, a = np.arange(5.0), np.array([1, 4]), np.eye(2)
+    exported = irdl.export(pick)(x, i, a)
+    library, (memory, _) = loaded(exported, tmp_path), scratch(exported)
+    out, inverse = np.empty(2), np.empty((2, 2))
+
+    def outcome(i: list[int], a: np.ndarray) -> str:
+        code = library.pick(x.ctypes, np.array(i).ctypes, a.ctypes, out.ctypes, inverse.ctypes, memory)
+        found = re.search(rf"^ \*     {code}  (.*)$", exported.header, re.MULTILINE)
+        return found[1] if found else str(code)
+
+    assert outcome([0, -1], a) == "0"
+    np.testing.assert_array_equal(out, [0, 4])
+    assert "an index is out of bounds for axis 0 with size 5" in outcome([0, 5], a)
+    assert "an index is out of bounds for axis 0 with size 5" in outcome([-6, 0], a)
+    assert "Singular matrix" in outcome([0, 1], np.zeros((2, 2)))
+    assert outcome([0, 1], a) == "0"
+
+
+# What is kept from call to call.
+
+
+class Keeper:
+    """Keeps arrays, a tuple of them, a dict, a list, a ring and numbers of Python's."""
+
+    def __init__(self) -> None:
+        self.weights = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+        self.h = np.zeros((2, 4), np.float32)
+        self.pair = (np.ones(3), np.zeros((), np.int64))
+        self.named = {"mean": np.zeros(4, np.float32), "never": np.ones(1)}
+        self.row = [np.zeros(2, np.int8), np.ones(2)]
+        self.ring = np.zeros(5)
+        self.place, self.gain = 0, 1.0
+
+    def step(self, x: Any) -> Any:
+        self.h = np.tanh(x @ self.weights + self.h)
+        first, count = self.pair
+        self.pair = (first[::-1] * 0.5, count + 1)
+        self.named["mean"] = self.named["mean"] * np.float32(0.9) + self.h.mean(0)
+        self.row[0] = self.row[0] + np.int8(100)
+        self.ring[self.place % 5] = self.gain
+        self.place += 1
+        self.gain = self.gain * 0.5 + 1
+        self.last = x
+        return self.h, self.ring.sum() + self.place
+
+
+@needs_compiler
+def test_state(tmp_path: Path) -> None:
+    keeper = Keeper()
+    exported = irdl.export(keeper.step)(np.ones((2, 3), np.float32))
+    assert run(exported, tmp_path).returncode == 0
+    members = re.search(r"typedef struct \{(.*)\} step_state;", exported.header, re.DOTALL)[1]
+    assert sorted(re.findall(r"(\w+ \w+)(?:\[\d+\])?;", members)) == [
+        *("double gain", "double pair_0", "double ring", "float h", "float named_mean"),
+        *("int64_t pair_1", "int64_t place", "int8_t row_0"),
+    ]
+    library, (memory, _) = loaded(exported, tmp_path), scratch(exported)
+    state = ctypes.create_string_buffer(exported.state_bytes)
+    ctypes.memmove(state, ctypes.addressof(ctypes.c_char.in_dll(library, "step_initial")), exported.state_bytes)
+    h, total = np.empty((2, 4), np.float32), np.empty(())
+    twin = copy.deepcopy(keeper)
+    for call in range(8):
+        x = np.full((2, 3), call / 8, np.float32)
+        assert library.step(state, x.ctypes, h.ctypes, total.ctypes, memory) == 0
+        expected = twin.step(x)
+        np.testing.assert_allclose(h, expected[0], rtol=1e-6)
+        np.testing.assert_allclose(total, expected[1], rtol=1e-12)
+    np.testing.assert_array_equal(keeper.h, 0)  # exporting it has not run it
+
+
+def test_state_of_closures_and_globals() -> None:
+    level = np.zeros(3)
+
+    def follow(x: Any) -> Any:
+        nonlocal level
+        global _SEEN
+        level = level * 0.9 + x
+        _SEEN = _SEEN + x.sum()
+        return level
+
+    header = irdl.export(follow)(np.ones(3)).header
+    assert "double level[3];" in header and "double SEEN[2];" in header
+
+
+_SEEN = np.zeros(2)
+
+
+@needs_compiler
+def test_what_is_only_bound_is_no_state(tmp_path: Path) -> None:
+    keeper = Keeper()
+
+    def remember(x: Any) -> Any:
+        keeper.cache = (x, x * 2)
+        return x + 1
+
+    exported = irdl.export(remember)(np.ones(3))
+    assert exported.state_bytes == 0 and run(exported, tmp_path).returncode == 0
+
+
+@needs_compiler
+def test_state_that_trades_places(tmp_path: Path) -> None:
+    """New contents that are made of each other's old ones, and are results too."""
+    pair = {"a": np.arange(4.0), "b": np.arange(4.0) * 2}
+
+    def trade(x: Any) -> Any:
+        pair["a"], pair["b"] = pair["b"] + x, pair["a"][::-1]
+        return pair["a"], pair["b"]
+
+    assert run(irdl.export(trade)(np.ones(4)), tmp_path).returncode == 0
+
+
+class Holder:
+    def __init__(self, **items: Any) -> None:
+        vars(self).update(items)
+
+
+def _not_yet(holder: Any, x: Any) -> Any:
+    if holder.h is None:
+        holder.h = np.zeros(3)
+    holder.h = holder.h + x
+    return holder.h
+
+
+def _has_none(holder: Any, x: Any) -> Any:
+    if not hasattr(holder, "h"):
+        holder.h = np.zeros(3)
+    holder.h = holder.h + x
+    return holder.h
+
+
+def _grows(holder: Any, x: Any) -> Any:
+    holder.h = np.concatenate([holder.h, x])
+    return holder.h
+
+
+def _both(holder: Any, x: Any) -> Any:
+    holder.h, holder.c = holder.h + x, holder.c * x
+    return holder.h
+
+
+def _appends(holder: Any, x: Any) -> Any:
+    holder.h.append(x)
+    return x
+
+
+def _prints(holder: Any, x: Any) -> Any:
+    print(x.sum())
+    return x
+
+
+def _deletes(holder: Any, x: Any) -> Any:
+    y = holder.h + x
+    del holder.h
+    return y
+
+
+def _rebinds(holder: Any, x: Any) -> Any:
+    y = holder.h + x
+    holder.h = "gone"
+    return y
+
+
+@pytest.mark.parametrize(
+    ("function", "items", "message"),
+    [
+        (_not_yet, {"h": None}, r"`holder.h` is not there yet.*call the function once before you export it"),
+        (_has_none, {}, r"`holder.h` is not there yet.*call the function once before you export it"),
+        (_grows, {"h": np.zeros(3)}, r"`holder.h` is f64\[3\] now, and .* binds it to f64\[6\]: .*one dtype and one shape"),
+        (_both, dict.fromkeys("hc", np.zeros(3)), r"`holder.[hc]` and `holder.[hc]` are one array now.*make each an array of its own"),
+        (_appends, {"h": []}, r"changes holder.h, which there is none of in C"),
+        (_prints, {}, r"changes what is printed, which there is none of in C"),
+        (_deletes, {"h": np.zeros(3)}, r"changes holder.h, which there is none of in C"),
+        (_rebinds, {"h": np.zeros(3)}, r"binds `holder.h`, which it reads, to something that is no array or number"),
+    ],
+)
+def test_state_that_cannot_be_kept(function: Any, items: dict[str, Any], message: str) -> None:
+    holder = Holder(**items)
+    with pytest.raises(TraceError, match=message):
+        irdl.export(lambda x: function(holder, x), name="f")(np.ones(3))
+
+
+def test_what_cannot_be_returned() -> None:
+    holder = Holder(h=np.zeros(3))
+
+    def named(x: Any) -> Any:
+        holder.h = holder.h + x
+        return x, f"{x.sum()}"
+
+    with pytest.raises(TraceError, match=r"result\[1\] of `named` is no array or number"):
+        irdl.export(named)(np.ones(3))
+
+
+@dataclass
+class State:
+    h: Any
+    count: Any
+
+
+def _renew(state: Any, named: Any, x: Any) -> Any:
+    state.h = state.h * 2 + x
+    state.count = state.count + 1
+    named["rows"][1] = named["rows"][0] = named["rows"][1] + x
+    return state.h.sum(), state
+
+
+@needs_compiler
+def test_changed_arguments(tmp_path: Path) -> None:
+    exported = irdl.export(_renew)(State(np.ones(3), 2), {"rows": [np.zeros(3), np.ones(3)]}, np.arange(3.0))
+    declared = re.sub(r"\s+", " ", exported.header)
+    assert "double *state_h, int64_t *state_count, double *named_rows_0, double *named_rows_1, const double *x, double *out_0" in declared
+    done = run(exported, tmp_path)
+    assert done.returncode == 0, done.stdout
+    library, (memory, _) = loaded(exported, tmp_path), scratch(exported)
+    h, count, first, second, x = np.ones(3), np.full((), 2), np.zeros(3), np.ones(3), np.arange(3.0)
+    results = [np.empty(()), np.empty(3), np.empty((), np.int64)]
+    library.renew(*(array.ctypes for array in (h, count, first, second, x, *results)), memory)
+    for found, expected in zip((h, count, first, second, *results), ([2, 3, 4], 3, [1, 2, 3], [1, 2, 3], 9, [2, 3, 4], 3), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def _new_key(state: Any, x: Any) -> Any:
+    state["new"] = x + 1
+    return x
+
+
+def _longer(state: Any, x: Any) -> Any:
+    state["h"] = np.concatenate([state["h"], x])
+    return x
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [(_new_key, "changes argument 0, .*return what else is new"), (_longer, r"argument 0.* is f64\[3\], .* binds it to f64\[6\]")],
+)
+def test_arguments_that_cannot_be_changed(function: Any, message: str) -> None:
+    with pytest.raises(TraceError, match=message):
+        irdl.export(function)({"h": np.zeros(3)}, np.ones(3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,14 @@ def test_lstm_gates() -> None:
     assert outputs == pytest.approx([0, 0, 0, 0, 0, 0.9636, 0, 0, 0.7616], abs=1e-3)
     assert "nn.LSTMCell gives the same" in printed
     assert float(re.findall(r"differ by (\S+)", printed)[0]) < 1e-12
+
+
+def test_guitar_amp(tmp_path: Path) -> None:
+    printed = run("guitar_amp", "--steps", "60", "--folder", str(tmp_path))
+    assert float(re.findall(r"not heard, error (\S+)", printed)[0]) < 0.5
+    assert (tmp_path / "amp.h").exists() and (tmp_path / "amp.o").exists()
+    if shutil.which("cc"):
+        assert "amp: 0 of 3 results differ from NumPy's" in printed and "as fast as it plays" in printed
 
 
 def test_time_machine() -> None:

@@ -42,8 +42,9 @@ class Processor:
     is_native: bool = False
 
     def __str__(self) -> str:
-        features = "and what it has" if self.is_native else self.features
-        return " ".join(part for part in (self.triple, self.name, features) if part)
+        name = f"native ({self.name})" if self.is_native else self.name
+        features = "" if self.is_native else self.features
+        return " ".join(part for part in (self.triple, name, features) if part)
 
 
 def host() -> Processor:

@@ -19,6 +19,7 @@ CUDA, TF32, ENTRY = "tests/codegen/test_cuda.py", "tests/codegen/test_tf32_loops
 HALVES, COMPLEX = "tests/ops/test_halves.py", "tests/test_complex.py"
 VECTORS, LOOPS = "tests/codegen/test_cuda_vectors.py", "tests/codegen/test_cuda_loops.py"
 TILES, TAPS, EDGES = "tests/codegen/test_tiles.py", "tests/codegen/test_taps.py", "tests/codegen/test_edges.py"
+EXPORT = "tests/exporting/test_export.py"
 SORTS, STORED = "tests/codegen/test_cuda_sorting.py", "tests/runtime/test_stores_in_place.py"
 MATRICES = "tests/tracing/test_factorizations.py"
 PASSES, ROLLING = "tests/passes/test_passes.py", "tests/tracing/rolling/test_"
@@ -567,6 +568,27 @@ MUTANTS: list[Mutant] = [
         "tests/passes/test_cases.py -k fuse",
     ),
     ("irdl/codegen/cpu/schedule.py", "if not slivers or axis.variable in slivers", "if True", COMPLEX + " -k one_array"),
+    ("irdl/exporting/interface.py", "for place in wanted[1:]]", "for place in wanted[2:]]", EXPORT + " -k changed_arguments"),
+    (
+        "irdl/exporting/interface.py",
+        "or (wanted[0] in inputs and output not in build.in_place)",
+        "or False",
+        EXPORT + " -k trades",
+    ),
+    (
+        "irdl/exporting/interface.py",
+        "key=lambda item: -_width(item[1].dtype)",
+        "key=lambda item: _width(item[1].dtype)",
+        EXPORT + " -k test_state",
+    ),
+    ("irdl/exporting/exported.py", "if not more:", "if True:", EXPORT + " -k test_state"),
+    ("irdl/exporting/state.py", "if number in found:", "if False:", EXPORT + " -k cannot_be_kept"),
+    (
+        "irdl/codegen/cpu/llvm/ir_builder.py",
+        'self.intrinsic(kind, "copysign", rounded, x)',
+        "rounded",
+        "tests/exporting/test_targets.py -k rounding",
+    ),
 ]
 
 

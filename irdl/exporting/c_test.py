@@ -47,7 +47,7 @@ def c_test(interface: Interface, inputs: Sequence[np.ndarray], outputs: Sequence
         outputs: what NumPy gives.
     """
     name = interface.name
-    expected = {place: output for place, output in zip(_homes(interface, len(outputs)), outputs, strict=True) if place is not None}
+    expected = _homes(interface, outputs)
     dtypes = {output.dtype.name for output in expected.values() if output.size}
     lines = ["#include <math.h>", "#include <stdio.h>", "#include <string.h>", "", f'#include "{name}.h"']
     lines += [_HALF] * ("float16" in dtypes) + [_BRAIN] * ("bfloat16" in dtypes) + [_DIFFERS] * any(map(_TOLERANCES.get, dtypes))
@@ -77,11 +77,11 @@ def c_test(interface: Interface, inputs: Sequence[np.ndarray], outputs: Sequence
     return "\n".join(lines)
 
 
-def _homes(interface: Interface, count: int) -> list[Place | None]:
-    """Where each output is when the call has ended; None of what nobody is given."""
-    copied = {source: target for source, target, _ in interface.copies}
-    homes = (copied.get(place, place) for place in interface.outputs[:count])
-    return [None if place.kind == "memory" else place for place in homes]
+def _homes(interface: Interface, outputs: Sequence[np.ndarray]) -> dict[Place, np.ndarray]:
+    """What is where when the call has ended, where the caller sees it."""
+    found = dict(zip(interface.outputs, outputs, strict=False))
+    found |= {target: found[source] for source, target, _ in interface.copies}
+    return {place: output for place, output in found.items() if place.kind != "memory"}
 
 
 def _parts(dtype: np.dtype) -> int:

@@ -14,7 +14,6 @@ import numpy as np
 from irdl.codegen.cpu.llvm.emit import emit_program
 from irdl.codegen.cpu.llvm.machine import assembly, compile_object
 from irdl.codegen.cpu.llvm.processor import Processor, find_processor
-from irdl.errors import TraceError
 from irdl.exporting.c_entry import c_entry
 from irdl.exporting.c_test import c_test
 from irdl.exporting.header import c_header
@@ -30,9 +29,6 @@ from irdl.runtime.executable import match_donations
 from irdl.runtime.jit import Jit, options_of
 from irdl.tracing import tree
 from irdl.tracing.function import TracedFunction, trace_function
-
-#: how often the state's numbers may turn out to be more than were known
-_TRACES = 4
 
 
 class Exported:
@@ -155,14 +151,13 @@ def _traced(function: Callable[..., Any], call: Call, name: str) -> tuple[Traced
     """The call traced so that what it keeps is captured: numbers too, which a trace takes as they are unless it is told."""
     arguments, keywords = tree.unflatten(call.structure, call.leaves)
     changing: set[str] = set()
-    for _ in range(_TRACES):
+    while True:
         traced = trace_function(function, arguments, keywords, name, dict(call.static), share=False, changing=changing)
         changes = changes_of(traced)
-        more = numbers_in(changes, traced)
+        more = numbers_in(changes, traced) - changing
         if not more:
             return traced, changes
         changing |= more
-    raise TraceError(f"`{name}` depends on the numbers that it keeps in ways that a C function cannot: {', '.join(sorted(more))}")
 
 
 def _contract(traced: TracedFunction, changes: list[Change], call: Call, name: str) -> Contract:

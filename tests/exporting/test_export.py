@@ -239,14 +239,19 @@ def test_what_is_only_bound_is_no_state(tmp_path: Path) -> None:
 
 @needs_compiler
 def test_state_that_trades_places(tmp_path: Path) -> None:
-    """New contents that are made of each other's old ones, and are results too."""
+    """New contents that are made of each other's old ones, and may be results too."""
     pair = {"a": np.arange(4.0), "b": np.arange(4.0) * 2}
 
     def trade(x: Any) -> Any:
         pair["a"], pair["b"] = pair["b"] + x, pair["a"][::-1]
-        return pair["a"], pair["b"]
+        return x.sum()
 
-    assert run(irdl.export(trade)(np.ones(4)), tmp_path).returncode == 0
+    def show(x: Any) -> Any:
+        return trade(x), pair["a"], pair["b"]
+
+    for function in (trade, show):
+        done = run(irdl.export(function)(np.ones(4)), tmp_path)
+        assert done.returncode == 0, done.stdout
 
 
 class Holder:

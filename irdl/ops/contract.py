@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from irdl.ir.types import TensorType
 
 if TYPE_CHECKING:
     from irdl.ir.builder import Builder
-    from irdl.ir.graph import Graph, Value
+    from irdl.ir.graph import Graph, Node, Value
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class Dot(Op):
             ("ij,jk->ik", (0, 4), (4, 5)),
             ("ij,jk->ik", (3, 0), (0, 5)),
             ("ij,jk->ik", (1, 1), (1, 1)),
+            ("ij,jk->ik", (5, 1), (1, 33)),
+            ("bji,kbj->kbi", (3, 1, 20), (4, 3, 1)),
             ("ij,jk->ik", (37, 65), (65, 130)),
         ]
         for dtype in ("float64", "float32", "int64", "int32"):
@@ -109,3 +112,9 @@ class Dot(Op):
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DOT = register(Dot())
+
+
+def terms_of(node: Node) -> int:
+    """How many products each element of a contraction is the sum of."""
+    left, _, output = node.attributes.labels
+    return math.prod(extent for label, extent in zip(left, node.operands[0].shape, strict=True) if label not in output)

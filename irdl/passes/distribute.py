@@ -24,7 +24,7 @@ from typing import Any
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value
 from irdl.loops.target import Gpu, Target
-from irdl.ops.contract import DOT
+from irdl.ops.contract import DOT, terms_of
 from irdl.ops.control import SCAN, ScanAttributes, scan_of
 from irdl.ops.elementwise import ADD
 from irdl.ops.loop_parts import LoopInputs, LoopOutputs
@@ -122,6 +122,10 @@ class _Parts:
         """It leaves the loop where it can."""
         return node.op is DOT or (self.reductions and isinstance(node.op, Reduce))
 
+    def _goes_first(self, node: Node) -> bool:
+        """It is made before the loop where it can. On a CPU a product costs less than reading it would (see `expand`)."""
+        return self._leaves(node) and (self.reductions or node.op is not DOT or terms_of(node) > 1)
+
     def _accumulated(self) -> dict[int, Value]:
         """Carries that only add up a contraction: place -> what is added. (A plain sum is cheaper where its operand is in cache.)"""
         found: dict[int, Value] = {}
@@ -150,7 +154,7 @@ class _Parts:
                 free.append(node)
         chosen: set[Node] = set()
         for node in reversed(free):
-            if self._leaves(node) or any(user in chosen for user in self.users[node.outputs[0]]):
+            if self._goes_first(node) or any(user in chosen for user in self.users[node.outputs[0]]):
                 chosen.add(node)
         invariant = set(self.inputs.consts)
         for node in free:

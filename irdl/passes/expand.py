@@ -3,6 +3,7 @@
     argmax(x) -> reductions (`passes/search.py`)
     unwindow(y) -> sums of windows of y (`passes/overlap.py`)
     sort(x), argsort(x) along a short axis -> comparisons of all elements with all (`passes/ranks.py`)
+    dot(x, y) whose sums have one term -> a product of elements
     dot(x, y) whose last axis is short -> the same with another axis last, transposed
     concat(x, y) whose elements take turns -> the same of copies, to be made and stored at once with what is computed
 
@@ -21,7 +22,7 @@ from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
 from irdl.loops.index import MOST_BETWEEN
 from irdl.ops import elementwise as e
-from irdl.ops.contract import DOT, DotAttributes
+from irdl.ops.contract import DOT, DotAttributes, terms_of
 from irdl.ops.index import GATHER
 from irdl.ops.reduce import ALL, ANY, ARGMAX, ARGMIN, MAX, MIN, Reduce
 from irdl.ops.rules import uniform_number
@@ -98,6 +99,26 @@ def _is_there(value: Value) -> bool:
     return node is None or not (node.op.is_elementwise or node.op in (DOT, IOTA, GATHER, CONSTANT) or isinstance(node.op, Reduce))
 
 
+def _contraction(make: Maker, x: Value, y: Value) -> Sequence[Value] | None:
+    return _product(make, x, y) if terms_of(make.node) == 1 else _wider_last(make, x, y)
+
+
+def _product(make: Maker, x: Value, y: Value) -> Sequence[Value]:
+    """A contraction that adds nothing up, element by element: a part of what is made of it, and no pass over memory."""
+    left, right, output = make.node.attributes.labels
+
+    def factor(value: Value, labels: str) -> Value:
+        """An operand whose axes are where the result has them."""
+        kept = "".join(label for label in output if label in labels)
+        order = [labels.index(label) for label in kept + "".join(label for label in labels if label not in kept)]
+        if order != sorted(order):
+            value = make(TRANSPOSE, value, attributes=TransposeAttributes(tuple(order)))
+        extents = iter(value.shape)
+        return make.shaped(value, tuple(next(extents) if label in kept else 1 for label in output))
+
+    return [make(e.MUL, factor(x, left), factor(y, right))]
+
+
 #: A shorter last axis of a contraction does not fill a vector.
 _NARROW = 8
 
@@ -137,7 +158,7 @@ _RULES: dict[Op, Callable[..., Sequence[Value] | None]] = {
     ARGMIN: search,
     e.POWER: _half_power,
     UNWINDOW: overlap_add,
-    DOT: _wider_last,
+    DOT: _contraction,
     CONCAT: _copies_in_turns,
     SORT: sort_by_ranks,
     ARGSORT: sort_by_ranks,

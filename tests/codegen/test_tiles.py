@@ -61,7 +61,7 @@ def double(*shape: int) -> np.ndarray:
 CASES: list[tuple[Callable, int, list[np.ndarray]]] = [
     (gates, 3, [normal(66, 18), normal(18, 3 * 65)]),
     (gates, 3, [normal(130, 16), normal(16, 3 * 128)]),
-    (gates, 3, [normal(64, 1), normal(1, 3 * 64)]),
+    (gates, 3, [normal(64, 2), normal(2, 3 * 64)]),
     (gradients, 2, [normal(45, 130), normal(45, 130), normal(45, 133)]),
     (gradients, 2, [normal(64, 128), normal(64, 128), normal(64, 256)]),
     (gradients, 2, [double(33, 66), double(33, 66), double(33, 65)]),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 #: Rows of one vector each that hide the latency of the multiply-add.
 _ROWS_APART = 8
+#: Accumulators of a short row, which leave registers for what they are made of.
+_SHORT = 12
 #: How much taller a tile has to be to be better although narrower.
 _TALLER = 1.6
 
@@ -13,15 +15,14 @@ def column_vectors(rows: int, columns: int, accumulators: int, lanes: int, regis
 
     Few rows leave registers over, which wider rows use: an accumulator each hides the latency of the multiply-add. A single
     row reads each number of the matrix once and waits for memory: where that is not packed, it reads long lines of it; and
-    several contractions hide their latency already, so that a narrow tile lets its epilogue overlap with the next one's loads. Columns
-    that are `apart`, each with rows of its own as in a depthwise convolution, share nothing, and neighbouring rows much.
+    a short one is one tile, as there is no next one that its epilogue could overlap with. Columns that are `apart`, each with rows of its own as in a depthwise convolution, share nothing, and neighbouring rows much.
     """
     if apart and rows >= _ROWS_APART:
         return 1
     most = max(1, -(-columns // lanes))
     budget = 8 if rows <= 2 else 4
-    if rows == 1 and accumulators >= 4:
-        budget = 4
+    if rows == 1 and accumulators > 1 and most * accumulators <= _SHORT:
+        budget = _SHORT
     elif rows == 1 and accumulators == 1 and not packed:
         budget = registers // 2
     vectors = max(1, min(most, budget // accumulators))

@@ -1,0 +1,1 @@
+"""Exported LSTM layers beside RTNeural's, in one C++ program."""

@@ -109,12 +109,13 @@ def _product(make: Maker, x: Value, y: Value) -> Sequence[Value]:
 
     def factor(value: Value, labels: str) -> Value:
         """An operand whose axes are where the result has them."""
-        kept = "".join(label for label in output if label in labels)
-        order = [labels.index(label) for label in kept + "".join(label for label in labels if label not in kept)]
+        extents = dict(zip(labels, value.shape, strict=True))
+        kept = [label for label in output if label in labels]
+        order = [labels.index(label) for label in kept if extents[label] > 1]
         if order != sorted(order):
+            order = [labels.index(label) for label in (*kept, *(label for label in labels if label not in kept))]
             value = make(TRANSPOSE, value, attributes=TransposeAttributes(tuple(order)))
-        extents = iter(value.shape)
-        return make.shaped(value, tuple(next(extents) if label in kept else 1 for label in output))
+        return make.shaped(value, tuple(extents.get(label, 1) for label in output))
 
     return [make(e.MUL, factor(x, left), factor(y, right))]
 

@@ -170,7 +170,6 @@ def _contract(traced: TracedFunction, changes: list[Change], call: Call, name: s
     fixed = [number for number in numbers if number not in kept]
     values = traced.graph.inputs
     order = [*values[:count], *(values[count + number] for number in (*kept, *fixed)), *values[count + len(numbers) :]]
-    graph = Graph(order, traced.graph.outputs, name)
 
     def array(number: int) -> np.ndarray:
         item = traced.captured[number]
@@ -184,12 +183,18 @@ def _contract(traced: TracedFunction, changes: list[Change], call: Call, name: s
         output = pairs[number].output if number in pairs else stored[count + number]
         assert output is not None
         renewed.append((output, place))
+    results = list(results_of(traced))
+    # What is bound and never read is nowhere in C, and not computed.
+    used = sorted({output for output, _ in renewed} | {output for _, output in results})
+    graph = Graph(order, [traced.graph.outputs[output] for output in used], name)
+    renewed = [(used.index(output), place) for output, place in renewed]
+    results = [(path, used.index(output)) for path, output in results]
     taken, replaced = zip(*renewed, strict=True) if renewed else ((), ())
     donations = match_donations(graph, [place for place in call.donated if place not in replaced], taken)
     members = [(traced.captured[number].name.removeprefix(f"{traced.graph.name}."), array(number)) for number in kept]
     constants = [*map(array, fixed), *traced.static_arrays]
     arguments = [np.array(leaf, value.dtype, order="C") for leaf, value in zip(call.leaves, values, strict=False)]
-    return Contract(graph, arguments, members, constants, list(results_of(traced)), [*renewed, *donations.items()], list(donations))
+    return Contract(graph, arguments, members, constants, results, [*renewed, *donations.items()], list(donations))
 
 
 def _source(function: Callable[..., Any]) -> str:

@@ -254,6 +254,35 @@ def test_state_that_trades_places(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
+class Recorder:
+    """Keeps what each step made, and returns the last of it."""
+
+    def __init__(self) -> None:
+        self.U, self.last = np.linspace(-1, 1, 16).reshape(4, 4), np.zeros(4)
+
+    def forward(self, xs: Any) -> Any:
+        self.hs = []
+        h = self.last
+        for x in xs:
+            h = np.tanh(x + h @ self.U)
+            self.hs.append(h)
+        self.last = h
+        return h, self.hs[2]
+
+
+@needs_compiler
+def test_results_that_are_rows_of_a_stack(tmp_path: Path) -> None:
+    recorder, xs = Recorder(), np.linspace(-1, 1, 80).reshape(20, 4)
+    exported = irdl.export(recorder.forward)(xs)
+    assert "double last[4];" in exported.header and "double *out_0, double *out_1, void *memory" in exported.header
+    library, (memory, _) = loaded(exported, tmp_path), scratch(exported)
+    state, last, third = np.zeros(4), np.empty(4), np.empty(4)
+    for _ in range(3):
+        expected = recorder.forward(xs)
+        library.forward(state.ctypes, xs.ctypes, last.ctypes, third.ctypes, memory)
+        np.testing.assert_allclose([last, third, state], [*expected, expected[0]], rtol=1e-12)
+
+
 class Holder:
     def __init__(self, **items: Any) -> None:
         vars(self).update(items)

@@ -216,13 +216,15 @@ class Results:
     def settled(self, values: Sequence[Value]) -> Results:
         """The same for what has become of the values: where several are rows of one array, that array once, of which they are
         views."""
+        if not self.share:
+            return replace(self, values=list(values))
         found = [row_of(value) for value in values]
         counts = Counter(row.stack for row in found if row is not None)
         # A few rows of many would keep all of them alive.
         gathered = {stack for stack, count in counts.items() if count >= max(MIN_ROWS, stack.shape[0] // 2)}
         recipe = self.recipe
         if recipe is None:
-            if not self.share or not gathered:
+            if not gathered:
                 return replace(self, values=list(values))
             recipe = Tree(self.structure, self.parts)
         # Each part is an array of its own: of two that are one value, as x and x.copy(), both are made.

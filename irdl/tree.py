@@ -12,7 +12,7 @@ import optree
 
 from irdl.tracing.capture.arguments import let_trace
 from irdl.tracing.recorder import trace_stack
-from irdl.tracing.tree import NAMESPACE, _meet, flatten
+from irdl.tracing.tree import NAMESPACE, _meet, flatten, registered_by_hand
 from irdl.tracing.tree import unflatten as _unflatten
 
 __all__ = ["flatten", "leaves", "map", "paths", "reduce", "register_class", "structure", "unflatten"]
@@ -79,4 +79,5 @@ def register_class(cls: type, flatten: Callable[[Any], tuple[Sequence[Any], Any]
         ValueError: it is registered already.
     """
     optree.register_pytree_node(cls, flatten, unflatten, namespace=NAMESPACE)
+    registered_by_hand.add(cls)
     return cls

@@ -152,7 +152,8 @@ def _traced(function: Callable[..., Any], call: Call, name: str) -> tuple[Traced
     arguments, keywords = tree.unflatten(call.structure, call.leaves)
     changing: set[str] = set()
     while True:
-        traced = trace_function(function, arguments, keywords, name, dict(call.static), share=False, changing=changing)
+        # What is decided by a number that is kept would stay decided.
+        traced = trace_function(function, arguments, keywords, name, dict(call.static), share=False, changing=changing, decides=False)
         changes = changes_of(traced)
         more = numbers_in(changes, traced) - changing
         if not more:

@@ -40,6 +40,8 @@ def expand(graph: Graph, by_ranks: bool = True) -> Graph:
     """`graph` with those ops put together from others. `by_ranks`: sorting along a short axis too."""
     rules = _RULES if by_ranks else {op: rule for op, rule in _RULES.items() if rule is not sort_by_ranks}
     readers = Counter(value for node in graph.all_nodes() for value in node.operands)
+    #: what becomes sums of its windows
+    unwound = {seen_through(node.operands[0]).node for node in graph.all_nodes() if node.op is UNWINDOW}
     #: what stands for an unwindow that one node reads -> that unwindow, and its new operand
     unwindowed: dict[Value, tuple[Node, Value]] = {}
 
@@ -49,6 +51,8 @@ def expand(graph: Graph, by_ranks: bool = True) -> Graph:
             inner, y = unwindowed[operands[0]]
             return overlap_add_within(make, y, inner.attributes)
         rule = rules.get(node.op)
+        if node.op is DOT and node not in unwound and terms_of(node) == 1:
+            rule = _product
         found = None if rule is None else rule(make, *operands)
         if node.op is UNWINDOW and found is not None and readers[node.output] == 1:
             unwindowed[found[0]] = node, operands[0]
@@ -97,10 +101,6 @@ def _is_there(value: Value) -> bool:
     """It is a view of what no group makes."""
     node = seen_through(value).node
     return node is None or not (node.op.is_elementwise or node.op in (DOT, IOTA, GATHER, CONSTANT) or isinstance(node.op, Reduce))
-
-
-def _contraction(make: Maker, x: Value, y: Value) -> Sequence[Value] | None:
-    return _product(make, x, y) if terms_of(make.node) == 1 else _wider_last(make, x, y)
 
 
 def _product(make: Maker, x: Value, y: Value) -> Sequence[Value]:
@@ -159,7 +159,7 @@ _RULES: dict[Op, Callable[..., Sequence[Value] | None]] = {
     ARGMIN: search,
     e.POWER: _half_power,
     UNWINDOW: overlap_add,
-    DOT: _contraction,
+    DOT: _wider_last,
     CONCAT: _copies_in_turns,
     SORT: sort_by_ranks,
     ARGSORT: sort_by_ranks,

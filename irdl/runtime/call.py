@@ -194,6 +194,10 @@ def _what_to_do(leaf: Any) -> str:
         return f"{what}pass x.{'numpy' if hasattr(cls, 'numpy') else 'to_numpy'}()"
     if hasattr(cls, "__array__"):
         return f"{what}pass np.asarray(x)"
+    if isinstance(leaf, tree.STATIC):
+        return f"{what}list the argument in static_argnums, close over it, or let it be a field of a dataclass"
+    if callable(leaf):
+        return f"{what}list the argument in static_argnums, or close over it"
     return what + tree.INSTEAD
 
 

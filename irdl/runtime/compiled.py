@@ -214,10 +214,11 @@ class Compiled:
             return self._run_on_device(call, captured)
         inputs = [*(np.asarray(leaf) for leaf in call.leaves), *captured]
         if call.donated:
-            check_donations(inputs, self._executable.donations)
+            check_donations(inputs, self._executable.donations, self._input_names())
         if traced.stored:
             again = {place for place, _ in tree.aliases(call.leaves)}
-            check_stores([array if place not in again else array[..., :0] for place, array in enumerate(inputs)], traced.stored)
+            once = [array if place not in again else array[..., :0] for place, array in enumerate(inputs)]
+            check_stores(once, traced.stored, self._input_names())
         results = self._executable(inputs)
         for place, result in zip(traced.stored, results[self._results :], strict=False):
             if result is not inputs[place]:
@@ -226,6 +227,9 @@ class Compiled:
             return self._leave(*call.arguments, results)
         leaves = [as_kind(result, kind) for result, kind in zip(results, traced.kinds, strict=False)]
         return tree.unflatten(traced.structure, leaves)
+
+    def _input_names(self) -> list[str]:
+        return [value.name or f"input {place}" for place, value in enumerate(self.graph.inputs)]
 
     def _run_on_device(self, call: Call, captured: tuple[Any, ...]) -> Any:
         """As `run`, with results that stay where arguments are."""

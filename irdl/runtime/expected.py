@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Collection, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,11 @@ def _expected(places: Any, given: Any) -> Any:
         return {key: _expected(part, given[key]) for key, part in places.items()}
     if type(places) in (list, tuple):
         return type(places)(_expected(part, own) for part, own in zip(places, given, strict=True))
+    if is_dataclass(places):
+        made = object.__new__(type(places))
+        for name, part in vars(places).items():
+            vars(made)[name] = Same(part) if isinstance(part, tree.STATIC) else _expected(part, getattr(given, name))
+        return made
     if not hasattr(type(places), "tree_flatten"):
         return places
     children, *_ = given.tree_flatten()

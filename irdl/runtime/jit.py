@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _COMPILATION = "irdl.runtime.compiled"
 #: Native entries that a call tries; each that misses costs some 50 ns. A layer's function may be called with many static weights.
 _ENTRIES = 16
+#: Versions of one signature: for other captured values, and other outcomes of decisions by them.
+_MOST_VERSIONS = 8
 
 
 def _cache_size() -> int:
@@ -188,7 +190,7 @@ class Jit:
             print(f"irdl: compiled {self._name} in {time.perf_counter() - start:.2f} s: {reason}", file=sys.stderr)
         self._last = signature
         # Versions whose captured values changed are kept beside the new one, the latest few.
-        self._cache[signature] = [compiled, *self._cache.get(signature, [])][:4]
+        self._cache[signature] = [compiled, *self._cache.get(signature, [])][:_MOST_VERSIONS]
         self._cache.move_to_end(signature)
         while len(self._cache) > _cache_size():
             self._cache.popitem(last=False)

@@ -9,26 +9,28 @@ import numpy as np
 from irdl.errors import DonationError, TraceError
 
 
-def check_donations(inputs: Sequence[np.ndarray], donations: Mapping[int, int]) -> None:
+def check_donations(inputs: Sequence[np.ndarray], donations: Mapping[int, int], names: Sequence[str]) -> None:
+    """`names`: what the inputs are called."""
     for place in donations.values():
         array = inputs[place]
         flags = array.flags
         if not (flags.writeable and flags.c_contiguous and flags.aligned and array.dtype.isnative):
             what = "read-only" if not flags.writeable else "not contiguous, aligned and of native byte order"
-            raise DonationError(f"donated argument {place} is {what}: pass a copy")
+            raise DonationError(f"donated argument `{names[place]}` is {what}: pass a copy")
     pair = _overlapping(inputs, set(donations.values()))
     if pair is not None:
-        raise DonationError(f"donated argument {pair[0]} shares its memory with argument {pair[1]}: pass a copy")
+        raise DonationError(f"donated argument `{names[pair[0]]}` shares its memory with `{names[pair[1]]}`: pass a copy")
 
 
-def check_stores(inputs: Sequence[np.ndarray], stored: Sequence[int]) -> None:
+def check_stores(inputs: Sequence[np.ndarray], stored: Sequence[int], names: Sequence[str]) -> None:
+    """`names`: what the inputs are called."""
     for place in stored:
         if _overlaps_itself(inputs[place]):
-            raise TraceError(f"the function stores into input {place}, whose elements overlap in memory: pass a copy")
+            raise TraceError(f"the function stores into `{names[place]}`, whose elements overlap in memory: pass a copy")
     pair = _overlapping(inputs, set(stored))
     if pair is not None:
         place, other = pair
-        raise TraceError(f"the function stores into input {place}, which shares its memory with input {other}: pass a copy of one")
+        raise TraceError(f"the function stores into `{names[place]}`, which shares its memory with `{names[other]}`: let one be a copy")
 
 
 def _overlapping(inputs: Sequence[np.ndarray], written: set[int]) -> tuple[int, int] | None:

@@ -202,10 +202,17 @@ class Box:
         """The known numbers. A float that a derivative may pass through gives them only to `exact` questions (a truth value)."""
         known = self.known
         if known is None:
-            raise views.not_an_array(function, remedy)
+            raise views.not_an_array(function, remedy, self._of_whole_trace("argument_behind") or "")
         if not exact and self._is_followed():
             raise TraceError(f"{function} would cut a traced array off from its gradient: {remedy}{user_line()}")
         return known
+
+    def _of_whole_trace(self, question: str) -> Any:
+        """What the capture of the trace of a whole function answers about a value of that trace; None of other values."""
+        trace = self.cell.trace
+        if self._steps or trace.capture is None or trace is not trace_stack()[0]:
+            return None
+        return getattr(trace.capture, question)(self.cell.value)
 
     def _is_followed(self) -> bool:
         """Whether a derivative may pass through it."""
@@ -220,6 +227,10 @@ class Box:
         return np.array(array, dtype=dtype, copy=True)
 
     def __bool__(self) -> bool:
+        if self.known is None and self.type.size == 1:
+            decided: bool | None = self._of_whole_trace("decided")
+            if decided is not None:
+                return decided
         return bool(
             self._array(
                 "`if`, `while`, `and` or `or`",
@@ -364,6 +375,11 @@ def check_source(x: Any) -> None:
         TraceError: it is one, whose numbers would stay in the code as they are now.
     """
     if isinstance(x, np.ndarray) and not is_box(x) and trace_stack() and trace_stack()[0].capture is not None:
+        if generator := trace_stack()[0].capture.drawn_from():
+            raise TraceError(
+                f"an array ({x.dtype}{list(x.shape)}) was made after a draw from {generator}, whose numbers would come back at every call: "
+                f"use irdl.random with a key, or draw outside and pass it as an argument{user_line()}"
+            )
         raise TraceError(
             f"an array ({x.dtype}{list(x.shape)}) comes from where irdl cannot read it again at each call (an object or a library's "
             "function that it does not look into): pass it as an argument, keep it in a global, a closure or an attribute, or make it "

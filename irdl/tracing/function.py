@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,20 +77,21 @@ def trace_function(
     roll: bool = True,
     changing: Collection[str] = (),
     share: bool = True,
+    decides: bool = True,
 ) -> TracedFunction:
     """Trace `function(*arguments, **options)`.
 
     `static` arguments are used as they are, in the places of `arguments` (which hold None there) and beside the `options`;
     arrays in them are inputs of the graph all the same, so that code does not depend on their contents. Without `roll`, Python's
     loops stay as they ran, step after step. `changing`: names of captured numbers and lists that are known to change between calls.
-    Without `share`, each array of a result is an output of its own, even where many are rows of one.
+    Without `share`, each array of a result is an output of its own, even where many are rows of one. Without `decides`, nothing may be
+    decided by those numbers.
 
     Raises:
         TraceError: the code does something that cannot be traced; nothing outside is changed.
     """
     name = name or getattr(function, "__name__", type(function).__name__)
     trace = Trace(name, roll)
-    before = _random_state()
     leaves, structure = tree.flatten((tuple(arguments), dict(options)))
     static = static or {}
     names = bind(function, arguments, {**options, **{key: None for key in static if isinstance(key, str)}})
@@ -99,7 +99,7 @@ def trace_function(
     with trace:
         boxes = _boxes(trace, leaves, names if len(names) == len(leaves) else [f"in{place}" for place in range(len(leaves))], aliases)
         explicit = list(trace.inputs)
-        capture = trace.capture = Capture(trace, changing=frozenset(changing))
+        capture = trace.capture = Capture(trace, changing=frozenset(changing), decides=decides)
         given = tree.unflatten(structure, boxes)
         let_trace(given, capture.classes)
         structure = tree.flatten(given)[1]
@@ -115,9 +115,9 @@ def trace_function(
         changed = [cell.value is not value for cell, value in zip(cells, inputs, strict=True)]
         stored = [place for place, is_changed in enumerate(changed) if is_changed and place not in aliases]
         new_contents = [cells[place].value for place in stored]
-        if _random_state() != before:
+        if generator := capture.drawn_from():
             raise TraceError(
-                f"`{name}` drew from NumPy's or Python's random generator while it was traced: the same numbers would come "
+                f"`{name}` drew from {generator} while it was traced: the same numbers would come "
                 "back at every call; use irdl.random with a key"
             )
     outputs = trace.rolled([*results.values, *new_contents])
@@ -205,8 +205,3 @@ def _argument(trace: Trace, leaf: Any, name: str) -> Any:
         if not leaf.flags.writeable:
             read_only = f"argument `{name}` is"
     return Box(Cell(trace, value), type_, kind, (), shadow, read_only)
-
-
-def _random_state() -> tuple[Any, ...]:
-    numpy_state = np.random.get_state(legacy=True)
-    return (numpy_state[1].tobytes(), numpy_state[2:], random.getstate())  # type: ignore[index]

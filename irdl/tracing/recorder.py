@@ -57,6 +57,19 @@ def _own_frame(frame: Any) -> Any:
     return frame
 
 
+def library_function() -> str:
+    """`scipy.signal.lfilter`, where the code that is traced has called a function of another library, by the name the library has it
+    under; else nothing."""
+    frame, found = user_frame(), ""
+    while frame is not None and owner_of(frame.f_code.co_filename) is Owner.LIBRARY:
+        parts = str(frame.f_globals.get("__name__", "")).split(".")
+        module, name = ".".join(part for part in parts if not part.startswith("_")), frame.f_code.co_qualname
+        if callable(getattr(sys.modules.get(module), name.split(".")[0], None)):
+            found = f"{module}.{name.removesuffix('.__init__')}"
+        frame = frame.f_back
+    return found
+
+
 def user_location() -> Location:
     """The line that is being traced. With it goes, of a library's, the user's line that called into it; of a function of the user's
     the line that called that; and of irdl's own layers, the line in them beside the user's."""

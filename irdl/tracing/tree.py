@@ -1,4 +1,5 @@
-"""Pytrees: nested dicts, lists, tuples, dataclasses, and objects that say how they are flattened, of arrays, through optree.
+"""Pytrees: nested dicts, lists, tuples, dataclasses, and objects that say how they are flattened, of arrays, through optree. Texts,
+enumerations and dtypes among a dataclass's fields belong to its form: code is compiled for each.
 
 A class whose objects are trees has `tree_flatten()`, which gives the parts and what else there is, and the class method
 `tree_unflatten(rest, parts)`; `tree_trainable()` says which of the parts have gradients, if not all.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import enum
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -26,9 +28,13 @@ from irdl.tracing.box import ARRAY, PYTHON, PYTHON_NUMBERS, SCALAR, is_box
 NAMESPACE = "irdl"
 #: what to do with an argument that is neither a tree nor a number
 INSTEAD = "list it in static_argnums, close over it, or register its class with irdl.tree.register_class"
+#: fields of a dataclass that are no parts of it as a tree, but of its form
+STATIC = (str, bytes, enum.Enum, np.dtype)
 _DICTS = (optree.PyTreeKind.DICT, optree.PyTreeKind.ORDEREDDICT, optree.PyTreeKind.DEFAULTDICT)
 #: classes that were met
 _seen: set[type] = set()
+#: those of which somebody has said how their objects are trees; not so of subclasses
+registered_by_hand: set[type] = set()
 #: held while optree's code runs, while the process forks, and from the interpreter's end on
 _lock = threading.RLock()
 _PATIENCE = 1.0
@@ -63,13 +69,17 @@ hold_while_forking(_acquire, lambda lock: lock.release())
 def _register_dataclass(cls: type) -> None:
     names = tuple(field.name for field in dataclasses.fields(cls))
 
-    def flatten(instance: Any) -> tuple[list[Any], None, tuple[str, ...]]:
-        return [getattr(instance, name) for name in names], None, names
+    def flatten(instance: Any) -> tuple[list[Any], Any, tuple[str, ...]]:
+        items = [(name, getattr(instance, name)) for name in names]
+        fixed = tuple((name, item) for name, item in items if isinstance(item, STATIC))
+        parts = [(name, item) for name, item in items if not isinstance(item, STATIC)] if fixed else items
+        return [item for _, item in parts], fixed, tuple(name for name, _ in parts)
 
-    def unflatten(_: Any, children: Any) -> Any:
+    def unflatten(fixed: Any, children: Any) -> Any:
         instance: Any = object.__new__(cls)
-        for name, child in zip(names, children, strict=True):
-            object.__setattr__(instance, name, child)
+        known, parts = dict(fixed), iter(children)
+        for name in names:
+            object.__setattr__(instance, name, known[name] if name in known else next(parts))
         return instance
 
     _alone(optree.register_pytree_node, cls, flatten, unflatten, namespace=NAMESPACE)
@@ -80,6 +90,8 @@ def _meet(node: Any) -> bool:
     cls = type(node)
     if cls not in _seen:
         _seen.add(cls)
+        if cls in registered_by_hand:
+            return False
         if dataclasses.is_dataclass(cls):
             _register_dataclass(cls)
         elif hasattr(cls, "tree_flatten") and hasattr(cls, "tree_unflatten"):
@@ -103,7 +115,7 @@ def _has_parts(cls: type) -> bool:
 def is_object(item: Any) -> bool:
     """An object that is a tree, of its attributes."""
     cls: Any = type(item)
-    return _has_parts(cls) and hasattr(item, "__dict__")
+    return _has_parts(cls) and hasattr(item, "__dict__") and cls not in registered_by_hand
 
 
 def trainable(tree: Any) -> list[bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,7 +33,7 @@ from irdl.ops.shape import (
     UpdateSliceAttributes,
 )
 from irdl.ops.windows import WINDOWS, WindowsAttributes
-from irdl.tracing.recorder import Cell, Trace, user_line
+from irdl.tracing.recorder import Cell, Trace, library_function, user_line
 
 # Each step has three sides: `read` and `write` record, `view` does to an array what the step stands for.
 
@@ -384,5 +385,11 @@ NO_FLOAT = (
 )
 
 
-def not_an_array(function: str, remedy: str) -> TraceError:
+def not_an_array(function: str, remedy: str, argument: str = "") -> TraceError:
+    """`argument`: the name of a number among the arguments that it would have to be known for."""
+    if library := library_function():
+        function, remedy = f"`{library}` has no rule in irdl, and", "write it with NumPy's functions, or call it outside of the traced code"
+    if argument:
+        whole = re.split(r"[.\[]", argument)[0]
+        remedy = f"`{argument}` is an argument, which irdl.jit(..., static_argnames={whole!r}) leaves as it is; else {remedy}"
     return TraceError(f"{function} needs the numbers of a traced array, which has none yet: {remedy}{user_line()}")

@@ -106,3 +106,27 @@ def test_the_gradient_of_a_depthwise_convolution_is_one() -> None:
 
     assert sorted(kernels(forward, x, w)) == ["dot", "pack", "pad"]
     assert sorted(kernels(lambda x, w, gy: irdl.vjp(lambda x: forward(x, w), x)[1](gy)[0], x, w, gy)) == ["dot", "pack", "pad"]
+
+
+@pytest.mark.parametrize("stages", [1, 3])
+@pytest.mark.parametrize("power", [2, 3])
+def test_results_of_one_group_have_a_place_each(stages: int, power: int) -> None:
+    """Steps of several stages, each of which goes into the carry: in the gradient's loop, a stage adds its part to the carry where that
+    lies and makes what the stage before is given, and both could take the place of the sum so far."""
+
+    def step(y: np.ndarray, weights: np.ndarray, dt: Any) -> np.ndarray:
+        slope, total = 0, y
+        for stage in range(stages):
+            slope = np.tanh((y + dt * slope * 0.5) ** power @ weights)
+            total = total + dt * slope * (stage + 1)
+        return total
+
+    def run(weights: np.ndarray, y: np.ndarray, times: np.ndarray) -> Any:
+        ys = [y]
+        for width in times[1:] - times[:-1]:
+            ys.append(step(ys[-1], weights, width))
+        return np.stack(ys)
+
+    for rows in (1, 4):
+        arguments = normal(3, 3) / 3, normal(rows, 3) / 2, np.linspace(0, 1, 8, dtype=np.float32)
+        check(run, *(x.astype(np.float64) for x in arguments))

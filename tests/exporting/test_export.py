@@ -353,6 +353,18 @@ def test_state_that_cannot_be_kept(function: Any, items: dict[str, Any], message
         irdl.export(lambda x: function(holder, x), name="f")(np.ones(3))
 
 
+def test_decisions_by_what_is_kept() -> None:
+    """They would stay as they are now."""
+    holder = Holder(count=0)
+
+    def every_other(x: Any) -> Any:
+        holder.count += 1
+        return x if holder.count % 2 else -x
+
+    with pytest.raises(TraceError, match=r"(?s)`if`.*test_export.py:\d+: return x if holder.count % 2 else -x"):
+        irdl.export(every_other)(np.ones(3))
+
+
 def test_what_cannot_be_returned() -> None:
     holder = Holder(h=np.zeros(3))
 

@@ -44,7 +44,7 @@ def test_donation_keeps_what_is_still_read() -> None:
 def test_bad_donations_are_errors() -> None:
     f = irdl.jit(lambda x, y: x + y, donate_argnums=0)
     x = X.copy()
-    with pytest.raises(DonationError, match="shares its memory"):
+    with pytest.raises(DonationError, match="`x` shares its memory with `y`"):
         f(x, x)
     with pytest.raises(DonationError, match="not contiguous"):
         f(np.zeros((6, 2))[:, 0], X)

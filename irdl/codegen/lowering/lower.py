@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,7 @@ class _GraphLowering(Places):
         outputs = [self.destination(value) for value in node.outputs]
         self.environment.update(zip(node.outputs, outputs, strict=True))
         if node.op is FUSED:
+            assert not any(is_same_place(a, b) for a, b in combinations(outputs, 2)), node
             stored = [*zip(node.regions[0].outputs, outputs, strict=True), *self.more_stores(node, outputs)]
             group = group_of(node.regions[0], operands, stored, shared.names, shared.checks)
             main = _weightiest(node)

@@ -87,13 +87,16 @@ class Places:
         node = value.node
         if node is None or node.op is not FUSED or not any(inner.op is DOT for inner in node.regions[0].nodes):
             return None
+        # What else the group makes may be wanted there already, as a link of the chain that updates a carry.
+        promised = {self.planned[other].buffer for other in node.outputs if other in self.planned}
         for operand in node.operands:
             # Of a view, what it is of may be read later.
             is_own = operand.node is not None and operand.node.op is FUSED and operand.type == value.type
             if is_own and operand not in self.taken and is_read_in_step(operand, value, self.reads):
                 layout = self.environment[operand]
                 self.taken.add(operand)
-                if layout.buffer.space == "arena" and layout.is_contiguous and layout.buffer.size == operand.type.size:
+                is_whole = layout.is_contiguous and layout.buffer.size == operand.type.size
+                if layout.buffer.space == "arena" and is_whole and layout.buffer not in promised:
                     return layout
         return None
 

@@ -30,6 +30,7 @@ from irdl.tracing.capture.containers import (
     GrowingList,
     boxes_within,
 )
+from irdl.tracing.capture.decisions import argument_behind, decided
 from irdl.tracing.capture.namespaces import Globals, Module, Package
 from irdl.tracing.capture.objects import Objects, own_dict
 from irdl.tracing.capture.reads import (
@@ -46,6 +47,7 @@ from irdl.tracing.capture.reads import (
     generator_state,
     layout_of,
     outline,
+    random_state,
 )
 from irdl.tracing.numpy.creation import TracedModule, as_traced, is_numeric
 from irdl.tracing.numpy.layout import own
@@ -76,8 +78,17 @@ class Captured:
 class Capture:
     """What one trace has captured."""
 
-    def __init__(self, trace: Trace, functions_only: bool = False, arrays: bool = False, changing: Collection[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        functions_only: bool = False,
+        arrays: bool = False,
+        changing: Collection[str] = frozenset(),
+        decides: bool = True,
+    ) -> None:
         self.trace = trace
+        #: whether there may be a version for each outcome of what is decided by numbers that change
+        self.decides = decides
         #: what has been found to change between calls: numbers that are inputs then, and lists that grow
         self.changing = changing
         #: copy functions, so that `np.zeros` in them makes traced arrays, and leave everything else as it is
@@ -99,6 +110,7 @@ class Capture:
         self.classes = Classes(self)
         self.objects = Objects(self)
         self.generators: list[tuple[Any, Any, str]] = []
+        self._random_state = random_state()
         self.globals: list[tuple[Globals, dict[str, Any]]] = []
         self.containers: list[Container] = []
         #: containers of other kinds, which the trace sees as they are, and what they held
@@ -258,6 +270,21 @@ class Capture:
             made += [self.static(part, f"{name}.{place}") for place, part in enumerate(item)]
         self.containers.append(Container(made, made.copy(), name, is_static=True))
         return made
+
+    def decided(self, value: Value) -> bool | None:
+        """The truth of a value that follows from captured numbers alone, known for this call; None of others."""
+        return decided(self, value) if self.decides else None
+
+    def argument_behind(self, value: Value) -> str:
+        """The number among the arguments that a value follows from; nothing where it follows from more."""
+        return "" if self.functions_only else argument_behind(self, value)
+
+    def drawn_from(self) -> str:
+        """The random generator that the trace has drawn from, which has no right to: its numbers would come back at every call."""
+        for item, state, name in self.generators:
+            if generator_state(item) != state:
+                return f"the captured generator `{name}`"
+        return "NumPy's or Python's random generator" if random_state() != self._random_state else ""
 
     def _array(self, item: np.ndarray, read: Read, name: str) -> Any:
         if not is_supported(item.dtype):

@@ -6,14 +6,14 @@ import abc
 import functools
 import types
 from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optree
 
 from irdl.tracing import tree
 from irdl.tracing.capture.reads import Always, Attribute, ClassMembers, Read
-from irdl.tracing.tree import NAMESPACE
 from irdl.tracing.users import is_users_class
 
 if TYPE_CHECKING:
@@ -28,11 +28,34 @@ def can_be_subclassed(cls: type) -> bool:
     users = [base for base in cls.__mro__ if base is not object and is_users_class(base)]
     return (
         is_users_class(cls)
-        and type(cls) in (type, abc.ABCMeta)
+        and (type(cls) in (type, abc.ABCMeta) or (is_users_class(type(cls)) and type(cls).__call__ is type.__call__))
         and cls.__new__ is object.__new__  # type: ignore[comparison-overlap]
-        and not any("__slots__" in vars(base) or "__init_subclass__" in vars(base) for base in users)
-        and (hasattr(cls, "tree_flatten") or optree.register_pytree_node.get(cls, namespace=NAMESPACE) is None)
+        and not any("__slots__" in vars(base) for base in users)
+        and (hasattr(cls, "tree_flatten") or cls not in tree.registered_by_hand)
     )
+
+
+@contextmanager
+def _unannounced(cls: type) -> Iterator[None]:
+    """While this lasts, the user's classes among the bases are not told of subclasses: they may keep a registry. A base that says so
+    in their place would give the subclass another layout, and objects among the arguments could not become ones of it."""
+    announced = [base for base in cls.__mro__ if is_users_class(base) and "__init_subclass__" in vars(base)]
+    hooks = [vars(base)["__init_subclass__"] for base in announced]
+    for base in announced:
+        type.__setattr__(base, "__init_subclass__", classmethod(lambda cls, **_: None))
+    try:
+        yield
+    finally:
+        for base, hook in zip(announced, hooks, strict=True):
+            type.__setattr__(base, "__init_subclass__", hook)
+
+
+def _subclass(cls: type, bases: tuple[type, ...], own: dict[str, Any]) -> Any:
+    """A subclass that neither `__init_subclass__` nor a metaclass of the user's hears of."""
+    metaclass: Any = type(cls)
+    maker = next(meta for meta in metaclass.__mro__ if not is_users_class(meta))
+    with _unannounced(cls):
+        return maker.__new__(metaclass, cls.__name__, bases, own)
 
 
 class Classes:
@@ -58,9 +81,11 @@ class Classes:
             return self._made.get(cls, cls)
         self.guard(cls)
         bases = [self.of(base) for base in cls.__bases__ if base is not object]
+        if cls in self._made:  # a base names it, in a list of its subclasses
+            return self._made[cls]
         mirrored = [base for base in bases if base not in cls.__bases__]
         own = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__dict__": self._capture.objects.dict_property()}
-        made = type(cls)(cls.__name__, (*mirrored, cls), own)
+        made = _subclass(cls, (*mirrored, cls), own)
         self._made[cls] = made  # before its functions, which may name it
         for key, member in vars(cls).items():
             if key not in _OWN:

@@ -5,6 +5,7 @@ The classes here are the reads that the native entry can follow itself (see `ird
 
 from __future__ import annotations
 
+import random
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -185,3 +186,9 @@ def generator_state(generator: Any) -> Any:
     if isinstance(generator, np.random.RandomState):
         return repr(generator.get_state(legacy=False))
     return generator.getstate()
+
+
+def random_state() -> tuple[Any, ...]:
+    """That of NumPy's and Python's global generators."""
+    numpy_state: Any = np.random.get_state(legacy=True)
+    return (numpy_state[1].tobytes(), numpy_state[2:], random.getstate())

@@ -62,6 +62,8 @@ def ask(function: Callable[..., Any], arguments: Sequence[Any], options: dict[st
             function(*_tiny_parts(arguments), **_tiny_parts(options))
     except (TypeError, np.exceptions.AxisError) as error:
         if isinstance(error, np.exceptions.AxisError):
+            if any(is_box(part) and part.kind != ARRAY for part in _parts((arguments, options))):
+                return  # it may be the axis, which the rule refuses
             raise np.exceptions.AxisError(f"{error}{user_line()}") from None
         raise TypeError(f"{error}{user_line()}") from None
     except Exception:

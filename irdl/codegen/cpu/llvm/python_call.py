@@ -23,6 +23,7 @@ from irdl.codegen.cpu.llvm.python_trees import CHECK_ARRAY, table_text, tree_fun
 from irdl.codegen.cpu.llvm.status import FAILED, POLL, STOPPED, WORDS
 from irdl.ir.types import TensorType
 from irdl.tracing.box import ARRAY
+from irdl.tracing.capture.decisions import Decision
 from irdl.tracing.capture.reads import ArrayLayout, Attributes
 
 PYTHON_ENTRY = "irdl_python_call"
@@ -132,6 +133,10 @@ class PythonCall(PythonResults):
         """Check everything; the addresses of the inputs' numbers."""
         b, shape = self.b, self.shape
         data: dict[int, str] = {}
+        if shape.reads_natively:
+            for read, item in shape.guards:
+                if isinstance(read, Decision):
+                    self.check_decision(read, item)
         self._check(b.emit(f"icmp eq i64 %nargs, {len(shape.positional)}"))
         for place, tree in enumerate(shape.positional):
             self._walk(b.emit(f"load ptr, ptr {self._element('%args', place)}"), tree, data, outermost=True)
@@ -141,7 +146,7 @@ class PythonCall(PythonResults):
             for read, item in shape.guards:
                 if isinstance(read, ArrayLayout):
                     self._check_layout(read, *item)
-                else:
+                elif not isinstance(read, Decision):
                     self.check_guard(read, item)
             for place, (read, argument) in enumerate(shape.captured, len(shape.arguments)):
                 item = self.read(read)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from irdl.codegen.cpu.llvm.python_objects import PythonObjects
+from irdl.tracing.capture.decisions import Decision
 from irdl.tracing.capture.reads import (
     Always,
     AreSame,
@@ -47,7 +48,7 @@ def is_native_read(read: Read) -> bool:
         return type(array) is np.ndarray and array.dtype.isnative and is_native_read(read.read)
     if isinstance(read, ClassMembers):
         return dict_of(read.cls) is not None
-    return isinstance(read, (Always, DictItem, CellContents, HasItem, Defaults, KeywordDefaults))
+    return isinstance(read, (Always, DictItem, CellContents, HasItem, Defaults, KeywordDefaults, Decision))
 
 
 def dict_of(cls: type) -> dict[str, Any] | None:
@@ -82,6 +83,15 @@ class PythonReads(PythonObjects):
             self._check_attributes(read)
         elif not isinstance(read, Always):
             self._check_is(self.read(read), item)
+
+    def check_decision(self, read: Decision, outcome: bool) -> None:
+        """By a call into Python, before anything else: other threads may run in it, and change what is held by reads so far."""
+        b = self.b
+        found = self._call(self._object(read), [])
+        with self._leaving(b.fresh(f"icmp eq ptr {found}, null")):
+            b.do("ret ptr null")
+        self._drop(found)  # it is one of the objects that last
+        self._check_is(found, outcome)
 
     def read(self, read: Read) -> str:
         """The object, which its owner keeps alive."""

@@ -15,7 +15,7 @@ _TOLERANCES = {"float64": 1e-9, "complex128": 1e-9, "float32": 1e-4, "complex64"
 _READ = {"float16": "half", "bfloat16": "brain"}
 
 _HALF = """
-static double number_half(uint16_t bits) {
+static double number_half_(uint16_t bits) {
     int exponent = bits >> 10 & 31, fraction = bits & 1023;
     double size = exponent == 31 ? (fraction ? NAN : INFINITY)
                 : exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
@@ -23,7 +23,7 @@ static double number_half(uint16_t bits) {
 }
 """
 _BRAIN = """
-static double number_brain(uint16_t bits) {
+static double number_brain_(uint16_t bits) {
     uint32_t wide = (uint32_t)bits << 16;
     float found;
     memcpy(&found, &wide, sizeof found);
@@ -31,7 +31,7 @@ static double number_brain(uint16_t bits) {
 }
 """
 _DIFFERS = """
-static int differs(double found, double expected, double tolerance) {
+static int differs_(double found, double expected, double tolerance) {
     if (isnan(expected)) return !isnan(found);
     if (isinf(expected)) return found != expected;
     return !(fabs(found - expected) <= tolerance * (1 + fabs(expected)));
@@ -51,29 +51,31 @@ def c_test(interface: Interface, inputs: Sequence[np.ndarray], outputs: Sequence
     dtypes = {output.dtype.name for output in expected.values() if output.size}
     lines = ["#include <math.h>", "#include <stdio.h>", "#include <string.h>", "", f'#include "{name}.h"']
     lines += [_HALF] * ("float16" in dtypes) + [_BRAIN] * ("bfloat16" in dtypes) + [_DIFFERS] * any(map(_TOLERANCES.get, dtypes))
-    lines.append(f"static _Alignas({ALIGNMENT}) unsigned char memory[{max(1, interface.memory_bytes)}];")
-    calls: list[str] = ["&state"] if interface.members else []
+    # Names of the C function and its parameters don't end with an underscore.
+    lines.append(f"static unsigned char memory_[{interface.memory_bytes + ALIGNMENT}];")
+    calls: list[str] = ["&state_"] if interface.members else []
     for position, parameter in enumerate(interface.parameters):
         kind, count = c_type(parameter.type.dtype), max(1, parameter.type.size * _parts(parameter.type.dtype))
         given = f" = {_numbers(inputs[position])}" if parameter.reads else ""
-        lines.append(f"static {kind} given_{parameter.name}[{count}]{given};")
-        calls.append(f"given_{parameter.name}[0]" if parameter.by_value else f"given_{parameter.name}")
+        lines.append(f"static {kind} given_{parameter.name}_[{count}]{given};")
+        calls.append(f"given_{parameter.name}_[0]" if parameter.by_value else f"given_{parameter.name}_")
     if interface.members:
-        lines.append(f"static {name}_state state;")
-    found = {Place("parameter", position): f"given_{parameter.name}" for position, parameter in enumerate(interface.parameters)}
+        lines.append(f"static {name}_state state_;")
+    found = {Place("parameter", position): f"given_{parameter.name}_" for position, parameter in enumerate(interface.parameters)}
     found |= {
-        Place("state", m.offset): f"state.{m.name}" if m.type.shape or _parts(m.type.dtype) == 2 else f"&state.{m.name}"
+        Place("state", m.offset): f"state_.{m.name}" if m.type.shape or _parts(m.type.dtype) == 2 else f"&state_.{m.name}"
         for m in interface.members
     }
     body: list[str] = []
     for number, (place, output) in enumerate(expected.items()):
         body += _comparison(number, found[place], output, lines)
-    lines += ["", "int main(void) {", "    int wrong = 0;"]
+    lines += ["", "int main(void) {", "    int wrong_ = 0;"]
     if interface.members:
-        lines.append(f"    state = {name}_initial;")
-    lines.append(f"    int code = {name}({', '.join([*calls, 'memory'])});")
-    lines += ["    if (code) {", f'        printf("{name} returned %d\\n", code);', "        return 1;", "    }", *body]
-    lines += [f'    printf("{name}: %d of {len(expected)} results differ from NumPy\'s\\n", wrong);', "    return wrong;", "}", ""]
+        lines.append(f"    state_ = {name}_initial;")
+    calls.append(f"memory_ + (-(uintptr_t)memory_ & {ALIGNMENT - 1})")
+    lines.append(f"    int code_ = {name}({', '.join(calls)});")
+    lines += ["    if (code_) {", f'        printf("{name} returned %d\\n", code_);', "        return 1;", "    }", *body]
+    lines += [f'    printf("{name}: %d of {len(expected)} results differ from NumPy\'s\\n", wrong_);', "    return wrong_;", "}", ""]
     return "\n".join(lines)
 
 
@@ -119,17 +121,18 @@ def _comparison(number: int, found: str, output: np.ndarray, lines: list[str]) -
     kind, count = c_type(dtype), output.size * _parts(dtype)
     if not count:
         return []
-    lines.append(f"static const {kind} expected_{number}[{count}] = {_numbers(output)};")
+    lines.append(f"static const {kind} expected_{number}_[{count}] = {_numbers(output)};")
     if dtype.kind in "biu":
-        condition = f"({found})[i] != expected_{number}[i]"
+        condition = f"({found})[i] != expected_{number}_[i]"
     else:
-        read = f"number_{_READ[dtype.name]}" if dtype.name in _READ else ""
-        condition = f"differs({read}(({found})[i]), {read}(expected_{number}[i]), {_TOLERANCES[dtype.name]})"
+        read = f"number_{_READ[dtype.name]}_" if dtype.name in _READ else ""
+        condition = f"differs_({read}(({found})[i]), {read}(expected_{number}_[i]), {_TOLERANCES[dtype.name]})"
+    label = found.lstrip("&").removeprefix("given_").removeprefix("state_.").removesuffix("_")
     return [
         f"    for (long i = 0; i < {count}; i++)",
         f"        if ({condition}) {{",
-        f'            printf("{found.removeprefix("given_")}[%ld] differs\\n", i);',
-        "            wrong++;",
+        f'            printf("{label}[%ld] differs\\n", i);',
+        "            wrong_++;",
         "            break;",
         "        }",
     ]

@@ -17,14 +17,15 @@ from irdl.codegen.cpu.llvm.processor import Processor, find_processor
 from irdl.exporting.c_entry import c_entry
 from irdl.exporting.c_test import c_test
 from irdl.exporting.header import c_header
-from irdl.exporting.interface import Contract, identifier, interface_of
-from irdl.exporting.state import Change, changes_of, numbers_in, paired, renewed_arguments, results_of
+from irdl.exporting.interface import Contract, interface_of
+from irdl.exporting.names import FUNCTIONS, identifier
+from irdl.exporting.state import Change, changes_of, check_sharing, numbers_in, paired, renewed_arguments, results_of
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
 from irdl.lazy import cached_property
 from irdl.runtime.backends import find_backend
 from irdl.runtime.build import Build
-from irdl.runtime.call import Call, roles_of, take_apart
+from irdl.runtime.call import Call, Roles, roles_of, take_apart
 from irdl.runtime.executable import match_donations
 from irdl.runtime.jit import Jit, options_of
 from irdl.tracing import tree
@@ -50,7 +51,9 @@ class Exported:
         self.name, self.target = interface.name, str(processor)
         self.memory_bytes, self.state_bytes = interface.memory_bytes, interface.state_bytes
         self.header = c_header(interface, source, self.target)
-        self.llvm_ir = emit_program(build.program, target, stops=False, linkage="internal ") + c_entry(interface)
+        text = emit_program(build.program, target, stops=False, linkage="internal ")
+        # No function within has its name, which may be that of a kernel, as `sum_3`.
+        self.llvm_ir = re.sub(rf"@{self.name}\b(?![.$])", f"@{self.name}.kernel", text) + c_entry(interface)
         self._contract, self._interface, self._processor = contract, interface, processor
 
     def __repr__(self) -> str:
@@ -84,9 +87,9 @@ class Exported:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.o"
         path.write_bytes(self.object_file)
-        (folder / f"{self.name}.h").write_text(self.header)
+        (folder / f"{self.name}.h").write_text(self.header, "utf-8")
         if test:
-            (folder / f"{self.name}_test.c").write_text(self.test_source)
+            (folder / f"{self.name}_test.c").write_text(self.test_source, "utf-8")
         return path
 
 
@@ -118,8 +121,8 @@ def export(
             this one.
         cpu: its processor: `cortex-a72`, `x86-64-v3`; by default this very one on this machine, and the least of another.
         features: what it has besides, as `+neon`.
-        static_argnums, static_argnames: arguments that are constants; see `jit`.
-        donate_argnums, donate_argnames: arguments that hold results of their types afterwards.
+        static_argnums, static_argnames: arguments that are constants, beside those that `jit` was told of; see there.
+        donate_argnums, donate_argnames: arguments that hold results of their types afterwards, beside those that `jit` was told of.
         disable_passes: optional passes to leave out.
 
     Raises:
@@ -132,13 +135,16 @@ def export(
     function = f._function if isinstance(f, Jit) else f
     own = getattr(function, "__name__", type(function).__name__)
     if name is None:
-        name = identifier(own)
-    elif not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or identifier(name) != name:
-        raise ValueError(f"{name!r} can't be the name of a C function")
+        name = identifier(own, FUNCTIONS)
+    elif not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or identifier(name, FUNCTIONS) != name:
+        raise ValueError(f"{name!r} can't be the name of a C function: it is no name, or C's own")
     processor = find_processor(target, cpu, features)
 
     def export_call(*arguments: Any, **keywords: Any) -> Exported:
-        call = take_apart(arguments, keywords, roles_of(function, options), function)
+        roles = roles_of(function, options)
+        if isinstance(f, Jit):
+            roles = Roles(roles.static | f._roles.static, roles.donated | f._roles.donated)
+        call = take_apart(arguments, keywords, roles, function)
         # Each parameter is an array of its own, even where one was passed twice.
         call.leaves = [leaf.copy(order="K") if type(leaf) is np.ndarray else leaf for leaf in call.leaves]
         contract = _contract(*_traced(function, call, own), call, name)
@@ -154,8 +160,8 @@ def _traced(function: Callable[..., Any], call: Call, name: str) -> tuple[Traced
     while True:
         # What is decided by a number that is kept would stay decided.
         traced = trace_function(function, arguments, keywords, name, dict(call.static), share=False, changing=changing, decides=False)
-        changes = changes_of(traced)
-        more = numbers_in(changes, traced) - changing
+        changes = changes_of(traced, call)
+        more = numbers_in(changes) - changing
         if not more:
             return traced, changes
         changing |= more
@@ -165,6 +171,7 @@ def _contract(traced: TracedFunction, changes: list[Change], call: Call, name: s
     """What of the inputs is an argument, kept or constant, in this order, and which outputs renew which."""
     count = len(call.leaves)
     pairs = paired(changes, traced)
+    check_sharing(changes, traced, count)
     stored = dict(zip(traced.stored, range(len(traced.kinds), len(traced.graph.outputs)), strict=True))
     numbers = range(len(traced.captured))
     kept = [number for number in numbers if number in pairs or count + number in stored]
@@ -176,14 +183,13 @@ def _contract(traced: TracedFunction, changes: list[Change], call: Call, name: s
         item = traced.captured[number]
         return np.array(item.read(), item.value.dtype, order="C")
 
-    renewed = renewed_arguments(changes, traced, call)
+    renewed = renewed_arguments(changes, traced)
     # What is stored into and bound to something else afterwards is that.
     bound = [place for _, place in renewed]
     renewed += [(output, place) for place, output in stored.items() if place < count and place not in bound]
     for place, number in enumerate(kept, count):
-        output = pairs[number].output if number in pairs else stored[count + number]
-        assert output is not None
-        renewed.append((output, place))
+        result = pairs[number].result if number in pairs else None
+        renewed.append((result.place if result is not None else stored[count + number], place))
     results = list(results_of(traced))
     # What is bound and never read is nowhere in C, and not computed.
     used = sorted({output for output, _ in renewed} | {output for _, output in results})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from irdl.exporting.names import identifier
 from irdl.ir.graph import Graph
 from irdl.ir.types import TensorType
 from irdl.loops.language import Check
@@ -16,85 +16,6 @@ from irdl.runtime.build import Build
 
 #: how the code's arrays may be aligned, in bytes
 ALIGNMENT = 64
-#: words that C or C++ keep for themselves, and names that the header uses
-_TAKEN = frozenset(
-    [
-        "alignas",
-        "alignof",
-        "and",
-        "asm",
-        "auto",
-        "bitand",
-        "bitor",
-        "bool",
-        "break",
-        "case",
-        "catch",
-        "char",
-        "class",
-        "compl",
-        "const",
-        "constexpr",
-        "continue",
-        "decltype",
-        "default",
-        "delete",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "explicit",
-        "export",
-        "extern",
-        "false",
-        "float",
-        "for",
-        "friend",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "mutable",
-        "namespace",
-        "new",
-        "noexcept",
-        "not",
-        "nullptr",
-        "operator",
-        "or",
-        "private",
-        "protected",
-        "public",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "template",
-        "this",
-        "throw",
-        "true",
-        "try",
-        "typedef",
-        "typename",
-        "union",
-        "unsigned",
-        "using",
-        "virtual",
-        "void",
-        "volatile",
-        "while",
-        "xor",
-        "state",
-        "memory",
-        "initial",
-    ]
-)
 
 
 class Place(NamedTuple):
@@ -196,17 +117,6 @@ class Interface:
 
 def nbytes(type_: TensorType) -> int:
     return type_.size * type_.dtype.itemsize
-
-
-def identifier(text: str, taken: Collection[str] = ()) -> str:
-    """A name for C after one of Python's, other than those taken."""
-    name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_") or "x"
-    name = f"x{name}" if name[0].isdigit() else name
-    found, count = name, 1
-    while found in _TAKEN or found in taken:
-        count += 1
-        found = f"{name}_{count}"
-    return found
 
 
 def laid_out(items: Iterable[tuple[str, TensorType, np.ndarray]]) -> list[Member]:

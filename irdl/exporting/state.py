@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +12,12 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.runtime.call import Call
+from irdl.runtime.overlaps import overlapping
 from irdl.tracing import tree
+from irdl.tracing.box import ARRAY
 from irdl.tracing.capture.capture import Captured
-from irdl.tracing.capture.reads import Attribute, Attributes, Item, Read
-from irdl.tracing.capture.recipes import Container, Dict, Instance, Known, Part, Recipe, Result
+from irdl.tracing.capture.reads import AreSame, Attribute, CellContents, DictItem, Item, Read
+from irdl.tracing.capture.recipes import Container, Dict, Existing, Instance, Known, Method, Part, Recipe, Result
 from irdl.tracing.function import TracedFunction
 
 _NOTHING = object()
@@ -22,27 +26,39 @@ _NUMBERS = (bool, int, float, complex, np.generic)
 
 @dataclass(frozen=True)
 class Change:
-    """What is bound anew at each call: where it is found, what is there now, and the graph's output that follows it; None of one that
-    stays what it was when the function was traced."""
+    """What is bound anew at each call.
+
+    Attributes:
+        read: where it is found.
+        now: what is there; of an argument's leaf its number.
+        recipe: what is there afterwards.
+    """
 
     read: Read | Part
     name: str
     now: Any
-    output: int | None
+    recipe: Recipe
+
+    @property
+    def result(self) -> Result | None:
+        """The graph's output that follows it."""
+        return self.recipe if isinstance(self.recipe, Result) else None
 
 
-def changes_of(traced: TracedFunction) -> list[Change]:
-    """All that a call binds.
+def changes_of(traced: TracedFunction, call: Call) -> list[Change]:
+    """All that a call binds to something else, where it may depend on what was there.
 
     Raises:
         TraceError: a C function has nothing that could change so.
     """
+    arguments = tree.unflatten(call.structure, range(len(call.leaves)))
     found: list[Change] = []
     for effect in traced.effects:
         if effect.places is None:
             raise _none_in_c(traced.graph.name, effect.name)
-        for read, recipe in effect.places:
-            found += _parts(read, recipe, effect.name)
+        if effect.is_read:
+            for read, recipe in effect.places:
+                found += _parts(read, recipe, effect.name, _found(read, arguments), arguments)
     return found
 
 
@@ -53,70 +69,85 @@ def _none_in_c(function: str, what: str) -> TraceError:
     )
 
 
-def _parts(read: Read | Part, recipe: Recipe, name: str) -> Iterator[Change]:
-    """The arrays and numbers in what is bound at one place."""
-    if isinstance(recipe, Container) and isinstance(recipe.like, (list, tuple)):
-        for place, part in enumerate(recipe.parts):
-            yield from _parts(_item(read, place), part, f"{name}[{place}]")
-    elif isinstance(recipe, Dict):
-        for key, part in recipe.parts:
-            if isinstance(key, Known):
-                yield from _parts(_item(read, key.item), part, f"{name}[{key.item!r}]")
-    elif isinstance(recipe, Instance):
-        for attribute, part in recipe.attributes.items():
-            found = read.part(attribute, True) if isinstance(read, Part) else Attribute(read, attribute)
-            yield from _parts(found, part, f"{name}.{attribute}")
-    else:
-        now = None if isinstance(read, Part) else _now(read)
-        yield Change(read, name, now, recipe.place if isinstance(recipe, Result) else None)
+def _found(read: Read | Part, arguments: Any = None) -> Any:
+    """What is there now."""
+    try:
+        if not isinstance(read, Part):
+            return read()
+        name, steps = read.path
+        item = arguments[0] if name == "positional" else arguments[1]
+        for step in steps:
+            item = getattr(item, step.key) if step.is_attribute else item[step.key]
+        return item
+    except (LookupError, AttributeError, TypeError, ValueError):
+        return _NOTHING
 
 
-def _item(read: Read | Part, key: Any) -> Read | Part:
-    return read.part(key) if isinstance(read, Part) else Item(read, key)
+def _parts(read: Read | Part, recipe: Recipe, name: str, now: Any, arguments: Any) -> Iterator[Change]:
+    """The arrays and numbers in what is bound at one place, and what else is not as it was."""
+    if isinstance(recipe, Result) or not _is_like(now, recipe, arguments):
+        yield Change(read, name, now, recipe)
+        return
+    for key, part in _within(recipe):
+        if isinstance(recipe, Instance):
+            attribute = read.part(key, True) if isinstance(read, Part) else Attribute(read, key)
+            yield from _parts(attribute, part, f"{name}.{key}", vars(now)[key], arguments)
+        else:
+            item = read.part(key) if isinstance(read, Part) else Item(read, key)
+            yield from _parts(item, part, f"{name}[{key!r}]", now[key], arguments)
 
 
-def renewed_arguments(changes: list[Change], traced: TracedFunction, call: Call) -> list[tuple[int, int]]:
+def _within(recipe: Recipe) -> list[tuple[Any, Recipe]]:
+    if isinstance(recipe, Container):
+        return list(enumerate(recipe.parts))
+    if isinstance(recipe, Dict):
+        return [(key.item, part) for key, part in recipe.parts if isinstance(key, Known)]
+    return list(recipe.attributes.items()) if isinstance(recipe, Instance) else []
+
+
+def _is_like(now: Any, recipe: Recipe, arguments: Any) -> bool:
+    """Whether a recipe makes what is there now, but for the arrays and numbers in it: what the trace has found there holds afterwards."""
+    if isinstance(recipe, Known):
+        return now is recipe.item or (type(now) is type(recipe.item) and repr(now) == repr(recipe.item))
+    if isinstance(recipe, (Existing, Part)):
+        return _found(recipe.read if isinstance(recipe, Existing) else recipe, arguments) is now
+    if isinstance(recipe, Method):
+        is_method = isinstance(now, types.MethodType)
+        return is_method and _is_like(now.__func__, recipe.function, arguments) and _is_like(now.__self__, recipe.owner, arguments)
+    if isinstance(recipe, Container) and isinstance(recipe.like, (list, tuple, deque)):
+        same = type(now) is type(recipe.like) and len(now) == len(recipe.parts)
+        return same and getattr(now, "maxlen", None) == getattr(recipe.like, "maxlen", None)
+    if isinstance(recipe, Dict):
+        return type(now) is type(recipe.like) and list(now) == [key for key, _ in _within(recipe)] and len(now) == len(recipe.parts)
+    return isinstance(recipe, Instance) and type(now) is recipe.cls and vars(now).keys() == recipe.attributes.keys()
+
+
+def renewed_arguments(changes: list[Change], traced: TracedFunction) -> list[tuple[int, int]]:
     """Outputs, and the leaves of arguments whose places they take.
 
     Raises:
         TraceError: nothing of its type is there among the arguments.
     """
-    positional, keywords = tree.unflatten(call.structure, range(len(call.leaves)))
     found: list[tuple[int, int]] = []
     for change in changes:
         if not isinstance(change.read, Part):
             continue
-        name, steps = change.read.path
-        leaf: Any = positional if name == "positional" else keywords
-        try:
-            for step in steps:
-                leaf = getattr(leaf, step.key) if step.is_attribute else leaf[step.key]
-        except (LookupError, AttributeError, TypeError):
-            leaf = None
-        if type(leaf) is not int or change.output is None:
+        if type(change.now) is not int or change.result is None:
             raise _none_in_c(traced.graph.name, change.name)
-        before, after = traced.graph.inputs[leaf].type, traced.graph.outputs[change.output].type
+        before, after = traced.graph.inputs[change.now].type, traced.graph.outputs[change.result.place].type
         if before != after:
             raise TraceError(f"`{change.name}` is {before}, and `{traced.graph.name}` binds it to {after}: in C it stays what it is")
-        found.append((change.output, leaf))
+        found.append((change.result.place, change.now))
     return found
 
 
-def _now(read: Read) -> Any:
-    try:
-        return read()
-    except (LookupError, AttributeError, TypeError, ValueError):
-        return _NOTHING
-
-
-def numbers_in(changes: list[Change], traced: TracedFunction) -> set[str]:
-    """The names of Python's numbers among what changes that the trace has taken as they were."""
-    taken = {name for _, _, name in traced.taken}
-    return {change.name for change in changes if isinstance(change.now, _NUMBERS) and change.name in taken}
+def numbers_in(changes: list[Change]) -> set[str]:
+    """The names of Python's numbers among what changes, which a trace takes as they are unless it is told."""
+    return {change.name for change in changes if not isinstance(change.read, Part) and isinstance(change.now, _NUMBERS)}
 
 
 def paired(changes: list[Change], traced: TracedFunction) -> Mapping[int, Change]:
-    """What of the captured is kept from call to call: its number -> its change. What the function binds and does not read is none.
+    """What of the captured is kept from call to call: its number -> its change.
 
     Raises:
         TraceError: it cannot be kept: it is not there yet, changes its type, is bound to something else than an array or a number, or
@@ -127,48 +158,120 @@ def paired(changes: list[Change], traced: TracedFunction) -> Mapping[int, Change
     for change in changes:
         if isinstance(change.read, Part):
             continue
+        if change.now is None or change.now is _NOTHING:
+            raise TraceError(
+                f"`{change.name}` is not there yet, and `{function}` asks for it: call the function once before you export it, so "
+                "that what it keeps from call to call is there"
+            )
+        if change.result is None:
+            raise TraceError(
+                f"`{function}` depends on `{change.name}`, {_described(change.now)} now, and binds it to {_made(change.recipe)}: what a C function "
+                "keeps from call to call are arrays and numbers, each at its place; keep a number there, and choose by that"
+            )
+        after = traced.graph.outputs[change.result.place].type
+        before = tree.leaf_type(change.now, change.name) if isinstance(change.now, (np.ndarray, *_NUMBERS)) else _described(change.now)
+        if before != after:
+            raise TraceError(
+                f"`{change.name}` is {before} now, and `{function}` binds it to {after}: what is kept from call to call has one dtype and "
+                "one shape"
+            )
         number = next((number for number, item in enumerate(traced.captured) if _is_of(item, change)), None)
         if number is None:
-            if (change.now is None or change.now is _NOTHING) and _was_asked_for(change, traced):
-                raise TraceError(
-                    f"`{change.name}` is not there yet, and `{function}` asks for it: call the function once before you export it, so "
-                    "that what it keeps from call to call is there"
-                )
             continue
-        kept = traced.captured[number]
-        if change.output is None:
-            raise TraceError(f"`{function}` binds `{change.name}`, which it reads, to something that is no array or number")
-        if number in found:
+        others = (found[number].read,) if number in found else _names(traced, number)
+        other = next((read for read in others if not _same_place(read, change.read)), None)
+        if other is not None:
             raise TraceError(
-                f"`{change.name}` and `{found[number].name}` are one array now, and will be two after a call: make each an array of its own"
-            )
-        type_ = traced.graph.outputs[change.output].type
-        if type_ != kept.value.type:
-            raise TraceError(
-                f"`{change.name}` is {kept.value.type} now, and `{function}` binds it to {type_}: what is kept from call to call has one "
-                "dtype and one shape"
+                f"`{change.name}` and `{_name(other, change)}` are one array now, and will be two after a call: make each an array of its own"
             )
         found[number] = change
     return found
 
 
 def _is_of(item: Captured, change: Change) -> bool:
-    if isinstance(change.now, np.ndarray):
-        return _now(item.read) is change.now
-    return isinstance(change.now, _NUMBERS) and item.name == change.name
+    return _found(item.read) is change.now if isinstance(change.now, np.ndarray) else _same_place(item.read, change.read)
 
 
-def _was_asked_for(change: Change, traced: TracedFunction) -> bool:
-    """Whether the trace depends on what was there, or on nothing having been."""
-    if not isinstance(change.read, Attribute):
-        return any(read is change.read for read, _ in traced.guards)
-    owner, name = change.read.owner(), change.read.name
-    for read, _ in traced.guards:
-        if isinstance(read, Attribute) and read.name == name and _now(read.owner) is owner:
-            return True
-        if isinstance(read, Attributes) and name in read.absent and _now(read.owner) is owner:
-            return True
-    return False
+def _names(traced: TracedFunction, number: int) -> Iterator[Read]:
+    """All places where the trace has found an array."""
+    item = traced.captured[number]
+    yield item.read
+    for guard, _ in traced.guards:
+        if isinstance(guard, AreSame) and item.kind == ARRAY and _found(guard.second) is _found(item.read):
+            yield guard.first
+
+
+def _same_place(first: Read | Part, second: Read | Part) -> bool:
+    if isinstance(first, CellContents) and isinstance(second, CellContents):
+        return first.cell is second.cell
+    if isinstance(first, DictItem) and isinstance(second, DictItem):
+        return first.names is second.names and first.key == second.key
+    if isinstance(first, Attribute) and isinstance(second, Attribute):
+        return first.name == second.name and _found(first.owner) is _found(second.owner)
+    if isinstance(first, Item) and isinstance(second, Item):
+        return bool(first.key == second.key) and _found(first.owner) is _found(second.owner)
+    return first is second
+
+
+def _name(read: Read | Part, beside: Change) -> str:
+    """What a place is called: as something beside it, or as far as it says itself."""
+    if isinstance(read, Attribute):
+        near = isinstance(beside.read, Attribute) and _found(beside.read.owner) is _found(read.owner)
+        owner = beside.name.rpartition(".")[0] if near else _name(read.owner, beside)
+        return f"{owner}.{read.name}".removeprefix(".")
+    if isinstance(read, Item):
+        near = isinstance(beside.read, Item) and _found(beside.read.owner) is _found(read.owner)
+        return f"{beside.name.rpartition('[')[0] if near else _name(read.owner, beside)}[{read.key!r}]"
+    return read.key if isinstance(read, DictItem) else ""
+
+
+def _described(item: Any) -> str:
+    return f"{item!r:.40}" if isinstance(item, (str, bytes, *_NUMBERS)) or item is None else f"of type {type(item).__name__}"
+
+
+def _made(recipe: Recipe) -> str:
+    if isinstance(recipe, Known):
+        return f"{recipe.item!r:.40}"
+    if isinstance(recipe, (Container, Dict)):
+        return f"a {type(recipe.like).__name__} of other parts"
+    return f"a new {recipe.cls.__name__}" if isinstance(recipe, Instance) else "something else"
+
+
+def check_sharing(changes: list[Change], traced: TracedFunction, count: int) -> None:
+    """What is stored into has memory of its own, at the export and after each call: in C it is an array of its own.
+
+    Args:
+        count: of the graph's inputs that are arguments.
+
+    Raises:
+        TraceError: another array is a view of it, or will be.
+    """
+    stored = {place - count for place in traced.stored if place >= count}
+    function, captured = traced.graph.name, traced.captured
+    arrays = [array if isinstance(array := _found(item.read), np.ndarray) else np.empty(0) for item in captured]
+    pair = overlapping(arrays, stored)
+    if pair is not None:
+        raise TraceError(
+            f"`{function}` stores into `{captured[pair[0]].name}`, which shares its memory with `{captured[pair[1]].name}`: in C each is an "
+            "array of its own; keep one, and make the view of it in the function"
+        )
+    kept = [change for change in changes if change.result is not None and not isinstance(change.read, Part)]
+    holders = [
+        (change.result.cell, change.name, any(_is_of(captured[number], change) for number in stored)) for change in kept if change.result
+    ]
+    holders += [
+        (traced.cells[number], item.name, number in stored)
+        for number, item in enumerate(captured)
+        if not any(_same_place(item.read, change.read) for change in kept)
+    ]
+    met: dict[Any, tuple[str, bool]] = {}
+    for cell, name, is_stored in holders:
+        if cell in met and cell is not None and (is_stored or met[cell][1]):
+            raise TraceError(
+                f"`{function}` leaves one array at `{met[cell][0]}` and `{name}`, and stores into it at the next call: in C each is an array of "
+                "its own; bind one of them to a copy"
+            )
+        met.setdefault(cell, (name, is_stored))
 
 
 def results_of(traced: TracedFunction) -> Iterator[tuple[str, int]]:

@@ -17,7 +17,7 @@ def check_donations(inputs: Sequence[np.ndarray], donations: Mapping[int, int], 
         if not (flags.writeable and flags.c_contiguous and flags.aligned and array.dtype.isnative):
             what = "read-only" if not flags.writeable else "not contiguous, aligned and of native byte order"
             raise DonationError(f"donated argument `{names[place]}` is {what}: pass a copy")
-    pair = _overlapping(inputs, set(donations.values()))
+    pair = overlapping(inputs, set(donations.values()))
     if pair is not None:
         raise DonationError(f"donated argument `{names[pair[0]]}` shares its memory with `{names[pair[1]]}`: pass a copy")
 
@@ -27,13 +27,13 @@ def check_stores(inputs: Sequence[np.ndarray], stored: Sequence[int], names: Seq
     for place in stored:
         if _overlaps_itself(inputs[place]):
             raise TraceError(f"the function stores into `{names[place]}`, whose elements overlap in memory: pass a copy")
-    pair = _overlapping(inputs, set(stored))
+    pair = overlapping(inputs, set(stored))
     if pair is not None:
         place, other = pair
         raise TraceError(f"the function stores into `{names[place]}`, which shares its memory with `{names[other]}`: let one be a copy")
 
 
-def _overlapping(inputs: Sequence[np.ndarray], written: set[int]) -> tuple[int, int] | None:
+def overlapping(inputs: Sequence[np.ndarray], written: set[int]) -> tuple[int, int] | None:
     """One of `written` and another input whose extents in memory overlap, if there are such."""
     bounds = sorted((*np.lib.array_utils.byte_bounds(array), place) for place, array in enumerate(inputs) if array.size)
     reach, reader = 0, -1  # the furthest end so far, and whose it is; the same of those written

@@ -37,6 +37,7 @@ class TracedFunction:
         effects: what the call leaves behind.
         result: how to make the result, where it takes more than a tree of new arrays: it holds texts or objects, or what it holds is
             left behind elsewhere too.
+        cells: where the captured arrays were during a trace that does not share.
     """
 
     graph: Graph
@@ -49,6 +50,7 @@ class TracedFunction:
     effects: list[Effect]
     result: Recipe | None
     static_arrays: list[np.ndarray]
+    cells: Sequence[Cell] = ()
 
 
 def bind(function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]) -> list[str]:
@@ -140,6 +142,7 @@ def trace_function(
         effects,
         results.recipe,
         [np.asarray(array, value.dtype) for value, array in statics],
+        [] if share else [cell for cell, item in zip(capture.cells, capture.captured, strict=True) if item.value in used],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import functools
 import re
 import shutil
 import subprocess
@@ -62,7 +63,7 @@ def test_the_test_finds_what_differs(case: str, tmp_path: Path) -> None:
     exported.save(tmp_path, test=True)
     source = tmp_path / f"{exported.name}_test.c"
     text = source.read_text()
-    found = re.findall(r"static const \w+ (expected_\d+)\[\d+\] = \{([^,}]*)", text)
+    found = re.findall(r"static const \w+ (expected_\d+_)\[\d+\] = \{([^,}]*)", text)
     for name, first in found:
         number = "16000" if case == "halves" else "0" if first.startswith("1") else "1"
         source.write_text(text.replace(f"{name}[{text.split(name + '[')[1].split(']')[0]}] = {{{first}", f"{name}[] = {{{number}", 1))
@@ -92,9 +93,39 @@ def test_names() -> None:
     assert "const double *double_2, const double *caf, const double *int_2, const double *memory_2" in header
     assert "double *out, double *out_a_b, double *out_a_b_2" in header
     assert irdl.export(lambda x: x)(one).name == "lambda"
-    for wrong in ("9lives", "a-b", "int", ""):
+    for wrong in ("9lives", "a-b", "int", "", "main", "memcpy", "sinf", "NULL", "int32_t", "ends_"):
         with pytest.raises(ValueError, match="can't be the name of a C function"):
             irdl.export(odd, name=wrong)
+
+
+class Scaled:
+    @functools.partial(irdl.jit, static_argnames="times", donate_argnums=1)
+    def __call__(self, x: Any, times: int) -> Any:
+        return x * times if times else x
+
+
+@pytest.mark.parametrize(
+    "function", [Scaled().__call__, irdl.jit(lambda x, times: x * times if times else x, static_argnums=1, donate_argnums=0)]
+)
+def test_jit_was_told(function: Any) -> None:
+    """Static and donated arguments."""
+    assert "int scaled(double *x, void *memory);" in irdl.export(function, name="scaled")(np.ones(3), 2).header
+
+
+@needs_compiler
+def test_names_that_mean_something_elsewhere(tmp_path: Path) -> None:
+    """The C library's functions, macros, types, what the test program uses, and kernels of the code."""
+
+    def exp(NULL: Any, uint8_t: Any, INFINITY: Any, linux: Any, errno: Any, exp: Any, text: Any) -> Any:
+        return NULL + uint8_t + INFINITY + linux + errno + np.exp(exp) + text["/*"] + text["*/\n\\"] + text["café"]
+
+    one = np.ones((2, 3), np.uint8)
+    exported = irdl.export(exp)(one, one, one, one, one, one, {"/*": one, "*/\n\\": one, "café": one})
+    assert exported.name == "exp_2"
+    assert run(exported, tmp_path).returncode == 0
+    kernel = re.search(r"@(\w+_\d+)\(", irdl.export(lambda x: np.sort(x), name="f")(np.ones(9)).llvm_ir)
+    for name in ("code", "wrong", "differs", "given_x", "expected_0", "step", *([kernel[1]] if kernel else [])):
+        assert run(irdl.export(lambda x: np.sort(x) / 3, name=name)(np.ones(9)), tmp_path).returncode == 0
 
 
 def test_saving(tmp_path: Path) -> None:
@@ -328,6 +359,57 @@ def _deletes(holder: Any, x: Any) -> Any:
     return y
 
 
+def _mode(holder: Any, x: Any) -> Any:
+    y = x if holder.h == "a" else -x
+    holder.h = "b" if holder.h == "a" else "a"
+    return y
+
+
+def _function(holder: Any, x: Any) -> Any:
+    y = holder.h(x)
+    holder.h = np.cos
+    return y
+
+
+def _longer_list(holder: Any, x: Any) -> Any:
+    holder.h = [*holder.h, x]
+    return x * len(holder.h)
+
+
+def _trades_objects(holder: Any, x: Any) -> Any:
+    holder.a.h = holder.a.h + x
+    holder.a, holder.b = holder.b, holder.a
+    return holder.a.h * 1
+
+
+def _flag(holder: Any, x: Any) -> Any:
+    y = x if holder.h else -x
+    holder.h = False
+    return y
+
+
+def _also_reads(holder: Any, x: Any) -> Any:
+    holder.h = holder.h + x + holder.c
+    return holder.h
+
+
+def _view() -> tuple[np.ndarray, np.ndarray]:
+    whole = np.zeros(6)
+    return whole, whole[:3]
+
+
+def _stores(holder: Any, x: Any) -> Any:
+    holder.h[3:] = x
+    return holder.c + x
+
+
+def _remembers(holder: Any, x: Any) -> Any:
+    holder.h[...] = holder.h + x
+    y = holder.c + x
+    holder.c = holder.h
+    return y
+
+
 def _rebinds(holder: Any, x: Any) -> Any:
     y = holder.h + x
     holder.h = "gone"
@@ -344,7 +426,15 @@ def _rebinds(holder: Any, x: Any) -> Any:
         (_appends, {"h": []}, r"changes holder.h, which there is none of in C"),
         (_prints, {}, r"changes what is printed, which there is none of in C"),
         (_deletes, {"h": np.zeros(3)}, r"changes holder.h, which there is none of in C"),
-        (_rebinds, {"h": np.zeros(3)}, r"binds `holder.h`, which it reads, to something that is no array or number"),
+        (_rebinds, {"h": np.zeros(3)}, r"depends on `holder.h`, of type ndarray now, and binds it to 'gone'"),
+        (_mode, {"h": "a"}, r"depends on `holder.h`, 'a' now, and binds it to 'b'"),
+        (_function, {"h": np.sin}, r"depends on `holder.h`, of type ufunc now, and binds it to <ufunc 'cos'>"),
+        (_longer_list, {"h": [np.zeros(3)]}, r"depends on `holder.h`, of type list now, and binds it to a list of other parts"),
+        (_trades_objects, {"a": Holder(h=np.zeros(3)), "b": Holder(h=np.ones(3))}, r"depends on `holder.a`, of type Holder now"),
+        (_flag, {"h": True}, r"`if`, `while`, `and` or `or` needs the numbers"),
+        (_also_reads, dict.fromkeys("hc", np.zeros(3)), r"`holder.h` and `holder.c` are one array now"),
+        (_stores, dict(zip("hc", _view(), strict=True)), r"stores into `holder.h`, which shares its memory with `holder.c`"),
+        (_remembers, {"h": np.zeros(3), "c": np.zeros(3)}, r"leaves one array at `holder.c` and `holder.h`, and stores into it"),
     ],
 )
 def test_state_that_cannot_be_kept(function: Any, items: dict[str, Any], message: str) -> None:
@@ -363,6 +453,52 @@ def test_decisions_by_what_is_kept() -> None:
 
     with pytest.raises(TraceError, match=r"(?s)`if`.*test_export.py:\d+: return x if holder.count % 2 else -x"):
         irdl.export(every_other)(np.ones(3))
+
+
+def _counting() -> Any:
+    count, last, seen = 0, None, "never"
+
+    def step(x: Any) -> Any:
+        nonlocal count, last, seen
+        count, last, seen = count + 1, x, "once"
+        return x * count
+
+    return step
+
+
+def _asking() -> Any:
+    last = None
+
+    def step(x: Any) -> Any:
+        nonlocal last
+        y = x if last is None else x + last
+        last = y
+        return y
+
+    return step
+
+
+def test_variables_of_closures() -> None:
+    """Two of one name are two members; what is bound and never read is none."""
+    first, second = _counting(), _counting()
+    header = irdl.export(lambda x: first(x) + second(second(x)), name="counted")(np.ones(3)).header
+    assert re.search(r"typedef struct \{\s+int64_t count;\s+int64_t count_2;\s+\}", header)
+    with pytest.raises(TraceError, match="`last` is not there yet"):
+        irdl.export(_asking())(np.ones(3))
+
+
+def _resets(holder: Any, x: Any) -> Any:
+    y = x * holder.count + np.where(holder.flag, 1.0, 2.0)
+    holder.count, holder.flag, holder.same = 0, False, 4
+    return y * holder.same
+
+
+@needs_compiler
+def test_numbers_bound_to_constants(tmp_path: Path) -> None:
+    holder = Holder(count=3, flag=True, same=4)
+    exported = irdl.export(lambda x: _resets(holder, x), name="resets")(np.ones(3))
+    assert sorted(re.findall(r"    (\w+ \w+);", exported.header)) == ["bool holder_flag", "int64_t holder_count"]
+    assert run(exported, tmp_path).returncode == 0
 
 
 def test_what_cannot_be_returned() -> None:

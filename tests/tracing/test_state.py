@@ -333,6 +333,34 @@ def test_globals_and_closures() -> None:
     assert len(next(iter(compiled._cache.values()))) <= 3
 
 
+def _sharing() -> Any:
+    count, h, late = 0, np.zeros(2), None
+
+    def bump() -> None:
+        nonlocal count, h
+        count += 1
+        h = h + count
+
+    def fill(x: Any) -> None:
+        nonlocal late
+        late = x * 2
+
+    def run(x: Any) -> Any:
+        bump()
+        fill(x)
+        bump()
+        return x * count + h, late
+
+    return run
+
+
+def test_functions_share_their_variables() -> None:
+    eager, compiled = _sharing(), irdl.jit(_sharing())
+    for _ in range(4):
+        for found, expected in zip(compiled(np.ones(2)), eager(np.ones(2)), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
 def test_a_counter_that_decides_is_compiled_for_each_value() -> None:
     class Alternates:
         def __init__(self) -> None:

@@ -49,6 +49,7 @@ from irdl.tracing.capture.reads import (
     outline,
     random_state,
 )
+from irdl.tracing.capture.variables import Variable
 from irdl.tracing.numpy.creation import TracedModule, as_traced, is_numeric
 from irdl.tracing.numpy.layout import own
 from irdl.tracing.numpy.lists import traced_ufunc
@@ -115,7 +116,7 @@ class Capture:
         self.containers: list[Container] = []
         #: containers of other kinds, which the trace sees as they are, and what they held
         self.foreign: list[tuple[Any, Any, str]] = []
-        self.closures: list[tuple[types.CellType, types.CellType, Any, str]] = []
+        self._variables: dict[int, Variable] = {}
 
     def _capture(self, box: Box, read: Read, name: str) -> None:
         self.captured.append(Captured(box.cell.value, box.kind, read, name))
@@ -160,7 +161,7 @@ class Capture:
 
     def _plain(self, item: Any, read: Read, name: str) -> Any:
         is_number = type(item) in (int, float, complex) or (isinstance(item, np.generic) and is_supported(item.dtype))
-        if name in self.changing and is_number:
+        if name in self.changing and (is_number or type(item) is bool):
             value = self.trace.input(tree.leaf_type(item, f"`{name}`"), name)
             box = Box(Cell(self.trace, value), value.type, tree.leaf_kind(item) or PYTHON)
             self._capture(box, read, name)
@@ -313,9 +314,13 @@ class Capture:
         users = is_users(file)
         if not users and not (function.__closure__ and owner_of(file) in (Owner.IRDL, Owner.TRACER)):
             return function
+        new: list[Variable] = []
         cells = None
         if function.__closure__ is not None:
-            cells = tuple(types.CellType() for _ in function.__closure__)
+            cells = tuple(
+                self._variable(*pair, function.__code__, new)
+                for pair in zip(function.__closure__, function.__code__.co_freevars, strict=True)
+            )
         made = types.FunctionType(
             function.__code__,
             self.globals_of(function.__globals__) if users else function.__globals__,
@@ -335,14 +340,26 @@ class Capture:
             made.__defaults__ = tuple(
                 self.replace(item, Item(Defaults(function), i), f"default{i}") for i, item in enumerate(function.__defaults__)
             )
-        for name, old, new in zip(function.__code__.co_freevars, function.__closure__ or (), cells or (), strict=True):
+        for variable in new:
             try:
-                contents = old.cell_contents
+                contents = variable.original.cell_contents
             except ValueError:
                 continue
-            new.cell_contents = self.replace(contents, CellContents(old), name)
-            self.closures.append((old, new, new.cell_contents, name))
+            variable.before = variable.made.cell_contents = self.replace(contents, CellContents(variable.original), variable.name)
         return made
+
+    def _variable(self, original: types.CellType, name: str, code: types.CodeType, new: list[Variable]) -> types.CellType:
+        """What stands for a variable of a closure: one for all functions that share it. One that was not met before is put into `new`."""
+        variable = self._variables.get(id(original))
+        if variable is None:
+            variable = self._variables[id(original)] = Variable(original, types.CellType(), name)
+            new.append(variable)
+        variable.codes.append(code)
+        return variable.made
+
+    def bound_variables(self) -> list[Variable]:
+        """Those that the trace has bound to something else."""
+        return [variable for variable in self._variables.values() if variable.is_bound]
 
     def globals_of(self, names: dict[str, Any]) -> Globals:
         for made, original in self.globals:
@@ -409,6 +426,5 @@ class Capture:
                     yield f"{owner}.{key}", functools.partial(setattr, item, key), part
         for names, _ in self.globals:
             yield from ((name, functools.partial(dict.__setitem__, names, name), part) for name, part in names.written())
-        for _, cell, before, name in self.closures:
-            if cell.cell_contents is not before:
-                yield name, functools.partial(setattr, cell, "cell_contents"), cell.cell_contents
+        for variable in self.bound_variables():
+            yield variable.name, functools.partial(setattr, variable.made, "cell_contents"), variable.made.cell_contents

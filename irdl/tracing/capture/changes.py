@@ -44,20 +44,30 @@ def effects(capture: Capture, recipes: Recipes) -> list[Effect]:
     for names, original in capture.globals:
         for name, item in names.written():
             contents = recipes.of(item, name)
-            found.append(Effect(None, contents, write_into(original.__setitem__, name), name, [(DictItem(original, name), contents)]))
+            found.append(
+                Effect(
+                    None,
+                    contents,
+                    write_into(original.__setitem__, name),
+                    name,
+                    [(DictItem(original, name), contents)],
+                    names.was_read(name),
+                )
+            )
     for copied in capture.objects:
         owner = Existing(copied.read)
         for key, item in copied.own.items():
             if copied.before.get(key, MISSING) is not item:
                 name = f"{copied.name}.{key}"
                 contents = recipes.of(item, name)
-                found.append(Effect(owner, contents, set_attribute(key), name, [(Attribute(copied.read, key), contents)]))
+                is_read = key in copied.before or key in copied.guard.absent
+                found.append(Effect(owner, contents, set_attribute(key), name, [(Attribute(copied.read, key), contents)], is_read))
         for key in copied.before.keys() - copied.own.keys():
             found.append(Effect(owner, None, delete_attribute(key), f"{copied.name}.{key}"))
-    for old, new, before, name in capture.closures:
-        if new.cell_contents is not before:
-            contents, write = recipes.of(new.cell_contents, name), write_into(functools.partial(setattr, old), "cell_contents")
-            found.append(Effect(None, contents, write, name, [(CellContents(old), contents)]))
+    for variable in capture.bound_variables():
+        name, cell = variable.name, variable.original
+        contents, write = recipes.of(variable.made.cell_contents, name), write_into(functools.partial(setattr, cell), "cell_contents")
+        found.append(Effect(None, contents, write, name, [(CellContents(cell), contents)], variable.is_read))
     return found + [effect for container in capture.containers for effect in container_effects(container, recipes)]
 
 

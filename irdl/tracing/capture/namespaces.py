@@ -74,6 +74,9 @@ class Globals(dict[str, Any]):
     def __contains__(self, name: object) -> bool:
         return dict.__contains__(self, name) or name in self._original
 
+    def was_read(self, name: str) -> bool:
+        return name in self._seen
+
     def written(self) -> list[tuple[str, Any]]:
         """The names bound by the trace, where they differ from what was there."""
         names = [n for n in self.keys() if n not in ("__builtins__", "__name__", "__warningregistry__")]

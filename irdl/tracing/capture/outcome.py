@@ -16,7 +16,7 @@ from irdl.errors import TraceError
 from irdl.ir.graph import Value
 from irdl.ops.shape import RESHAPE, SLICE
 from irdl.tracing import tree
-from irdl.tracing.box import ARRAY, PYTHON, is_box, open_trace
+from irdl.tracing.box import ARRAY, PYTHON, PYTHON_NUMBERS, is_box, open_trace
 from irdl.tracing.capture.recipes import (
     Container,
     Dict,
@@ -79,6 +79,8 @@ class Recipes:
             TraceError: there is none: it is neither made of arrays, numbers, texts, lists, dicts and the user's objects, nor was it
                 there before.
         """
+        if not self._share and name in self._capture.changing and not is_box(item) and isinstance(item, (*PYTHON_NUMBERS, np.generic)):
+            return self._output(open_trace().constant(item, tree.leaf_type(item, name).dtype), PYTHON)
         found = self._known.get(id(item))
         if found is None:
             self._keep.append(item)
@@ -155,7 +157,7 @@ class Recipes:
 
     def _box(self, box: Any) -> Recipe:
         if box.kind != ARRAY or not self._share:
-            return self._remember(box, self._output(box.value, box.kind))
+            return self._remember(box, self._output(box.value, box.kind, None if self._share else box.cell))
         if box.cell not in self._cells:
             self._cells[box.cell] = self._output(open_trace().read(box.cell), ARRAY)
         recipe = self._cells[box.cell]
@@ -169,9 +171,9 @@ class Recipes:
                 steps.append(step)
         return self._remember(box, ViewOf(recipe, tuple(steps)) if steps else recipe)
 
-    def _output(self, value: Value, kind: str) -> Result:
+    def _output(self, value: Value, kind: str, cell: Cell | None = None) -> Result:
         self.values.append(value)
-        self._results.append(Result(len(self.values) - 1, kind))
+        self._results.append(Result(len(self.values) - 1, kind, cell=cell))
         return self._results[-1]
 
     @property

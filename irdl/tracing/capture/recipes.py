@@ -16,6 +16,7 @@ from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON
 from irdl.tracing.capture.reads import Always, Read
 from irdl.tracing.printing import Slot, joined
+from irdl.tracing.recorder import Cell
 from irdl.tracing.views import ReshapeStep, SliceStep
 
 
@@ -110,6 +111,7 @@ class Effect:
         name: of what changes, as messages have it.
         places: where it was found, outside or among the arguments, and what is there afterwards; None of a change that is no new
             contents of such places.
+        is_read: whether the trace may depend on what was there.
     """
 
     owner: Recipe | None
@@ -117,6 +119,7 @@ class Effect:
     apply: Callable[[Any, Any], None]
     name: str
     places: Sequence[tuple[Read | Part, Recipe]] | None = None
+    is_read: bool = True
 
 
 @dataclass(eq=False)
@@ -162,11 +165,12 @@ class Part:
 
 @dataclass(eq=False)
 class Result:
-    """An output of the compiled code, or a view of it, as an array or a number."""
+    """An output of the compiled code, or a view of it, as an array or a number; `cell`: the array of the trace that it is a part of."""
 
     place: int
     kind: str
     steps: tuple[Any, ...] = ()
+    cell: Cell | None = None
 
     def write(self, script: Script) -> None:
         array = script.viewed(f"arrays[{self.place}]", self.steps)

@@ -27,6 +27,7 @@ FAMILIES = {
     "irdl.ops.sort": "Sorting",
     "irdl.ops.index": "Index",
     "irdl.ops.linear": "Linear algebra",
+    "irdl.ops.spectral": "Eigenvalues and singular values",
     "irdl.ops.windows": "Windows",
     "irdl.ops.dynamic": "Slices at places known at run time",
     "irdl.ops.control": "Control",

@@ -22,6 +22,7 @@ TILES, TAPS, EDGES = "tests/codegen/test_tiles.py", "tests/codegen/test_taps.py"
 EXPORT = "tests/exporting/test_export.py"
 SORTS, STORED = "tests/codegen/test_cuda_sorting.py", "tests/runtime/test_stores_in_place.py"
 MATRICES = "tests/tracing/test_factorizations.py"
+SPECTRAL = "tests/tracing/test_spectral.py"
 PASSES, ROLLING = "tests/passes/test_passes.py", "tests/tracing/rolling/test_"
 
 MUTANTS: list[Mutant] = [
@@ -522,6 +523,14 @@ MUTANTS: list[Mutant] = [
     ("irdl/ops/linear.py", "transposed(np.tril(inner, -1))", "transposed(np.tril(inner))", MATRICES + " -k gradients_of_orth"),
     ("irdl/passes/factorization/columns.py", "np.where(rest == 0, head, -", "np.where(rest < 0, head, -", MATRICES + " -k orthonormal"),
     ("irdl/transforms/guard.py", "[active, a, one]", "[active, a, a]", MATRICES + " -k errors_of_numbers"),
+    ("irdl/ops/spectral.py", "together - transposed(together)", "together + transposed(together)", SPECTRAL + " -k gradients"),
+    ("irdl/passes/factorization/jacobi.py", "cond(np.any(is_null), complete, lambda x: x, right)", "right", SPECTRAL + " -k hard"),
+    (
+        "irdl/passes/prune.py",
+        "cut = prune(Graph(list(body.inputs), outputs, body.name))",
+        "cut = Graph(list(body.inputs), outputs, body.name)",
+        "tests/passes/test_cases.py -k prune",
+    ),
     ("irdl/tracing/numpy/special.py", "(y <= 0) | (y == np.inf)", "(y <= 0)", "tests/tracing/test_special.py -k ufuncs_of_two"),
     (
         "irdl/tracing/box.py",

@@ -193,3 +193,9 @@ def gather(x: Any, indices: Any, axes: tuple[int, ...]) -> Any:
 def scatter(x: Any, indices: Any, updates: Any, axes: tuple[int, ...], adds: bool = True) -> Any:
     """As `gather`, for scatter_add and scatter_set."""
     return (SCATTER_ADD if adds else SCATTER_SET).apply([x, indices, updates], IndexAttributes(axes))
+
+
+def sure(x: Any, holds: Any, raises: str) -> Any:
+    """`x`; an error at run time where `holds`, of x's shape or a scalar, does not."""
+    index = np.where(holds, np.int64(0), np.int64(1))[..., None]
+    return x * GATHER.apply([np.ones(1, x.dtype), index], IndexAttributes((0,), raises))

@@ -34,7 +34,7 @@ class SolveAttributes:
     lower: bool = False
 
 
-def _check_square(name: str, a: TensorType) -> None:
+def check_square(name: str, a: TensorType) -> None:
     if a.rank < 2 or a.shape[-1] != a.shape[-2] or not is_float(a.dtype):
         raise GraphError(f"{name} takes square matrices of floats, not {a}")
 
@@ -53,7 +53,7 @@ class Solve(Op):
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         a, b = types
-        _check_square(self.name, a)
+        check_square(self.name, a)
         if b.dtype != a.dtype or b.shape[:-1] != a.shape[:-1]:
             raise GraphError(f"solve takes right sides {a.dtype}[{', '.join(map(str, a.shape[:-1]))}, k] for {a}, not {b}")
         return (b,)
@@ -115,7 +115,7 @@ class LogAbsDet(OfStack):
     name = "log_abs_det"
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
-        _check_square(self.name, types[0])
+        check_square(self.name, types[0])
         return (TensorType(types[0].dtype, types[0].shape[:-2]),)
 
     def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
@@ -146,7 +146,7 @@ class Cholesky(OfStack):
     can_raise = True
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
-        _check_square(self.name, types[0])
+        check_square(self.name, types[0])
         return (types[0],)
 
     def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:

@@ -1,7 +1,7 @@
-"""Linear systems, determinants, Cholesky and QR factors are put together from other ops.
+"""Linear systems, determinants, Cholesky and QR factors, eigenvalues and singular values are put together from other ops.
 
     solve(a, b) -> eliminate by columns, substitute     log_abs_det(a) -> sums of logarithms of pivots     cholesky(a), qr(a) -> columns
-    solve(cholesky(a), b) -> substitute
+    solve(cholesky(a), b) -> substitute     eigenvalues(a), singular_values(a), and the vectors -> sweeps of rotations, until they change nothing
 
 Small matrices are straight code on their elements (`small`), larger ones loops over columns, and over blocks of those (`columns`). What
 is put together is code in NumPy, traced once for each type; equal parts, as the elimination for a system and for its gradient, are shared.
@@ -21,12 +21,14 @@ from irdl.ir.builder import Builder, rewrite
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
 from irdl.ir.types import TensorType
+from irdl.ops.index import sure
 from irdl.ops.linear import CHOLESKY, DET_SIGN, INDEFINITE, LOG_ABS_DET, QR, SINGULAR, SOLVE
 from irdl.ops.shape import RESHAPE, TRANSPOSE, ReshapeAttributes
-from irdl.passes.factorization import columns, small
-from irdl.passes.factorization.columns import sure
+from irdl.ops.spectral import COMPLEMENT, EIGENVALUES, EIGENVECTORS, PINV, SINGULAR_VALUES, SINGULAR_VECTORS
+from irdl.passes.factorization import columns, jacobi, small
 from irdl.tracing.region import trace_rule
 from irdl.transforms.batch import batch_graph
+from irdl.transforms.reverse import zeros
 
 #: Matrices of up to so many rows are straight code, with one right side or up to so many of its elements.
 _SMALL = 4
@@ -108,13 +110,15 @@ def _cholesky(builder: Builder, node: Node, operands: list[Value]) -> Sequence[V
 
 def _qr(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value]:
     if not node.output.type.size:
-        return _inlined(builder, node, operands, _nothing_below)
+        return [zeros(builder, node.output.type)]
     return _of_each(builder, node, operands, columns.qr)
 
 
-def _nothing_below(a: Any) -> Any:
-    m, n = a.shape[-2:]
-    return np.zeros_like(a, shape=(*a.shape[:-2], m + n, n))
+def _by_rotations(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value]:
+    if not node.output.type.size:
+        return [zeros(builder, node.output.type)]
+    function, place = _ROTATIONS[node.op]
+    return [_inlined(builder, node, operands, function)[place]]
 
 
 def _small_factor(a: Any) -> Any:
@@ -130,12 +134,23 @@ def _is_small(a: Value) -> bool:
     return a.shape[-1] <= _SMALL
 
 
+#: by what each is found, and which of the results it is: values and vectors have what finds them in common
+_ROTATIONS: dict[Op, tuple[Callable[..., Any], int]] = {
+    EIGENVALUES: (jacobi.eigh, 0),
+    EIGENVECTORS: (jacobi.eigh, 1),
+    SINGULAR_VALUES: (jacobi.svd, 0),
+    SINGULAR_VECTORS: (jacobi.svd, 1),
+    PINV: (jacobi.pinv, 0),
+    COMPLEMENT: (jacobi.complement, 0),
+}
+
 _RULES: dict[Op, Callable[[Builder, Node, list[Value]], Sequence[Value]]] = {
     SOLVE: _solve,
     LOG_ABS_DET: _determinant,
     DET_SIGN: _determinant,
     CHOLESKY: _cholesky,
     QR: _qr,
+    **dict.fromkeys(_ROTATIONS, _by_rotations),
 }
 
 
@@ -165,7 +180,7 @@ def _traced(function: Callable[..., Any], types: tuple[TensorType, ...], options
         found = function(*boxes, *options)
         return found if isinstance(found, tuple) else [found]
 
-    return trace_rule(rule, types)[0]
+    return factorize(trace_rule(rule, types)[0])
 
 
 @lru_cache(maxsize=256)

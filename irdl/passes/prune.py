@@ -6,14 +6,16 @@ from dataclasses import replace
 
 from irdl.ir.builder import Builder, constant_of, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
-from irdl.ops.control import COND, SCAN, ScanAttributes
+from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
 from irdl.ops.loop_parts import LoopInputs
 from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
+
+_CONTROL = (SCAN, COND, WHILE)
 
 
 def prune(graph: Graph) -> Graph:
     """Rebuild `graph` with its loops and branches reduced to what their used outputs need."""
-    if not graph.has((SCAN, COND)):
+    if not graph.has(_CONTROL):
         return graph
     used = set(graph.outputs)
     for node in graph.nodes:
@@ -27,6 +29,8 @@ def prune(graph: Graph) -> Graph:
             mapping.update(_scan(builder, node, operands, used))
         elif node.op is COND:
             mapping.update(_cond(builder, node, operands, used))
+        elif node.op is WHILE:
+            mapping.update(_while(builder, node, operands, used))
         else:
             regions = [prune(region) for region in node.regions]
             made = builder.node(node.op, operands, node.attributes, regions, node.location)
@@ -41,6 +45,13 @@ def _reads(outputs: list[Value]) -> set[Value]:
     return values
 
 
+def _cut(body: Graph, outputs: list[Value]) -> tuple[Graph, set[Value]]:
+    """What these outputs need of a body, of its own loops too, and which of the body's inputs that reads."""
+    cut = prune(Graph(list(body.inputs), outputs, body.name))
+    reads = _reads(list(cut.outputs))
+    return cut, {value for value, new in zip(body.inputs, cut.inputs, strict=True) if new in reads}
+
+
 def _scan(builder: Builder, node: Node, operands: list[Value], used: set[Value]) -> dict[Value, Value]:
     attributes: ScanAttributes = node.attributes
     body = _with_known_inputs(node, operands)
@@ -49,7 +60,7 @@ def _scan(builder: Builder, node: Node, operands: list[Value], used: set[Value])
     ys = [place for place in range(count, len(body.outputs)) if node.outputs[place] in used]
     live = {place for place in range(count) if node.outputs[place] in used}
     while True:
-        reads = _reads([body.outputs[place] for place in (*sorted(live), *ys)])
+        _, reads = _cut(body, [body.outputs[place] for place in (*sorted(live), *ys)])
         grown = live | {place for place in range(count) if inputs.carry[place] in reads}
         if grown == live:
             break
@@ -58,7 +69,7 @@ def _scan(builder: Builder, node: Node, operands: list[Value], used: set[Value])
     fixed = [place for place in sorted(live) if body.outputs[place] is inputs.carry[place]]
     carries = [place for place in sorted(live) if place not in fixed]
     outputs = [body.outputs[place] for place in (*carries, *ys)]
-    reads = _reads(outputs)
+    cut, reads = _cut(body, outputs)
 
     def kept(parts: LoopInputs[Value]) -> LoopInputs[Value]:
         consts = [value for value, inner in zip(parts.consts, inputs.consts, strict=True) if inner in reads]
@@ -69,7 +80,7 @@ def _scan(builder: Builder, node: Node, operands: list[Value], used: set[Value])
     found: dict[Value, Value] = {node.outputs[place]: given.carry[place] for place in fixed}
     if outputs:
         left = kept(given)
-        new_body = prune(Graph(list(kept(inputs)), outputs, body.name))
+        new_body = Graph(list(kept(attributes.inputs(cut.inputs))), cut.outputs, body.name)
         new = replace(attributes, consts=len(left.consts), carry=len(left.carry))
         made = builder.node(SCAN, list(left), new, [new_body], node.location)
         found.update(zip([node.outputs[place] for place in (*carries, *ys)], made.outputs, strict=True))
@@ -127,3 +138,31 @@ def _cond(builder: Builder, node: Node, operands: list[Value], used: set[Value])
     ]
     made = builder.node(COND, [operands[0], *(operands[place + 1] for place in kept)], regions=regions, location=node.location)
     return dict(zip([node.outputs[place] for place in places], made.outputs, strict=True))
+
+
+def _while(builder: Builder, node: Node, operands: list[Value], used: set[Value]) -> dict[Value, Value]:
+    condition, body = node.regions
+    first, second = node.attributes.cond_consts, node.attributes.body_consts
+    if not any(value in used for value in node.outputs):
+        return {}
+    asking, asked = _cut(condition, list(condition.outputs))
+    live = {place for place, value in enumerate(node.outputs) if value in used or condition.inputs[first + place] in asked}
+    while True:
+        cut, reads = _cut(body, [body.outputs[place] for place in sorted(live)])
+        grown = live | {place for place in range(len(body.outputs)) if body.inputs[second + place] in reads}
+        if grown == live:
+            break
+        live = grown
+    carries = sorted(live)
+    cond_consts = [place for place in range(first) if condition.inputs[place] in asked]
+    body_consts = [place for place in range(second) if body.inputs[place] in reads]
+    regions = [
+        Graph([graph.inputs[place] for place in (*consts, *(count + place for place in carries))], graph.outputs, graph.name)
+        for graph, consts, count in ((asking, cond_consts, first), (cut, body_consts, second))
+    ]
+    given = [
+        operands[place]
+        for place in (*cond_consts, *(first + place for place in body_consts), *(first + second + place for place in carries))
+    ]
+    made = builder.node(WHILE, given, WhileAttributes(len(cond_consts), len(body_consts)), regions, node.location)
+    return dict(zip([node.outputs[place] for place in carries], made.outputs, strict=True))

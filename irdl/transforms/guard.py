@@ -15,8 +15,10 @@ from irdl.ops.elementwise import SELECT
 from irdl.ops.index import GATHER, SCATTER_ADD, SCATTER_SET
 from irdl.ops.linear import CHOLESKY, SOLVE
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
+from irdl.ops.spectral import EIGENVALUES, EIGENVECTORS, PINV, SINGULAR_VALUES, SINGULAR_VECTORS
 
 _INDEXED = (GATHER, SCATTER_ADD, SCATTER_SET)
+_OF_MATRICES = (SOLVE, CHOLESKY, EIGENVALUES, EIGENVECTORS, SINGULAR_VALUES, SINGULAR_VECTORS, PINV)
 
 
 def needs_guard(graph: Graph) -> bool:
@@ -37,7 +39,7 @@ def guarded(graph: Graph) -> Graph:
         operands = [mapping[value] for value in node.operands]
         if node.op in _INDEXED:
             outputs = [_indexed(builder, node, operands, active)]
-        elif node.op in (SOLVE, CHOLESKY):
+        elif node.op in _OF_MATRICES:
             outputs = [_of_matrices(builder, node, operands, active)]
         elif node.regions and any(needs_guard(region) for region in node.regions):
             outputs = _control(builder, node, operands, active)
@@ -57,7 +59,7 @@ def _indexed(builder: Builder, node: Node, operands: list[Value], active: Value)
 
 def _of_matrices(builder: Builder, node: Node, operands: list[Value], active: Value) -> Value:
     a, *rest = operands
-    one = builder.value(BROADCAST, [builder.constant(np.eye(a.shape[-1], dtype=a.dtype))], BroadcastAttributes(a.shape))
+    one = builder.value(BROADCAST, [builder.constant(np.eye(*a.shape[-2:], dtype=a.dtype))], BroadcastAttributes(a.shape))
     safe = builder.value(SELECT, [active, a, one])
     return builder.value(node.op, [safe, *rest], node.attributes, location=node.location)
 

@@ -149,12 +149,12 @@ def test_orthonormal_columns(shape: tuple[int, ...], dtype: str) -> None:
     a = (9 * np.random.default_rng(0).normal(size=shape)).astype(dtype)
 
     def factors(a: Any) -> Any:
-        return *np.linalg.qr(a), np.linalg.qr(a, mode="r")
+        return *np.linalg.qr(a), np.linalg.qr(a, mode="r"), *np.linalg.qr(a, mode="complete")
 
     compiled = irdl.jit(factors)
     close(compiled(a), factors(a), max(shape))
     for degenerate in (np.zeros_like(a), np.triu(a), a * (np.arange(shape[-1]) != 1).astype(dtype)):
-        q, r, _ = compiled(degenerate)
+        q, r, *_ = compiled(degenerate)
         close(q @ r, np.linalg.qr(degenerate)[0] @ np.linalg.qr(degenerate)[1], max(shape))
         close(np.swapaxes(q, -1, -2) @ q, np.broadcast_to(np.eye(q.shape[-1]), (*shape[:-2], q.shape[-1], q.shape[-1])).astype(q.dtype), 64)
 
@@ -176,17 +176,15 @@ def test_gradients_of_orthonormal_columns(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("f", "message"),
     [
-        (np.linalg.svd, "singular values"),
-        (np.linalg.pinv, "full rank"),
-        (np.linalg.eigh, "eigenvalues"),
-        (lambda a: np.linalg.lstsq(a, a), "full rank"),
-        (lambda a: np.linalg.qr(a[:, :2], mode="complete"), "mode='reduced'"),
+        (np.linalg.eig, "np.linalg.eigh"),
+        (np.linalg.eigvals, "np.linalg.eigvalsh"),
+        (lambda a: np.linalg.qr(a[:, :2], mode="raw"), "mode='reduced'"),
     ],
 )
 def test_what_cannot_be_traced(f: Any, message: str) -> None:
     with pytest.raises(TraceError, match=rf"{message}.*test_factorizations"):
         irdl.jit(lambda a: f(a))(np.eye(3))
-    known = irdl.jit(lambda x: x + np.linalg.svd(np.eye(3) * 2)[1])
+    known = irdl.jit(lambda x: x + np.linalg.eigvals(np.eye(3) * 2))
     np.testing.assert_allclose(known(np.ones(3)), [3.0, 3.0, 3.0])
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from irdl.ops.dynamic import dynamic_slice, dynamic_update_slice
-from irdl.ops.index import GATHER, IndexAttributes
 from irdl.tracing.box import literal
 from irdl.tracing.control import scan
 
@@ -22,12 +21,6 @@ WIDEST = 40
 _NARROW, _WIDE = 16, 32
 #: from so many columns on, blocks are wide
 _MANY = 256
-
-
-def sure(x: Any, holds: Any, raises: str) -> Any:
-    """`x`; an error at run time where `holds`, of x's shape or a scalar, does not."""
-    index = np.where(holds, np.int64(0), np.int64(1))[..., None]
-    return x * GATHER.apply([np.ones(1, x.dtype), index], IndexAttributes((0,), raises))
 
 
 def blocks_of(n: int) -> tuple[int, int]:

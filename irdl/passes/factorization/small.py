@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from irdl.ops.index import sure
 from irdl.ops.linear import SINGULAR
-from irdl.passes.factorization.columns import sure
 
 
 def _elements(a: Any, rows: int, columns: int) -> list[list[Any]]:

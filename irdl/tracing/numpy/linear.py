@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from irdl.errors import TraceError
 from irdl.ir.dtypes import is_complex
-from irdl.tracing.box import literal, wrap, wrap_result
-from irdl.tracing.numpy.factorizations import inv
+from irdl.tracing.box import literal, to_value, wrap, wrap_result
+from irdl.tracing.numpy.factorizations import inv, knowing
 from irdl.tracing.numpy.shaping import moveaxis, reshape
+from irdl.tracing.numpy.spectral import svdvals
 from irdl.tracing.numpy.table import TABLE, as_box, traced
 from irdl.tracing.recorder import user_line
 
@@ -60,13 +60,22 @@ def _matrix_norm(box: Any, ord: Any, axes: tuple[int, ...], keepdims: Any) -> An
     if ord in (None, "fro", "f"):
         return np.sqrt(np.sum(_squares(box), axes, keepdims=keepdims))
     if ord in (2, -2, "nuc"):
-        raise TraceError(f"np.linalg.norm with ord={ord!r} takes singular values, which cannot be traced: use ord='fro'{user_line()}")
+        return _of_singular_values(box, ord, axes, keepdims)
     if ord not in (1, -1, np.inf, -np.inf):
         raise ValueError(f"Invalid norm order for matrices{user_line()}")
     first, second = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = np.sum(np.abs(box), first, keepdims=True)
     result = np.max(sums, second, keepdims=True, initial=0) if ord > 0 else np.min(sums, second, keepdims=True)
     return result if keepdims else wrap_result(np.squeeze(result, axes).value)
+
+
+def _of_singular_values(box: Any, ord: Any, axes: tuple[int, ...], keepdims: Any) -> Any:
+    values = svdvals(moveaxis(box, axes, (-2, -1)))
+    if ord == "nuc":
+        result = np.sum(values, -1)
+    else:
+        result = np.max(values, -1, initial=0) if ord == 2 else np.min(values, -1)
+    return np.expand_dims(result, axes) if keepdims else result
 
 
 @traced(np.linalg.vector_norm)
@@ -106,6 +115,18 @@ def cross3(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
             f"{np.shape(x1)[axis]} and {np.shape(x2)[axis]} dimensional instead{user_line()}"
         )
     return cross(x1, x2, axis=axis)
+
+
+@knowing(np.linalg.cond)
+def cond(x: Any, p: Any = None) -> Any:
+    box = as_box(x)
+    if box.ndim >= 2 and 0 in box.shape[-2:]:
+        raise np.linalg.LinAlgError(f"cond is not defined on empty arrays{user_line()}")
+    if p not in (None, 2, -2):
+        return norm(box, p, (-2, -1)) * norm(inv(box), p, (-2, -1))
+    values = svdvals(box)
+    found = values[..., -1] / values[..., 0] if p == -2 else values[..., 0] / values[..., -1]
+    return wrap_result(to_value(np.where(np.isnan(found), np.inf, found)))
 
 
 @traced(np.cross)

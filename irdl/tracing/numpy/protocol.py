@@ -30,6 +30,7 @@ from irdl.tracing.numpy import (  # noqa: F401 - importing these fills the table
     shaping,
     signals,
     sorting,
+    spectral,
     statistics,
     windowing,
 )

@@ -8,6 +8,7 @@ before any gradient is taken and any rule applied. In the order of its course:
 
     record    the nodes as a tree of loops, and what has become of each value
     stores    reads of a buffer find what was stored there
+    hidden    stores that later ones cover are left out
     roll      the loops from the inside out
     repeats   loops without marks: what repeats in a sequence
     align     the steps of a loop side by side; those that differ stay outside

@@ -18,6 +18,8 @@ from irdl.tracing.rolling.stacks import Stacks
 _MAX_TOGETHER = 4
 #: so many steps may be left out at either end until the rest fits
 _MAX_PEELED = 3
+#: so many steps have to be alike to the last node; others may hold more
+_MIN_ALIKE = 2
 
 Nodes: TypeAlias = list[Node]
 
@@ -53,8 +55,10 @@ class _Aligned:
         keys = [record.keys(step) for step in steps]
         template, count = max(Counter(keys).items(), key=lambda item: (item[1], -len(item[0])))
         self.matches: list[Nodes | None] = []
-        if count >= MIN_STEPS and len(template) * len(steps) >= cost.LIMITS.nodes:
-            self.matches = [step if key == template else _subsequence(step, key, template) for step, key in zip(steps, keys, strict=True)]
+        if count >= _MIN_ALIKE and len(template) * len(steps) >= cost.LIMITS.nodes:
+            matches = [step if key == template else _subsequence(step, key, template) for step, key in zip(steps, keys, strict=True)]
+            if len(steps) - matches.count(None) >= MIN_STEPS:
+                self.matches = matches
 
     def rolled(self) -> Nodes | None:
         if not self.matches:

@@ -11,6 +11,7 @@ import numpy as np
 from irdl.ir.graph import Node, Value
 from irdl.ops.shape import CONCAT, UPDATE_SLICE
 from irdl.tracing.rolling.cost import MIN_STEPS, Unfit
+from irdl.tracing.rolling.hidden import chain_to
 from irdl.tracing.rolling.record import Record
 from irdl.tracing.rolling.stacks import MAX_PIECES, Stacks
 
@@ -43,7 +44,7 @@ def collapse(nodes: list[Node], record: Record, stacks: Stacks) -> list[Node]:
         if node in record.dead or node in seen:
             continue
         if node.op is UPDATE_SLICE:
-            chain = _chain_to(node, inside, record)
+            chain = chain_to(node, inside, record)
             seen.update(chain)
             if len(chain) >= MIN_STEPS and _as_one_store(chain, record, stacks):
                 instead[node] = record.taken()
@@ -52,16 +53,6 @@ def collapse(nodes: list[Node], record: Record, stacks: Stacks) -> list[Node]:
     if not instead:
         return nodes
     return record.living([made for node in nodes for made in instead.get(node, [node])])
-
-
-def _chain_to(node: Node, inside: set[Node], record: Record) -> list[Node]:
-    """The stores that lead to this one, of buffers that nothing else reads in between; the first one first."""
-    chain = [node]
-    while True:
-        before = record.now(chain[-1].operands[0]).node
-        if before is None or before.op is not UPDATE_SLICE or before not in inside or len(record.readers(before.output)) != 1:
-            return chain[::-1]
-        chain.append(before)
 
 
 def _as_one_store(chain: list[Node], record: Record, stacks: Stacks) -> bool:

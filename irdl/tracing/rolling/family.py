@@ -134,6 +134,7 @@ class Family:
             self.slots.append(slots)
         self._leave_reshapes_outside()
         self._take_stores_in()
+        self._take_reshapes_in()
         # Right whatever comes of the rest: it is one computation.
         self.merge(merged)
 
@@ -196,6 +197,14 @@ class Family:
             if is_store and any(self._is_read_by_body(node, is_classified=True) for node in column):
                 self.roles[j] = Role.BODY
                 self.moving.add(j)
+
+    def _take_reshapes_in(self) -> None:
+        """A reshape of what the body makes is the body's where that reads it, a store that was taken in."""
+        for j in reversed(range(len(self.roles))):
+            if self.roles[j] is Role.APART and self.table[0][j].op is RESHAPE and isinstance(slot := self.slots[j][0], (Same, Carried)):
+                is_made = self.roles[slot.node] is Role.BODY
+                if is_made and any(self._is_read_by_body(row[j], is_classified=True) for row in self.table):
+                    self.roles[j] = Role.BODY
 
     def merge(self, pairs: Sequence[tuple[Value, Value]]) -> None:
         """Let the second of each pair stand for the first."""

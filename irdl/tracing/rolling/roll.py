@@ -8,6 +8,7 @@ from irdl.ir.graph import Node, Value
 from irdl.tracing.rolling.align import Attempt, roll_steps
 from irdl.tracing.rolling.collapse import collapse
 from irdl.tracing.rolling.cost import MIN_STEPS
+from irdl.tracing.rolling.hidden import without_hidden
 from irdl.tracing.rolling.record import Item, Loop, Mark, Record, loop_tree
 from irdl.tracing.rolling.repeats import Finder
 from irdl.tracing.rolling.stacks import Stacks
@@ -48,10 +49,11 @@ class _Roller:
                 result += self.stores.clean(item)
             else:
                 result.append(item)
+        (result,) = without_hidden([result], self.record, self.stores)
         return self.collapsed(self.finder.rolled(self.collapsed(self.record.living(result))))
 
     def loop(self, loop: Loop) -> list[Node]:
-        steps = [self.sequence(step) for step in loop.steps]
+        steps = without_hidden([self.sequence(step) for step in loop.steps], self.record, self.stores)
         made = roll_steps(steps, self.record, self.stacks).nodes if len(steps) >= MIN_STEPS else None
         return [node for step in steps for node in step] if made is None else made
 

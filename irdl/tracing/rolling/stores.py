@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -10,7 +11,7 @@ from irdl.ops.shape import RESHAPE, SLICE, UPDATE_SLICE, SliceAttributes
 from irdl.tracing.rolling.record import Record
 
 #: a read may be put together from so many stores
-_MAX_SPAN = 8
+_MAX_SPAN = 32
 #: buffers made of buffers are followed so far
 _MAX_BASES, _MAX_DEPTH = 64, 3
 
@@ -94,15 +95,26 @@ class Stores:
 
     def _update(self, node: Node) -> list[Node]:
         base, piece = self._record.operands(node)
-        start, stride = node.attributes.start, node.attributes.stride
+        start = node.attributes.start
         version = self._versions.get(base)
-        if version is not None and version.chain.shape == piece.shape and version.chain.at(start, version.stores) is piece:
+        if version is not None and version.chain.shape == piece.shape and self._at(version, start) is piece:
             return self._instead(node, base)  # it is there already
-        if all(step == 1 for step in stride) and 0 not in piece.shape:
-            if version is None or version.stores != version.chain.length or not version.chain.is_on_grid(start, piece.shape):
-                version = _Version(_Chain(base, start, piece.shape), 0)
-            self._versions[node.output] = _Version(version.chain, version.chain.store(start, piece))
+        self._store(node, base, piece)
         return [node]
+
+    def learn(self, nodes: Sequence[Node]) -> None:
+        """The stores that take the place of others, in their order."""
+        for node in nodes:
+            self._store(node, *self._record.operands(node))
+
+    def _store(self, node: Node, base: Value, piece: Value) -> None:
+        start = node.attributes.start
+        if any(step != 1 for step in node.attributes.stride) or 0 in piece.shape:
+            return
+        version = self._versions.get(base)
+        if version is None or version.stores != version.chain.length or not version.chain.is_on_grid(start, piece.shape):
+            version = _Version(_Chain(base, start, piece.shape), 0)
+        self._versions[node.output] = _Version(version.chain, version.chain.store(start, piece))
 
     def _slice(self, node: Node) -> list[Node]:
         record, a = self._record, node.attributes
@@ -136,6 +148,11 @@ class Stores:
         parts = [self._assembled(part, stride, node) for part in found.parts]
         return self._record.concat(parts, found.axis, node.location)
 
+    def _at(self, version: _Version, cell: Place) -> Value | None:
+        """What stands by now for what a cell holds."""
+        piece = version.chain.at(cell, version.stores)
+        return None if piece is None else self._record.now(piece)
+
     def _find(self, base: Value, start: Place, limit: Place, stride: Place, depth: int = 0) -> _Region | _Joined:
         """Where a region of a buffer comes from."""
         for _ in range(_MAX_BASES):
@@ -147,7 +164,7 @@ class Stores:
             wide = [axis for axis, span in enumerate(spans) if len(span) > 1]
             if not wide:
                 cell = tuple(span[0] for span in spans)
-                piece = chain.at(cell, version.stores)
+                piece = self._at(version, cell)
                 if piece is not None:
                     return _Region(piece, _minus(start, cell), _minus(limit, cell), True)
                 base = chain.base

@@ -44,7 +44,7 @@ SCANS = {
     "comb": (3, 1, 5),
     "plucked": (4, 7, 7),
     "echo": (4, 7, 7),
-    "backwards": (6, 6, 6),
+    "backwards": (4, 6, 6),
     "gradient_of_comb": (3, 2, 5),
 }
 

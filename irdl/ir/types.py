@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -47,11 +48,17 @@ class TensorType:
         return f"{short_name(self.dtype)}[{','.join(map(str, self.shape))}]"
 
     def with_shape(self, shape: tuple[int, ...]) -> TensorType:
-        """The same dtype under another shape: quicker than from the start, as types are made for every view."""
-        made = object.__new__(TensorType)
-        made.__dict__.update(dtype=self.dtype, shape=shape, _hash=hash((self.dtype.char, shape)))
-        return made
+        """The same dtype under another shape: quicker than from the start, as types are asked for by every view."""
+        return _type_of(self.dtype, shape)
 
     @staticmethod
     def of(array: np.ndarray | np.generic) -> TensorType:
         return TensorType(array.dtype, array.shape)
+
+
+@lru_cache(maxsize=4096)
+def _type_of(dtype: np.dtype, shape: tuple[int, ...]) -> TensorType:
+    """One type for all the steps of a loop, which then compare by identity."""
+    made = object.__new__(TensorType)
+    made.__dict__.update(dtype=dtype, shape=shape, _hash=hash((dtype.char, shape)))
+    return made

@@ -16,7 +16,7 @@ from irdl.ir.types import TensorType
 from irdl.ops.shape import UPDATE_SLICE, UpdateSliceAttributes
 from irdl.tracing.rolling.hidden import _hidden
 
-from .rolled import rolled, runs
+from .rolled import limits, rolled, runs, scans
 
 _random = np.random.default_rng(0)
 
@@ -107,7 +107,12 @@ def nodes(f: Callable[..., Any], steps: int, size: int) -> int:
 
 @pytest.mark.parametrize(
     ("f", "size"),
-    [*itertools.product([normalised, summed, logarithmic, aligned, filtered, labelled], [2, 3, 4]), (normalised, 9), (filtered, 7)],
+    [
+        *itertools.product([normalised, summed, logarithmic, aligned, filtered, labelled], [2, 3, 4]),
+        (normalised, 9),
+        (filtered, 7),
+        (aligned, 6),
+    ],
 )
 def test_more_steps_are_no_more_nodes(f: Callable[..., Any], size: int) -> None:
     assert nodes(f, size + 11, size) == nodes(f, size + 9, size)
@@ -118,6 +123,17 @@ def test_more_steps_are_no_more_nodes(f: Callable[..., Any], size: int) -> None:
 def test_nested_loops_are_what_was_traced(f: Callable[..., Any], size: int) -> None:
     rolled(f, *arguments(9, size))
     runs(f, *arguments(9, size))
+
+
+def test_a_first_step_that_makes_what_the_others_share() -> None:
+    def f(x: np.ndarray, w: np.ndarray) -> Any:
+        h = np.zeros((3, 2))
+        for _ in range(4):
+            h = np.tanh(h @ w + x.reshape(3, 2))
+        return h
+
+    with limits():
+        assert scans(rolled(f, _random.random(6), _random.random((2, 2)))) == 1
 
 
 def stores(shape: tuple[int, ...], *pieces: tuple[tuple[int, ...], tuple[int, ...], int]) -> list[Any]:

@@ -19,7 +19,7 @@ CUDA, TF32, ENTRY = "tests/codegen/test_cuda.py", "tests/codegen/test_tf32_loops
 HALVES, COMPLEX = "tests/ops/test_halves.py", "tests/test_complex.py"
 VECTORS, LOOPS = "tests/codegen/test_cuda_vectors.py", "tests/codegen/test_cuda_loops.py"
 TILES, TAPS, EDGES = "tests/codegen/test_tiles.py", "tests/codegen/test_taps.py", "tests/codegen/test_edges.py"
-EXPORT = "tests/exporting/test_export.py"
+PANELS, EXPORT = "tests/codegen/test_panels.py", "tests/exporting/test_export.py"
 SORTS, STORED = "tests/codegen/test_cuda_sorting.py", "tests/runtime/test_stores_in_place.py"
 MATRICES = "tests/tracing/test_factorizations.py"
 SPECTRAL = "tests/tracing/test_spectral.py"
@@ -448,6 +448,13 @@ MUTANTS: list[Mutant] = [
         "tests/codegen/test_parts.py",
     ),
     ("irdl/codegen/cpu/streams.py", "Index.variable(block, count) + ", "", "tests/codegen/test_streams.py"),
+    ("irdl/codegen/cpu/panels.py", "Index.variable(block, depth) + first", "Index.variable(block, depth)", PANELS + " -k same"),
+    ("irdl/codegen/cpu/panels.py", "return place + row * self.width", "return place", PANELS + " -k same"),
+    ("irdl/codegen/cpu/panels.py", "copies.get(old, old)", "old", PANELS + " -k lie"),
+    ("irdl/codegen/cpu/panels.py", "self.scheduled.tiled(self.plan.vector, whole)", "()", PANELS + " -k same"),
+    ("irdl/codegen/cpu/parts.py", "region.inputs[: node.attributes.consts]", "region.inputs[:0]", PANELS + " -k packed"),
+    ("irdl/codegen/cpu/pack.py", "packed = None if apart else", "packed =", PANELS + " -k sliver"),
+    ("irdl/codegen/cpu/tile.py", "rows = max(rows, 1)", "pass", PANELS + " -k edges"),
     (
         "irdl/codegen/cpu/tiled.py",
         "Index.variable(self.q, self.size * width)",

@@ -143,11 +143,11 @@ def test_lines_that_go_to_the_same_place_are_written_together(rows: int, dtype: 
 
 
 def test_distant_operands_are_packed_for_few_rows() -> None:
-    """`x @ W` outside the time loop, whose four gates share a loop and read one line of each row."""
-    for hidden, batch, packs in ((200, 8, 4), (530, 4, 4), (530, 8, 8)):
-        params, x, _ = lstm_data(2, batch, hidden, hidden)
+    """`x @ W` outside the time loop, whose four gates share a loop and read one line of each row; fewer rows read it in panels."""
+    for hidden, steps, batch, packs in ((200, 2, 8, 4), (530, 2, 4, 4), (530, 2, 8, 4), (530, 32, 8, 8)):
+        params, x, _ = lstm_data(steps, batch, hidden, hidden)
         final = final_graph(irdl.compile(lstm)(params, x))
-        assert sum(node.op is PACK for node in final.nodes) == packs, (hidden, batch)
+        assert sum(node.op is PACK for node in final.nodes) == packs, (hidden, steps, batch)
 
 
 @pytest.mark.parametrize("seed", range(20))

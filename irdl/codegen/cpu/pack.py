@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from irdl.codegen.cpu.panels import ROWS_IN_PANELS, wants_panels
 from irdl.codegen.cpu.tile import column_vectors
 from irdl.codegen.lowering.layout import strides_of
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
@@ -22,6 +23,9 @@ from irdl.ops.windows import WINDOWS
 #: Fewer rows than this do not pay for packing an operand that changes with every call of the kernel: where the kernel reads
 #: lines of it as they lie, where those lines drive each other out of the cache, and where it would have to pick single elements.
 _ROWS, _ROWS_OF_RIVALS, _ROWS_OF_ELEMENTS = 512, 96, 8
+#: Where both operands lie along what is summed, vectors of terms are multiplied instead, whose lanes have to be added up: rows that are worth
+#: packing then, at most, and terms for each of them.
+_ROWS_OF_TERMS, _TERMS_OF_ROW = 24, 8
 #: Where a sliver takes a single line of each row, reading them as they lie is slow the farther away the operand: bytes of all
 #: that share the loop, and the rows that are enough for packing more than that.
 _LINE_BYTES, _ROWS_OF_LINES = 64, ((4 * 1024 * 1024, 16), (1024 * 1024, 192))
@@ -145,15 +149,16 @@ def _pack_group(
 ) -> Node:
     (region,) = node.regions
     dots = [inner for inner in region.nodes if inner.op is DOT]
-    #: which operand of a contraction is packed, and how
-    plans: dict[Node, tuple[int, PackAttributes]] = {}
+    #: which operand of a contraction is packed, how, and whether part by part
+    plans: dict[Node, tuple[int, PackAttributes, bool]] = {}
     outside = dict(zip(region.inputs, operands, strict=True))
     before = dict(zip(region.inputs, node.operands, strict=True))
     for columns in _column_operands(node):
         is_free = all(outside[value] in invariant for value in columns.inputs())
         attributes = columns.plan(is_free, rows[columns.source], len(dots), target, outside)
         if attributes is not None:
-            plans[columns.dot] = columns.place, attributes
+            apart = not is_free and math.prod(columns.row_extents) < ROWS_IN_PANELS and columns.is_part_of_sum(before)
+            plans[columns.dot] = columns.place, attributes, apart
     if not plans:
         return builder.node(FUSED, operands, node.attributes, node.regions, node.location)
     inner = Builder(fold=False)
@@ -161,12 +166,12 @@ def _pack_group(
     packed_inputs: list[Value] = []
     packed_operands: list[Value] = []
     unpacked: dict[tuple[Value, PackAttributes], Value] = {}
-    for dot, (place, attributes) in plans.items():
+    for dot, (place, attributes, apart) in plans.items():
         value = dot.operands[place]
         if (value, attributes) in unpacked:
             continue
         view = _view(value, before)
-        packed = whole.packed(view, value, attributes, node.location)
+        packed = None if apart else whole.packed(view, value, attributes, node.location)
         part = packed is not None
         if packed is None:
             copy_nodes(builder, [n for n in reachable_nodes([value]) if n.output not in outside], outside)
@@ -186,7 +191,7 @@ def _pack_group(
             copy_nodes(inner, [old], inside)
             continue
         # Only the contraction reads the packed form: the same array may be read elsewhere in the group.
-        place, attributes = plans[old]
+        place, attributes, _ = plans[old]
         given = [inside[v] for v in old.operands]
         given[place] = unpacked[old.operands[place], attributes]
         inside[old.output] = inner.value(DOT, given, old.attributes, location=old.location)
@@ -252,6 +257,12 @@ class _Columns:
             return None
         return PackAttributes(axis, self.value.shape[axis], self.value.shape[axis])
 
+    def is_part_of_sum(self, outside: Mapping[Value, Value]) -> bool:
+        """It is a slice along what is summed: packed just before it is read, it is in the cache then."""
+        view, summed = _view(self.value, outside), set(self.dot.attributes.labels[self.place]) - set(self.dot.attributes.labels[2])
+        axes = [self.dot.attributes.labels[self.place].index(label) for label in summed]
+        return any(view.base.shape[view.order[axis]] != self.value.shape[axis] for axis in axes)
+
     def _slivers(self, sharing: int, target: Target) -> PackAttributes:
         """As wide as the kernel's tile, whose rows are those of one axis."""
         lanes = target.lanes(self.dot.output.dtype)
@@ -276,10 +287,25 @@ class _Columns:
         row = _line_bytes(self.value, self.axis, outside)
         lines = self.value.type.size // self.extent
         rivals = row is not None and lines > _WAYS * _WAY_BYTES // math.gcd(row, _WAY_BYTES)
-        enough = _ROWS_OF_ELEMENTS if row is None else _ROWS_OF_RIVALS if rivals else _ROWS
+        enough = self._rows_of_elements(outside) if row is None else _ROWS_OF_RIVALS if rivals else _ROWS
         if self._slivers(sharing, target).width * self.value.dtype.itemsize <= _LINE_BYTES:
             enough = min([enough, *(few for size, few in _ROWS_OF_LINES if sharing * self.value.type.nbytes > size)])
-        return (all_rows if rivals else math.prod(self.row_extents)) >= enough
+        rows = math.prod(self.row_extents)
+        if row is not None and wants_panels(sharing * self.value.type.nbytes, row) and enough < ROWS_IN_PANELS:
+            return rows >= ROWS_IN_PANELS
+        return (all_rows if rivals else rows) >= enough
+
+    def _rows_of_elements(self, outside: Mapping[Value, Value]) -> int:
+        """Rows that are worth packing where neighbours along the axis are no neighbours in memory."""
+        terms = [
+            n
+            for label, n in zip(self.dot.attributes.labels[self.place], self.value.shape, strict=True)
+            if label not in self.dot.attributes.labels[2] and all(self._lies_along(place, label, outside) for place in (0, 1))
+        ]
+        return min(_ROWS_OF_TERMS, max(_ROWS_OF_ELEMENTS, *(n // _TERMS_OF_ROW for n in terms), 0))
+
+    def _lies_along(self, place: int, label: str, outside: Mapping[Value, Value]) -> bool:
+        return strides_of(self.dot.operands[place], outside)[self.dot.attributes.labels[place].index(label)] == 1
 
 
 def _column_operands(group: Node) -> list[_Columns]:

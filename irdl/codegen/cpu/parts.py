@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from irdl.codegen.cpu.panels import ROWS_IN_PANELS, wants_panels
 from irdl.ir.builder import Builder, rewrite
 from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
 from irdl.ops.contract import DOT, DotAttributes
+from irdl.ops.control import SCAN
 from irdl.ops.fusion import PACK, UNPACK, PackAttributes
 from irdl.ops.shape import TRANSPOSE
 from irdl.ops.windows import WINDOWS
@@ -34,16 +36,33 @@ _ROWS, _COLUMNS = 8, 16
 _TURNED_BYTES, _TURNED_STEPS, _TILE_BYTES = 64 * 1024, 64, 256
 
 
-def cut_contractions(graph: Graph) -> Graph:
-    """`graph` with its long contractions in parts, and their operands as tiles read them best."""
+def cut_contractions(graph: Graph, static_inputs: int = 0) -> Graph:
+    """`graph` with its long contractions in parts, and their operands as tiles read them best. The last `static_inputs` inputs are packed
+    ahead of calls."""
+    packed: set[Value] = set()
+    _add_invariant(graph, graph.inputs[len(graph.inputs) - static_inputs :], packed)
 
     def visit(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
-        return _cut(Maker(builder, node), *operands) if node.op is DOT and is_float(node.output.dtype) else None
+        if node.op is not DOT or not is_float(node.output.dtype):
+            return None
+        x, y = operands
+        return _cut(Maker(builder, node), x, y, [value in packed for value in node.operands])
 
     return rewrite(graph, visit, ops=(DOT,))
 
 
-def _cut(make: Maker, x: Value, y: Value) -> Sequence[Value] | None:
+def _add_invariant(graph: Graph, inputs: Iterable[Value], found: set[Value]) -> None:
+    """Add what stays the same over the steps of the loop around this graph, if these inputs do, and so in the loops inside."""
+    found.update(inputs)
+    for node in graph.nodes:
+        for region in node.regions:
+            _add_invariant(region, region.inputs[: node.attributes.consts] if node.op is SCAN else (), found)
+        if node.operands and all(value in found for value in node.operands):
+            found.update(node.outputs)
+
+
+def _cut(make: Maker, x: Value, y: Value, packed: Sequence[bool]) -> Sequence[Value] | None:
+    """`packed`: which of them is packed once and for all where it has the columns."""
     x, y, (left, right, output) = _merged(make, x, y)
     extents = dict(zip((*left, *right), (*x.shape, *y.shape), strict=True))
     summed = [label for label in left if label not in output]
@@ -53,10 +72,15 @@ def _cut(make: Maker, x: Value, y: Value) -> Sequence[Value] | None:
     (rows, rows_value), columns = ((left, x), right) if output[-1] in right else ((right, y), left)
     if output[-1] in rows or _size(extents, set(rows) - set(columns)) < _ROWS or _size(extents, set(columns) - set(rows)) < _COLUMNS:
         return None
+    columns_value, is_packed = (y, packed[1]) if output[-1] in right else (x, packed[0])
     total = _size(extents, set(summed))
     across = _innermost(rows_value, rows) not in summed
     large = rows_value.type.nbytes > _TURNED_BYTES and extents[output[-1]] * x.dtype.itemsize > _TILE_BYTES
     turns = across and large and len(summed) == 1 and total >= _TURNED_STEPS and not _is_windows(rows_value)
+    in_lines = not across and _innermost(columns_value, columns) == output[-1]
+    few = not is_packed and _size(extents, set(rows) - set(columns)) < ROWS_IN_PANELS
+    if in_lines and few and wants_panels(columns_value.type.nbytes, extents[output[-1]] * columns_value.dtype.itemsize):
+        return None  # a block of steps after the other as it is
     most = _STEPS_ACROSS if across and not turns else _STEPS
     is_long = total > most * 1.5
     if not is_long and not turns:

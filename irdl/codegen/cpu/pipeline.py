@@ -29,7 +29,7 @@ CPU_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     Pass("taps", leave_out_padding),
     Pass("edges", leave_padding_unmade),
     Pass("order", order_contractions),
-    Pass("parts", cut_contractions),
+    Pass("parts", cut_contractions, needs=("static_inputs",)),
     Pass("fuse", fuse, required=True),
     Pass("pack", pack, needs=("target", "static_inputs")),
     Pass("hoist", hoist_invariants),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from irdl.codegen.cpu.across import Across
 from irdl.codegen.cpu.inner import inner_products
 from irdl.codegen.cpu.over import LINES_TOGETHER, over, scatters_lines
+from irdl.codegen.cpu.panels import ROWS_IN_PANELS, is_large, panels
 from irdl.codegen.cpu.sorting import sort_by_network
 from irdl.codegen.cpu.tile import column_vectors, row_count
 from irdl.codegen.cpu.tiled import Tile
@@ -17,8 +18,9 @@ from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.layout import Layout, merged, sub_layout
 from irdl.codegen.lowering.nest import Loop, blocks, build_nest, join, narrow_lanes, wrap_in_loops
 from irdl.codegen.lowering.schedule import Element, Schedule
+from irdl.ir.graph import Graph
 from irdl.loops.index import Index
-from irdl.loops.language import Load, Statement, Store
+from irdl.loops.language import Buffer, Load, Statement, Store
 from irdl.loops.rewrite import Names
 from irdl.loops.target import Target
 
@@ -33,15 +35,15 @@ _BLOCK_ROWS, _BLOCK_PLANES = 4, 2
 class CpuSchedule(Schedule):
     """The loops of one thread; which of them are divided among several, a pass of the program finds."""
 
-    def __init__(self, target: Target) -> None:
-        self.target = target
+    def __init__(self, target: Target, in_loop: bool = False) -> None:
+        self.target, self.in_loop = target, in_loop
         self.stack_bytes = _STACK_OF_MANY if target.threads > 1 else _STACK
         self.chains = 4
 
     def group(self, group: Group) -> list[Statement]:
         if any(axis.extent == 0 for axis in group.domain):
             return []
-        scheduled = Scheduled(group.merged(), self.target)
+        scheduled = Scheduled(group.merged(), self.target, self.in_loop)
         if not group.body.reductions:
             return scheduled.elementwise()
         slivers = scheduled.group.across_slivers
@@ -49,9 +51,12 @@ class CpuSchedule(Schedule):
         vector = scheduled.best(columns, over_domain=True)
         across = scheduled.best(scheduled.group.reduced, over_domain=False)
         if vector is not None and (across is None or vector[0] >= across[0]):
-            return scheduled.tiled(vector[1])
+            return panels(scheduled, vector[1]) or scheduled.tiled(vector[1])
         tiles = None if across is None else inner_products(scheduled, across[1])
         return tiles or Across(scheduled, None if across is None else across[1]).statements()
+
+    def inside_loop(self, graphs: Sequence[Graph], kept: Collection[Buffer]) -> Schedule:
+        return CpuSchedule(self.target, in_loop=True)
 
     def over(self, shape: Sequence[int], accesses: Sequence[Layout], element: Element, names: Names, dtype: np.dtype) -> list[Statement]:
         return over(shape, accesses, element, names, self.target, dtype)
@@ -85,9 +90,10 @@ class CpuSchedule(Schedule):
 class Scheduled:
     """A group on its way to statements for a machine."""
 
-    def __init__(self, group: Group, target: Target) -> None:
+    def __init__(self, group: Group, target: Target, in_loop: bool) -> None:
         self.group = group
         self.target = target
+        self.in_loop = in_loop
         self.names = group.body.names
         # The widest dtype sets the lanes.
         self.lanes = min(target.lanes(dtype) for dtype in group.dtypes)
@@ -124,7 +130,8 @@ class Scheduled:
 
     # Contractions and reductions with a vector over an output axis.
 
-    def tiled(self, vector: Axis) -> list[Statement]:
+    def tiled(self, vector: Axis, first: int = 0) -> list[Statement]:
+        """The columns along `vector` from `first` on."""
         count = len(self.group.body.reductions)
         registers = self.target.registers
         row = self.group.shared_axis(vector)
@@ -150,13 +157,24 @@ class Scheduled:
             height = row_count(rows, columns, count, registers)
         result: list[Statement] = []
         threads = self.target.threads if self._divides_rows(vector, columns, (row, also)) else 1
+        joins = threads == 1 and self._takes_turns(vector, rows)
+        column = self.names("j") if joins else ""
         for rows_at in blocks(row.extent if row else 1, height, threads):
             for planes_at in blocks(also.extent if also else 1, planes):
-                result += self._tiles(vector, row, also, rows_at, planes_at, columns)
+                tiles = self._tiles(vector, row, also, rows_at, planes_at, columns, first, column)
+                result = join(result, tiles, 1) if joins else result + tiles
         return result
 
     def _tiles(
-        self, vector: Axis, row: Axis | None, also: Axis | None, rows: tuple[int, int, int], planes: tuple[int, int, int], columns: int
+        self,
+        vector: Axis,
+        row: Axis | None,
+        also: Axis | None,
+        rows: tuple[int, int, int],
+        planes: tuple[int, int, int],
+        columns: int,
+        first: int,
+        block: str,
     ) -> list[Statement]:
         """The tiles of some blocks of rows and of planes: the first one, the size of a block, and how many blocks."""
         width = columns * self.lanes
@@ -164,23 +182,23 @@ class Scheduled:
         shared = [axis for axis in others if all(load.index.coefficient(axis.variable) for load in self.group.inner_loads)]
         outer = [Loop(axis.variable, axis.extent) for axis in shared]
         middle = [Loop(axis.variable, axis.extent) for axis in others if axis not in shared]
-        whole, rest = divmod(vector.extent, width)
+        whole, rest = divmod(vector.extent - first, width)
         variants: list[tuple[list[Loop], Index, int, int]] = []
         if whole:
-            block = self.names("j")
+            block = block or self.names("j")
             self.group.body.extents[block] = whole
-            variants.append(([Loop(block, whole)], Index.variable(block, width), columns, 0))
+            variants.append(([Loop(block, whole)], Index.variable(block, width) + first, columns, 0))
         if rest:
-            variants.append(([], Index(whole * width), rest // self.lanes, rest % self.lanes))
+            variants.append(([], Index(first + whole * width), rest // self.lanes, rest % self.lanes))
         result: list[Statement] = []
         for block_loops, base, vectors, tail in variants:
             bases, steps = [Index(), Index()], list[Loop]()
-            for place, (first, size, count) in enumerate((planes, rows)):
+            for place, (start, size, count) in enumerate((planes, rows)):
                 if place == 0 and also is None:
                     continue
                 step = self.names("m")
                 self.group.body.extents[step] = count
-                bases[place] = Index.variable(step, size) + first if count > 1 else Index(first)
+                bases[place] = Index.variable(step, size) + start if count > 1 else Index(start)
                 steps += [Loop(step, count)] if count > 1 else []
             loops = [*middle, *steps, *block_loops] if self._stays_in_cache(vector) else [*block_loops, *middle, *steps]
             tile = Tile(self, vector, row, also, base, bases[1], bases[0], rows[1], planes[1], vectors, tail)
@@ -225,12 +243,21 @@ class Scheduled:
                 return axis
         return None
 
+    def _takes_turns(self, vector: Axis, rows: int) -> bool:
+        """Whether all rows, in tiles of two heights, take a sliver of a large matrix before they take the next one: it is packed just before
+        then, where that is done outside of loops."""
+        return bool(self.group.unpacked) and not self.in_loop and rows < ROWS_IN_PANELS and is_large(self._read_again(vector))
+
     def _stays_in_cache(self, vector: Axis) -> bool:
         """What the tiles read along the vector is small enough to be read anew for every element of the outer axes."""
+        return self._read_again(vector) <= _CACHE_BYTES
+
+    def _read_again(self, vector: Axis) -> int:
+        """Bytes that the tiles read along the vector, for several elements of other axes."""
         extents = {axis.variable: axis.extent for axis in (*self.group.domain, *self.group.reduced)}
         total = 0
         for load in self.group.inner_loads:
             again = any(axis.extent > 1 and not load.index.coefficient(axis.variable) for axis in self.group.domain)
             if again and load.index.coefficient(vector.variable):
                 total += math.prod(extents.get(name, 1) for name in load.index.variables()) * load.dtype.itemsize
-        return total <= _CACHE_BYTES
+        return total

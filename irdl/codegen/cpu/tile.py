@@ -35,6 +35,7 @@ def column_vectors(rows: int, columns: int, accumulators: int, lanes: int, regis
 
 def _height(rows: int, vectors: int, registers: int) -> float:
     """Rows of a tile on average."""
+    rows = max(rows, 1)
     return rows / -(-rows // row_count(rows, vectors, 1, registers))
 
 

@@ -63,16 +63,16 @@ class Tile:
         return self.registers if v is not None else self.last_registers
 
     def statements(self) -> list[Statement]:
-        result: list[Statement] = []
-        result += self._each(
-            lambda v: [Store(tile, self._place(v), Literal(identity_of(node.op, tile.dtype))) for node, tile in self._tiles(v).items()]
-        )
+        result = self._each(self._clear)
         if all(axis.extent for axis in self.group.reduced):
             if math.prod(axis.extent for axis in self.group.reduced) >= _LONG:
                 result += self._each(self._prefetch)
             result += self._reduce()
         result += self._each(self._epilogue, abreast=True)
         return result
+
+    def _clear(self, v: Index | None) -> list[Statement]:
+        return [Store(tile, self._place(v), Literal(identity_of(node.op, tile.dtype))) for node, tile in self._tiles(v).items()]
 
     def _reduce(self) -> list[Statement]:
         """The loops over the reduced axes, the innermost one unrolled by four."""
@@ -82,17 +82,27 @@ class Tile:
         *outer, last = axes
         loops = [Loop(axis.variable, axis.extent) for axis in outer]
         # A few steps of rows of one vector are one step: taps, of which neighbouring rows read the same.
-        unroll = last.extent if last.extent <= _FEW and self.vectors <= 1 else 4
-        whole, rest = divmod(last.extent, unroll)
+        count = self._count(last)
+        unroll = count if count <= _FEW and self.vectors <= 1 else 4
+        whole, rest = divmod(count, unroll)
         steps: list[Statement] = []
         if whole:
             u = self.scheduled.names("u")
-            place = Index.variable(last.variable, unroll) + Index.variable(u)
+            block = self._variable(last)
+            place = Index.variable(block, unroll) + Index.variable(u)
             inner = self._step(last, place)
-            steps += wrap_in_loops([Loop(last.variable, whole)], [For(u, 0, unroll, 1, "unrolled", inner)])
+            steps += wrap_in_loops([Loop(block, whole)], [For(u, 0, unroll, 1, "unrolled", inner)])
         for step in range(rest):
             steps += self._step(last, Index(whole * unroll + step))
         return wrap_in_loops(loops, steps)
+
+    def _variable(self, axis: Axis) -> str:
+        """Of the loop along the innermost reduced axis."""
+        return axis.variable
+
+    def _count(self, axis: Axis) -> int:
+        """Steps along the innermost reduced axis."""
+        return axis.extent
 
     def _step(self, last: Axis, place: Index) -> list[Statement]:
         """One step of the innermost reduced loop for the whole tile."""

@@ -17,6 +17,7 @@ from planting import Mutant, plant_all
 OPS, FUZZ, MORE = "tests/ops/test_ops.py", "tests/test_fuzz.py", "tests/transforms/test_transforms.py"
 CUDA, TF32, ENTRY = "tests/codegen/test_cuda.py", "tests/codegen/test_tf32_loops.py", "tests/runtime/test_entry.py"
 HALVES, COMPLEX = "tests/ops/test_halves.py", "tests/test_complex.py"
+HALF_LOOPS = "tests/codegen/test_cuda_half_loops.py"
 VECTORS, LOOPS = "tests/codegen/test_cuda_vectors.py", "tests/codegen/test_cuda_loops.py"
 TILES, TAPS, EDGES = "tests/codegen/test_tiles.py", "tests/codegen/test_taps.py", "tests/codegen/test_edges.py"
 PANELS, EXPORT = "tests/codegen/test_panels.py", "tests/exporting/test_export.py"
@@ -578,6 +579,27 @@ MUTANTS: list[Mutant] = [
         "all(is_half(narrow_dtype(value)) for value in node.operands)",
         "tests/codegen/test_cuda_halves.py -k exactly",
     ),
+    (
+        "irdl/codegen/cuda/prelude.h",
+        "place % 2 ? from.word[place / 2] >> 16",
+        "place % 2 ? from.word[place / 2] >> 15",
+        HALF_LOOPS + " -k whole",
+    ),
+    (
+        "irdl/codegen/cuda/registers.py",
+        "return -(-count // 2) if is_half(dtype)",
+        "return count if is_half(dtype)",
+        HALF_LOOPS + " -k registers",
+    ),
+    ("irdl/codegen/cuda/resident.py", "if not (narrow and is_half", "if not (False and is_half", HALF_LOOPS + " -k casts_stay"),
+    ("irdl/codegen/lowering/in_place.py", "        made.update(node.outputs)\n", "", HALF_LOOPS + " -k whole"),
+    (
+        "irdl/passes/round_early.py",
+        "[*(mapping[value] for value in ends.carry), *lasts]",
+        "[*(mapping[value] for value in ends.carry), *more.values()]",
+        HALF_LOOPS + " -k whole",
+    ),
+    ("irdl/passes/sums.py", " and users[item.old] == [item.added]", "", HALVES + " -k over_steps"),
     ("irdl/passes/complex_parts.py", "combined(e.SUB, product(a, c)", "combined(e.ADD, product(a, c)", COMPLEX + " -k products"),
     ("irdl/ops/elementwise.py", "(ct.real, -ct.imag), typed", "(ct.real, ct.imag), typed", COMPLEX),
     (

@@ -30,6 +30,18 @@ class Fragment:
         rows = row + self.eighth[0] * eighth + self.quarter[0] * quarter
         return rows, column + self.eighth[1] * eighth + self.quarter[1] * quarter
 
+    def run(self, axis: int) -> int:
+        """How many elements of a lane are neighbours along an axis: from its first on, and from every multiple."""
+        other = 1 - axis
+        return next(
+            n
+            for n in (4, 2, 1)
+            if all(
+                place[axis] - self.places[slot - slot % n][axis] == slot % n and place[other] == self.places[slot - slot % n][other]
+                for slot, place in enumerate(self.places)
+            )
+        )
+
 
 @dataclass(frozen=True)
 class Instruction:

@@ -8,7 +8,7 @@
 
 Three moves, each through the batching rules: contractions of inputs go before the loop, contractions that only outputs
 read go behind it, and sums that a carry only accumulates become one sum over the steps. It reassociates sums, also so that
-`x[t] @ W + h @ U + b` adds b before the loop.
+`x[t] @ W + h @ U + b` adds b before the loop. A sum over the steps that is of 16 bits is rounded once, at its end, as other sums are.
 
 A GPU's loop is as long as what waits for each other in a step: there reductions go as contractions do, and with them what leads to them
 and to nothing else. A CPU finds what they read in its cache.
@@ -30,6 +30,7 @@ from irdl.ops.elementwise import ADD
 from irdl.ops.loop_parts import LoopInputs, LoopOutputs
 from irdl.ops.reduce import SUM, Reduce, ReduceAttributes
 from irdl.ops.shape import with_batch
+from irdl.passes.sums import cast, rounded_once, widening_cast
 from irdl.transforms.batch import batch_nodes
 
 #: the most bytes of all steps that memory is to hold more for reductions to leave the loop
@@ -104,6 +105,11 @@ def _literal(value: Value) -> bool:
     return value.node is not None and not value.node.operands
 
 
+def _leaves(node: Node, reductions: bool) -> bool:
+    """It leaves the loop where it can."""
+    return node.op is DOT or (reductions and isinstance(node.op, Reduce))
+
+
 class _Parts:
     """Which nodes of a body go before the loop, behind it, or stay. `reductions`: they leave as contractions do."""
 
@@ -117,10 +123,13 @@ class _Parts:
         self.dropped = {n for n in (body.outputs[place].node for place in self.sums) if n is not None}
         self.before = self._before()
         self.after = self._after()
+        #: casts that the loop makes, and what is behind it makes once more
+        self.again = {
+            made for value in self._read_behind() if value not in self.outputs.ys and (made := widening_cast(value)) is not None
+        } - self.before
 
     def _leaves(self, node: Node) -> bool:
-        """It leaves the loop where it can."""
-        return node.op is DOT or (self.reductions and isinstance(node.op, Reduce))
+        return _leaves(node, self.reductions)
 
     def _goes_first(self, node: Node) -> bool:
         """It is made before the loop where it can. On a CPU a product costs less than reading it would (see `expand`)."""
@@ -196,10 +205,14 @@ class _Parts:
         return chosen
 
     def read_behind(self) -> list[Value]:
-        """What is read behind the loop, of each step, and is not made there."""
+        """What is read behind the loop, of each step, and is not made there; of what floats of 16 bits are cast to, those."""
+        found = (made.operands[0] if (made := widening_cast(value)) in self.again else value for value in self._read_behind())
+        return list(dict.fromkeys(found))
+
+    def _read_behind(self) -> list[Value]:
         found = [value for inner in self.body.nodes if inner in self.after for value in inner.operands]
         found += [*self.outputs.ys, *self.sums.values()]
-        return list(dict.fromkeys(value for value in found if value.node not in self.after))
+        return [value for value in found if value.node not in self.after]
 
     def stacked_bytes(self) -> int:
         """Bytes of a step that are made before the loop for it, or kept for what is behind it alone."""
@@ -251,12 +264,19 @@ def _sum_of_three(
 def _split(builder: Builder, node: Node, body: Graph, operands: list[Value], reductions: bool) -> Sequence[Value]:
     attributes: ScanAttributes = node.attributes
     length, given = attributes.length, attributes.inputs(operands)
+    if length < 2 or attributes.segments:
+        return builder.node(SCAN, operands, attributes, [_invariants_first(body, attributes)], node.location).outputs
+    body, narrow = rounded_once(body, attributes, partial(_leaves, reductions=reductions))
+    if narrow:
+        carry = [cast(builder, value, inner.dtype) for value, inner in zip(given.carry, attributes.inputs(body.inputs).carry, strict=True)]
+        results = _split(builder, node, body, [*given.consts, *carry, *given.xs], reductions)
+        return [cast(builder, value, narrow[place]) if place in narrow else value for place, value in enumerate(results)]
     body = _invariants_first(body, attributes)
     parts = _Parts(node, body, reductions)
     if reductions:
         without = _Parts(node, body, False)
         parts = without if length * (parts.stacked_bytes() - without.stacked_bytes()) > _STACKED else parts
-    if length < 2 or attributes.segments or not (parts.before or parts.after):
+    if not (parts.before or parts.after):
         return builder.node(SCAN, operands, attributes, [body], node.location).outputs
     # Over all steps: the loop's constants as they are, xs and what follows from them with the steps as leading axis.
     whole: dict[Value, Value] = dict(zip(parts.inputs.consts, given.consts, strict=True))
@@ -284,7 +304,7 @@ def _split(builder: Builder, node: Node, body: Graph, operands: list[Value], red
         whole[value] = stacked
         stepped.add(value)
     # Behind the loop.
-    batch_nodes(builder, [n for n in body.nodes if n in parts.after], whole, stepped, length)
+    batch_nodes(builder, [n for n in body.nodes if n in parts.after | parts.again], whole, stepped, length)
     final: list[Value] = []
     carries = dict(zip(kept_carry, loop.carry, strict=True))
     for place in range(attributes.carry):

@@ -28,7 +28,7 @@ _LOOK_BACK = 8
 
 
 def fuse(graph: Graph, widening: bool = False) -> Graph:
-    """Group the nodes of `graph` and of its regions. `widening`: contractions of floats of 16 bits cast them where they read them."""
+    """Group the nodes of `graph` and of its regions. `widening`: contractions and reductions of floats of 16 bits cast them where they read them."""
     return _Fusion(graph, widening).run()
 
 
@@ -50,8 +50,8 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(extent for extent in shape if extent != 1)
 
 
-def only_multiplied(value: Value, users: Mapping[Value, Sequence[Node]], outputs: Container[Value]) -> bool:
-    """Whether contractions alone read it, or views of it."""
+def only_multiplied(value: Value, users: Mapping[Value, Sequence[Node]], outputs: Container[Value], reduced: bool = False) -> bool:
+    """Whether contractions alone read it, or views of it. `reduced`: or other reductions."""
     views = [value]
     while views:
         view = views.pop()
@@ -60,7 +60,7 @@ def only_multiplied(value: Value, users: Mapping[Value, Sequence[Node]], outputs
         for user in users[view]:
             if is_inline_view(user):
                 views.append(user.output)
-            elif user.op is not DOT:
+            elif user.op is not DOT and not (reduced and isinstance(user.op, Reduce)):
                 return False
     return True
 
@@ -257,9 +257,9 @@ class _Fusion:
         return set(reader)
 
     def _inlined_casts(self) -> set[Node]:
-        """Those of floats of 16 bits that only contractions read."""
+        """Those of floats of 16 bits that only contractions and reductions read."""
         casts = [node for node in self.graph.nodes if node.op is CAST and is_half(node.operands[0].dtype)]
-        return {node for node in casts if only_multiplied(node.output, self.users, self.outputs)}
+        return {node for node in casts if only_multiplied(node.output, self.users, self.outputs, reduced=True)}
 
     # The new graph.
 

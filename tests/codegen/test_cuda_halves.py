@@ -98,12 +98,13 @@ def test_products_are_the_interpreters(tmp_path):
 
 
 def test_tensor_cores_multiply_halves_exactly():
-    """Their fractions are no longer than TF32's, which loops use; float32 is not rounded unless it is asked for, and older GPUs have no
-    such instruction."""
+    """Two of one dtype by an instruction for them, in loops too; others by TF32's, which has no shorter fractions. float32 is not rounded
+    unless it is asked for, and older GPUs have no such instruction."""
     for dtype in HALVES:
-        assert products_of(np.dot, [np.ones((256, 256), dtype)] * 2, 90) == {f"m16n8k16_{'f16' if dtype == np.float16 else 'bf16'}"}
+        instruction = {f"m16n8k16_{'f16' if dtype == np.float16 else 'bf16'}"}
+        assert products_of(np.dot, [np.ones((256, 256), dtype)] * 2, 90) == instruction
         arguments = [np.ones(shape, dtype) for shape in ((4, 32, 8), (8, 1024), (256, 1024), (1024,))]
-        assert products_of(lstm, arguments, 80) == products_of(gradient, arguments, 90) == {"m16n8k8_tf32"}
+        assert products_of(lstm, arguments, 80) == products_of(gradient, arguments, 90) == instruction
         assert products_of(lstm, arguments, 75) == set()
     assert products_of(lstm, [x.astype(np.float32) for x in arguments], 90) == set()
     mixed = [np.ones((256, 256), np.float16), np.ones((256, 256), BFLOAT16)]

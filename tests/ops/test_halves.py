@@ -200,3 +200,22 @@ def test_vmap_jvp_stores_and_branches(dtype: np.dtype) -> None:
     wide = x.astype(np.float64)
     assert value.dtype == tangent.dtype == dtype
     assert_close(tangent, (y.astype(np.float64) / np.cosh(wide) ** 2).astype(dtype), ulps=4, magnitude=np.abs(y))  # 1 - tanh(x)**2
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+def test_sums_over_steps(dtype: np.dtype) -> None:
+    """A carry that only adds up products is rounded once, at its end; one that steps read besides is rounded in each of them, as NumPy's."""
+    x, y = np.ones((3000, 2, 1), dtype), np.ones((3000, 1, 2), dtype)
+
+    def total(x, y):
+        return irdl.scan(lambda total, item: (total + np.dot(*item), None), np.zeros((2, 2), dtype), (2 * x, y))[0]
+
+    def totals(x, y):
+        def step(total, item):
+            return total + np.dot(*item), total * dtype.type(2)
+
+        return irdl.scan(step, np.zeros((2, 2), dtype), (2 * x, y))
+
+    np.testing.assert_array_equal(irdl.jit(total)(x, y), np.full((2, 2), 6000).astype(dtype))
+    for result, expected in zip(irdl.jit(totals)(x, y), totals(x, y), strict=True):
+        np.testing.assert_array_equal(result, expected)

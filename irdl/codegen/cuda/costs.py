@@ -16,8 +16,8 @@ _FLOAT: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("maximum", "minimum"), (3, 0)),
     **{"div": (9, 1), "sqrt": (9, 1), "exp": (8, 1), "exp2": (5, 1), "tanh": (18, 2), "sigmoid": (20, 2), "log": (20, 0)},
 }
-#: cycles of a scheduler's tensor core for a product of 16 x 8 and 8 x 8 numbers: of a Hopper's datasheet 4, of which `mma.sync` was found to
-#: reach 63%, of an A100's 8; and until the sum is there: assumed
+#: cycles of a scheduler's tensor core for a product of 16 x 8 and 8 x 8 numbers, or, of 16 bits, of 16 x 16 and 16 x 8: of a Hopper's
+#: datasheet 4, of which `mma.sync` was found to reach 63%, of an A100's 8; and until the sum is there: assumed
 PRODUCT, PRODUCT_LATENCY = 7, 18
 #: of integers: those that C has no instruction for
 _INTEGER = {"floor_divide": 60, "remainder": 60, "fmod": 60, "power": 100}

@@ -8,7 +8,16 @@ from collections.abc import Iterator, Sequence
 
 from irdl.codegen.cuda.dealing import as_guard
 from irdl.codegen.cuda.expressions import c_type, format_index, format_literal, format_operation, prelude, tensor_cores
-from irdl.codegen.cuda.registers import copied_at_once, is_read_ahead, is_run_loaded, reads_runs_ahead, registers_of
+from irdl.codegen.cuda.registers import (
+    copied_at_once,
+    is_read_ahead,
+    is_run_loaded,
+    is_widened_pair,
+    nests_of,
+    paired,
+    reads_runs_ahead,
+    registers_of,
+)
 from irdl.errors import ProgramError
 from irdl.loops.index import Index
 from irdl.loops.instructions import TF32
@@ -70,11 +79,13 @@ def emit_cuda(program: Program) -> str:
 
 def _has_products(program: Program) -> bool:
     """Warps multiply matrices, or there is what they would multiply."""
-    return any(
-        isinstance(statement, Multiply)
-        or any(isinstance(item, Operation) and item.name == TF32.rounded for e in expressions(statement) for item in subexpressions(e))
-        for statement in walk(program.body)
+    return any(isinstance(statement, Multiply) for statement in walk(program.body)) or any(
+        operation.name == TF32.rounded for operation in _operations(program.body)
     )
+
+
+def _operations(body: Sequence[Statement]) -> Iterator[Operation]:
+    return (item for s in walk(body) for e in expressions(s) for item in subexpressions(e) if isinstance(item, Operation))
 
 
 def launches(program: Program) -> list[Launch]:
@@ -120,6 +131,8 @@ class _Function:
         #: those of them that are loops over blocks
         self.blocks: list[str] = []
         self.homes = _homes(launch.body)
+        self.pairs = paired(launch.body) if launch.exact else set[Buffer]()
+        self.widens = self.pairs and any(map(is_widened_pair, _operations(launch.body)))
         self.kinds: set[str] = set()
         self.counts_threads = False
         self.barriers: set[str] = set()
@@ -179,6 +192,9 @@ class _Function:
     def scope(self, body: Sequence[Statement]) -> None:
         """Statements, behind the declarations of the register tiles that are used nowhere else."""
         for buffer in self.homes.get(id(body), ()):
+            if buffer in self.pairs:
+                self.line(f"irdl::pairs<{c_type(buffer.dtype)}, {buffer.size // buffer.copies}> {buffer.name};")
+                continue
             count = f"[{buffer.size // buffer.copies}]" if buffer.size > buffer.copies else ""
             self.line(f"{c_type(buffer.dtype)} {buffer.name}{count};")
         self.body(body)
@@ -190,7 +206,8 @@ class _Function:
             elif isinstance(statement, Let):
                 self.line(f"const {c_type(statement.variable.dtype)} {statement.variable.name} = {self.value(statement.value)};")
             elif isinstance(statement, Store):
-                self.line(f"{self.place(statement.buffer, statement.index)} = {self.value(statement.value)};")
+                place, value = self.place(statement.buffer, statement.index), self.value(statement.value)
+                self.line(f"irdl::put({place}, {value});" if statement.buffer in self.pairs else f"{place} = {value};")
             elif isinstance(statement, CheckIndex):
                 value = f"irdl::check({self.value(statement.value)}, {statement.extent}, {statement.code}, status)"
                 self.line(f"const {self.index} {statement.variable.name} = {value};")
@@ -226,11 +243,13 @@ class _Function:
             elif self.launch.exact and (runs := sum(map(is_run_loaded, loop.body))):
                 # The same of runs, where registers are full of what is kept.
                 self.line(f"#pragma unroll {max(1, _IN_FLIGHT // runs)}")
-            self.block(f"for ({index} {name} = {loop.start}; {name} < {loop.stop}; {name} += {loop.step}) ", loop.body)
+            is_of_steps = self.widens and any(nest.kind == "block" for nest in nests_of(loop.body))
+            first = [f"[[maybe_unused]] const unsigned nothing = irdl::nothing(int({name}));"] if is_of_steps else []
+            self.block(f"for ({index} {name} = {loop.start}; {name} < {loop.stop}; {name} += {loop.step}) ", loop.body, first)
         elif (copy := copied_at_once(loop)) is not None:
-            to, source = (self.place(part.buffer, part.index.substitute({name: Index()})) for part in copy)
+            to, source = (self.address(part.buffer, part.index.substitute({name: Index()})) for part in copy)
             what = "load" if copy[0].buffer.space == "register" else "store"
-            self.line(f"irdl::{what}<{loop.stop}>(&{to}, &{source});")
+            self.line(f"irdl::{what}<{loop.stop}>({to}, {source});")
         else:
             raise ProgramError(f"the loop {name} is {loop.kind}, which is a CPU's")
 
@@ -306,7 +325,13 @@ class _Function:
             index = Index(index.constant, tuple((name, c) for name, c in index.terms if name not in own))
         if buffer.space == "register" and buffer.size == buffer.copies:
             return buffer.name
+        if buffer in self.pairs:
+            return f"{buffer.name}, {format_index(index)}"
         return f"{self.name(buffer)}[{format_index(index)}]"
+
+    def address(self, buffer: Buffer, index: Index) -> str:
+        """Of the first of some neighbours, as functions of the prelude take it."""
+        return self.place(buffer, index) if buffer in self.pairs else f"&{self.place(buffer, index)}"
 
     def value(self, expression: Expression) -> str:
         if isinstance(expression, Literal):
@@ -318,9 +343,12 @@ class _Function:
         if (guard := as_guard(expression)) is not None:
             return f"{format_index(guard[0])} < {guard[1]}"
         if isinstance(expression, Load):
-            return self.place(expression.buffer, expression.index)
+            where = self.place(expression.buffer, expression.index)
+            return f"irdl::get({where})" if expression.buffer in self.pairs else where
         if expression.name == "cast" and isinstance(place := expression.arguments[0], IndexValue) and expression.dtype.kind in "iu":
             return f"({c_type(expression.dtype)})({format_index(place.index)})"
+        if is_widened_pair(expression) and isinstance(kept := expression.arguments[0], Load) and kept.buffer in self.pairs:
+            return f"irdl::widen({self.place(kept.buffer, kept.index)}, nothing)"
         return format_operation(expression, [self.value(argument) for argument in expression.arguments])
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from irdl.codegen.cuda.dealing import WARP, WARPS
+from irdl.codegen.lowering.body import GroupBody, Scope
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.dtypes import is_half
 from irdl.ir.graph import Node, Value
@@ -33,9 +34,11 @@ class TensorCores:
 
     rounding: bool
 
-    def instruction(self, nodes: Sequence[Node], among: Sequence[Instruction] = (FLOAT16, BFLOAT16, TF32)) -> Instruction | None:
-        """The first of some that multiplies the numbers of all these contractions."""
-        return next((instruction for instruction in among if all(self._multiplies(node, instruction) for node in nodes)), None)
+    def instruction(self, nodes: Sequence[Node]) -> Instruction | None:
+        """The first that multiplies the numbers of all these contractions."""
+        return next(
+            (instruction for instruction in (FLOAT16, BFLOAT16, TF32) if all(self._multiplies(node, instruction) for node in nodes)), None
+        )
 
     def _multiplies(self, node: Node, instruction: Instruction) -> bool:
         """The contraction's numbers are such as the instruction takes and gives, or may be made such: floats of 16 bits, whose fractions
@@ -52,6 +55,14 @@ def rounded(instruction: Instruction, item: Expression, value: Value) -> Express
     if instruction.rounded is None or is_half(narrow_dtype(value)):
         return item
     return Operation(instruction.rounded, (item,), instruction.operand)
+
+
+def as_multiplied(instruction: Instruction, body: GroupBody, value: Value, place: tuple[Index, ...], scope: Scope) -> Expression:
+    """`value[place]` as the instruction takes it: floats of 16 bits as they are, if it multiplies such."""
+    if instruction.rounded is None:
+        value, place = body.seen_through(value, place)
+        return body.expression(as_read(value), place, scope)
+    return rounded(instruction, body.expression(value, place, scope), value)
 
 
 def narrow_dtype(value: Value) -> np.dtype:

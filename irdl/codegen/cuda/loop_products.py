@@ -9,17 +9,15 @@ Before -> after, for `y[i, j] = f(sum(k) x[i, k] * u[k, j], sum(k) x[i, k] * v[k
                      partial[w] = a, b }
             lane { y[i, j] = f(partial[0] + .. + partial[7]) } }
 
-Warps share the steps of the contraction.
+Warps share the steps of the contraction. Operands of 16 bits stay so; where a lane has neighbouring steps, it reads them at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below
-from irdl.codegen.cuda.fragments import Lanes, matrices, registers_of, rounded
+from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below, run_of
+from irdl.codegen.cuda.fragments import Lanes, as_multiplied, matrices, registers_of
 from irdl.codegen.cuda.matrix_tiles import ThreadsOfTile, rows_of_block
 from irdl.codegen.lowering.body import Scope
 from irdl.codegen.lowering.group import Axis, Group
@@ -96,7 +94,7 @@ class _LoopProducts:
         #: matrices side by side
         self.count = tiles.rows // wide
         self.row_tile, self.column_tile = names("j"), names("j")
-        self.warp, self.step, self.lanes = names("w"), names("s"), Lanes(names)
+        self.warp, self.step, self.neighbour, self.lanes = names("w"), names("s"), names("v"), Lanes(names)
         #: steps of a matrix, of a warp in matrices, and warps that share them
         self.depth = instruction.left.shape[1]
         steps = -(-tiles.steps.extent // self.depth)
@@ -169,23 +167,23 @@ class _LoopProducts:
 
     def _left(self) -> list[Statement]:
         """What goes along the columns, which are the rows of matrices."""
-        fragment, body = self.instruction.left, list[Statement]()
-        for slot in range(len(fragment.places)):
+        fragment, body, run = self.instruction.left, list[Statement](), self.instruction.left.run(1)
+        for slot in range(0, len(fragment.places), run):
             column = Index.variable(self.column_tile, self.high) + self.lanes.place(fragment, 0, slot)
             for number, node in enumerate(self.nodes):
                 to = registers_of(self.left, self._thread()) + (number * len(fragment.places) + slot)
-                body += self._operand(node, Index(), column, self._at(fragment, 1, slot), self.left, to)
+                body += self._operands(node, Index(), column, self._at(fragment, 1, slot), self.left, to, run)
         return body
 
     def _right(self) -> list[Statement]:
         """What goes along the rows, the same for all contractions."""
-        fragment, body = self.instruction.right, list[Statement]()
+        fragment, body, run = self.instruction.right, list[Statement](), self.instruction.right.run(0)
         for number in range(self.count):
-            for slot in range(len(fragment.places)):
+            for slot in range(0, len(fragment.places), run):
                 place = self.lanes.place(fragment, 1, slot) + number * fragment.shape[1]
                 row = Index.variable(self.row_tile, self.tiles.rows) + place
                 to = registers_of(self.right, self._thread()) + (number * len(fragment.places) + slot)
-                body += self._operand(self.nodes[0], row, Index(), self._at(fragment, 0, slot), self.right, to)
+                body += self._operands(self.nodes[0], row, Index(), self._at(fragment, 0, slot), self.right, to, run)
         return body
 
     def _at(self, fragment: Fragment, axis: int, slot: int) -> Index:
@@ -193,8 +191,13 @@ class _LoopProducts:
         first = Index.variable(self.warp, self.deep * self.depth) + Index.variable(self.step, self.depth)
         return first + self.lanes.place(fragment, axis, slot)
 
+    def _operands(self, node: Node, row: Index, column: Index, step: Index, buffer: Buffer, to: Index, run: int) -> list[Statement]:
+        """Elements of so many neighbouring steps."""
+        neighbour = Index.variable(self.neighbour)
+        return run_of(self.neighbour, run, self._operand(node, row, column, step + neighbour, buffer, to + neighbour))
+
     def _operand(self, node: Node, row: Index, column: Index, step: Index, buffer: Buffer, to: Index) -> list[Statement]:
-        """A rounded element, or 0 outside of the operand."""
+        """An element as it is multiplied, or 0 outside of the operand."""
         group, tiles, along_row = self.group, self.tiles, buffer is self.right
         reduced = [step if axis is tiles.steps else Index() for axis in group.reduced]
         marked = group.body.factors(node, group.index({}), reduced)
@@ -202,14 +205,14 @@ class _LoopProducts:
         side = next(n for n, (_, place) in enumerate(marked) if any(p.coefficient(axis.variable) for p in place))
         scope = Scope()
         value, place = group.body.factors(node, group.index({tiles.row.variable: row, tiles.column.variable: column}), reduced)[side]
-        item = rounded(self.instruction, group.body.expression(value, place, scope), value)
+        item = as_multiplied(self.instruction, group.body, value, place, scope)
         body: list[Statement] = [*scope.statements, Store(buffer, to, item)]
         own, whole = (row, tiles.rows) if along_row else (column, self.high)
         for index, extent, size in ((own, axis.extent, whole), (step, tiles.steps.extent, self.warps * self.deep * self.depth)):
             if extent % size:
                 (guard,) = only_below(index, extent, body)
                 assert isinstance(guard, If)
-                body = [If(guard.condition, body, [Store(buffer, to, Literal(np.float32(0)))])]
+                body = [If(guard.condition, body, [Store(buffer, to, Literal(buffer.dtype.type(0)))])]
         return body
 
     def _rest(self) -> Statement:

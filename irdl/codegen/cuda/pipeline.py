@@ -19,12 +19,14 @@ from irdl.passes.fuse import fuse
 from irdl.passes.manager import Pass
 from irdl.passes.pipeline import GRAPH_PASSES
 from irdl.passes.prune import prune
+from irdl.passes.round_early import round_early
 from irdl.passes.widen import sink_casts
 
 CUDA_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     *GRAPH_PASSES,
     Pass("expand", partial(expand, by_ranks=False), required=True),
     Pass("sink-casts", sink_casts),
+    Pass("round-early", round_early),
     Pass("fuse", partial(fuse, widening=True), required=True),
     Pass("hoist", hoist_invariants),
     Pass("prune", prune),

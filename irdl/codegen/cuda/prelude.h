@@ -197,6 +197,48 @@ template <int N, class T> __device__ inline void store(T* memory, const T* regis
     *reinterpret_cast<run<T, N>*>(memory) = given;
 }
 
+// Floats of 16 bits of a thread, of which registers hold two each. Places are known when code is made.
+template <class T, int N> struct pairs { unsigned word[(N + 1) / 2]; };
+template <class T, int N> __device__ inline T get(const pairs<T, N>& from, int place) {
+    return {(unsigned short)(place % 2 ? from.word[place / 2] >> 16 : from.word[place / 2])};
+}
+template <class T, int N> __device__ inline void put(pairs<T, N>& to, int place, T x) {
+    unsigned& word = to.word[place / 2];
+    word = place % 2 ? (word & 0xffff) | unsigned(x.bits) << 16 : (word & 0xffff0000) | x.bits;
+}
+// 0, of which compilers do not know that it is: what is made with it in a step of a loop, of fewer than 2^31, they do not make before that.
+__device__ inline unsigned nothing(int step) {
+#ifdef CUDA_ON_CPU
+    return unsigned(step) >> 31;
+#else
+    unsigned found;
+    asm volatile("shr.u32 %0, %1, 31;" : "=r"(found) : "r"(step));
+    return found;
+#endif
+}
+// Widened in the step that needs it: ahead of the loop it would take a register for each.
+template <class T, int N> __device__ inline float widen(const pairs<T, N>& from, int place, unsigned nothing) {
+    unsigned word = from.word[place / 2];
+#ifdef CUDA_ON_CPU
+    word ^= nothing;
+#else
+    asm("xor.b32 %0, %1, %2;" : "=r"(word) : "r"(from.word[place / 2]), "r"(nothing));
+#endif
+    return widen(T{(unsigned short)(place % 2 ? word >> 16 : word)});
+}
+template <int COUNT, class T, int N> __device__ inline void load(pairs<T, N>& to, int place, const T* memory) {
+    T found[COUNT];
+    load<COUNT>(found, memory);
+#pragma unroll
+    for (int k = 0; k < COUNT; ++k) put(to, place + k, found[k]);
+}
+template <int COUNT, class T, int N> __device__ inline void store(T* memory, const pairs<T, N>& from, int place) {
+    T given[COUNT];
+#pragma unroll
+    for (int k = 0; k < COUNT; ++k) given[k] = get(from, place + k);
+    store<COUNT>(memory, given);
+}
+
 // An index made non-negative; the first that is out of range is reported: that there is one, the index, and where.
 __device__ inline long long check(long long index, long long extent, long long code, unsigned long long* status) {
     const long long place = index < 0 ? index + extent : index;

@@ -9,18 +9,37 @@ from dataclasses import dataclass
 import numpy as np
 
 from irdl.codegen.cuda.dealing import WARP, WARPS
+from irdl.ir.dtypes import is_half
 from irdl.loops.index import Index
 from irdl.loops.language import BOUND, Buffer, Expression, For, If, Let, Load, Multiply, Operation, Statement, Store, Variable
 from irdl.loops.rewrite import rewrite
-from irdl.loops.walk import bound_nest, expressions, nested, subexpressions, walk
+from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, walk
 
 #: stands for a condition that data decide, and for the other side of one
 UNKNOWN = If(Variable("?", np.dtype(bool)), [], [])
 
 
-def words(dtype: np.dtype) -> int:
-    """The registers that a number takes."""
-    return max(1, dtype.itemsize // 4)
+def words(dtype: np.dtype, count: int = 1) -> int:
+    """The registers that so many numbers take: floats of 16 bits share them by two."""
+    return -(-count // 2) if is_half(dtype) else count * max(1, dtype.itemsize // 4)
+
+
+def are_paired(buffer: Buffer) -> bool:
+    """Whether registers hold two numbers each: of floats of 16 bits, several of a thread that outlive a step."""
+    return buffer.space == "register" and is_half(buffer.dtype) and buffer.size > buffer.copies > 1
+
+
+def paired(body: Sequence[Statement]) -> set[Buffer]:
+    """Those of a loop over time, without what instructions of a warp take, which is of a step."""
+    statements = list(walk(body))
+    multiplied = {buffer for statement in statements if isinstance(statement, Multiply) for buffer in buffers_of(statement)}
+    return {buffer for statement in statements for buffer in buffers_of(statement) if are_paired(buffer)} - multiplied
+
+
+def is_widened_pair(operation: Operation) -> bool:
+    """It makes a float32 of one of two that share a register."""
+    number = operation.arguments[0]
+    return operation.name == "cast" and operation.dtype == np.float32 and isinstance(number, Load) and are_paired(number.buffer)
 
 
 def is_read_ahead(store: Store) -> bool:

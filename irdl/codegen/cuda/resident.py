@@ -8,8 +8,8 @@ Before -> after:
     launch { block b { lane l { for s { kept[b, l, s] = w[s, 32 * b + l] } } }
              for t { block b { lane l { for s { acc += h[t, s] * kept[b, l, s] } .. } } } }
 
-Where nothing else is done with such a weight than an operation on it alone, a rounding say, what that gives stays instead. A warp that
-multiplies matrices does so between what its lanes do by themselves, and loops over both are cut in the same places.
+Where nothing else is done with such a weight than an operation on it alone, a rounding say, what that gives stays instead; but floats of
+16 bits stay so where their casts would have to be read in every step. A warp that multiplies matrices does so between what its lanes do by themselves, and loops over both are cut in the same places.
 
 What a step reads of what no step writes, its part of xs, is read before the step waits for others. What does not fit the registers
 lies in the block's shared memory, and what does not fit there is read in every step.
@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from irdl.codegen.cuda.block_memory import shared_buffers
 from irdl.codegen.cuda.carries import alone_in_steps, keep_carries, load_instead
@@ -38,6 +39,7 @@ from irdl.codegen.cuda.registers import (
     with_copies,
     words,
 )
+from irdl.ir.dtypes import is_half
 from irdl.loops.index import Index
 from irdl.loops.language import (
     BOUND,
@@ -48,16 +50,21 @@ from irdl.loops.language import (
     Kernel,
     Launch,
     Load,
+    Operation,
     Program,
     Statement,
     Store,
 )
 from irdl.loops.rewrite import Names, substitute
 from irdl.loops.target import Gpu
-from irdl.loops.walk import bound_nest, buffers_of, variables_read, walk
+from irdl.loops.walk import bound_nest, buffers_of, nested, variables_read, walk
 
+#: of places that are loaded, what is made of what lies there
+Made: TypeAlias = Mapping[tuple[Buffer, Index], Operation]
 #: registers of a thread for what stays, and for what a step reads ahead
 _KEPT, _AHEAD = 184, 32
+#: bytes of a word of each thread of a block
+_OF_THREADS = 4 * WARP * WARPS
 #: steps of a loop for which what it streams is worth bringing into order first
 _WORTH_PACKING = 8
 #: bytes of shared memory that other uses, and the driver, are left
@@ -123,15 +130,16 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> list[Stateme
             whole = parts_of(phase)
             if not whole:
                 continue
-            _cut(whole[0].warps[-1].body, written, times, registers, room, names)
+            narrow = _are_short(phase, written - alone, times, registers + room // _OF_THREADS)
+            _cut(whole[0].warps[-1].body, written, times, registers, room, names, _made(phase, narrow))
             reads = [
                 (read, part) for part in parts_of(phase) for read in _reads(part.body, part.repeats) if read.buffer not in written - alone
             ]
             home = {(read.buffer, read.index): part for read, part in reads}
-            made = made_of_loads(phase)
+            made = _made(phase, narrow)
             kept: dict[tuple[Buffer, Index], Load] = {}
             done: set[Buffer] = set()
-            fills: dict[tuple[bool, tuple[int, ...]], tuple[Part, Touch, list[Statement]]] = {}
+            fills: dict[tuple[bool, tuple[object, ...]], tuple[Part, Touch, list[Statement]]] = {}
             for read in _distinct(read for read, _ in reads):
                 part = home[read.buffer, read.index]
                 warps, lanes = part.warps, part.lanes
@@ -139,10 +147,10 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> list[Stateme
                 variables = read.index.variables() - known - {item.variable for item in read.loops}
                 if not variables <= times:
                     continue
-                size = count(read) * words(read.buffer.dtype)
-                nbytes = count(read) * WARPS * WARP * max(4, read.buffer.dtype.itemsize)
-                value: Expression = Load(read.buffer, read.index)
                 operation = None if variables else made.get((read.buffer, read.index))
+                value: Expression = operation or Load(read.buffer, read.index)
+                size = words(value.dtype, count(read))
+                nbytes = size * _OF_THREADS
                 space = "register"
                 if not variables and size <= registers:
                     registers -= size
@@ -152,8 +160,8 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> list[Stateme
                     ahead -= size
                 elif not variables and len(range(loop.start, loop.stop, loop.step)) >= _WORTH_PACKING:
                     # What is read in every step stays as narrow as it is.
-                    same = operation if operation is not None and operation.dtype == value.dtype else None
-                    pack = packed(read, same or value, (blocks, warps, lanes), program, names)
+                    same = operation if operation is not None and operation.dtype == read.buffer.dtype else None
+                    pack = packed(read, same or Load(read.buffer, read.index), (blocks, warps, lanes), program, names)
                     if pack is not None:
                         kept[read.buffer, read.index] = pack[0]
                         done.update([pack[0].buffer] if same else [])
@@ -161,14 +169,13 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> list[Stateme
                     continue
                 else:
                     continue
-                value = operation or value
                 copy = copy_of(read, space, blocks, warps, lanes, names, value.dtype)
                 if read.buffer in alone:
                     load_instead(phase, read, copy)
                 else:
                     kept[read.buffer, read.index] = copy
                 done.update([copy.buffer] if operation else [])
-                key = (not variables, (id(part), *map(id, (*read.around, *read.loops))))
+                key = (not variables, (id(part), *map(_form, read.around), *(loop.variable for loop in read.loops)))
                 fills.setdefault(key, (part, read, []))[2].append(Store(copy.buffer, copy.index, value))
             for (unchanging, _), (part, read, stores) in fills.items():
                 fill = nest_of(blocks, part.warps, part.lanes, in_loops_of(read, stores))
@@ -179,32 +186,60 @@ def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> list[Stateme
     return [*packs, Launch("", 0, 0, [*before, loop, *after], cooperative=True, exact=True)]
 
 
+def _form(statement: For | If) -> object:
+    """What is the same of loops and conditions around reads that one copy of them will do for."""
+    return (statement.variable, statement.start, statement.stop) if isinstance(statement, For) else statement.condition
+
+
 def _accumulators(loop: For) -> int:
     """The most registers that a nest of blocks has already: for what goes from phase to phase, and for the largest phase."""
     most = 0
     for nest in nests_of(loop.body):
         phases = [{b for s in walk([phase]) for b in buffers_of(s) if b.space == "register"} for phase in bound_nest(nest)[-1].body]
         count = Counter(buffer for buffers in phases for buffer in buffers)
-        sizes = {buffer: buffer.size // buffer.copies * words(buffer.dtype) for buffer in count}
+        sizes = {buffer: words(buffer.dtype, buffer.size // buffer.copies) for buffer in count}
         own = max((sum(sizes[b] for b in buffers if count[b] == 1) for buffers in phases), default=0)
         most = max(most, own + sum(sizes[b] for b in count if count[b] > 1))
     return most
 
 
-def _cut(body: list[Statement], written: set[Buffer], times: set[str], registers: int, room: int, names: Names) -> None:
+def _made(phase: Statement, narrow: bool) -> Made:
+    """What a phase makes of loads, and copies may hold instead. `narrow`: of floats of 16 bits they hold what is loaded."""
+    made = made_of_loads(phase)
+    return {place: operation for place, operation in made.items() if not (narrow and is_half(place[0].dtype))}
+
+
+def _are_short(phase: Statement, written: set[Buffer], times: set[str], registers: int) -> bool:
+    """So many registers, or words of shared memory, do not hold what a phase makes of loads of what never changes, and what it loads else."""
+    reads = (read for part in parts_of(phase) for read in _reads(part.body, part.repeats) if read.buffer not in written)
+    made = made_of_loads(phase)
+    sizes = {
+        place: words(made[place].dtype if place in made else read.buffer.dtype, count(read))
+        for read in reads
+        if not (place := (read.buffer, read.index))[1].variables() & times
+    }
+    return sum(sizes.values()) > registers
+
+
+def _cut(body: list[Statement], written: set[Buffer], times: set[str], registers: int, room: int, names: Names, made: Made) -> None:
     """Cut the loops of a thread where what they read of what never changes ceases to fit the registers, and then the shared memory."""
     for place, statement in reversed(list(enumerate(body))):
         if isinstance(statement, If):
-            _cut(statement.then, written, times, registers, room, names)
+            _cut(statement.then, written, times, registers, room, names, made)
         if isinstance(statement, For) and statement.kind == "lane":
-            _cut(statement.body, written, times, registers, room, names)
+            _cut(statement.body, written, times, registers, room, names, made)
         if not isinstance(statement, For) or statement.kind != "serial":
             continue
-        if any(isinstance(inner, For) and inner.kind not in BOUND for inner in walk(statement.body)):
-            _cut(statement.body, written, times, registers, room, names)
+        if any(isinstance(inner, For) and inner.kind not in BOUND for inner in _outside_lanes(statement.body)):
+            _cut(statement.body, written, times, registers, room, names, made)
             continue
-        reads = {(r.buffer, r.index) for r in _reads([statement]) if r.buffer not in written and len(r.loops) == 1}
-        size = sum(words(buffer.dtype) for buffer, index in reads if not index.variables() & times)
+        reads = {(r.buffer, r.index): r for r in _reads([statement]) if r.buffer not in written and r.loops and r.loops[0] is statement}
+        # Of two steps, as what they read may share registers.
+        size = sum(
+            words(made[place].dtype if place in made else place[0].dtype, 2 * math.prod(inner.stop for inner in read.loops[1:]))
+            for place, read in reads.items()
+            if not place[1].variables() & times
+        )
         if not size:
             continue
         steps = statement.stop - statement.start
@@ -212,14 +247,23 @@ def _cut(body: list[Statement], written: set[Buffer], times: set[str], registers
         # instructions are not cut so.
         run = 1 if any(isinstance(inner, For) for inner in walk(statement.body)) else LONGEST_RUN
         spare = 3 * run if any(index.coefficient(statement.variable) == 1 for _, index in reads) else 0
-        first = statement.start + (steps if registers >= size * steps else _whole_runs(registers // size - spare, run))
+        first = statement.start + (steps if 2 * registers >= size * steps else _whole_runs(2 * registers // size - spare, run))
         steps = statement.stop - first
-        fitting = room // (size * WARPS * WARP * 4)
+        fitting = 2 * room // (size * _OF_THREADS)
         second = first + (steps if fitting >= steps else _whole_runs(fitting, run))
         if first == statement.stop:
             continue
         bounds = ((statement.start, first, 1), (first, second, run), (second, statement.stop, run))
         body[place : place + 1] = [_steps(statement, start, stop, length, names) for start, stop, length in bounds if stop > start]
+
+
+def _outside_lanes(body: Sequence[Statement]) -> Iterator[Statement]:
+    """The statements of a warp."""
+    for statement in body:
+        yield statement
+        if not (isinstance(statement, For) and statement.kind == "lane"):
+            for part in nested(statement):
+                yield from _outside_lanes(part)
 
 
 def _steps(loop: For, start: int, stop: int, run: int, names: Names) -> For:

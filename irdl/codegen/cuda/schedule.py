@@ -50,7 +50,7 @@ class CudaSchedule(Schedule):
 
     def inside_loop(self, graphs: Sequence[Graph], kept: Collection[Buffer]) -> Schedule:
         cores, rows = self._cores, reduced_rows(graphs)
-        multiplied = cores is not None and any(cores.instruction([node], (TF32,)) is not None for node in all_nodes(graphs))
+        multiplied = cores is not None and any(cores.instruction([node]) is not None for node in all_nodes(graphs))
         step = Step(frozenset(kept), rows, multiplied, runs_of_blocks(graphs, rows, self.gpu))
         return CudaSchedule(self.gpu, cores, step)
 
@@ -74,7 +74,7 @@ class CudaSchedule(Schedule):
     def _reduction(self, group: Group) -> list[Statement]:
         merged, node, cores = group.merged(), group.body.reductions[0], self._cores
         if self._step is not None:
-            instruction = None if cores is None else cores.instruction(group.body.reductions, (TF32,))
+            instruction = None if cores is None else cores.instruction(group.body.reductions)
             if instruction is not None and (tiles := tiles_in_loop(merged, instruction, self.gpu)) is not None:
                 return schedule_loop_products(merged, instruction, tiles)
             # What goes through the same rows has the same axes.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from irdl.codegen.cuda.costs import PRODUCT, PRODUCT_LATENCY, Work, instructions, latency
 from irdl.codegen.cuda.dealing import WARP, as_guard
-from irdl.codegen.cuda.registers import Touch, copy_in, is_read_ahead, touches
+from irdl.codegen.cuda.registers import Touch, copy_in, is_read_ahead, is_widened_pair, touches
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, CheckIndex, Expression, For, If, Let, Literal, Load, Multiply, Operation, Statement, Store, Variable
 from irdl.loops.walk import expressions, nested, subexpressions, variables_read, walk
@@ -91,6 +91,8 @@ def _arithmetic(body: Sequence[Statement]) -> Work:
             for item in subexpressions(expression):
                 if isinstance(item, Operation):
                     total += instructions(item)
+                    # Lest it be made ahead of the loop, one more of two of them.
+                    total += Work(issued=0.5, integer=0.5) if is_widened_pair(item) else Work()
         if isinstance(statement, Store) and statement.buffer.space == "register" and isinstance(statement.value, Literal):
             total += Work(issued=1, integer=1)
         elif isinstance(statement, CheckIndex):

@@ -135,6 +135,13 @@ class GroupBody:
             memo[value, index] = self._bind(Operation(node.op.name, arguments, value.dtype), scope)
         return []
 
+    def seen_through(self, value: Value, index: tuple[Index, ...]) -> tuple[Value, tuple[Index, ...]]:
+        """What a value is a view of, and where `value[index]` is there."""
+        while value.node is not None and value.node.op is not CONSTANT and is_inline_view(value.node):
+            index = view_index(value.node, index, self.extents)
+            (value,) = value.node.operands
+        return value, index
+
     def _bind(self, expression: Expression, scope: Scope) -> Expression:
         if not isinstance(expression, Operation):
             return expression

@@ -164,14 +164,16 @@ def is_read_in_step(old: Value, new: Value, reads: dict[Value, float]) -> bool:
 
 
 def _read_in_step(region: Graph, value: Value) -> bool:
-    """Every read of `value` in the region is at the element being computed."""
+    """Every read of `value` in the region is at the element being computed; so is what is made of it."""
     shape = region.outputs[0].shape
     if value.shape != shape:
         return False
+    made = {value}
     for node in region.nodes:
-        if value in node.operands and (
-            node.op is DOT or isinstance(node.op, Reduce) or node.op is GATHER or is_inline_view(node) or node.output.shape != shape
-        ):
+        if made.isdisjoint(node.operands):
+            continue
+        if node.op is DOT or isinstance(node.op, Reduce) or node.op is GATHER or is_inline_view(node) or node.output.shape != shape:
             return False
+        made.update(node.outputs)
     # With a reduction, other elements may be read again in a later tile of the same group.
     return True

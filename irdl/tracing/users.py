@@ -113,7 +113,7 @@ def is_hashable(item: Any) -> bool:
 
 
 def is_code(item: Any) -> bool:
-    code = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial, types.ModuleType)
+    code = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial, types.ModuleType, np.vectorize)
     return isinstance(item, code) or hasattr(type(item), "__irdl_replace__")
 
 

@@ -39,6 +39,7 @@ from irdl.tracing.capture.reads import (
     ArrayLayout,
     CellContents,
     Defaults,
+    DictItem,
     Item,
     KeywordDefaults,
     Outline,
@@ -55,6 +56,7 @@ from irdl.tracing.numpy.layout import own
 from irdl.tracing.numpy.lists import traced_ufunc
 from irdl.tracing.numpy.mathematics import TracedMath, as_traced_function
 from irdl.tracing.numpy.scalars import traced_type
+from irdl.tracing.numpy.vectorized import Vectorized, stand_in
 from irdl.tracing.recorder import Cell, Trace
 from irdl.tracing.users import Owner, contents_of, has_arrays, holds_arrays, is_code, is_hashable, is_plain_object, is_users, owner_of
 from irdl.tracing.views import shadow_array
@@ -200,6 +202,10 @@ class Capture:
             parts = [self.replace(a, Always(a), f"{name}.args[{i}]") for i, a in enumerate(item.args)]
             options = {k: self.replace(v, Item(lambda: read().keywords, k), f"{name}.{k}") for k, v in item.keywords.items()}
             return functools.partial(self.replace(item.func, Always(item.func), name), *parts, **options)
+        if type(item) is np.vectorize and item.signature is None:
+            self.guards.append((read, item))
+            function = self.replace(item.pyfunc, DictItem(vars(item), "pyfunc"), name)
+            return Vectorized(function, item.otypes, excluded=item.excluded)
         if isinstance(item, types.ModuleType):
             self.guards.append((read, item))
             if is_numeric(item.__name__):
@@ -220,6 +226,8 @@ class Capture:
             self.guards.append((read, item))
             if issubclass(item, np.generic):
                 return traced_type(item)
+            if (found := stand_in(item)) is not None:
+                return found
             if has_arrays(item) or can_be_subclassed(item):
                 return self.classes.of(item)
             self.classes.guard(item)

@@ -14,12 +14,15 @@ from irdl.errors import TraceError
 from irdl.ir.dtypes import is_supported
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import apply, check_source, is_box, open_trace, to_value, wrap
+from irdl.tracing.numpy.flat import Flat
 from irdl.tracing.numpy.joining import joined_by
 from irdl.tracing.numpy.layout import all_known, are_known, boxes_in, computed, copied, has_order
 from irdl.tracing.numpy.lists import has_box, is_literal, traced_ufunc, with_arrays
+from irdl.tracing.numpy.polynomials import ascending_polyval
 from irdl.tracing.numpy.scalars import traced_type
 from irdl.tracing.numpy.special import FUNCTIONS
 from irdl.tracing.numpy.table import are_settled
+from irdl.tracing.numpy.vectorized import stand_in
 from irdl.tracing.numpy.windowing import as_strided
 from irdl.tracing.recorder import current_trace, trace_stack, user_line
 from irdl.tracing.views import shadow_array
@@ -68,6 +71,7 @@ def _uniform(function: Callable[..., Any], shape: Any, *arguments: Any, order: s
 def _converter(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def convert(x: Any, dtype: Any = None, *rest: Any, **options: Any) -> Any:
+        x = x.copy() if isinstance(x, Flat) else x
         if rest:  # only np.asarray and its kin take more by position
             options["order"], *_ = rest
         if not is_box(x) and not (isinstance(x, (list, tuple)) and has_box(x)):
@@ -110,10 +114,16 @@ def _nested(items: Any) -> Any:
     return np.stack([_nested(item) if isinstance(item, (list, tuple)) else wrap(to_value(item)) for item in items])
 
 
+def _from_function(function: Any, shape: Any, *, dtype: Any = float, like: Any = None, **options: Any) -> Any:
+    return function(*all_known(np.indices(shape, dtype=dtype)), **options)
+
+
 _REPLACED: dict[Any, Callable[..., Any]] = {
     **{function: _maker(function) for function in _MAKERS},
     **{function: _converter(function) for function in _CONVERTERS},
     np.lib.stride_tricks.as_strided: as_strided,
+    np.fromfunction: _from_function,
+    np.polynomial.polynomial.polyval: ascending_polyval,
 }
 #: what these give does not follow from their arguments alone
 _IMPURE = ("load", "loadtxt", "genfromtxt", "fromfile", "fromregex", "frombuffer", "memmap", "open_memmap", "io")
@@ -255,6 +265,8 @@ class TracedModule(types.ModuleType):
             made = TracedModule(item) if is_numeric(item.__name__) else item
         elif isinstance(item, np.ufunc):
             made = traced_ufunc(item)
+        elif isinstance(item, type) and stand_in(item) is not None:
+            made = stand_in(item)
         elif isinstance(item, type) or not (callable(item) or type(item) in _INDEXED):
             return item
         else:

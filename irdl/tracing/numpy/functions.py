@@ -162,6 +162,24 @@ def logspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, base: 
     return result if dtype is None else result.astype(dtype)
 
 
+@traced(np.geomspace)
+def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
+    working = np.result_type(common_dtype(start, stop), float(num), np.zeros(0, dtype))
+    if is_complex(working):
+        raise TraceError(f"np.geomspace of complex numbers cannot be traced: take the exponential of np.linspace{user_line()}")
+    first, last = np.broadcast_arrays(as_box(start).astype(working), as_box(stop).astype(working))
+    sign = np.sign(first)
+    first, last = first / sign, last / sign
+    found = logspace(np.log10(first), np.log10(last), num, endpoint)
+    if num > 0:
+        found[0] = first
+    if num > 1 and endpoint:
+        found[-1] = last
+    found = found * sign
+    found = np.moveaxis(found, 0, axis) if axis else found
+    return found.astype(working if dtype is None else dtype, copy=False)
+
+
 @traced(np.meshgrid)
 def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
     order = [1, 0, *range(2, len(xi))] if indexing == "xy" and len(xi) > 1 else list(range(len(xi)))

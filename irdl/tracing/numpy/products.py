@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from irdl.tracing.box import PYTHON_NUMBERS, PYTHON_TYPES, apply, cast, is_box, 
 from irdl.tracing.numpy.shaping import diagonal_view
 from irdl.tracing.numpy.ufuncs import loop_dtypes
 from irdl.tracing.recorder import user_line
+
+_IN_ORDER = "".join(sorted(LETTERS))
 
 
 def common_dtype(*items: Any) -> np.dtype:
@@ -153,10 +156,12 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Value:
 
 
 def einsum(*operands: Any, optimize: Any = False, **options: Any) -> Any:
-    """`np.einsum` in its string form: pairs are contracted from left to right."""
+    """`np.einsum`: pairs are contracted from left to right."""
     options = {name: value for name, value in options.items() if value is not None}
-    if options or not isinstance(operands[0], str):
-        raise TraceError(f"np.einsum is traced in its string form without {', '.join(options) or 'index lists'}{user_line()}")
+    if options:
+        raise TraceError(f"np.einsum is traced without {', '.join(options)}{user_line()}")
+    if not isinstance(operands[0], str):
+        operands = _with_letters(operands)
     text, *arrays = operands
     text = text.replace(" ", "")
     dtype = common_dtype(*arrays)
@@ -187,6 +192,21 @@ def _einsum_view(labels: str, output: str, array: Any) -> Any:
         box = diagonal_view(box, 0, first, second)
         labels = "".join(c for axis, c in enumerate(labels) if axis not in (first, second)) + label
     return np.transpose(box, tuple(labels.index(c) for c in output))
+
+
+def _with_letters(operands: Sequence[Any]) -> tuple[Any, ...]:
+    """The string form of `x, [0, 1], y, [1, 2], [0, 2]`: letters have the order of the numbers."""
+    arrays, lists = operands[0 : len(operands) // 2 * 2 : 2], [*operands[1::2], *operands[len(operands) // 2 * 2 :]]
+    terms = []
+    for items in lists:
+        term = ""
+        for item in items:
+            if item is not Ellipsis and not 0 <= operator.index(item) < len(LETTERS):
+                raise ValueError(f"subscript is not within the valid range [0, {len(LETTERS)}){user_line()}")
+            term += "..." if item is Ellipsis else _IN_ORDER[operator.index(item)]
+        terms.append(term)
+    output = f"->{terms.pop()}" if len(operands) % 2 else ""
+    return (",".join(terms) + output, *arrays)
 
 
 def _einsum_labels(text: str, values: Sequence[Value]) -> tuple[list[str], str, dict[str, int]]:

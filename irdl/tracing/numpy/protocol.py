@@ -16,6 +16,7 @@ from irdl.tracing.numpy import (  # noqa: F401 - importing these fills the table
     choosing,
     complexes,
     factorizations,
+    flat,
     fourier,
     functions,
     indexing,
@@ -23,6 +24,7 @@ from irdl.tracing.numpy import (  # noqa: F401 - importing these fills the table
     linear,
     missing,
     picking,
+    polynomials,
     products,
     quantiles,
     rearranging,
@@ -165,6 +167,12 @@ def _reshape(self: Box, *shape: Any, order: str = "C", copy: Any = None) -> Any:
     return shaping.reshape(self, shape[0] if len(shape) == 1 else shape, order, copy=copy)
 
 
+def _view(self: Box, dtype: Any = None, type: Any = None) -> Any:
+    if any(item not in (None, np.ndarray) and item != self.dtype for item in (dtype, type)):
+        raise TraceError(f"x.view(dtype) gives memory another meaning, which cannot be traced: use x.astype(dtype){user_line()}")
+    return shaping.reshape(self, self.shape)
+
+
 def _transpose(self: Box, *axes: Any) -> Any:
     if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
         return shaping.transpose(self, axes[0])
@@ -301,6 +309,7 @@ def install() -> None:
         "copy": _copy,
         "__copy__": _copy,
         "fill": _fill,
+        "view": _view,
         "sort": sorting.sort_in_place,
         "partition": sorting.partition_in_place,
         "conj": _conjugate,
@@ -310,7 +319,7 @@ def install() -> None:
         "compress": lambda self, condition, axis=None, out=None: array_function(np.compress, (condition, self, axis, out), {}),
         "real": property(complexes.real, complexes.store_real),
         "imag": property(complexes.imag, complexes.store_imag),
-        "flat": property(_unsupported("flat")),
+        "flat": property(flat.Flat, flat.store_flat),
     }
     for name, ufunc in _OPERATORS.items():
         members[f"__{name}__"] = _operator(ufunc)
@@ -322,7 +331,6 @@ def install() -> None:
     for name, function in _METHODS.items():
         members[name] = _method(function)
     for name in (
-        "view",
         "tobytes",
         "tofile",
         "resize",

@@ -142,6 +142,19 @@ def apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **options: An
     return moveaxis(made, tuple(range(len(lead), made.ndim)), tuple(range(axis, axis + rank)))
 
 
+@traced(np.apply_over_axes)
+def apply_over_axes(func: Any, a: Any, axes: Any) -> Any:
+    found = as_box(a)
+    rank = found.ndim
+    for axis in axes if isinstance(axes, (tuple, list)) else (axes,):
+        made = as_box(func(found, axis + rank if axis < 0 else axis))
+        made = made if made.ndim == rank else np.expand_dims(made, axis)
+        if made.ndim != rank:
+            raise ValueError(f"function is not returning an array of the correct shape{user_line()}")
+        found = made
+    return found
+
+
 # Elements put in and left out, at places that are known.
 
 

@@ -12,7 +12,7 @@ from irdl.errors import TraceError
 from irdl.ir.dtypes import family, is_complex, is_float, is_inexact
 from irdl.ir.graph import Value
 from irdl.ir.op import registered_ops
-from irdl.ops.elementwise import SELECT, Elementwise
+from irdl.ops.elementwise import CAST, SELECT, CastAttributes, Elementwise
 from irdl.tracing.box import apply
 from irdl.tracing.recorder import current_trace, user_line
 
@@ -168,6 +168,29 @@ def _logaddexp(x: Value, y: Value) -> Value:
     return apply("add", [high, apply("log1p", [apply("exp", [gap])])])
 
 
+def _logaddexp2(x: Value, y: Value) -> Value:
+    first = apply("less_equal", [y, x])
+    high, low = apply(SELECT, [first, x, y]), apply(SELECT, [first, y, x])
+    same = apply("bitwise_and", [apply("equal", [x, y]), _is_inf(x)])
+    gap = apply(SELECT, [same, scalar_like(x, 0), apply("sub", [low, high])])
+    tail = apply("log1p", [apply("exp2", [gap])])
+    return apply("add", [high, apply("mul", [tail, scalar_like(x, math.log2(math.e))])])
+
+
+def _bitwise_count(x: Value) -> Value:
+    """The bits of |x|, pairs of bits, of pairs and so on added to each other."""
+    bits = 8 * x.dtype.itemsize
+    unsigned = np.dtype(f"uint{bits}")
+    found = apply(CAST, [_absolute(x)], CastAttributes(unsigned))
+    width = 1
+    while width < bits:
+        mask = scalar_like(found, sum(((1 << width) - 1) << place for place in range(0, bits, 2 * width)))
+        high = apply("bitwise_and", [apply("right_shift", [found, scalar_like(found, width)]), mask])
+        found = apply("add", [apply("bitwise_and", [found, mask]), high])
+        width *= 2
+    return apply(CAST, [found], CastAttributes(np.dtype(np.uint8)))
+
+
 def _heaviside(x: Value, y: Value) -> Value:
     zero, one = scalar_like(x, 0), scalar_like(x, 1)
     step = apply(SELECT, [apply("less", [x, zero]), zero, one])
@@ -217,6 +240,8 @@ RULES: dict[str, Rule] = {
     "fmin": _op("minimum", "bitwise_and", "fmin"),
     "hypot": _hypot,
     "logaddexp": _logaddexp,
+    "logaddexp2": _logaddexp2,
+    "bitwise_count": _bitwise_count,
     "heaviside": _heaviside,
     "greater": _swapped("less"),
     "greater_equal": _swapped("less_equal"),
@@ -248,3 +273,14 @@ for _name in ("floor", "ceil", "trunc"):
 for _declared in registered_ops():
     if isinstance(_declared, Elementwise) and _declared.ufunc:
         RULES.setdefault(_declared.ufunc, _op(_declared.name))
+
+#: what to write instead of those that have none
+INSTEAD = {
+    "ldexp": "multiply by 2.0 ** n",
+    "frexp": "take np.floor(np.log2(np.abs(x))) as the exponent, and divide by 2.0 to its power",
+    "nextafter": "add np.finfo(x.dtype).eps * np.abs(x)",
+    "spacing": "use np.finfo(x.dtype).eps * np.abs(x)",
+    "gcd": "write Euclid's steps as an irdl.while_loop",
+    "lcm": "write Euclid's steps as an irdl.while_loop",
+    "isnat": "dates are not compiled",
+}

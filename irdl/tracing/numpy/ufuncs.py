@@ -28,7 +28,7 @@ from irdl.tracing.box import (
     wrap,
     wrap_result,
 )
-from irdl.tracing.numpy.ufunc_rules import RULES, Rule, scalar_like
+from irdl.tracing.numpy.ufunc_rules import INSTEAD, RULES, Rule, scalar_like
 from irdl.tracing.recorder import user_line
 
 
@@ -80,7 +80,8 @@ def record_ufunc(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any = None) -> t
     """The outputs of a ufunc call, as values of the current trace."""
     name, rule = _rule_of(ufunc)
     if rule is None:
-        raise TraceError(f"{_full_name(ufunc)} has no rule in irdl: write it with ufuncs that have one{user_line()}")
+        instead = INSTEAD.get(name, "write it with ufuncs that have one")
+        raise TraceError(f"{_full_name(ufunc)} has no rule in irdl: {instead}{user_line()}")
     if name in _EXACT_COMPARISONS:
         exact = _compare_exactly(name, inputs)
         if exact is not None:

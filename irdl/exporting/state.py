@@ -14,7 +14,7 @@ from irdl.errors import TraceError
 from irdl.runtime.call import Call
 from irdl.runtime.overlaps import overlapping
 from irdl.tracing import tree
-from irdl.tracing.box import ARRAY
+from irdl.tracing.box import ARRAY, PYTHON
 from irdl.tracing.capture.capture import Captured
 from irdl.tracing.capture.reads import AreSame, Attribute, CellContents, DictItem, Item, Read
 from irdl.tracing.capture.recipes import Container, Dict, Existing, Instance, Known, Method, Part, Recipe, Result
@@ -178,6 +178,11 @@ def paired(changes: list[Change], traced: TracedFunction) -> Mapping[int, Change
         number = next((number for number, item in enumerate(traced.captured) if _is_of(item, change)), None)
         if number is None:
             continue
+        if traced.captured[number].kind == PYTHON and change.result.kind != PYTHON:
+            raise TraceError(
+                f"`{change.name}` is a number of Python's now, and `{function}` binds it to one of NumPy's, whose dtype decides others: let it "
+                f"be one from the start, np.{after.dtype}({change.now!r})"
+            )
         others = (found[number].read,) if number in found else _names(traced, number)
         other = next((read for read in others if not _same_place(read, change.read)), None)
         if other is not None:

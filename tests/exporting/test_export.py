@@ -416,9 +416,16 @@ def _rebinds(holder: Any, x: Any) -> Any:
     return y
 
 
+def _becomes_numpys(holder: Any, x: Any) -> Any:
+    y = x * holder.h
+    holder.h = np.sin(holder.h)
+    return y
+
+
 @pytest.mark.parametrize(
     ("function", "items", "message"),
     [
+        (_becomes_numpys, {"h": 1.0}, r"`holder.h` is a number of Python's now.*let it be one from the start, np.float64\(1.0\)"),
         (_not_yet, {"h": None}, r"`holder.h` is not there yet.*call the function once before you export it"),
         (_has_none, {}, r"`holder.h` is not there yet.*call the function once before you export it"),
         (_grows, {"h": np.zeros(3)}, r"`holder.h` is f64\[3\] now, and .* binds it to f64\[6\]: .*one dtype and one shape"),

@@ -28,7 +28,7 @@ needs_compiler = pytest.mark.skipif(not HAVE_COMPILER, reason="needs g++")
 PRODUCTS = [
     ("ik,kj->ij", (64, 8), (8, 64)),
     ("ik,kj->ij", (130, 37), (37, 100)),
-    ("ik,kj->ij", (70, 1), (1, 65)),
+    ("ik,kj->ij", (70, 2), (2, 65)),
     ("ki,jk->ij", (130, 67), (129, 130)),
     ("ki,jk->ji", (17, 65), (71, 17)),
     ("bij,bjk->bik", (3, 65, 16), (3, 16, 70)),

@@ -352,7 +352,7 @@ def test_known_values_are_computed_while_tracing(f):
 def test_of_known_arrays_nothing_is_lost():
     """No gradient, and no store."""
     with pytest.raises(TraceError, match="cut a traced array off from its gradient"):
-        irdl.grad(lambda x: np.linalg.tensorinv(x, 1)[0, 0])(np.eye(2))
+        irdl.grad(lambda x: np.i0(x)[0, 0])(np.eye(2))
 
     def stores(x):
         a, square = np.zeros(3), np.zeros((3, 3))

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import irdl
-from irdl.errors import TraceError
 from irdl.testing import check
 from tests.covering import covering
 
@@ -133,15 +132,3 @@ def test_refused_as_numpy_refuses(f: Any, error: type) -> None:
     for run in (f, irdl.jit(f)):
         with pytest.raises(error):
             run(np.arange(6.0).reshape(2, 3))
-
-
-@pytest.mark.parametrize(
-    ("f", "message"),
-    [
-        (lambda x: np.linalg.norm(x, 2), "singular values"),
-        (lambda x: np.linalg.norm(x, "nuc"), "singular values"),
-    ],
-)
-def test_what_cannot_be_traced(f: Any, message: str) -> None:
-    with pytest.raises(TraceError, match=rf"{message}.*test_statistics"):
-        irdl.jit(f)(np.arange(6.0).reshape(2, 3))

@@ -339,7 +339,7 @@ GENERATOR = np.random.default_rng(0)
         (lambda x: float(x[0]), r"float\(\)"),
         (lambda x: x[x > 0], "np.where"),
         (lambda x: range(x.astype(int)[0]), "static"),
-        (lambda x: np.linalg.svd(x), "no rule.*test_trace"),
+        (lambda x: np.union1d(x, x), "no rule.*test_trace"),
         (lambda x: np.unique(x), "no rule"),
         (lambda x: np.add(x, 1, out=np.frombuffer(bytearray(24))), "real array"),
         (lambda x: np.copyto(np.frombuffer(bytearray(24)), x), "real array"),

@@ -368,9 +368,8 @@ MUTANTS: list[Mutant] = [
         "irdl/passes/expand.py",
         "tuple(moved.index(label) for label in output)",
         "tuple(output.index(label) for label in moved)",
-        "tests/codegen/test_contractions.py -k aibj",
+        "tests/codegen/test_contractions.py -k acdb",
     ),
-    ("irdl/codegen/lowering/in_place.py", "and not is_viewed else None", "else None", STORED + " -k old_row"),
     ("irdl/codegen/lowering/in_place.py", "value.node.op in (CONCAT, PAD) else ()", "False else ()", STORED + " -k made_early"),
     ("irdl/codegen/lowering/in_place.py", "or value.node.op is RESHAPE:", "and True:", STORED + " -k made_early"),
     (
@@ -402,7 +401,6 @@ MUTANTS: list[Mutant] = [
     ("irdl/tracing/capture/classes.py", "maker.__new__(metaclass, cls", "type(cls)(cls", "tests/tracing/test_registries.py"),
     ("irdl/tracing/capture/classes.py", "    with _unannounced(cls):", "    if True:", "tests/tracing/test_registries.py"),
     ("irdl/tracing/capture/classes.py", "if cls in self._made:  # a base", "if False:  # a base", "tests/tracing/test_registries.py"),
-    ("irdl/codegen/lowering/places.py", "operand not in self.taken and", "True and", "tests/codegen/test_parts.py -k one_sum"),
     ("irdl/codegen/lowering/places.py", "and layout.buffer not in promised", "", "tests/codegen/test_places.py -k one_group"),
     ("irdl/codegen/lowering/lower.py", "if operands[place].buffer is whole.buffer:", "if False:", STORED + " -k as_numpy"),
     ("irdl/codegen/lowering/stored.py", "if not all(known):", "if False:", STORED + " -k depends_on_a_store"),
@@ -419,12 +417,6 @@ MUTANTS: list[Mutant] = [
     ("irdl/tracing/rolling/stacks.py", "low = extent - count if reverse else 0", "low = 0", ROLLING + "pitfalls.py -k before_each_step"),
     ("irdl/tracing/rolling/stacks.py", "if rows != wanted:", "if False:", ROLLING + "pitfalls.py -k before_each_step"),
     ("irdl/tracing/rolling/cost.py", "if bill.seconds > MAX_COPIED * work:", "if False:", ROLLING + "pays.py -k unrolled[deep"),
-    (
-        "irdl/tracing/rolling/collapse.py",
-        "if len(groups) > max(2 * MAX_PIECES, len(chain) // MIN_STEPS) or not _are_apart(groups):",
-        "if False:",
-        ROLLING + "pitfalls.py -k stores_that_overlap",
-    ),
     (
         "irdl/tracing/numpy/masks.py",
         "if is_box(item) and is_inexact(item.dtype) else item",
@@ -469,12 +461,6 @@ MUTANTS: list[Mutant] = [
     ("irdl/codegen/cpu/edges.py", "max(0, -elements.start), len(elements))", "0, len(elements))", EDGES),
     ("irdl/codegen/cpu/edges.py", "        if kept[value]:", "        if False:", EDGES + " -k both"),
     ("irdl/codegen/cpu/following.py", "labels[len(labels) - len(operand.shape) :]", "labels[: len(operand.shape)]", EDGES + " -k layer"),
-    (
-        "irdl/codegen/cpu/pack.py",
-        " and value in here",
-        "",
-        "tests/test_convolutions.py -k 96",
-    ),
     (
         "irdl/codegen/cpu/inner.py",
         "Index.variable(m, height) + first_row",

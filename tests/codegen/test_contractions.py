@@ -8,7 +8,18 @@ import pytest
 import irdl
 from irdl.testing import assert_close
 
-SPECS = ("ij,jk->ik", "ij,kj->ki", "bij,bjk->bik", "bij,kj->ibk", "ijb,jk->bik", "nxic,oci->xno", "ai,bj->aibj", "eca,edb->acdb", "ij,ij->", "aij,ij->a")
+SPECS = (
+    "ij,jk->ik",
+    "ij,kj->ki",
+    "bij,bjk->bik",
+    "bij,kj->ibk",
+    "ijb,jk->bik",
+    "nxic,oci->xno",
+    "ai,bj->aibj",
+    "eca,edb->acdb",
+    "ij,ij->",
+    "aij,ij->a",
+)
 EXTENTS = ((9, 5, 3), (3, 9, 17), (17, 3, 2), (2, 2, 33), (1, 8, 7), (8, 0, 3))
 
 

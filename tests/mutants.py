@@ -585,7 +585,7 @@ MUTANTS: list[Mutant] = [
         "[*(mapping[value] for value in ends.carry), *more.values()]",
         HALF_LOOPS + " -k whole",
     ),
-    ("irdl/passes/sums.py", " and users[item.old] == [item.added]", "", HALVES + " -k over_steps"),
+    ("irdl/passes/half_sums.py", " and users[item.old] == [item.added]", "", HALVES + " -k over_steps"),
     ("irdl/passes/complex_parts.py", "combined(e.SUB, product(a, c)", "combined(e.ADD, product(a, c)", COMPLEX + " -k products"),
     ("irdl/ops/elementwise.py", "(ct.real, -ct.imag), typed", "(ct.real, ct.imag), typed", COMPLEX),
     (
@@ -622,8 +622,8 @@ MUTANTS: list[Mutant] = [
     ("irdl/exporting/interface.py", "for place in wanted[1:]]", "for place in wanted[2:]]", EXPORT + " -k changed_arguments"),
     (
         "irdl/exporting/interface.py",
-        "or (wanted[0] in inputs and output not in build.in_place)",
-        "or False",
+        "if wanted[0] in inputs and output not in build.in_place:",
+        "if False:",
         EXPORT + " -k trades",
     ),
     (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from irdl.exporting.header import c_type
-from irdl.exporting.interface import ALIGNMENT, Interface, Place
+from irdl.exporting.interface import ALIGNMENT, Interface, Place, parts_of
 
 #: how far results may be from NumPy's, by the bits of a fraction
 _TOLERANCES = {"float64": 1e-9, "complex128": 1e-9, "float32": 1e-4, "complex64": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
@@ -55,7 +55,7 @@ def c_test(interface: Interface, inputs: Sequence[np.ndarray], outputs: Sequence
     lines.append(f"static unsigned char memory_[{interface.memory_bytes + ALIGNMENT}];")
     calls: list[str] = ["&state_"] if interface.members else []
     for position, parameter in enumerate(interface.parameters):
-        kind, count = c_type(parameter.type.dtype), max(1, parameter.type.size * _parts(parameter.type.dtype))
+        kind, count = c_type(parameter.type.dtype), max(1, parameter.type.size * parts_of(parameter.type.dtype))
         given = f" = {_numbers(inputs[position])}" if parameter.reads else ""
         lines.append(f"static {kind} given_{parameter.name}_[{count}]{given};")
         calls.append(f"given_{parameter.name}_[0]" if parameter.by_value else f"given_{parameter.name}_")
@@ -63,7 +63,7 @@ def c_test(interface: Interface, inputs: Sequence[np.ndarray], outputs: Sequence
         lines.append(f"static {name}_state state_;")
     found = {Place("parameter", position): f"given_{parameter.name}_" for position, parameter in enumerate(interface.parameters)}
     found |= {
-        Place("state", m.offset): f"state_.{m.name}" if m.type.shape or _parts(m.type.dtype) == 2 else f"&state_.{m.name}"
+        Place("state", m.offset): f"state_.{m.name}" if m.type.shape or parts_of(m.type.dtype) == 2 else f"&state_.{m.name}"
         for m in interface.members
     }
     body: list[str] = []
@@ -84,10 +84,6 @@ def _homes(interface: Interface, outputs: Sequence[np.ndarray]) -> dict[Place, n
     found = dict(zip(interface.outputs, outputs, strict=False))
     found |= {target: found[source] for source, target, _ in interface.copies}
     return {place: output for place, output in found.items() if place.kind != "memory"}
-
-
-def _parts(dtype: np.dtype) -> int:
-    return 2 if dtype.kind == "c" else 1
 
 
 def _numbers(array: np.ndarray) -> str:
@@ -118,7 +114,7 @@ def _float(item: float) -> str:
 def _comparison(number: int, found: str, output: np.ndarray, lines: list[str]) -> list[str]:
     """The lines that compare one result; what is expected becomes a constant."""
     dtype = output.dtype
-    kind, count = c_type(dtype), output.size * _parts(dtype)
+    kind, count = c_type(dtype), output.size * parts_of(dtype)
     if not count:
         return []
     lines.append(f"static const {kind} expected_{number}_[{count}] = {_numbers(output)};")

@@ -119,7 +119,7 @@ def export(
         name: of the C function and the files; by default the function's.
         target: the machine as LLVM and clang name it: `aarch64-linux-gnu`, `thumbv7em-none-eabihf`, `wasm32-unknown-unknown`; by default
             this one.
-        cpu: its processor: `cortex-a72`, `x86-64-v3`; by default this very one on this machine, and the least of another.
+        cpu: its processor: `cortex-a72`, `x86-64-v3`; by default this very one where no target and features are named, else the least.
         features: what it has besides, as `+neon`.
         static_argnums, static_argnames: arguments that are constants, beside those that `jit` was told of; see there.
         donate_argnums, donate_argnames: arguments that hold results of their types afterwards, beside those that `jit` was told of.

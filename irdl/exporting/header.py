@@ -6,7 +6,7 @@ import numpy as np
 
 import irdl
 from irdl.errors import out_of_bounds
-from irdl.exporting.interface import ALIGNMENT, Interface, Member, Parameter
+from irdl.exporting.interface import ALIGNMENT, Interface, Member, Parameter, parts_of
 from irdl.ir.types import TensorType
 
 _C_TYPES = {"float32": "float", "float64": "double", "complex64": "float", "complex128": "double", "bool": "bool"}
@@ -87,7 +87,7 @@ def _member(member: Member) -> str:
 
 def _extents(type_: TensorType) -> str:
     """An array's, in one: of as many numbers."""
-    parts = 2 if type_.dtype.kind == "c" else 1
+    parts = parts_of(type_.dtype)
     return f"[{type_.size * parts}]" if type_.shape or parts == 2 else ""
 
 

@@ -130,9 +130,14 @@ def laid_out(items: Iterable[tuple[str, TensorType, np.ndarray]]) -> list[Member
     return members
 
 
+def parts_of(dtype: np.dtype) -> int:
+    """Of how many numbers of C's one of the dtype is."""
+    return 2 if dtype.kind == "c" else 1
+
+
 def _width(dtype: np.dtype) -> int:
     """Bytes of one number, of complex ones of a part."""
-    return dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
+    return dtype.itemsize // parts_of(dtype)
 
 
 def interface_of(contract: Contract, build: Build) -> Interface:
@@ -164,7 +169,7 @@ def interface_of(contract: Contract, build: Build) -> Interface:
         homes = [inputs[place] for out, place in contract.renewed if out == output]
         wanted = [*homes, *results.get(output, [])] if output in build.in_place else [*results.get(output, []), *homes]
         # An input is read to the end.
-        if not wanted or (wanted[0] in inputs and output not in build.in_place):
+        if wanted[0] in inputs and output not in build.in_place:
             memory = -(-memory // ALIGNMENT) * ALIGNMENT
             wanted.insert(0, Place("memory", memory))
             memory += nbytes(value.type)

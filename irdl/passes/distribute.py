@@ -30,7 +30,7 @@ from irdl.ops.elementwise import ADD
 from irdl.ops.loop_parts import LoopInputs, LoopOutputs
 from irdl.ops.reduce import SUM, Reduce, ReduceAttributes
 from irdl.ops.shape import with_batch
-from irdl.passes.sums import cast, rounded_once, widening_cast
+from irdl.passes.half_sums import cast, rounded_once, widening_cast
 from irdl.transforms.batch import batch_nodes
 
 #: the most bytes of all steps that memory is to hold more for reductions to leave the loop

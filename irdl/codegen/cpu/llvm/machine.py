@@ -11,7 +11,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from irdl.codegen.cpu.llvm.processor import Processor, host
+from irdl.codegen.cpu.llvm.processor import Processor, host, parse_for
 from irdl.forks import hold_while_forking
 
 _lock = threading.RLock()
@@ -51,8 +51,7 @@ _kept_machine = lru_cache(maxsize=8)(_target_machine)
 
 def _optimised(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
     """The IR is vectors in SSA form already: promoting the stack slots is all it needs, and letting go of functions that nothing calls."""
-    # The layout comes first: it says how pointers are aligned, of which the text says nothing.
-    module = llvm.parse_assembly(f'target datalayout = "{machine.target_data}"\ntarget triple = "{machine.triple}"\n{text}')
+    module = parse_for(machine, text)
     options = llvm.create_pipeline_tuning_options(speed_level=1)
     builder = llvm.create_pass_builder(machine, options)
     passes = llvm.create_new_module_pass_manager()

@@ -100,8 +100,8 @@ def find_processor(triple: str | None = None, cpu: str | None = None, features: 
 
     Args:
         triple: the machine, as `aarch64-linux-gnu` or `thumbv7em-none-eabihf`; by default this one's.
-        cpu: LLVM's name of the processor (as clang's -mcpu, or -march of x86); by default this very one where the triple is this
-            machine's, else the architecture's least.
+        cpu: LLVM's name of the processor (as clang's -mcpu, or -march of x86); this very one where nothing is named at all, else by
+            default the architecture's least.
         features: more of LLVM's features, as `+neon,-fma`.
 
     Raises:
@@ -111,7 +111,7 @@ def find_processor(triple: str | None = None, cpu: str | None = None, features: 
         return host()
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    triple = _whole(triple or llvm.get_default_triple())
+    triple = _with_vendor(triple or llvm.get_default_triple())
     try:
         target = llvm.Target.from_triple(triple)
     except RuntimeError as error:
@@ -128,10 +128,15 @@ def find_processor(triple: str | None = None, cpu: str | None = None, features: 
     return Processor(cpu or "", features, _probed(machine), triple, relocation)
 
 
-def _whole(triple: str) -> str:
+def _with_vendor(triple: str) -> str:
     """A triple with its vendor, which many leave out: LLVM would take the system for it."""
     architecture, *rest = triple.split("-")
     return "-".join([architecture, "unknown", *rest]) if rest and rest[0] in ("linux", "none", "windows", "wasi") else triple
+
+
+def parse_for(machine: llvm.TargetMachine, text: str) -> llvm.ModuleRef:
+    """A module for a machine. Its layout comes first: it says how pointers are aligned, of which the text says nothing."""
+    return llvm.parse_assembly(f'target datalayout = "{machine.target_data}"\ntarget triple = "{machine.triple}"\n{text}')
 
 
 #: sixteen sums, and what there may be one instruction for, of which the assembly tells what the processor has
@@ -172,8 +177,7 @@ _SUM = re.compile(r"^\s+(?:v?addps|v?addss|vadd\.f32|fadd(?:\.s)?|vfadd\.vv|f32x
 
 def _probed(machine: llvm.TargetMachine) -> Target:
     """The scheduler's view, from what LLVM makes of a few lines."""
-    text = f'target datalayout = "{machine.target_data}"\ntarget triple = "{machine.triple}"\n{_PROBE}'
-    code = machine.emit_assembly(llvm.parse_assembly(text))
+    code = machine.emit_assembly(parse_for(machine, _PROBE))
     sums = _SUM.findall(code)
     fma, rounds, halves = (not re.search(rf"\b({name})\b", code) for name in _CALLED)
     avx512 = any("zmm" in line for line in sums)

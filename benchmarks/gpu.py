@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,13 +37,24 @@ def softmax(x):
     return e / e.sum(-1, keepdims=True)
 
 
-#: a function, the shapes of its arguments, the bytes that it has to move, and its operations
+class Kernel(NamedTuple):
+    """A function, the shapes and the dtype of its arguments, the bytes that it has to move, and its operations."""
+
+    function: Callable[..., Any]
+    shapes: list[tuple[int, int]]
+    moved: int
+    operations: int
+    dtype: str = "float32"
+
+
 KERNELS = {
-    "multiply-add": (lambda x, y: x * y + x, [(4096, 1024)] * 2, 3 * 4 * 4096 * 1024, 0),
-    "softmax": (softmax, [(4096, 1024)], 2 * 4 * 4096 * 1024, 0),
-    "column-sums": (lambda x: x.sum(0), [(4096, 1024)], 4 * 4096 * 1024, 0),
-    "matmul-1024": (lambda x, y: x @ y, [(1024, 1024)] * 2, 0, 2 * 1024**3),
-    "matmul-4096": (lambda x, y: x @ y, [(4096, 4096)] * 2, 0, 2 * 4096**3),
+    "multiply-add": Kernel(lambda x, y: x * y + x, [(4096, 1024)] * 2, 3 * 4 * 4096 * 1024, 0),
+    "softmax": Kernel(softmax, [(4096, 1024)], 2 * 4 * 4096 * 1024, 0),
+    "column-sums": Kernel(lambda x: x.sum(0), [(4096, 1024)], 4 * 4096 * 1024, 0),
+    "matmul-1024": Kernel(lambda x, y: x @ y, [(1024, 1024)] * 2, 0, 2 * 1024**3),
+    "matmul-4096": Kernel(lambda x, y: x @ y, [(4096, 4096)] * 2, 0, 2 * 4096**3),
+    "matmul-1024-f16": Kernel(lambda x, y: x @ y, [(1024, 1024)] * 2, 0, 2 * 1024**3, "float16"),
+    "matmul-4096-f16": Kernel(lambda x, y: x @ y, [(4096, 4096)] * 2, 0, 2 * 4096**3, "float16"),
 }
 ROWS = {**LAYERS, **CELLS, **KERNELS}
 MODES = ("infer", "train", "call")
@@ -131,19 +142,21 @@ def rate(row: str, seconds: float) -> str:
     if row in LAYERS:
         layer = LAYERS[row]
         return f"{1e6 * seconds / (layer.T * layer.layers):.2f} us a step"
-    _, _, moved, operations = KERNELS[row]
-    return f"{moved / seconds / 1e12:.2f} TB/s" if moved else f"{operations / seconds / 1e12:.1f} TFLOP/s"
+    kernel = KERNELS[row]
+    return f"{kernel.moved / seconds / 1e12:.2f} TB/s" if kernel.moved else f"{kernel.operations / seconds / 1e12:.1f} TFLOP/s"
 
 
 def make(task: Task) -> Job:
     if task.row == _RATES.row:
         return Job(measure_rates, lambda record: [], [])
     if task.row in KERNELS:
-        function, shapes, _, _ = KERNELS[task.row]
+        kernel = KERNELS[task.row]
         rng = np.random.default_rng(0)
-        arguments = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
-        run, arrays = _CALLS[task.peer](function, arguments, task)
-        return Job(run, arrays, [function(*(a.astype(np.float64) for a in arguments))], 5e-3 if task.peer == "torch-tf32" else 1e-4)
+        arguments = [rng.standard_normal(shape).astype(kernel.dtype) for shape in kernel.shapes]
+        run, arrays = _CALLS[task.peer](kernel.function, arguments, task)
+        expected = kernel.function(*(a.astype(np.float64) for a in arguments))
+        rounds = task.peer == "torch-tf32" or kernel.dtype == "float16"
+        return Job(run, arrays, [expected], 5e-3 if rounds else 1e-4)
     if task.row in CELLS:
         return cells.checked(CELLS[task.row], task.mode, *_cell(CELLS[task.row], task))
     row = LAYERS[task.row]

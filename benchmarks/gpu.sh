@@ -45,7 +45,7 @@ if has pytest_timeout; then set -- "$@" --timeout 45 --timeout-method thread; fi
 timeout -k 5 "${TESTS:-100}" python3 -m pytest "$@" tests/runtime 2>&1 | tee "$out/tests.log" | tail -n 15
 # What says most comes first.
 rows="d2l,layer-norm 32x256,long-768,matmul-1024,softmax,multiply-add,batch,gru 32x256,ptb-small,wide-1024,long-512,random-b 32x256"
-rows="$rows,long-768-f16,batch-f16,wide-1024-f16,d2l-f16,matmul-4096,column-sums,stream-256"
+rows="$rows,long-768-f16,batch-f16,wide-1024-f16,matmul-4096-f16,d2l-f16,matmul-4096,column-sums,stream-256,matmul-1024-f16"
 timeout -k 5 "${ROWS:-380}" python3 -m benchmarks gpu --rows "$rows" --rounds 3 --budget 0.2 --json "$out/gpu.json" 2>&1 |
     tee "$out/benchmarks.log"
 timeout -k 5 100 python3 -m benchmarks gpu --model "$out/gpu.json" >"$out/model.md"

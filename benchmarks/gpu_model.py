@@ -27,8 +27,8 @@ _SAID = 3
 def program_of(row: str, mode: str, target: Gpu) -> Program:
     """What irdl runs there."""
     if row in gpu.KERNELS:
-        function, shapes, _, _ = gpu.KERNELS[row]
-        graph = irdl.trace(function)(*(np.zeros(shape, np.float32) for shape in shapes))
+        kernel = gpu.KERNELS[row]
+        graph = irdl.trace(kernel.function)(*(np.zeros(shape, kernel.dtype) for shape in kernel.shapes))
     else:
         if row in gpu.CELLS:
             found = gpu.CELLS[row]

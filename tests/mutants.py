@@ -21,6 +21,7 @@ HALF_LOOPS = "tests/codegen/test_cuda_half_loops.py"
 VECTORS, LOOPS = "tests/codegen/test_cuda_vectors.py", "tests/codegen/test_cuda_loops.py"
 TILES, TAPS, EDGES = "tests/codegen/test_tiles.py", "tests/codegen/test_taps.py", "tests/codegen/test_edges.py"
 PANELS, EXPORT = "tests/codegen/test_panels.py", "tests/exporting/test_export.py"
+COPIES = "tests/codegen/test_cuda_copies.py"
 SORTS, STORED = "tests/codegen/test_cuda_sorting.py", "tests/runtime/test_stores_in_place.py"
 MATRICES = "tests/tracing/test_factorizations.py"
 SPECTRAL = "tests/tracing/test_spectral.py"
@@ -190,7 +191,7 @@ MUTANTS: list[Mutant] = [
         CUDA + " -k interpreted[0]",
     ),
     ("irdl/codegen/cuda/by_warps.py", "whole * self.deep)) if rest else", "whole * self.deep)) if False else", CUDA + " -k interpreted[1]"),
-    ("irdl/codegen/cuda/operands.py", "        if frame.steps.extent % STEPS:\n", "        if False:\n", TILES + " -k narrow"),
+    ("irdl/codegen/cuda/operands.py", "        if frame.steps.extent % self.depth:\n", "        if False:\n", TILES + " -k narrow"),
     ("irdl/codegen/cuda/operands.py", "if self.count * self.tiling.parts > self._all:", "if False:", TILES + " -k terms_in_parts"),
     (
         "irdl/codegen/cuda/contraction.py",
@@ -555,9 +556,36 @@ MUTANTS: list[Mutant] = [
     ),
     (
         "irdl/codegen/cuda/tensor_cores.h",
-        "row[slot / 2 * 4 + k % 4]",
-        "row[slot / 2 * 4 + (k + 1) % 4]",
-        "tests/codegen/test_cuda_halves.py -k interpreters",
+        "row[by_fours ? slot / 2 * 4 + place",
+        "row[by_fours ? slot / 2 * 4 + (place + 1) % 4",
+        HALF_LOOPS + " -k whole_numbers",
+    ),
+    (
+        "irdl/codegen/cuda/tensor_cores.h",
+        ": place / 2 * 4 + slot / 2 * 2",
+        ": slot / 2 * 4 + place / 2 * 2",
+        COPIES + " -k products",
+    ),
+    ("irdl/codegen/cuda/products.py", "Wait(ahead - 1)", "Wait(ahead)", COPIES + " -k waited_for"),
+    ("irdl/codegen/cuda/products.py", "first + stage, stage > rest)", "first + stage, False)", COPIES + " -k products"),
+    (
+        "irdl/codegen/cuda/products.py",
+        "if operand.along_row else (by_steps.constant, inside.constant)",
+        "if not operand.along_row else (by_steps.constant, inside.constant)",
+        COPIES + " -k products",
+    ),
+    (
+        "irdl/codegen/cuda/barriers.py",
+        "[phase if phase.begun is not None else replace(",
+        "[phase if False else replace(",
+        COPIES + " -k meet",
+    ),
+    ("irdl/codegen/cuda/meetings.py", "here[1] < there[0] or", "here[0] <= there[0] or", COPIES + " -k meet"),
+    (
+        "irdl/codegen/cuda/emit.py",
+        "lane / 8 % 2 * {second} + lane / 16 * {third}",
+        "lane / 16 * {second} + lane / 8 % 2 * {third}",
+        COPIES + " -k products",
     ),
     (
         "irdl/codegen/cuda/fragments.py",

@@ -76,10 +76,24 @@ TF32 = Instruction(
     right=Fragment((8, 8), ((0, 0), (4, 0)), (0, 1), (1, 0)),
     rounded="tf32",
 )
-#: mma.m16n8k16, but for the order of the steps: what is added up in whatever order lets a lane have four neighbours of a row, or column
+_HALVES = (("m16n8k16_f16", np.dtype(np.float16)), ("m16n8k16_bf16", dtypes.BFLOAT16))
+#: the same for mma.m16n8k16, whose matrices ldmatrix loads
 FLOAT16, BFLOAT16 = (
     Instruction(
         name,
+        _FLOAT32,
+        operand,
+        total=_TOTAL,
+        left=Fragment((16, 16), tuple((row, far + step) for far in (0, 8) for row in (0, 8) for step in (0, 1)), (1, 0), (0, 2)),
+        right=Fragment((16, 8), tuple((far + step, 0) for far in (0, 8) for step in (0, 1)), (0, 1), (2, 0)),
+        rounded=None,
+    )
+    for name, operand in _HALVES
+)
+#: the same, but for the order of the steps: what is added up in whatever order lets a lane have four neighbours of a row, or column
+FLOAT16_BY_FOURS, BFLOAT16_BY_FOURS = (
+    Instruction(
+        f"{name}_by_fours",
         _FLOAT32,
         operand,
         total=_TOTAL,
@@ -87,9 +101,9 @@ FLOAT16, BFLOAT16 = (
         right=Fragment((16, 8), tuple((step, 0) for step in range(4)), (0, 1), (4, 0)),
         rounded=None,
     )
-    for name, operand in (("m16n8k16_f16", np.dtype(np.float16)), ("m16n8k16_bf16", dtypes.BFLOAT16))
+    for name, operand in _HALVES
 )
-INSTRUCTIONS = {instruction.name: instruction for instruction in (TF32, FLOAT16, BFLOAT16)}
+INSTRUCTIONS = {instruction.name: instruction for instruction in (TF32, FLOAT16, BFLOAT16, FLOAT16_BY_FOURS, BFLOAT16_BY_FOURS)}
 
 
 def round_to_tf32(x: np.ndarray | np.float32) -> np.ndarray:

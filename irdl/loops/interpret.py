@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -19,6 +20,8 @@ from irdl.loops.language import (
     BOUND,
     Buffer,
     CheckIndex,
+    Commit,
+    Copy,
     Expression,
     For,
     If,
@@ -29,12 +32,14 @@ from irdl.loops.language import (
     Let,
     Literal,
     Load,
+    LoadMatrices,
     Multiply,
     Operation,
     Program,
     Statement,
     Store,
     Variable,
+    Wait,
     While,
 )
 from irdl.loops.walk import walk
@@ -68,6 +73,8 @@ class Machine:
         self.memory: dict[Buffer, np.ndarray] = {}
         self.failure: tuple[int, int] | None = None
         self._arena = np.zeros(program.arena_bytes, np.uint8)
+        #: what lands the copies of a block, batch by batch
+        self._copies: list[list[Callable[[], None]]] = [[]]
         #: the variables that are no loops': NumPy's numbers
         self._numbers = {s.variable.name for s in walk(program.body) if isinstance(s, (Let, CheckIndex))}
 
@@ -140,6 +147,14 @@ class Machine:
             return lambda scope: body(scope.copy())
         if isinstance(statement, Multiply):
             return self._multiply(statement)
+        if isinstance(statement, LoadMatrices):
+            return self.loop(statement.spelled_out())
+        if isinstance(statement, Copy):
+            return self._copy(statement)
+        if isinstance(statement, Commit):
+            return lambda scope: self._copies.append([])
+        if isinstance(statement, Wait):
+            return self._wait(statement)
         return self._leave if isinstance(statement, Leave) else lambda scope: None
 
     def loop(self, loop: For, backwards: bool | None = None) -> Run:
@@ -163,6 +178,32 @@ class Machine:
             write(place(scope), number)
 
         return run
+
+    def _copy(self, statement: Copy) -> Run:
+        copy = statement.spelled_out()
+        (store,) = copy.body
+        assert isinstance(store, Store)
+        garbage = Literal(store.buffer.dtype.type(np.nan if is_float(store.buffer.dtype) else 0))
+        begin, land = self.loop(replace(copy, body=[replace(store, value=garbage)])), self.loop(copy)
+
+        def run(scope: dict[str, Any]) -> None:
+            begin(scope)
+            then = scope.copy()
+            self._copies[-1].append(self.by_thread(lambda: land(then)))
+
+        return run
+
+    def _wait(self, statement: Wait) -> Run:
+        def run(scope: dict[str, Any]) -> None:
+            while len(self._copies) - 1 > statement.pending:
+                for land in self._copies.pop(0):
+                    land()
+
+        return run
+
+    def by_thread(self, action: Callable[[], None]) -> Callable[[], None]:
+        """What does it later, as the thread that is run now."""
+        return action
 
     def _check(self, statement: CheckIndex) -> Run:
         name, extent, value = statement.variable.name, statement.extent, self.value(statement.value)

@@ -18,6 +18,10 @@
                | leave where a check failed
                | prefetch buffer[index] to (read | write)
                | multiply instruction buffer[index] += buffer[index] @ buffer[index]
+               | load matrices buffer[index] = buffer[index] lines n steps n n [transposed]
+               | copy n of buffer[index] to buffer[index]
+               | commit copies
+               | wait for copies but n
     kind       = unrolled | abreast | vector of lanes | parallel | grid | block | warp | lane
     expression = literal | variable | index(index) | buffer[index] | op(expression, ...)
     index      = integer + integer * variable + ...
@@ -46,7 +50,12 @@ size: `for l in 0:4 vector of 4 { r[l] = x[4*i + l] }`. Arrays begin at multiple
 
 A `multiply` is one instruction of a warp (`irdl/loops/instructions.py`), outside of loops over lanes and inside of one over warps. Its
 buffers are registers `of n` threads; the indices are those of the first element that lane 0 holds, a lane's elements follow each other,
-and the other lanes' lie as far on as a thread has registers of the buffer. The operands hold rounded numbers: `tf32(x)` gives them.
+and the other lanes' lie as far on as a thread has registers of the buffer. The operands hold rounded numbers: `tf32(x)` gives them. What
+they hold of 16 bits may come from shared memory by `load matrices`, of a warp as well.
+
+A `copy` into shared memory is only begun: `commit copies` makes a batch of what a thread has begun to copy since the last, and `wait for
+copies but n` waits for all of its own batches but the last n. All threads of a block do both, outside of its loops over warps. Between
+its beginning and its end nobody touches what a copy writes.
 """
 
 from __future__ import annotations
@@ -65,6 +74,8 @@ BOUND = ("grid", "block", "warp", "lane")
 KINDS = ("serial", "unrolled", "abreast", "vector", "parallel", *BOUND)
 SPACES = ("input", "output", "constant", "status", "arena", "register", "shared")
 SCOPES = ("all", "blocks", "block", "warp")
+#: bytes that a `Copy` copies
+COPIED = 16
 
 
 @dataclass(eq=False)
@@ -276,7 +287,87 @@ class Multiply:
         )
 
 
-Statement: TypeAlias = For | Let | Store | CheckIndex | If | While | Kernel | Launch | Barrier | Leave | Prefetch | Multiply
+@dataclass
+class LoadMatrices:
+    """A warp loads four matrices of 8 x 8 numbers of 16 bits from shared memory: lane `4 * i + j` gets the numbers `2 * j` and `2 * j + 1` of
+    line `i` of each, or, `transposed`, those of its column `i` (PTX's ldmatrix).
+
+    Attributes:
+        index: where lane 0's eight numbers begin, in registers `of n` threads.
+        source_index: the first number of the first matrix.
+        line: from one line of a matrix to the next, whose eight numbers are neighbours.
+        steps: from the first matrix to the second, and to the third; so far they are from the third, and the second, to the fourth.
+    """
+
+    buffer: Buffer
+    index: Index
+    source: Buffer
+    source_index: Index
+    line: int
+    steps: tuple[int, int]
+    transposed: bool = False
+
+    def spelled_out(self) -> For:
+        """The same, number by number, by lanes."""
+        line, pair = "<line", "<pair"  # as no other variable is called
+        second, third = self.steps
+        lane = (Index.variable(line, 4) + Index.variable(pair)) * (self.buffer.size // self.buffer.copies)
+        body: list[Statement] = []
+        for slot in range(8):
+            inside = Index.variable(pair, 2) + slot % 2
+            across = (inside, Index.variable(line)) if self.transposed else (Index.variable(line), inside)
+            place = self.source_index + (slot // 2 % 2 * second + slot // 4 * third) + across[0] * self.line + across[1]
+            body.append(Store(self.buffer, self.index + lane + slot, Load(self.source, place)))
+        return For(line, 0, 8, 1, "lane", [For(pair, 0, 4, 1, "lane", body)])
+
+
+@dataclass
+class Copy:
+    """Begin to copy `count` neighbours, 16 bytes, into shared memory."""
+
+    buffer: Buffer
+    index: Index
+    source: Buffer
+    source_index: Index
+    count: int
+
+    def spelled_out(self) -> For:
+        """The same, number by number, at once."""
+        place = Index.variable("<copied")  # as no other variable is called
+        copy = Store(self.buffer, self.index + place, Load(self.source, self.source_index + place))
+        return For("<copied", 0, self.count, 1, "vector", [copy], self.count)
+
+
+@dataclass
+class Commit:
+    """What a thread has begun to copy since the last one is a batch."""
+
+
+@dataclass
+class Wait:
+    """Each thread waits for its own copies, but for those of its last `pending` batches."""
+
+    pending: int
+
+
+Statement: TypeAlias = (
+    For
+    | Let
+    | Store
+    | CheckIndex
+    | If
+    | While
+    | Kernel
+    | Launch
+    | Barrier
+    | Leave
+    | Prefetch
+    | Multiply
+    | LoadMatrices
+    | Copy
+    | Commit
+    | Wait
+)
 
 
 class Check(NamedTuple):

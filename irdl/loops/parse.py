@@ -21,6 +21,8 @@ from irdl.loops.language import (
     Buffer,
     Check,
     CheckIndex,
+    Commit,
+    Copy,
     Expression,
     For,
     If,
@@ -31,6 +33,7 @@ from irdl.loops.language import (
     Let,
     Literal,
     Load,
+    LoadMatrices,
     Multiply,
     Operation,
     Prefetch,
@@ -38,6 +41,7 @@ from irdl.loops.language import (
     Statement,
     Store,
     Variable,
+    Wait,
     While,
 )
 from irdl.loops.verify import verify_program
@@ -224,6 +228,8 @@ class _Parser(Tokens):
         # A buffer may be called `multiply`.
         if word == "multiply" and self.peek()[0] == "word":
             return self._multiply()
+        if word in ("copy", "load", "commit", "wait") and self.peek()[1] != "[":
+            return self._move(word)
         self.skip(-1)
         buffer, index = self._buffer(), self._place()
         self.expect("=")
@@ -325,6 +331,30 @@ class _Parser(Tokens):
         left, left_index = self._buffer(), self._place()
         self.expect("@")
         return Multiply(INSTRUCTIONS[name], total, total_index, left, left_index, self._buffer(), self._place())
+
+    def _move(self, word: str) -> Statement:
+        if word == "commit":
+            self.expect("copies")
+            return Commit()
+        if word == "wait":
+            for expected in ("for", "copies", "but"):
+                self.expect(expected)
+            return Wait(self._integer())
+        if word == "copy":
+            count = self._integer()
+            self.expect("of")
+            source, source_index = self._buffer(), self._place()
+            self.expect("to")
+            return Copy(self._buffer(), self._place(), source, source_index, count)
+        self.expect("matrices")
+        to, index = self._buffer(), self._place()
+        self.expect("=")
+        source, source_index = self._buffer(), self._place()
+        self.expect("lines")
+        line = self._integer()
+        self.expect("steps")
+        steps = self._integer(), self._integer()
+        return LoadMatrices(to, index, source, source_index, line, steps, self.accept("transposed"))
 
     def _buffer(self) -> Buffer:
         name = self.take("word")

@@ -11,6 +11,7 @@ from irdl.loops.index import Index
 from irdl.loops.language import (
     Buffer,
     CheckIndex,
+    Copy,
     Expression,
     For,
     If,
@@ -19,6 +20,7 @@ from irdl.loops.language import (
     Launch,
     Let,
     Load,
+    LoadMatrices,
     Multiply,
     Operation,
     Prefetch,
@@ -62,6 +64,9 @@ def rewrite(
         elif isinstance(statement, Multiply):
             total, left, right = (place(buffer, index) for _, buffer, index in statement.operands)
             result.append(replace(statement, total_index=total, left_index=left, right_index=right))
+        elif isinstance(statement, (Copy, LoadMatrices)):
+            to, source = place(statement.buffer, statement.index), place(statement.source, statement.source_index)
+            result.append(replace(statement, index=to, source_index=source))
         elif isinstance(statement, If):
             condition = value(statement.condition)
             result.append(If(condition, inside(statement.then), inside(statement.otherwise)))
@@ -99,6 +104,8 @@ def copy_program(program: Program) -> Program:
     for statement in walk(body):
         if isinstance(statement, (Store, Prefetch)):
             statement.buffer = buffer(statement.buffer)
+        elif isinstance(statement, (Copy, LoadMatrices)):
+            statement.buffer, statement.source = buffer(statement.buffer), buffer(statement.source)
         elif isinstance(statement, Multiply):
             statement.total, statement.left, statement.right = (buffer(old) for _, old, _ in statement.operands)
     return replace(
@@ -144,5 +151,7 @@ def _names(program: Program) -> set[str]:
             found.add(statement.buffer.name)
         elif isinstance(statement, Multiply):
             found.update(buffer.name for _, buffer, _ in statement.operands)
+        elif isinstance(statement, (Copy, LoadMatrices)):
+            found |= {statement.buffer.name, statement.source.name}
         found.update(item.buffer.name for e in expressions(statement) for item in subexpressions(e) if isinstance(item, Load))
     return found

@@ -12,6 +12,8 @@ from irdl.loops.language import (
     Barrier,
     Buffer,
     CheckIndex,
+    Commit,
+    Copy,
     Expression,
     For,
     If,
@@ -22,12 +24,14 @@ from irdl.loops.language import (
     Let,
     Literal,
     Load,
+    LoadMatrices,
     Multiply,
     Prefetch,
     Program,
     Statement,
     Store,
     Variable,
+    Wait,
     While,
 )
 from irdl.loops.walk import buffers_of, walk
@@ -111,6 +115,12 @@ def _print_body(body: Sequence[Statement], indent: str, lines: list[str]) -> Non
         elif isinstance(statement, Multiply):
             total, left, right = (f"{buffer.name}[{index}]" for _, buffer, index in statement.operands)
             lines.append(f"{indent}multiply {statement.instruction.name} {total} += {left} @ {right}")
+        elif isinstance(statement, (Copy, LoadMatrices)):
+            lines.append(indent + _format_move(statement))
+        elif isinstance(statement, Commit):
+            lines.append(indent + "commit copies")
+        elif isinstance(statement, Wait):
+            lines.append(f"{indent}wait for copies but {statement.pending}")
         elif isinstance(statement, Launch):
             shape = f"blocks={statement.blocks} threads={statement.threads} shared={statement.shared_bytes}"
             lines.append(
@@ -129,6 +139,14 @@ def _print_body(body: Sequence[Statement], indent: str, lines: list[str]) -> Non
                     lines.append(f"{indent}  {space} {_declared(buffer)}{where}{copies}")
             _print_body(statement.body, indent + "  ", lines)
             lines.append(indent + "}")
+
+
+def _format_move(statement: Copy | LoadMatrices) -> str:
+    to, source = f"{statement.buffer.name}[{statement.index}]", f"{statement.source.name}[{statement.source_index}]"
+    if isinstance(statement, Copy):
+        return f"copy {statement.count} of {source} to {to}"
+    steps = " ".join(map(str, statement.steps))
+    return f"load matrices {to} = {source} lines {statement.line} steps {steps}{' transposed' if statement.transposed else ''}"
 
 
 def format_expression(expression: Expression) -> str:

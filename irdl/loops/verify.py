@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from irdl.errors import ProgramError
 from irdl.loops.index import Index
 from irdl.loops.language import (
+    COPIED,
     KINDS,
     CheckIndex,
+    Copy,
     Expression,
     For,
     IndexValue,
     Let,
     Load,
+    LoadMatrices,
     Multiply,
     Prefetch,
     Program,
@@ -64,6 +67,8 @@ def _verify_body(body: Sequence[Statement], bound: set[str]) -> None:
             _verify_index(statement.index, bound)
         elif isinstance(statement, Multiply):
             _verify_multiply(statement, bound)
+        elif isinstance(statement, (Copy, LoadMatrices)):
+            _verify_move(statement, bound)
         elif isinstance(statement, While):
             _verify_body(statement.before, bound)
             inner = bound | {s.variable.name for s in statement.before if isinstance(s, (Let, CheckIndex))}
@@ -83,6 +88,21 @@ def _verify_multiply(statement: Multiply, bound: set[str]) -> None:
             raise ProgramError(f"{name} is of {dtype}, and {buffer.name} of {buffer.dtype}")
         if buffer.space != "register" or buffer.copies % 32 or buffer.size // buffer.copies < len(fragment.places):
             raise ProgramError(f"{name} takes {len(fragment.places)} registers of each lane, which {buffer.name} is not")
+
+
+def _verify_move(statement: Copy | LoadMatrices, bound: set[str]) -> None:
+    to, source = statement.buffer, statement.source
+    for index in (statement.index, statement.source_index):
+        _verify_index(index, bound)
+    if to.dtype != source.dtype:
+        raise ProgramError(f"{to.name} is of {to.dtype}, and {source.name} of {source.dtype}")
+    if isinstance(statement, Copy):
+        if to.space != "shared" or source.space in ("register", "shared") or statement.count * to.dtype.itemsize != COPIED:
+            raise ProgramError(f"a copy is of {COPIED} bytes into shared memory, not of {statement.count} of {source.name} to {to.name}")
+    elif to.space != "register" or to.copies % 32 or to.size // to.copies < 8 or source.space != "shared" or to.dtype.itemsize != 2:
+        raise ProgramError(
+            f"matrices of 16 bits are loaded from shared memory into registers of lanes, not from {source.name} to {to.name}"
+        )
 
 
 def _verify_index(index: Index, bound: set[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from irdl.loops.language import (
     Buffer,
     CheckIndex,
+    Copy,
     Expression,
     For,
     If,
@@ -15,6 +16,7 @@ from irdl.loops.language import (
     Launch,
     Let,
     Load,
+    LoadMatrices,
     Multiply,
     Operation,
     Statement,
@@ -83,6 +85,8 @@ def kernels(body: Sequence[Statement], times: int = 1, around: tuple[For, ...] =
 def buffers_of(statement: Statement) -> list[Buffer]:
     if isinstance(statement, Multiply):
         return [buffer for _, buffer, _ in statement.operands]
+    if isinstance(statement, (Copy, LoadMatrices)):
+        return [statement.source, statement.buffer]
     found = [item.buffer for e in expressions(statement) for item in subexpressions(e) if isinstance(item, Load)]
     return [*found, statement.buffer] if isinstance(statement, Store) else found
 
@@ -103,6 +107,9 @@ def free(kernel: Kernel) -> tuple[list[Buffer], list[str]]:
             used.update(dict.fromkeys(name for name, _ in statement.index.terms))
         elif isinstance(statement, Multiply):
             used.update(dict.fromkeys(name for _, _, index in statement.operands for name, _ in index.terms))
+        elif isinstance(statement, (Copy, LoadMatrices)):
+            buffers.update(dict.fromkeys(buffers_of(statement)))
+            used.update(dict.fromkeys(name for index in (statement.index, statement.source_index) for name, _ in index.terms))
         for expression in expressions(statement):
             for item in subexpressions(expression):
                 if isinstance(item, Load):

@@ -101,7 +101,7 @@ def test_whole_numbers(tmp_path: Path) -> None:
     graphs = [irdl.trace(case[0])(*given) for case, given in zip(cases, arguments, strict=True)]
     programs = [gpu_program(graph, gpu) for graph, (_, _, gpu, _) in zip(graphs, cases, strict=True)]
     for program, (_, (_, rows, _), gpu, dtype) in zip(programs, cases, strict=True):
-        name = f"m16n8k16_{'f16' if dtype == np.float16 else 'bf16'}"
+        name = f"m16n8k16_{'f16' if dtype == np.float16 else 'bf16'}_by_fours"
         assert in_loops(program) == ({name} if rows >= 4 and gpu.capability >= 80 else set())
         assert irdl.parse(str(program)) == program
     kernels = OnCpu(programs, tmp_path)
@@ -183,7 +183,7 @@ def test_blocks_meet_once_a_step() -> None:
     for program, count in ((forward, 1), (backward, 2), (cells, 2)):
         loops = [launch for launch in launches(program) if launch.exact]
         assert [scopes(launch) for launch in loops] == [["16 blocks", "block"]] * count
-        assert in_loops(program) == {"m16n8k16_bf16"}
+        assert in_loops(program) == {"m16n8k16_bf16_by_fours"}
 
 
 ROUNDED = """\
@@ -224,7 +224,8 @@ def test_what_is_made_is_rounded_there() -> None:
 def test_registers() -> None:
     """What a lane has of a matrix in neighbouring places, and how many registers that takes."""
     runs = {name: (instruction.left.run(1), instruction.right.run(0)) for name, instruction in INSTRUCTIONS.items()}
-    assert runs == {"m16n8k8_tf32": (1, 1), "m16n8k16_f16": (4, 4), "m16n8k16_bf16": (4, 4)}
+    halves = {f"m16n8k16_{name}{order}": run for name in ("f16", "bf16") for order, run in (("", (2, 2)), ("_by_fours", (4, 4)))}
+    assert runs == {"m16n8k8_tf32": (1, 1), **halves}
     assert TF32.total.run(1) == 2 and TF32.total.run(0) == 1
     sizes = [words(np.dtype(dtype), count) for dtype, count in ((np.float16, 1), (np.float16, 7), (F32, 7), (np.float64, 7), (bool, 7))]
     assert sizes == [1, 4, 7, 14, 7]

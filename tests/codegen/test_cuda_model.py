@@ -340,7 +340,7 @@ def test_what_a_step_reads_ahead_is_not_waited_for():
 
 
 def test_a_barrier_less_takes_less():
-    """Of a loop, in every step."""
+    """Of a loop, in every step; what it has kept apart then overlaps, in which other units are busy."""
     steps, arguments = 5, (normal(5, 32, 8), *weights(8, 256, 4))
     graph = irdl.trace(lstm)(*arguments)
     whole = predict(gpu_program(graph), Gpu())
@@ -352,7 +352,8 @@ def test_a_barrier_less_takes_less():
         part, barrier = [(part, s) for part in parts for s in part if isinstance(s, Barrier)][number]
         part[:] = [s for s in part if s is not barrier]
         cost = {"blocks": H200.exchange(8), "block": H200.block_barrier_cycles * CYCLE}[barrier.scope]
-        assert whole.seconds - predict(program, Gpu()).seconds == pytest.approx(steps * cost)
+        saved = whole.seconds - predict(program, Gpu()).seconds
+        assert steps * cost * (1 - 1e-9) <= saved < steps * (cost + 500 * CYCLE)
 
 
 # All programs, and what is said of them.

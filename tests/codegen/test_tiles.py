@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 import irdl
 from irdl.codegen.cuda import tiling
 from irdl.codegen.cuda.emit import emit_cuda, launches
-from irdl.codegen.lowering.group import Axis, Group
+from irdl.codegen.lowering.group import Group
 from irdl.ir.evaluate import evaluate
 from irdl.loops.interpret import interpret
 from irdl.loops.language import Buffer, For, Kernel, Multiply, Program
@@ -82,8 +83,8 @@ def program_of(
     """`tiles`: of so many rows and columns, with so many parts, where there are such."""
     every = tiling._tilings
 
-    def chosen(group: Group, row: Axis, column: Axis) -> list[tiling.Tiling]:
-        return [found for found in every(group, row, column) if tiles is None or (*found.shape, found.parts) == tiles]
+    def chosen(group: Group, *others: Any) -> list[tiling.Tiling]:
+        return [found for found in every(group, *others) if tiles is None or (*found.shape, found.parts) == tiles]
 
     less = {} if tiles is None else {"_TERMS": 16, "_SHORT": 1}
     with mock.patch.multiple(tiling, _tilings=chosen, **less):

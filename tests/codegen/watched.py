@@ -91,6 +91,16 @@ class Watched(Machine):
             return lambda scope: self._meet(barrier)
         return super().statement(statement)
 
+    def by_thread(self, action: Callable[[], None]) -> Callable[[], None]:
+        place = list(self._place)
+
+        def run() -> None:
+            before, self._place, self._now = self._place, place, None
+            action()
+            self._place, self._now = before, None
+
+        return run
+
     def loop(self, loop: For, backwards: bool | None = None) -> Run:
         return self._dealt(loop) if loop.kind in BOUND else super().loop(loop, backwards)
 

@@ -26,8 +26,11 @@ from irdl.codegen.cuda.meetings import (
     reads,
 )
 from irdl.errors import ProgramError
-from irdl.loops.language import BOUND, Barrier, Buffer, For, If, Kernel, Launch, Program, Statement, While
+from irdl.loops.language import BOUND, Barrier, Buffer, Commit, Copy, For, If, Kernel, Launch, Program, Statement, Wait, While
 from irdl.loops.walk import bound_nest, walk
+
+#: batches of copies, one behind the other, that are told apart
+_MOST = 64
 
 
 def insert_barriers(program: Program) -> Program:
@@ -43,16 +46,18 @@ class _Phase:
     Attributes:
         met: how many threads each has met.
         carried: the outermost loop of which the next step has begun.
+        begun: it has begun to copy, and ended so many batches since; None once all has landed. Until then it does not matter whom it meets.
     """
 
     statement: Statement
     accesses: tuple[Access, ...]
     met: int = NOBODY
     carried: Repeat | None = None
+    begun: int | None = None
 
     @property
-    def place(self) -> tuple[int, int]:
-        return id(self.statement), id(self.carried)
+    def place(self) -> tuple[int, int, int | None]:
+        return id(self.statement), id(self.carried), self.begun
 
     def is_in(self, loop: Repeat) -> bool:
         return any(loop is other for access in self.accesses[:1] for other in (*access.around.repeats, *access.loops))
@@ -82,6 +87,10 @@ class _Barriers:
             statement = body[place]
             if isinstance(statement, Barrier):
                 pending = _after(statement, pending)
+            elif isinstance(statement, Commit):
+                pending = [phase if phase.begun is None else replace(phase, begun=min(phase.begun + 1, _MOST)) for phase in pending]
+            elif isinstance(statement, Wait):
+                pending = [replace(p, begun=None) if p.begun is not None and p.begun > statement.pending else p for p in pending]
             elif isinstance(statement, Launch):
                 # It is one already: what is before and behind it is done before and behind it.
                 self.exact, self.run = statement.exact, 0
@@ -129,7 +138,8 @@ class _Barriers:
     def _once(self, statement: Statement, found: Iterable[Access]) -> _Phase:
         """The phase of a statement, looked at the first time."""
         if id(statement) not in self._phases:
-            self._phases[id(statement)] = _Phase(statement, distinct(found))
+            begun = 0 if any(isinstance(inner, Copy) for inner in walk([statement])) else None
+            self._phases[id(statement)] = _Phase(statement, distinct(found), begun=begun)
         return self._phases[id(statement)]
 
     def _inside(self, nest: Sequence[For], body: list[Statement]) -> list[_Phase]:
@@ -202,6 +212,8 @@ class _Barriers:
                     return widest
                 if (one.writes or other.writes) and self._share_memory(one.buffer, other.buffer):
                     need = self._meeting(one, other, first.carried)
+                    if need > NOBODY and first.begun is not None:
+                        raise ProgramError(f"a copy into {one.buffer.name} is not waited for")
                     widest = widest if covers(first.met, need) else join(widest, need)
         return widest
 
@@ -226,7 +238,9 @@ def _phases_in(body: Sequence[Statement]) -> bool:
 
 def _after(barrier: Barrier, pending: Sequence[_Phase]) -> list[_Phase]:
     met = _met(barrier)
-    return [] if met == ALL else [replace(phase, met=max(phase.met, met)) for phase in pending]
+    if met == ALL:
+        return [phase for phase in pending if phase.begun is not None]
+    return [phase if phase.begun is not None else replace(phase, met=max(phase.met, met)) for phase in pending]
 
 
 def _met(barrier: Barrier) -> int:
@@ -236,7 +250,7 @@ def _met(barrier: Barrier) -> int:
 
 def _distinct(pending: Sequence[_Phase]) -> list[_Phase]:
     """Each phase once for each loop that it has been carried over, with the narrowest barrier that it has seen on any way here."""
-    found: dict[tuple[int, int], _Phase] = {}
+    found: dict[tuple[int, int, int | None], _Phase] = {}
     for phase in pending:
         if phase.accesses and (phase.place not in found or phase.met < found[phase.place].met):
             found[phase.place] = phase

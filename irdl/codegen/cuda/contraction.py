@@ -25,7 +25,7 @@ import numpy as np
 
 from irdl.codegen.cuda.dealing import WARP, WARPS, bound, only_below, run_length, run_of
 from irdl.codegen.cuda.operands import Frame, Spare, at, operands_of
-from irdl.codegen.cuda.tiling import LANES, STEPS, TOGETHER, Tiling
+from irdl.codegen.cuda.tiling import LANES, TOGETHER, Tiling
 from irdl.codegen.lowering.body import COMBINE, combine
 from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.nest import Loop
@@ -105,7 +105,7 @@ class Contraction:
         return [*tiles, *self._add_up()] if self.partial else tiles
 
     def _steps(self) -> list[Statement]:
-        """A block's steps of the contraction, `STEPS` at a time."""
+        """A block's steps of the contraction, some at a time."""
         number = Index.variable(self.frame.step_block)
         first = [operand.fetch(Index()) for operand in self.operands]
         body = [operand.put(self._rounded) for operand in self.operands]
@@ -155,7 +155,7 @@ class Contraction:
                     Load(right.tile, right.place(Index.variable(step), self._in_tile(1, column))),
                 )
                 stores.append(Store(sums, total, combine(node, Load(sums, total), factors)))
-        return self._threads([For(step, 0, STEPS, 1, "unrolled", stores)])
+        return self._threads([For(step, 0, self.tiling.depth, 1, "unrolled", stores)])
 
     def _results(self) -> list[Statement]:
         """What becomes of each thread's part of the tile: the rest of the group, or what is put by until other parts are there."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from irdl.codegen.cuda.dealing import as_guard
-from irdl.codegen.cuda.expressions import c_type, format_index, format_literal, format_operation, prelude, tensor_cores
+from irdl.codegen.cuda.expressions import c_type, copies, format_index, format_literal, format_operation, prelude, tensor_cores
 from irdl.codegen.cuda.registers import (
     copied_at_once,
     is_read_ahead,
@@ -26,6 +26,8 @@ from irdl.loops.language import (
     Barrier,
     Buffer,
     CheckIndex,
+    Commit,
+    Copy,
     Expression,
     For,
     If,
@@ -35,6 +37,7 @@ from irdl.loops.language import (
     Let,
     Literal,
     Load,
+    LoadMatrices,
     Multiply,
     Operation,
     Prefetch,
@@ -42,6 +45,7 @@ from irdl.loops.language import (
     Statement,
     Store,
     Variable,
+    Wait,
     While,
 )
 from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, variables_read, walk
@@ -74,6 +78,7 @@ def emit_cuda(program: Program) -> str:
     0) and of `barrier_bytes` zeros.
     """
     head = prelude() + "\n" + (tensor_cores() + "\n" if _has_products(program) else "")
+    head += copies() + "\n" if any(isinstance(statement, Copy) for statement in walk(program.body)) else ""
     return head + "\n".join(_Function(program, launch).text() for launch in launches(program))
 
 
@@ -226,8 +231,24 @@ class _Function:
             elif isinstance(statement, Multiply):
                 places = ", ".join(f"&{self.place(buffer, index)}" for _, buffer, index in statement.operands)
                 self.line(f"irdl::{statement.instruction.name}({places});")
+            elif isinstance(statement, LoadMatrices):
+                self._load_matrices(statement)
+            elif isinstance(statement, Copy):
+                to, source = self.place(statement.buffer, statement.index), self.place(statement.source, statement.source_index)
+                self.line(f"irdl::begin_copy(&{to}, &{source});")
+            elif isinstance(statement, Commit):
+                self.line("irdl::commit_copies();")
+            elif isinstance(statement, Wait):
+                self.line(f"irdl::wait_for_copies<{statement.pending}>();")
             else:
                 assert isinstance(statement, Prefetch), "other warps hide the latency"
+
+    def _load_matrices(self, statement: LoadMatrices) -> None:
+        self.kinds.add("lane")
+        second, third = statement.steps
+        line = f"lane % 8 * {statement.line} + lane / 8 % 2 * {second} + lane / 16 * {third}"
+        to, source = self.place(statement.buffer, statement.index), self.place(statement.source, statement.source_index)
+        self.line(f"irdl::load_matrices<{'true' if statement.transposed else 'false'}>(&{to}, &{source} + ({line}));")
 
     def _for(self, loop: For, alone: bool) -> None:
         name, index = loop.variable, self.index
@@ -382,6 +403,8 @@ def _variables_shown(body: Sequence[Statement], kind: str) -> set[str]:
             found |= shown(statement.buffer, statement.index)
         elif isinstance(statement, Multiply):
             found.update(*(shown(buffer, index) for _, buffer, index in statement.operands))
+        elif isinstance(statement, (Copy, LoadMatrices)):
+            found |= shown(statement.buffer, statement.index) | shown(statement.source, statement.source_index)
         for item in (part for expression in expressions(statement) for part in subexpressions(expression)):
             if isinstance(item, Load):
                 found |= shown(item.buffer, item.index)

@@ -56,6 +56,11 @@ def tensor_cores() -> str:
     return (Path(__file__).parent / "tensor_cores.h").read_text()
 
 
+def copies() -> str:
+    """What the source of a program that begins to copy is put behind as well."""
+    return (Path(__file__).parent / "copies.h").read_text()
+
+
 def format_index(index: Index) -> str:
     return str(index).replace(" ", "").replace("+-", "-")
 

@@ -13,7 +13,7 @@ from irdl.codegen.lowering.nest import Loop
 from irdl.ir.dtypes import is_half
 from irdl.ir.graph import Node, Value
 from irdl.loops.index import Index
-from irdl.loops.instructions import BFLOAT16, FLOAT16, TF32, Fragment, Instruction
+from irdl.loops.instructions import BFLOAT16, BFLOAT16_BY_FOURS, FLOAT16, FLOAT16_BY_FOURS, TF32, Fragment, Instruction
 from irdl.loops.language import Buffer, Expression, Operation
 from irdl.loops.rewrite import Names
 from irdl.ops.contract import DOT
@@ -30,15 +30,16 @@ class TensorCores:
 
     Attributes:
         rounding: float32 may be rounded to TF32.
+        by_fours: lanes read four neighbouring steps at once, wherever they are: in loops over time, not in tiles.
     """
 
     rounding: bool
+    by_fours: bool = False
 
     def instruction(self, nodes: Sequence[Node]) -> Instruction | None:
         """The first that multiplies the numbers of all these contractions."""
-        return next(
-            (instruction for instruction in (FLOAT16, BFLOAT16, TF32) if all(self._multiplies(node, instruction) for node in nodes)), None
-        )
+        halves = (FLOAT16_BY_FOURS, BFLOAT16_BY_FOURS) if self.by_fours else (FLOAT16, BFLOAT16)
+        return next((instruction for instruction in (*halves, TF32) if all(self._multiplies(node, instruction) for node in nodes)), None)
 
     def _multiplies(self, node: Node, instruction: Instruction) -> bool:
         """The contraction's numbers are such as the instruction takes and gives, or may be made such: floats of 16 bits, whose fractions

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeAlias
 
 from irdl.codegen.cuda.dealing import as_guard
 from irdl.loops.dependence import Extents, apart, never_meet
 from irdl.loops.index import Index
-from irdl.loops.language import BOUND, Buffer, Expression, For, If, Load, Statement, Store, While
+from irdl.loops.language import BOUND, Buffer, Copy, Expression, For, If, Load, LoadMatrices, Statement, Store, While
 from irdl.loops.walk import expressions, nested, subexpressions
 
 #: how many threads there are around both: none but the thread itself, a warp, a block, so many more blocks, all
@@ -64,6 +65,21 @@ class Access:
     def level(self, kind: str) -> list[For]:
         return [loop for loop in self.loops if loop.kind == kind]
 
+    @cached_property
+    def span(self) -> tuple[int, int] | None:
+        """The first and the last place that it may be at; None where data say that."""
+        steps = {
+            loop.variable: range(loop.start, loop.stop, loop.step) for loop in (*self.loops, *self.around.repeats) if isinstance(loop, For)
+        }
+        first = last = self.index.constant
+        for name, factor in self.index.terms:
+            found = steps.get(name)
+            if not found:
+                return None
+            ends = sorted((factor * found[0], factor * found[-1]))
+            first, last = first + ends[0], last + ends[1]
+        return first, last
+
 
 def accesses(body: Sequence[Statement], around: Context, loops: tuple[For, ...] | None = None, guards: Guards = ()) -> Iterator[Access]:
     """What statements touch of the memory that threads share."""
@@ -73,6 +89,10 @@ def accesses(body: Sequence[Statement], around: Context, loops: tuple[For, ...] 
             yield from reads(expression, around, loops, guards)
         if isinstance(statement, Store) and statement.buffer.space != "register":
             yield Access(statement.buffer, statement.index, True, loops, around, guards)
+        if isinstance(statement, Copy):
+            yield from accesses([statement.spelled_out()], around, loops, guards)
+        if isinstance(statement, LoadMatrices):
+            yield _of_warp(statement, around, loops, guards)
         if isinstance(statement, If):
             guard = as_guard(statement.condition)
             yield from accesses(statement.then, around, loops, guards if guard is None else (*guards, guard))
@@ -81,6 +101,17 @@ def accesses(body: Sequence[Statement], around: Context, loops: tuple[For, ...] 
         inside = (*loops, statement) if isinstance(statement, For) else loops
         for part in nested(statement):
             yield from accesses(part, around, inside, guards)
+
+
+def _of_warp(statement: LoadMatrices, around: Context, loops: tuple[For, ...], guards: Guards) -> Access:
+    """What a warp loads matrices from, as if each of its lanes read all of it."""
+    second, third = statement.steps
+    strides = {"<matrix": (second, 2), "<matrices": (third, 2), "<line": (statement.line, 8), "<number": (1, 8)}
+    index = statement.source_index
+    for name, (stride, _) in strides.items():
+        index = index + Index.variable(name, stride)
+    inside = (For(name, 0, count, 1, "serial", []) for name, (_, count) in strides.items())
+    return Access(statement.source, index, False, (*loops, For("<lane", 0, 32, 1, "lane", []), *inside), around, guards)
 
 
 def reads(expression: Expression, around: Context, loops: tuple[For, ...] | None = None, guards: Guards = ()) -> Iterator[Access]:
@@ -118,6 +149,8 @@ def meeting(first: Access, second: Access, carried: Repeat | None, exact: bool) 
     """
     if first.buffer is not second.buffer:
         return BLOCK if first.buffer.space == "shared" else ALL
+    if (here := first.span) and (there := second.span) and (here[1] < there[0] or there[1] < here[0]):
+        return NOBODY
     pair = _Pair(first, second)
     if not pair.align(carried):
         return NOBODY

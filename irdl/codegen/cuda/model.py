@@ -1,6 +1,6 @@
 """How long a GPU should take for a program: a model of launches, their phases, and where threads wait. It predicts; nothing here runs.
 
-A phase is a nest over threads that ends where they meet. It takes as long as the slowest of
+A phase is a nest over threads. Those that follow each other take, up to where threads meet or wait for copies, as long as the slowest of
 
 - the schedulers of a multiprocessor, which issue one instruction a cycle each, and its units for float32, float64, integers and special
   functions
@@ -8,8 +8,9 @@ A phase is a nest over threads that ends where they meet. It takes as long as th
 - what it brings from L2, in sectors of 32 bytes
 - one thread alone, whose operations wait for each other, and for memory
 
-and waits for memory once before, but for what it reads ahead into registers, which the phase that uses it waits for. A nest of blocks takes its phases' sum as often as blocks follow each other on a multiprocessor, or,
-where several are there at once and fill each other's gaps, what its slowest unit needs for all of them. A launch takes no less than
+and each waits for memory once before, but for what it reads ahead into registers, which the phase that uses it waits for, and for copies that it
+only begins. A nest of blocks takes its phases' sum as often as blocks follow each other on a multiprocessor, or, where several are there at
+once and fill each other's gaps, what its slowest unit needs for all of them. A launch takes no less than
 its memory's way from DRAM, of programs that L2 cannot keep. A loop over time multiplies its step.
 
 What it leaves out: contention between units, the spread of L2 latency, instruction fetches, spills, power, and the host's work in a
@@ -28,7 +29,7 @@ from irdl.codegen.cuda.emit import launches
 from irdl.codegen.cuda.rates import Rates, rates_of
 from irdl.codegen.cuda.registers import is_read_ahead, reads_runs_ahead, registers_of
 from irdl.codegen.cuda.work import Steps, statements, unrolled, work_of
-from irdl.loops.language import BOUND, Barrier, Buffer, For, If, Kernel, Launch, Load, Program, Statement, Store, While
+from irdl.loops.language import BOUND, Barrier, Buffer, Commit, Copy, For, If, Kernel, Launch, Load, Program, Statement, Store, Wait, While
 from irdl.loops.target import Gpu
 from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, walk
 
@@ -133,6 +134,9 @@ class _Launch:
         #: of a nest of blocks: its phases, and of registers that are read ahead, how many seconds those take to be there
         self._phases: dict[int, _Phase] = {}
         self._due: dict[Buffer, float] = {}
+        #: of the batches of copies that are on their way, how long they still take, and of those that are in none yet
+        self._batches: list[float] = []
+        self._begun = 0.0
 
     def parts(self) -> dict[str, float]:
         parts = self._body(self.launch.body)
@@ -186,11 +190,11 @@ class _Launch:
     def _nest(self, nest: For) -> dict[str, float]:
         if nest.kind == "grid":
             steps, phase = self._grid(nest)
-            alone, work = self._time(phase, steps), [phase]
+            alone, work = self._time([phase], steps), [phase]
         elif nest.kind == "block":
             loops = bound_nest(nest)
             steps = math.prod(loop.stop for loop in loops)
-            self._blocks, self._due = loops, {}
+            self._blocks, self._due, self._batches, self._begun = loops, {}, [], 0.0
             alone, work = self._block(loops[-1].body, steps)
             self._blocks = []
         else:
@@ -198,7 +202,7 @@ class _Launch:
             alone, work = self._block([nest], 1)
         each = -(-steps // self.gpu.multiprocessors)
         rounds = -(-each // self._resident())
-        needed = self._units(sum((phase.warp * phase.count for phase in work), Work()), self.warps, math.inf)
+        needed = self._units([replace(phase, active=self.warps) for phase in work], math.inf)
         together = {limit: each * seconds for limit, seconds in needed.items()}
         together["L2"] = steps * sum(phase.warp.l2_bytes * phase.count for phase in work) / self.rates.l2_bytes_per_second
         limit = max(together, key=lambda name: together[name])
@@ -230,43 +234,73 @@ class _Launch:
 
     def _block(self, body: Sequence[Statement], steps: int) -> tuple[dict[str, float], list[_Phase]]:
         """How long one block takes, if `steps` are there in all, and what it does."""
-        parts, work = [], []
-        for statement in body:
-            if isinstance(statement, Barrier):
-                parts.append({"barriers": self._meeting(statement)})
-                self._pass(parts[-1])
-            elif isinstance(statement, For) and statement.kind in ("warp", "lane"):
-                phase = self._phase(statement, steps)
-                read, fetched = _registers_read(statement), _registers_fetched(statement)
-                late = {"latency": max((self._due.pop(buffer, 0.0) for buffer in read), default=0.0)}
-                # What is read ahead comes from L2 while other things are done.
-                coming = self._units(phase.warp * phase.count, phase.active, max(1, steps))["L2"] if fetched else 0.0
-                now = replace(phase, warp=replace(phase.warp, l2_bytes=0)) if fetched else phase
-                parts += [late, self._time(now, steps)]
-                self._pass(_sum(parts[-2:]))
-                self._due.update(dict.fromkeys(fetched, self._far(phase) + coming))
-                work.append(phase)
-            elif isinstance(statement, For):
-                self._serial.append(statement)
-                count = len(range(statement.start, statement.stop, statement.step))
-                time, inside = self._block(statement.body, steps)
-                # The first step may wait for what others have read ahead.
-                again = self._block(statement.body, steps)[0] if count > 1 else {}
-                self._serial.pop()
-                parts += [time, _times(again, count - 1)] if count else []
-                work += [replace(phase, count=count * phase.count) for phase in inside]
-            elif nested(statement):
-                time, inside = max((self._block(part, steps) for part in nested(statement)), key=lambda found: sum(found[0].values()))
-                parts.append(_sum([self._read([statement]), time]))
-                work += inside
-            else:
-                parts.append(self._read([statement]))
+        parts: list[dict[str, float]] = []
+        work: list[_Phase] = []
+        #: phases between which threads do not wait: some are in one, some in another
+        together: list[_Phase] = []
+
+        def passes(part: dict[str, float]) -> None:
+            parts.append(part)
+            self._pass(part)
+
+        def end() -> None:
+            if together:
+                passes(self._time(together, steps))
+            together.clear()
+
+        def run(body: Sequence[Statement]) -> None:
+            for statement in body:
+                if isinstance(statement, Barrier):
+                    end()
+                    passes({"barriers": self._meeting(statement)})
+                elif isinstance(statement, For) and statement.kind in ("warp", "lane"):
+                    phase = self._phase(statement, steps)
+                    read, fetched = _registers_read(statement), _registers_fetched(statement)
+                    copied = any(isinstance(inner, Copy) for inner in walk([statement]))
+                    if read & self._due.keys():
+                        end()
+                        passes({"latency": max(self._due.pop(buffer) for buffer in read & self._due.keys())})
+                    # What is read ahead, or copied, comes from L2 while other things are done.
+                    coming = self._units([phase], max(1, steps))["L2"] if fetched or copied else 0.0
+                    together.append(replace(phase, warp=replace(phase.warp, l2_bytes=0)) if fetched or copied else phase)
+                    if fetched:
+                        end()
+                        self._due.update(dict.fromkeys(fetched, self._far(phase) + coming))
+                    self._begun = self._begun + coming if self._begun else self._far(phase) + coming if copied else 0.0
+                    work.append(phase)
+                elif isinstance(statement, Commit):
+                    self._batches.append(self._begun)
+                    self._begun = 0.0
+                elif isinstance(statement, Wait):
+                    end()
+                    landing = self._batches[: len(self._batches) - statement.pending]
+                    del self._batches[: len(landing)]
+                    passes({"latency": max(landing, default=0.0)})
+                elif isinstance(statement, For):
+                    end()
+                    self._serial.append(statement)
+                    count = len(range(statement.start, statement.stop, statement.step))
+                    time, inside = self._block(statement.body, steps)
+                    # The first step may wait for what others have read ahead.
+                    again = self._block(statement.body, steps)[0] if count > 1 else {}
+                    self._serial.pop()
+                    parts.extend([time, _times(again, count - 1)] if count else [])
+                    work.extend(replace(phase, count=count * phase.count) for phase in inside)
+                elif nested(statement):
+                    passes(self._read([statement]))
+                    run(max(nested(statement), key=lambda part: sum(1 for _ in walk(part))))
+                else:
+                    passes(self._read([statement]))
+
+        run(body)
+        end()
         return _sum(parts), work
 
     def _pass(self, parts: dict[str, float]) -> None:
         """So much time passes, in which what is read ahead comes nearer."""
         seconds = sum(parts.values())
         self._due = {buffer: max(0.0, due - seconds) for buffer, due in self._due.items()}
+        self._batches = [max(0.0, due - seconds) for due in self._batches]
 
     def _phase(self, nest: For, blocks: int) -> _Phase:
         """Looked at once."""
@@ -299,31 +333,37 @@ class _Launch:
 
     # Seconds.
 
-    def _units(self, work: Work, active: int, steps: float) -> dict[str, float]:
-        """What each unit of a multiprocessor needs for the work of a block of so many warps, where `steps` blocks run in all."""
-        rates = self.rates
-        schedulers = min(active, rates.schedulers)
-        share = schedulers / rates.schedulers
+    def _units(self, phases: Sequence[_Phase], steps: float) -> dict[str, float]:
+        """What each unit of a multiprocessor needs for the phases of a block, where `steps` blocks run in all."""
+        rates, cycles = self.rates, self._cycles
         l2 = min(rates.l2_bytes_per_cycle * rates.clock_hz, rates.l2_bytes_per_second / min(steps, self.gpu.multiprocessors))
-        return {
-            "issue": self._cycles(work.issued / schedulers),
-            "float32": self._cycles(WARP * work.float32 / (share * rates.float32_per_cycle)),
-            "float64": self._cycles(WARP * work.float64 / (share * rates.float64_per_cycle)),
-            "integer": self._cycles(WARP * work.integer / (share * rates.integer_per_cycle)),
-            "special": self._cycles(WARP * work.special / (share * rates.special_per_cycle)),
-            "shared memory": self._cycles(work.near * 128 / rates.near_bytes_per_cycle),
-            "L2": work.l2_bytes / l2,
-        }
+        total: dict[str, float] = {}
+        for phase in phases:
+            work = phase.warp * phase.count
+            schedulers = min(phase.active, rates.schedulers)
+            share = schedulers / rates.schedulers
+            needed = {
+                "issue": cycles(work.issued / schedulers),
+                "float32": cycles(WARP * work.float32 / (share * rates.float32_per_cycle)),
+                "float64": cycles(WARP * work.float64 / (share * rates.float64_per_cycle)),
+                "integer": cycles(WARP * work.integer / (share * rates.integer_per_cycle)),
+                "special": cycles(WARP * work.special / (share * rates.special_per_cycle)),
+                "shared memory": cycles(work.near * 128 / rates.near_bytes_per_cycle),
+                "L2": work.l2_bytes / l2,
+            }
+            total = {limit: total.get(limit, 0.0) + seconds for limit, seconds in needed.items()}
+        return total
 
-    def _time(self, phase: _Phase, steps: int) -> dict[str, float]:
-        """Of one block that is alone on its multiprocessor."""
-        rates, warp = self.rates, phase.warp
-        needed = self._units(warp * phase.count, phase.active, max(1, steps))
+    def _time(self, phases: Sequence[_Phase], steps: int) -> dict[str, float]:
+        """Of one block that is alone on its multiprocessor, for phases between which nobody waits for others."""
+        needed = self._units(phases, max(1, steps))
         limit = max(needed, key=lambda name: needed[name])
-        far = self._far(phase)
-        near = self._cycles(rates.near_latency_cycles)
-        own = phase.turns * (warp.waits * far + warp.near_waits * near + self._cycles(warp.chain))
-        first = min(1.0, warp.waits) * far + min(1.0, warp.near_waits) * near
+        near = self._cycles(self.rates.near_latency_cycles)
+        own = first = 0.0
+        for phase in phases:
+            warp, far = phase.warp, self._far(phase)
+            own += phase.turns * (warp.waits * far + warp.near_waits * near + self._cycles(warp.chain))
+            first += min(1.0, warp.waits) * far + min(1.0, warp.near_waits) * near
         return {"latency": own} if own > first + needed[limit] else {"latency": first, limit: needed[limit]}
 
     def _far(self, phase: _Phase) -> float:

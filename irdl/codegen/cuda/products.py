@@ -7,7 +7,15 @@ Before -> after, where `contraction` has each thread multiply element by element
     warp { for s { lane { a[i] = left[8 * s + .., i]; b[j] = right[8 * s + .., j] }
                    multiply acc[i, j] += a[i] @ b[j] } }
 
-Operands are rounded as they are brought into shared memory.
+So few cycles are not enough for what comes next to come from memory. Shared memory has several stages, of which one is multiplied, while the
+others are on their way, by copies that are only begun:
+
+    copy steps 0 to stage 0; commit; copy steps 1 to stage 1; commit; copy steps 2 to stage 2; commit
+    for k { wait but 2; meet; multiply stage 0; copy steps 4 * k + 3 to stage 3; commit
+            wait but 2; meet; multiply stage 1; copy steps 4 * k + 4 to stage 0; commit; .. }
+
+What has to be computed first, or does not begin where 16 bytes may, goes by way of registers instead. Operands of TF32 are rounded there,
+or else where warps read them.
 """
 
 from __future__ import annotations
@@ -15,22 +23,20 @@ from __future__ import annotations
 import numpy as np
 
 from irdl.codegen.cuda.contraction import Contraction
-from irdl.codegen.cuda.dealing import WARP, bound, run_of
+from irdl.codegen.cuda.dealing import WARP, bound, only_below
 from irdl.codegen.cuda.fragments import Lanes, matrices, registers_of, rounded
 from irdl.codegen.cuda.operands import Operand, Spare, at
-from irdl.codegen.cuda.tiling import STEPS, Tiling
+from irdl.codegen.cuda.tiling import Tiling
 from irdl.codegen.lowering.group import Group
 from irdl.ir.graph import Value
 from irdl.loops.index import Index
 from irdl.loops.instructions import Fragment, Instruction
-from irdl.loops.language import Expression, For, Load, Multiply, Statement, Store
+from irdl.loops.language import Commit, Expression, For, Load, LoadMatrices, Multiply, Statement, Store, Wait
 
-#: so that the lanes of a fragment, 8 rows of 4 steps, are in different banks
-_SPARE = Spare(8, 4)
-#: rows of 40 bytes: lanes that write one step of neighbouring rows, and those that read 8 bytes of four rows, ask two of one bank at most
-_SPARE_OF_HALVES = Spare(0, 4, turned=True)
-#: neighbouring steps of a lane, of operands of 16 bits
-_RUN = 4
+#: so that the lanes of a fragment, 8 rows of 4 steps, are in different banks; of 16 bits, the lines of a matrix, of 16 bytes
+_SPARE, _SPARE_OF_HALVES = Spare(8, 4), Spare(8, 8)
+#: rows, columns and steps of the matrices that are loaded at once
+_MATRIX = 8
 
 
 def schedule_products(group: Group, instruction: Instruction, tiling: Tiling) -> list[Statement]:
@@ -101,10 +107,50 @@ class _Products(Contraction):
     def _runs(self) -> list[tuple[Index, Index, Index, int]]:
         return [(*element, 2) for element in self._elements()[::2]]  # a lane has two neighbouring columns of each row
 
-    def _multiply(self) -> Statement:
+    def _steps(self) -> list[Statement]:
+        """A block's steps of the contraction: stage after stage is multiplied, and filled again a little later."""
+        count, stages = self.frame.count, self.tiling.stages
+        body: list[Statement] = []
+        for number in range(min(stages - 1, count)):
+            body += [*self._fetch(Index(number)), *self._fill(Index(number), number), *self._if_copied(Commit())]
+        turns, rest = divmod(count, stages)
+        if turns:
+            first = Index.variable(self.frame.step_block, stages)
+            # In the last turn there are steps to fill stages with up to the stage `rest`.
+            inside = [statement for stage in range(stages) for statement in self._stage(stage, first + stage, stage > rest)]
+            body.append(For(self.frame.step_block, 0, turns, 1, "serial", inside))
+        body += [statement for stage in range(rest) for statement in self._stage(stage, Index(turns * stages + stage))]
+        return [*body, *self._if_copied(Wait(0))]
+
+    def _stage(self, stage: int, number: Index, guarded: bool = False) -> list[Statement]:
+        """Multiply a stage, which holds the steps of that number, and fill the one that was multiplied before it: in the meantime, where
+        copies are only begun. `guarded`: there may be no steps to fill it with."""
+        count, ahead = self.frame.count, self.tiling.stages - 1
+        following = number + ahead
+        fetch, fill = self._fetch(following), self._fill(following, (stage + ahead) % self.tiling.stages)
+        if guarded:
+            fetch, fill = (only_below(following, count, part) if part else [] for part in (fetch, fill))
+        elif not following.variables() and following.constant >= count:
+            fetch, fill = [], []
+        return [*self._if_copied(Wait(ahead - 1)), *fetch, self._multiply_stage(stage), *fill, *self._if_copied(Commit())]
+
+    def _if_copied(self, statement: Statement) -> list[Statement]:
+        return [statement] if any(operand.copied for operand in self.operands) else []
+
+    def _fetch(self, number: Index) -> list[Statement]:
+        """Read steps into registers, as far as they go by way of these."""
+        return [operand.fetch(number, sure=True) for operand in self.operands if not operand.copied]
+
+    def _fill(self, number: Index, stage: int) -> list[Statement]:
+        """Bring them into shared memory from there, and begin to copy the rest."""
+        return [operand.copy(number, stage) if operand.copied else operand.put(self._rounded, stage) for operand in self.operands]
+
+    def _multiply_stage(self, stage: int) -> Statement:
+        """All warps, on what a stage holds."""
         step, depth = self.group.body.names("s"), self.instruction.left.shape[1]
         warp = self._warp() * WARP
-        loads = [load for operand in self.operands for load in self._load(operand, step, depth)]
+        matrices_of = self._load_matrices if self.instruction.operand.itemsize == 2 else self._load
+        loads = [statement for operand in self.operands for statement in matrices_of(operand, step, stage)]
         products: list[Statement] = []
         for node, sums in self.sums.items():
             left, right = self.of_nodes[node]
@@ -123,20 +169,42 @@ class _Products(Contraction):
                 for row in range(self.counts[0])
                 for column in range(self.counts[1])
             ]
-        steps = For(step, 0, STEPS // depth, 1, "serial", [*bound("lane", self.lanes, loads), *products])
+        steps = For(step, 0, self.tiling.depth // depth, 1, "unrolled", [*loads, *products])
         (nest,) = bound("warp", self.warps, [steps])
         return nest
 
-    def _load(self, operand: Operand, step: str, depth: int) -> list[Statement]:
-        """An operand's matrices, out of shared memory; neighbouring steps at once, where they lie next to each other."""
+    def _load(self, operand: Operand, step: str, stage: int) -> list[Statement]:
+        """An operand's matrices, out of shared memory, element by element."""
         fragment, buffer, side = self._fragment(operand), self.fragments[operand], self._side(operand)
         first = registers_of(buffer, self._warp() * WARP + self.threads.number)
-        run, variable = _RUN if self.instruction.operand.itemsize == 2 else 1, self.group.body.names("v")
-        loads = []
+        loads: list[Statement] = []
         for number in range(self.counts[side]):
-            for slot in range(0, len(fragment.places), run):
-                along = Index.variable(step, depth) + self.threads.place(fragment, 1 - side, slot) + Index.variable(variable)
-                place = operand.place(along, self._matrix(side, number) + self.threads.place(fragment, side, slot))
-                to = first + (number * len(fragment.places) + slot) + Index.variable(variable)
-                loads += run_of(variable, run, [Store(buffer, to, Load(operand.tile, place))])
-        return loads
+            for slot in range(len(fragment.places)):
+                along = Index.variable(step, self.instruction.left.shape[1]) + self.threads.place(fragment, 1 - side, slot)
+                inside = self._matrix(side, number) + self.threads.place(fragment, side, slot)
+                item: Expression = Load(operand.tile, operand.place(along, inside, stage))
+                if operand.copied:
+                    item = self._rounded(item, operand.value)
+                loads.append(Store(buffer, first + (number * len(fragment.places) + slot), item))
+        return bound("lane", self.lanes, loads)
+
+    def _load_matrices(self, operand: Operand, step: str, stage: int) -> list[Statement]:
+        """The same of 16 bits, four matrices of 8 x 8 at once: 16 rows, or columns, and 16 steps."""
+        buffer, side = self.fragments[operand], self._side(operand)
+        registers = buffer.size // buffer.copies
+        first = registers_of(buffer, self._warp() * WARP)
+        by_steps, inside = operand.place(Index(_MATRIX), Index()), operand.place(Index(), Index(_MATRIX))
+        # As registers follow each other: of the left, rows before steps; of the right, a matrix of 8 columns has all steps first.
+        steps = (inside.constant, by_steps.constant) if operand.along_row else (by_steps.constant, inside.constant)
+        return [
+            LoadMatrices(
+                buffer,
+                first + 8 * number,
+                operand.tile,
+                operand.place(Index.variable(step, 2 * _MATRIX), at(self.warps[side], self.own[side]) + 2 * _MATRIX * number, stage),
+                operand.line,
+                steps,
+                transposed=not operand.along_steps,
+            )
+            for number in range(registers // 8)
+        ]

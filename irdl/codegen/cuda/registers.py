@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from irdl.codegen.cuda.dealing import WARP, WARPS
 from irdl.ir.dtypes import is_half
 from irdl.loops.index import Index
-from irdl.loops.language import BOUND, Buffer, Expression, For, If, Let, Load, Multiply, Operation, Statement, Store, Variable
+from irdl.loops.language import (
+    BOUND,
+    Buffer,
+    Copy,
+    Expression,
+    For,
+    If,
+    Let,
+    Load,
+    LoadMatrices,
+    Multiply,
+    Operation,
+    Statement,
+    Store,
+    Variable,
+)
 from irdl.loops.rewrite import rewrite
 from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, walk
 
@@ -144,12 +159,14 @@ def number_of(nest: Sequence[For]) -> Index:
 
 @dataclass(frozen=True)
 class Touch:
-    """An access to memory, and the loops and conditions of one thread around it."""
+    """An access to memory, and the loops and conditions of one thread around it. `passing`: what a `Copy` reads, which goes to shared memory
+    without passing through the thread."""
 
     buffer: Buffer
     index: Index
     writes: bool
     around: tuple[For | If, ...] = ()
+    passing: bool = False
 
     @property
     def loops(self) -> list[For]:
@@ -162,8 +179,10 @@ class Touch:
 
 
 def touches(body: Sequence[Statement], around: tuple[For | If, ...] = ()) -> Iterator[Touch]:
-    """What statements touch, in order."""
+    """What statements touch, in order, but for the shared memory that warps load matrices from."""
     for statement in body:
+        if isinstance(statement, Copy):
+            yield from (replace(touch, passing=not touch.writes) for touch in touches([statement.spelled_out()], around))
         for expression in expressions(statement):
             for item in subexpressions(expression):
                 if isinstance(item, Load):
@@ -234,7 +253,7 @@ def _taken(expression: Expression, made: Collection[Buffer]) -> Expression:
 
 def registers_of(body: Sequence[Statement]) -> int:
     """The registers of a thread, roughly: what the program keeps there, and some for places and what is on its way."""
-    stored = {statement.buffer for statement in walk(body) if isinstance(statement, Store) and statement.buffer.space == "register"}
+    stored = {s.buffer for s in walk(body) if isinstance(s, (Store, LoadMatrices)) and s.buffer.space == "register"}
     # Runs that are on their way take each other's place, but for those that are loaded, or stored, one after the other.
     passing = _passing(body)
     own = {buffer for buffers in passing for buffer in buffers}

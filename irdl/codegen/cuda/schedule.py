@@ -49,7 +49,7 @@ class CudaSchedule(Schedule):
         self._step = step
 
     def inside_loop(self, graphs: Sequence[Graph], kept: Collection[Buffer]) -> Schedule:
-        cores, rows = self._cores, reduced_rows(graphs)
+        cores, rows = None if self._cores is None else replace(self._cores, by_fours=True), reduced_rows(graphs)
         multiplied = cores is not None and any(cores.instruction([node]) is not None for node in all_nodes(graphs))
         step = Step(frozenset(kept), rows, multiplied, runs_of_blocks(graphs, rows, self.gpu))
         return CudaSchedule(self.gpu, cores, step)

@@ -17,7 +17,22 @@ from irdl.codegen.cuda.costs import PRODUCT, PRODUCT_LATENCY, Work, instructions
 from irdl.codegen.cuda.dealing import WARP, as_guard
 from irdl.codegen.cuda.registers import Touch, copy_in, is_read_ahead, is_widened_pair, touches
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, CheckIndex, Expression, For, If, Let, Literal, Load, Multiply, Operation, Statement, Store, Variable
+from irdl.loops.language import (
+    Buffer,
+    CheckIndex,
+    Expression,
+    For,
+    If,
+    Let,
+    Literal,
+    Load,
+    LoadMatrices,
+    Multiply,
+    Operation,
+    Statement,
+    Store,
+    Variable,
+)
 from irdl.loops.walk import expressions, nested, subexpressions, variables_read, walk
 
 #: bytes that come from L2 together, and of a line of the first-level cache, which is also what shared memory gives in a cycle
@@ -99,6 +114,8 @@ def _arithmetic(body: Sequence[Statement]) -> Work:
             total += Work(issued=8, integer=8)
         elif isinstance(statement, Multiply):
             total += Work(issued=PRODUCT)
+        elif isinstance(statement, LoadMatrices):
+            total += Work(issued=1, near=_cycles_of(statement))
         elif isinstance(statement, For):
             step = _arithmetic(statement.body)
             turns = -(-_extent(statement) // _at_once(statement))
@@ -110,6 +127,13 @@ def _arithmetic(body: Sequence[Statement]) -> Work:
             for part in nested(statement):
                 total += _arithmetic(part)
     return total
+
+
+def _cycles_of(load: LoadMatrices) -> int:
+    """Of shared memory: of each of the four matrices, as many as lines of 16 bytes are in the same banks."""
+    wide = _WIDEST // load.source.dtype.itemsize
+    banks = [load.line * line // wide % (LINE // _WIDEST) for line in range(8)]
+    return 4 * max(map(banks.count, banks))
 
 
 class _Chain:
@@ -174,6 +198,7 @@ def _waiting(body: Sequence[Statement], written: set[Buffer]) -> Work:
             continue
         for part in inner:
             loops += part
+        near = 1.0 if isinstance(statement, LoadMatrices) else near
         if isinstance(statement, Store) and is_read_ahead(statement):
             assert isinstance(statement.value, Load)
             other = max(other, float(statement.value.buffer not in written))
@@ -216,7 +241,7 @@ def _copy_of_runs(statement: Statement) -> Statement:
 @dataclass(frozen=True, eq=False)
 class Access:
     """Of one thread: places that lie `width` elements next to each other, `times` times, `together` of them in one access, where the
-    program says so. `loops`: those that move it; `bounds`: what a guard keeps variables below."""
+    program says so. `loops`: those that move it; `bounds`: what a guard keeps variables below; `passing`: as of a `Touch`."""
 
     buffer: Buffer
     index: Index
@@ -226,6 +251,7 @@ class Access:
     times: int
     together: int
     bounds: tuple[tuple[str, int], ...]
+    passing: bool
 
     def strides(self, loops: Iterable[For]) -> list[tuple[int, int]]:
         """How far apart, in bytes, the steps of loops are, and how many."""
@@ -289,7 +315,7 @@ class Steps:
             loops = tuple(loop for loop in around if loop.variable not in along)
             terms = tuple((name, c) for name, c in first.index.terms if name not in along)
             times = math.prod(map(_extent, loops))
-            yield Access(first.buffer, Index(constant, terms), first.writes, width, loops, times, together, _bounds(first))
+            yield Access(first.buffer, Index(constant, terms), first.writes, width, loops, times, together, _bounds(first), first.passing)
 
     @staticmethod
     def _stays(load: Touch, loops: set[int], stores: Sequence[Touch]) -> bool:
@@ -306,7 +332,7 @@ class Steps:
             wide = self._vector(access) if access.buffer.space == "shared" else access.together
             count = access.times * -(-access.width // wide)
             near = self._banks(access, wide) if access.buffer.space == "shared" else self._lines(access)
-            total += Work(issued=count, near=count * near)
+            total += Work() if access.passing else Work(issued=count, near=count * near)
             if access.buffer.space != "shared":
                 total += Work(issued=2, integer=2)  # an address of 64 bits
                 turns = math.prod(-(-_extent(loop) // _at_once(loop)) for loop in access.loops)
@@ -317,7 +343,7 @@ class Steps:
         """Elements of one access of shared memory: as many as are aligned for all threads."""
         size = access.buffer.dtype.itemsize
         parts = (access.width, access.index.constant, *(c for _, c in access.index.terms))
-        return next((n for n in (4, 2) if n * size <= _WIDEST and all(part % n == 0 for part in parts)), 1)
+        return next((n for n in (8, 4, 2) if n * size <= _WIDEST and all(part % n == 0 for part in parts)), 1)
 
     def _lanes_at(self, access: Access) -> list[int]:
         """Where each lane is, in bytes from the first."""

@@ -24,6 +24,7 @@ PANELS, EXPORT = "tests/codegen/test_panels.py", "tests/exporting/test_export.py
 SORTS, STORED = "tests/codegen/test_cuda_sorting.py", "tests/runtime/test_stores_in_place.py"
 MATRICES = "tests/tracing/test_factorizations.py"
 SPECTRAL = "tests/tracing/test_spectral.py"
+SCALARS = "tests/tracing/test_scalar_types.py"
 PASSES, ROLLING = "tests/passes/test_passes.py", "tests/tracing/rolling/test_"
 
 MUTANTS: list[Mutant] = [
@@ -640,6 +641,13 @@ MUTANTS: list[Mutant] = [
         "rounded",
         "tests/exporting/test_targets.py -k rounding",
     ),
+    (
+        "irdl/tracing/numpy/scalars.py",
+        "return wrap(cast(x.reshape(()).value, np.dtype(real)), PYTHON)",
+        "return wrap(cast(x.reshape(()).value, np.dtype(real)))",
+        SCALARS + " -k numbers_of_python",
+    ),
+    ("irdl/tracing/capture/outcome.py", "original(item) or real_type(item)", "original(item) or item", SCALARS + " -k kept"),
 ]
 
 

@@ -23,7 +23,7 @@ from irdl.ir.dtypes import is_supported
 from irdl.ir.graph import Value
 from irdl.ir.types import TensorType
 from irdl.tracing import tree
-from irdl.tracing.box import PYTHON, Box, is_box
+from irdl.tracing.box import PYTHON, PYTHON_NUMBERS, Box, is_box
 from irdl.tracing.capture.classes import Classes, can_be_subclassed
 from irdl.tracing.capture.containers import (
     Container,
@@ -224,7 +224,7 @@ class Capture:
             return self._container(item, read, name)
         if isinstance(item, type):
             self.guards.append((read, item))
-            if issubclass(item, np.generic):
+            if issubclass(item, np.generic) or item in PYTHON_NUMBERS:
                 return traced_type(item)
             if (found := stand_in(item)) is not None:
                 return found
@@ -387,7 +387,9 @@ class Capture:
         if type(item) is list:
             self.taken.append((Outline(read), outline(item), name))
         if isinstance(item, dict):
-            made: Any = defaultdict(item.default_factory) if isinstance(item, defaultdict) else type(item)()
+            made: Any = type(item)()
+            if isinstance(item, defaultdict):
+                made.default_factory = self.replace(item.default_factory, lambda: read().default_factory, f"{name}.default_factory")
             self._memo[id(item)] = (item, made, read)
             made.update({k: self.replace(v, Item(read, k), f"{name}[{k!r}]") for k, v in item.items()})
         else:

@@ -127,6 +127,8 @@ class Recipes:
             return container
         if cls in _DICTS:
             made = self._remember(item, Dict(item))
+            if (factory := getattr(item, "default_factory", None)) is not None:
+                made.factory = self.of(factory, f"{name}.default_factory")
             made.parts = [(self.of(key, name), self.of(part, f"{name}[{key!r}]")) for key, part in item.items()]
             return made
         if isinstance(item, types.MethodType):

@@ -648,6 +648,18 @@ MUTANTS: list[Mutant] = [
         SCALARS + " -k numbers_of_python",
     ),
     ("irdl/tracing/capture/outcome.py", "original(item) or real_type(item)", "original(item) or item", SCALARS + " -k kept"),
+    (
+        "irdl/codegen/cpu/llvm/python_reads.py",
+        "if type_ is OrderedDict:",
+        "if type_ is None:",
+        ENTRY + " -k containers_of_collections",
+    ),
+    (
+        "irdl/codegen/cpu/llvm/python_reads.py",
+        'self._check(self.b.emit(f"icmp ne ptr {found}, null"))\n        self._adopt(found)',
+        'self._check(self.b.emit(f"icmp ne ptr {found}, null"))',
+        ENTRY + " -k let_go_of",
+    ),
 ]
 
 

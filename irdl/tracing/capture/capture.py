@@ -38,6 +38,7 @@ from irdl.tracing.capture.reads import (
     AreSame,
     ArrayLayout,
     CellContents,
+    DefaultFactory,
     Defaults,
     DictItem,
     Item,
@@ -389,7 +390,7 @@ class Capture:
         if isinstance(item, dict):
             made: Any = type(item)()
             if isinstance(item, defaultdict):
-                made.default_factory = self.replace(item.default_factory, lambda: read().default_factory, f"{name}.default_factory")
+                made.default_factory = self.replace(item.default_factory, DefaultFactory(read), f"{name}.default_factory")
             self._memo[id(item)] = (item, made, read)
             made.update({k: self.replace(v, Item(read, k), f"{name}[{k!r}]") for k, v in item.items()})
         else:

@@ -660,6 +660,12 @@ MUTANTS: list[Mutant] = [
         'self._check(self.b.emit(f"icmp ne ptr {found}, null"))',
         ENTRY + " -k let_go_of",
     ),
+    (
+        "irdl/runtime/compiled.py",
+        "families = {*changing, *map(family_of, changing)}",
+        "families = {*changing}",
+        "tests/tracing/test_decisions.py -k change_together",
+    ),
 ]
 
 

@@ -30,7 +30,7 @@ from irdl.tracing.capture.containers import (
     GrowingList,
     boxes_within,
 )
-from irdl.tracing.capture.decisions import argument_behind, decided
+from irdl.tracing.capture.decisions import argument_behind, decided, family_of
 from irdl.tracing.capture.namespaces import Globals, Module, Package
 from irdl.tracing.capture.objects import Objects, own_dict
 from irdl.tracing.capture.reads import (
@@ -162,9 +162,13 @@ class Capture:
         """Everything from outside as the trace sees it, by identity, and how it is found again."""
         return {id(made): (made, read) for item, made, read in self._memo.values() if made is not None}
 
+    def is_changing(self, name: str) -> bool:
+        """Whether a number of this name, or one like it in the same list, has been found to change."""
+        return name in self.changing or family_of(name) in self.changing
+
     def _plain(self, item: Any, read: Read, name: str) -> Any:
         is_number = type(item) in (int, float, complex) or (isinstance(item, np.generic) and is_supported(item.dtype))
-        if name in self.changing and (is_number or type(item) is bool):
+        if self.is_changing(name) and (is_number or type(item) is bool):
             value = self.trace.input(tree.leaf_type(item, f"`{name}`"), name)
             box = Box(Cell(self.trace, value), value.type, tree.leaf_kind(item) or PYTHON)
             self._capture(box, read, name)

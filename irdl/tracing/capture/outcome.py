@@ -79,7 +79,7 @@ class Recipes:
             TraceError: there is none: it is neither made of arrays, numbers, texts, lists, dicts and the user's objects, nor was it
                 there before.
         """
-        if not self._share and name in self._capture.changing and not is_box(item) and isinstance(item, (*PYTHON_NUMBERS, np.generic)):
+        if not self._share and self._capture.is_changing(name) and not is_box(item) and isinstance(item, (*PYTHON_NUMBERS, np.generic)):
             return self._output(open_trace().constant(item, tree.leaf_type(item, name).dtype), PYTHON)
         found = self._known.get(id(item))
         if found is None:

@@ -666,6 +666,24 @@ MUTANTS: list[Mutant] = [
         "families = {*changing}",
         "tests/tracing/test_decisions.py -k change_together",
     ),
+    (
+        "irdl/tracing/numpy/masks.py",
+        "return x.zeroed() @ y.zeroed()",
+        "return x.values @ y.values",
+        "tests/tracing/test_masks.py -k spoils_no_product",
+    ),
+    (
+        "irdl/tracing/numpy/ufunc_rules.py",
+        'first = apply("bitwise_and", [apply("less", [a, c]), known])',
+        'first = apply("less", [a, c])',
+        COMPLEX + " -k order",
+    ),
+    (
+        "irdl/tracing/numpy/joining.py",
+        "cut = -int(amount) % extent",
+        "cut = int(-amount) % extent",
+        "tests/tracing/test_products.py -k rolls_by_traced",
+    ),
 ]
 
 

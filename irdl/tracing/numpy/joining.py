@@ -159,16 +159,28 @@ def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
     return take(box, literal(places), axis)
 
 
+def _listed(items: Any) -> list[Any]:
+    """One number, or a sequence of them."""
+    is_sequence = isinstance(items, (list, tuple)) or (hasattr(items, "ndim") and items.ndim > 0)
+    return [items[place] for place in range(len(items))] if is_sequence else [items]
+
+
 @traced(np.roll)
 def roll(x: Any, shift: Any, axis: Any = None) -> Any:
     box = as_box(x)
     if axis is None:
         return reshape(roll(reshape(box, -1), shift, 0), box.shape)
-    for amount, place in np.broadcast(shift, axis):
-        place = np.lib.array_utils.normalize_axis_index(place, box.ndim)
+    shifts, axes = _listed(shift), _listed(axis)
+    for one, other in np.broadcast(np.arange(len(shifts)), np.arange(len(axes))):
+        amount, place = shifts[one], np.lib.array_utils.normalize_axis_index(int(axes[other]), box.ndim)
         extent = box.shape[place]
-        if extent:
-            cut = int(-amount) % extent
+        if is_box(amount) and amount.known is None:
+            if not np.can_cast(amount.dtype, np.int64, "same_kind"):
+                raise TypeError(f"np.roll takes integers as its shift, not {amount.dtype}{user_line()}")
+            places = literal(np.arange(extent)) - amount.astype(np.int64)
+            box = take(box, places % extent, place) if extent else box
+        elif extent:
+            cut = -int(amount) % extent
             lead = (slice(None),) * place
             box = concatenate([box[(*lead, slice(cut, None))], box[(*lead, slice(None, cut))]], place)
     return wrap(box.value)

@@ -66,6 +66,24 @@ def test_rolls_by_an_array_of_shifts() -> None:
         irdl.jit(np.roll)(np.ones(3), np.float64(1.0))
 
 
+@pytest.mark.parametrize("k", [np.uint8(1), np.uint8(2), np.int8(-1), np.int64(1), np.int16(0), np.uint64(2)])
+def test_places_and_counts_of_narrow_integers(k: Any) -> None:
+    """What is computed of them does not overflow, and has no traced number in it."""
+    x, v = np.arange(16.0).reshape(4, 4), np.arange(3.0)
+    place = np.int8(2) if k.dtype == np.uint64 else k  # which NumPy refuses
+    for f in (
+        lambda x, v: np.diagonal(x, place),
+        lambda x, v: np.trace(x, place),
+        lambda x, v: np.diag(v, place).sum(0),
+        lambda x, v: np.diagflat(v, place).sum(1),
+        lambda x, v: np.tile(v, abs(int(k)) * np.ones(1, np.int16)),
+        lambda x, v: np.tile(v, k) if k > 0 else v,
+        lambda x, v: np.tile(x, np.array([2, 1])),
+        lambda x, v: np.roll(x, k, 1),
+    ):
+        irdl.testing.check(f, x, v)
+
+
 def test_python_ints_that_do_not_fit() -> None:
     with pytest.raises(OverflowError, match=r"18446744073709551615 out of bounds for int64, as which.*test_products\.py"):
         irdl.jit(lambda s: s & ((1 << 64) - 1))(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from typing import Any
 
 import numpy as np
@@ -127,10 +128,16 @@ def unstack(x: Any, /, *, axis: int = 0) -> Any:
     return tuple(moveaxis(x, axis, 0))
 
 
+def _listed(items: Any) -> list[Any]:
+    """One number, or a sequence of them."""
+    is_sequence = isinstance(items, (list, tuple)) or (hasattr(items, "ndim") and items.ndim > 0)
+    return [items[place] for place in range(len(items))] if is_sequence else [items]
+
+
 @traced(np.tile)
 def tile(x: Any, reps: Any) -> Any:
     box = as_box(x)
-    reps = tuple(reps) if isinstance(reps, (tuple, list)) else (reps,)
+    reps = tuple(map(operator.index, _listed(reps)))
     rank = max(len(reps), box.ndim)
     reps = (1,) * (rank - len(reps)) + reps
     shape = (1,) * (rank - box.ndim) + box.shape
@@ -157,12 +164,6 @@ def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
         return wrap(apply(RESHAPE, [spread.value], ReshapeAttributes(whole)))
     places = np.repeat(np.arange(box.shape[axis]), repeats)
     return take(box, literal(places), axis)
-
-
-def _listed(items: Any) -> list[Any]:
-    """One number, or a sequence of them."""
-    is_sequence = isinstance(items, (list, tuple)) or (hasattr(items, "ndim") and items.ndim > 0)
-    return [items[place] for place in range(len(items))] if is_sequence else [items]
 
 
 @traced(np.roll)

@@ -684,6 +684,12 @@ MUTANTS: list[Mutant] = [
         "cut = int(-amount) % extent",
         "tests/tracing/test_products.py -k rolls_by_traced",
     ),
+    (
+        "irdl/codegen/cpu/llvm/python_reads.py",
+        'self._check_number("i64", self._load("i64", found, "float value"), int(np.float64(item).view(np.int64)))',
+        "pass",
+        ENTRY + " -k computed_anew",
+    ),
 ]
 
 

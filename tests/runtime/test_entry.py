@@ -991,3 +991,33 @@ def test_stores_into_containers_of_collections_are_made_natively():
     assert f._entries[0](np.zeros(3)) is not MISS
     eager.step(np.zeros(3))
     assert_close(dict(compiled.parameters), dict(eager.parameters))
+
+
+def test_numbers_that_are_computed_anew_are_the_same():
+    """A rate that a schedule sets at each call, to what it was."""
+
+    class Scheduled:
+        def __init__(self):
+            self.rate, self.count, self.zero = 0.5, 1000, 0.0
+
+        def step(self, x):
+            return x * self.rate + self.count + np.copysign(1.0, self.zero)
+
+    made, x = Scheduled(), np.arange(3.0)
+    f = irdl.jit(made.step)
+    f(x)
+    for rate, count, zero, same in (
+        (sum([0.25, 0.25]), sum([500, 500]), float("0"), True),
+        (sum([0.25, 0.5]), 1000, 0.0, False),
+        (0.5, sum([500, 501]), 0.0, False),
+        (0.5, 1000, -0.0, False),
+        (np.float64(0.5), 1000, 0.0, False),
+        (0.5, np.int64(1000), 0.0, False),
+        (0.5, 1000.0, 0.0, False),
+        (float("nan"), 1000, 0.0, False),
+        (0.5, 1000, 0.0, True),
+    ):
+        made.rate, made.count, made.zero = rate, count, zero
+        assert any(entry(x) is not MISS for entry in f._entries) == same
+    made.rate, made.zero = sum([0.25, 0.25]), -0.0
+    np.testing.assert_array_equal(f(x), made.step(x))

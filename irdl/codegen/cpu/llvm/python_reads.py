@@ -33,6 +33,8 @@ from irdl.tracing.capture.reads import (
     Read,
 )
 
+#: Python's integers of which there is one object each, and its number for `==`
+_SMALL, _EQUAL = range(-5, 257), 2
 #: dicts that Python has functions of its own for
 _DICTS = (dict, OrderedDict, defaultdict)
 
@@ -101,7 +103,26 @@ class PythonReads(PythonObjects):
         elif isinstance(read, Attributes):
             self._check_attributes(read)
         elif not isinstance(read, Always):
-            self._check_is(self.read(read), item)
+            self._check_plain(self.read(read), item)
+
+    def _check_plain(self, found: str, item: Any) -> None:
+        """That it is what it was, or a number that is the same: one that is computed at each call is another object each time."""
+        b = self.b
+        if type(item) is not float and (type(item) is not int or item in _SMALL):
+            return self._check_is(found, item)
+        other, same = b.label(), b.label()
+        b.do(f"br i1 {b.emit(f'icmp eq ptr {found}, {self._object(item)}')}, label %{same}, label %{other}")
+        b.start(other)
+        before = b.remembered()
+        self._check_type(found, type(item))
+        if type(item) is float:
+            self._check_number("i64", self._load("i64", found, "float value"), int(np.float64(item).view(np.int64)))
+        else:
+            compare = self._function("PyObject_RichCompareBool")
+            self._check_number("i32", b.fresh(f"call i32 {compare}(ptr {found}, ptr {self._object(item)}, i32 {_EQUAL})"), 1)
+        b.do(f"br label %{same}")
+        b.restore(before)
+        b.start(same)
 
     def check_decision(self, read: Decision, outcome: bool) -> None:
         """By a call into Python, before anything else: other threads may run in it, and change what is held by reads so far."""

@@ -690,6 +690,12 @@ MUTANTS: list[Mutant] = [
         "pass",
         ENTRY + " -k computed_anew",
     ),
+    (
+        "irdl/tracing/numpy/mathematics.py",
+        "np.where(beyond < 0, low, np.rint(scaled))",
+        "np.rint(scaled)",
+        "tests/tracing/test_mathematics.py -k round_is_pythons",
+    ),
 ]
 
 

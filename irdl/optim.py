@@ -251,12 +251,21 @@ class clip_by_global_norm(_Stateless):
 
 @dataclass(frozen=True)
 class clip_by_value(_Stateless):
-    """Gradients within -limit and limit; complex ones are refused, which have no order."""
+    """Gradients within -limit and limit.
+
+    Raises:
+        TypeError: one is complex: the order that NumPy gives these limits real parts alone.
+    """
 
     limit: float
 
     def _change(self, gradients: Any) -> Any:
-        return irdl.tree.map(lambda g: np.clip(g, -self.limit, self.limit), gradients)
+        return irdl.tree.map(self._clipped, gradients)
+
+    def _clipped(self, gradient: Any) -> Any:
+        if np.iscomplexobj(gradient):
+            raise TypeError("clip_by_value is of real gradients: clip complex ones by clip_by_global_norm")
+        return np.clip(gradient, -self.limit, self.limit)
 
 
 def global_norm(tree: Any) -> Any:

@@ -25,6 +25,7 @@ COPIES = "tests/codegen/test_cuda_copies.py"
 SORTS, STORED = "tests/codegen/test_cuda_sorting.py", "tests/runtime/test_stores_in_place.py"
 MATRICES = "tests/tracing/test_factorizations.py"
 SPECTRAL = "tests/tracing/test_spectral.py"
+SCALARS = "tests/tracing/test_scalar_types.py"
 PASSES, ROLLING = "tests/passes/test_passes.py", "tests/tracing/rolling/test_"
 
 MUTANTS: list[Mutant] = [
@@ -667,6 +668,61 @@ MUTANTS: list[Mutant] = [
         'self.intrinsic(kind, "copysign", rounded, x)',
         "rounded",
         "tests/exporting/test_targets.py -k rounding",
+    ),
+    (
+        "irdl/tracing/numpy/scalars.py",
+        "return wrap(cast(x.reshape(()).value, np.dtype(real)), PYTHON)",
+        "return wrap(cast(x.reshape(()).value, np.dtype(real)))",
+        SCALARS + " -k numbers_of_python",
+    ),
+    ("irdl/tracing/capture/outcome.py", "original(item) or real_type(item)", "original(item) or item", SCALARS + " -k kept"),
+    (
+        "irdl/codegen/cpu/llvm/python_reads.py",
+        "if type_ is OrderedDict:",
+        "if type_ is None:",
+        ENTRY + " -k containers_of_collections",
+    ),
+    (
+        "irdl/codegen/cpu/llvm/python_reads.py",
+        'self._check(self.b.emit(f"icmp ne ptr {found}, null"))\n        self._adopt(found)',
+        'self._check(self.b.emit(f"icmp ne ptr {found}, null"))',
+        ENTRY + " -k let_go_of",
+    ),
+    (
+        "irdl/runtime/compiled.py",
+        "families = {*changing, *map(family_of, changing)}",
+        "families = {*changing}",
+        "tests/tracing/test_decisions.py -k change_together",
+    ),
+    (
+        "irdl/tracing/numpy/masks.py",
+        "return x.zeroed() @ y.zeroed()",
+        "return x.values @ y.values",
+        "tests/tracing/test_masks.py -k spoils_no_product",
+    ),
+    (
+        "irdl/tracing/numpy/ufunc_rules.py",
+        'first = apply("bitwise_and", [apply("less", [a, c]), known])',
+        'first = apply("less", [a, c])',
+        COMPLEX + " -k order",
+    ),
+    (
+        "irdl/tracing/numpy/joining.py",
+        "cut = -int(amount) % extent",
+        "cut = int(-amount) % extent",
+        "tests/tracing/test_products.py -k rolls_by_traced",
+    ),
+    (
+        "irdl/codegen/cpu/llvm/python_reads.py",
+        'self._check_number("i64", self._load("i64", found, "float value"), int(np.float64(item).view(np.int64)))',
+        "pass",
+        ENTRY + " -k computed_anew",
+    ),
+    (
+        "irdl/tracing/numpy/mathematics.py",
+        "np.where(beyond < 0, low, np.rint(scaled))",
+        "np.rint(scaled)",
+        "tests/tracing/test_mathematics.py -k round_is_pythons",
     ),
 ]
 

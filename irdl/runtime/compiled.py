@@ -21,13 +21,15 @@ from irdl.runtime.executable import Executable
 from irdl.runtime.expected import call_shape, donated_inputs
 from irdl.runtime.overlaps import check_donations, check_stores
 from irdl.tracing import tree
-from irdl.tracing.box import ARRAY, PYTHON, as_kind
+from irdl.tracing.box import ARRAY, PYTHON, PYTHON_NUMBERS, as_kind
+from irdl.tracing.capture.decisions import family_of
 from irdl.tracing.capture.recipes import Script
 from irdl.tracing.function import TracedFunction, trace_function
 
 if TYPE_CHECKING:
     from irdl.codegen.cuda.model import Prediction
 
+_NUMBERS = (*PYTHON_NUMBERS, np.generic)
 #: Native entries of one signature, each with scratch memory of its own.
 _MOST_ENTRIES = 4
 
@@ -190,7 +192,8 @@ class Compiled:
                 now = read()
             except (LookupError, AttributeError, ValueError, TypeError):
                 continue
-            if type(now) is type(item) and repr(now) != repr(item):
+            both_numbers = isinstance(now, _NUMBERS) and isinstance(item, _NUMBERS)
+            if (both_numbers or type(now) is type(item)) and repr(now) != repr(item):
                 found.add(name)
         return found
 
@@ -274,15 +277,17 @@ def compile_call(
     leaves = [stand_in(leaf.shape, leaf.dtype) if isinstance(leaf, DeviceArray) else leaf for leaf in call.leaves]
     arguments, keywords = tree.unflatten(call.structure, leaves)
     with _collector_paused:
-        try:
-            traced = trace_function(function, arguments, keywords, name, dict(call.static), changing=changing)
-        except TraceError:
-            if not changing:
-                raise
-            traced = trace_function(function, arguments, keywords, name, dict(call.static))
-            changing = ()
+        # Where one number of a list changes, those beside it will too: each alone would be one more version.
+        families = {*changing, *map(family_of, changing)}
+        for taken in dict.fromkeys(map(frozenset[str], (families, changing, ()))):
+            try:
+                traced = trace_function(function, arguments, keywords, name, dict(call.static), changing=taken)
+                break
+            except TraceError:
+                if not taken:
+                    raise
         compiled = Compiled(traced, call, options, roles, name)
-        compiled.changing = frozenset(changing)
+        compiled.changing = taken
         return compiled
 
 

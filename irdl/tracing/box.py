@@ -203,7 +203,7 @@ class Box:
         known = self.known
         if known is None:
             raise views.not_an_array(function, remedy, self._of_whole_trace("argument_behind") or "")
-        if not exact and self._is_followed():
+        if not exact and self.is_followed:
             raise TraceError(f"{function} would cut a traced array off from its gradient: {remedy}{user_line()}")
         return known
 
@@ -214,7 +214,8 @@ class Box:
             return None
         return getattr(trace.capture, question)(self.cell.value)
 
-    def _is_followed(self) -> bool:
+    @property
+    def is_followed(self) -> bool:
         """Whether a derivative may pass through it."""
         return is_inexact(self.type.dtype) and self.value in _innermost(self.cell).followed
 
@@ -226,11 +227,16 @@ class Box:
         )
         return np.array(array, dtype=dtype, copy=True)
 
-    def __bool__(self) -> bool:
+    def decided(self) -> bool | None:
+        """Whether it is true in this call, where that follows from captured numbers alone; else None."""
         if self.known is None and self.type.size == 1:
             decided: bool | None = self._of_whole_trace("decided")
-            if decided is not None:
-                return decided
+            return decided
+        return None
+
+    def __bool__(self) -> bool:
+        if (decided := self.decided()) is not None:
+            return decided
         return bool(
             self._array(
                 "`if`, `while`, `and` or `or`",
@@ -242,7 +248,7 @@ class Box:
     def __int__(self) -> int:
         if is_complex(self.type.dtype):
             raise TypeError(f"int() argument must be a real number, not 'complex'{user_line()}")
-        return int(self._array("int()", "use x.item() of an integer, x.astype(np.int64), or make it a static argument that is no array"))
+        return int(self._array("int()", "in a text f'{x}' does without it; make it a static argument that is no array"))
 
     def __float__(self) -> float:
         if is_complex(self.type.dtype):
@@ -259,7 +265,7 @@ class Box:
 
     def item(self, *place: Any) -> Any:
         """A traced Python number, which is weak where it meets arrays."""
-        is_settled = self.known is not None and not self._is_followed()
+        is_settled = self.known is not None and not self.is_followed
         if is_settled or self.type.dtype == np.uint64:  # no traced Python int is as large
             return self._array(".item()", "leave it out: an array of one element is as good").item(*place)
         if len(place) == 1 and not isinstance(place[0], tuple):

@@ -145,7 +145,11 @@ def _constant(array: Any, dtype: Any) -> ConstantAttributes:
 @lru_cache(maxsize=4096)
 def _number(kind: type, number: float, dtype: Any) -> ConstantAttributes:
     """The same few numbers are met over and over."""
-    return ConstantAttributes(np.asarray(number, dtype))
+    try:
+        return ConstantAttributes(np.asarray(number, dtype))
+    except OverflowError:
+        remedy = ", as which traced Python ints are computed" if dtype == np.int64 else ""
+        raise OverflowError(f"Python integer {number} out of bounds for {dtype}{remedy}{user_line()}") from None
 
 
 class Cell:

@@ -379,10 +379,7 @@ def check_reshape(size: int, shape: Any) -> tuple[int, ...]:
 
 
 #: what to write in the place of float(x), which NumPy calls too, where x is stored into a real array
-NO_FLOAT = (
-    "leave the call out, use x.item() or x.astype(np.float64), in a text f'{x:.3f}', or np.array(a) in the place of a.copy() for what "
-    "it is stored into"
-)
+NO_FLOAT = "in a text f'{x:.3f}' does without it; store into np.array(a), not a.copy()"
 
 
 def not_an_array(function: str, remedy: str, argument: str = "") -> TraceError:

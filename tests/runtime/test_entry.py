@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import types
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -912,3 +912,112 @@ def test_defaults_of_keyword_only_parameters():
         scaled.__kwdefaults__["factor"] = factor + 1
     scaled.__kwdefaults__ = {"factor": 7.0}
     np.testing.assert_array_equal(f(x), x * 7)
+
+
+class Holding:
+    """A model whose parts are in containers of `collections`."""
+
+    def __init__(self):
+        self.layers = OrderedDict(a=np.ones(3), b=np.full(3, 2.0), kind="relu")
+        self.sums = defaultdict(lambda: np.zeros(3), n=np.ones(3))
+        self.line = deque([np.ones(3), np.arange(3.0), 0.5])
+
+    def step(self, x):
+        for name, part in self.layers.items():
+            x = x * 2 + part if name != "kind" else np.maximum(x, 0) if part == "relu" else np.tanh(x)
+        return x + self.sums["n"] * self.line[2] + self.line[0] - self.line[1] + self.sums.default_factory()
+
+
+def changes_of_holding(made):
+    yield lambda: made.layers.move_to_end("a")
+    yield lambda: made.layers.__setitem__("a", np.full(3, 5.0))
+    yield lambda: made.layers["a"].__setitem__(1, 7.0)
+    yield lambda: made.layers.__setitem__("kind", "tanh")
+    yield lambda: made.layers.__setitem__("c", np.ones(3))
+    yield lambda: made.layers.move_to_end("kind", last=False)
+    yield lambda: made.sums.__setitem__("n", np.full(3, 3.0))
+    yield lambda: made.sums.__setitem__("m", 1)
+    yield lambda: setattr(made.sums, "default_factory", lambda: np.ones(3))
+    yield lambda: made.line.__setitem__(2, 0.25)
+    yield lambda: made.line.__setitem__(0, np.full(3, 4.0))
+    yield lambda: (made.line.rotate(1), made.line.rotate(-1), made.line.appendleft(made.line.popleft() * 2))
+    yield lambda: made.line.append(np.ones(3))
+    yield lambda: setattr(made, "line", [*made.line])
+
+
+def test_containers_of_collections_are_read_natively():
+    made, x = Holding(), np.arange(3.0)
+    f = irdl.jit(made.step)
+    f(x)
+    assert f._entries[0](x) is not MISS
+    for number, change in enumerate(changes_of_holding(made)):
+        change()
+        for _ in range(2):
+            np.testing.assert_array_equal(f(x), made.step(x))
+        assert any(entry(x) is not MISS for entry in f._entries), number
+
+
+def test_what_containers_of_collections_hold_is_let_go_of():
+    made, x = Holding(), np.arange(3.0)
+    f = irdl.jit(made.step)
+    f(x)
+    held = [made.layers, made.sums, made.line, made.sums.default_factory, *made.line, *made.layers.values(), *made.layers]
+    before = [sys.getrefcount(item) for item in held]
+    for _ in range(100):
+        assert f._entries[0](x) is not MISS
+        made.layers.move_to_end("a")
+        assert f._entries[0](x) is MISS
+        made.layers.move_to_end("a", last=False)
+        made.line[2] = 0.75
+        assert f._entries[0](x) is MISS
+        made.line[2] = held[6]
+    assert before == [sys.getrefcount(item) for item in held]
+
+
+def test_stores_into_containers_of_collections_are_made_natively():
+    class Running:
+        def __init__(self):
+            self.parameters = OrderedDict(w=np.ones(3), m=np.zeros(3))
+
+        def step(self, g):
+            self.parameters["m"] += g
+            self.parameters["w"] -= 0.1 * self.parameters["m"]
+
+    eager, compiled = Running(), Running()
+    f = irdl.jit(compiled.step)
+    for k in range(4):
+        eager.step(np.arange(3.0) + k)
+        f(np.arange(3.0) + k)
+    assert f._entries[0](np.zeros(3)) is not MISS
+    eager.step(np.zeros(3))
+    assert_close(dict(compiled.parameters), dict(eager.parameters))
+
+
+def test_numbers_that_are_computed_anew_are_the_same():
+    """A rate that a schedule sets at each call, to what it was."""
+
+    class Scheduled:
+        def __init__(self):
+            self.rate, self.count, self.zero = 0.5, 1000, 0.0
+
+        def step(self, x):
+            return x * self.rate + self.count + np.copysign(1.0, self.zero)
+
+    made, x = Scheduled(), np.arange(3.0)
+    f = irdl.jit(made.step)
+    f(x)
+    for rate, count, zero, same in (
+        (sum([0.25, 0.25]), sum([500, 500]), float("0"), True),
+        (sum([0.25, 0.5]), 1000, 0.0, False),
+        (0.5, sum([500, 501]), 0.0, False),
+        (0.5, 1000, -0.0, False),
+        (np.float64(0.5), 1000, 0.0, False),
+        (0.5, np.int64(1000), 0.0, False),
+        (0.5, 1000.0, 0.0, False),
+        (float("nan"), 1000, 0.0, False),
+        (0.5, 1000, 0.0, True),
+    ):
+        made.rate, made.count, made.zero = rate, count, zero
+        assert any(entry(x) is not MISS for entry in f._entries) == same
+    made.rate, made.zero = sum([0.25, 0.25]), -0.0
+    np.testing.assert_array_equal(f(x), made.step(x))

@@ -193,5 +193,63 @@ def test_a_function_of_another_library(f: Callable[..., Any], name: str) -> None
 
 def test_a_library_that_calls_back() -> None:
     with pytest.raises(TraceError) as caught:
-        irdl.jit(lambda x: heapq.nsmallest(2, [1, 2, 3], key=lambda i: float(x[i - 1])))(np.ones(3))
+        irdl.jit(lambda x: heapq.nsmallest(2, [1, 2, 3], key=lambda i: 1 if x[i - 1] > 0 else 0))(np.ones(3))
     assert "has no rule" not in str(caught.value)
+
+
+class Weight:
+    def __init__(self, data: float) -> None:
+        self.data, self.grad = data, 0.0
+
+
+class Neurons:
+    """Weights, each on an object of its own; `sizes` says how far sums go."""
+
+    def __init__(self) -> None:
+        self.weights = [[Weight(np.float64(0.1 * i * j + 0.01)) for i in range(3)] for j in range(2)]
+        self.sizes = [2, 0]
+
+    def step(self, x: Any) -> Any:
+        out = [sum(w.data * x[i] for i, w in enumerate(row[: self.sizes[0]])) for row in self.weights]
+        for o, row in zip(out, self.weights, strict=True):
+            for i, w in enumerate(row[: self.sizes[0]]):
+                w.grad = max(o, 0.0) * x[i]
+        for row in self.weights:
+            for w in row:
+                w.data -= 0.1 * w.grad
+        return sum(out)
+
+    def count(self, x: Any) -> Any:
+        self.sizes[1] += 1
+        return x[: self.sizes[0]] * self.sizes[1]
+
+
+def test_numbers_in_lists_change_together() -> None:
+    """Those that a step leaves as they are, as with an output below zero, may change in the next."""
+    eager, compiled = Neurons(), Neurons()
+    counted, f = Neurons(), irdl.jit(compiled.step)
+    count = irdl.jit(counted.count)
+    for x in (np.array([1.0, 0.0, 0.0]), np.array([-1.0, 0.0, 0.0]), np.array([1.0, 2.0, 0.0]), np.array([0.5, 1.0, 0.0])):
+        assert f(x) == pytest.approx(eager.step(x))
+        np.testing.assert_allclose(*([w.data for row in made.weights for w in row] for made in (compiled, eager)))
+        assert type(compiled.weights[1][0].data) is type(eager.weights[1][0].data)
+        np.testing.assert_array_equal(count(x), x[:2] * counted.sizes[1])  # the other size is the length of a slice
+    assert [len(versions) for versions in f._cache.values()] == [2]
+    assert [len(versions) for versions in count._cache.values()] == [2]
+
+
+def test_numbers_that_become_numpys_change() -> None:
+    class Filter:
+        def __init__(self) -> None:
+            self.level = 0.0
+
+        def run(self, x: Any) -> Any:
+            for n in range(len(x)):
+                self.level = 0.9 * self.level + x[n]
+            return self.level
+
+    eager, compiled = Filter(), Filter()
+    f = irdl.jit(compiled.run)
+    for _ in range(4):
+        assert f(np.ones(5)) == pytest.approx(eager.run(np.ones(5))) and type(compiled.level) is np.float64
+    assert [len(versions) for versions in f._cache.values()] == [2]

@@ -172,7 +172,12 @@ def test_in_a_loop_it_is_rolled() -> None:
     [
         (lambda x: x[x > 0], "np.where"),
         (lambda x: len(x[x > 0]), r"len\(x\[mask\]\) asks how many"),
-        (lambda x: x[x > 0].shape[0], r"x\[mask\]\.shape asks"),
+        (lambda x: np.zeros(x[x > 0].shape), "an index, a shape"),
+        (lambda x: np.zeros((2, x[x > 0].shape[0])), "an index, a shape"),
+        (lambda x: x[x[:, 0] > 0][::-1], r"x\[mask\]\[index\] asks"),
+        (lambda x: x[x[:, 0] > 0][:, x[0] > 0], "other mask"),
+        (lambda x: x[x[:, 0] > 0].T @ x[x[:, 1] > 0], "np.matmul of arrays under masks"),
+        (lambda x: x[x[:, 0] > 0].T @ x, "np.matmul along the mask"),
         (lambda x: x[x > 0][0], "asks how many"),
         (lambda x: np.sort(x[x > 0]), r"np\.sort asks"),
         (lambda x: x[x > 0] @ np.ones(3), "np.matmul asks"),
@@ -270,3 +275,72 @@ def test_filled_at_once() -> None:
         return x
 
     np.testing.assert_allclose(irdl.jit(f)(X), f(X))
+
+
+LABELS = _random.integers(0, 3, len(X))
+
+
+def naive_bayes(x: Any, y: Any) -> Any:
+    """Means and variances of each class, and how many there are of it."""
+    found = [(x[y == c].mean(axis=0), x[y == c].var(axis=0), x[y == c].std(0, ddof=1), x[y == c].shape[0] / len(x)) for c in range(3)]
+    return found, x[y == 1].std(), x[y == 1].astype(int).var(0), x[y == 1].astype(np.float32).var(), (x[y == 1] + 1j).var(0)
+
+
+def discriminants(x: Any, y: Any) -> Any:
+    """Scatter within and between classes."""
+    n = x.shape[1]
+    within, between, mean = np.zeros((n, n)), np.zeros((n, n)), x.mean(0)
+    for c in range(3):
+        of_class = x[y == c]
+        own = np.mean(of_class, axis=0)
+        within += (of_class - own).T.dot(of_class - own)
+        apart = (own - mean).reshape(-1, 1)
+        between += of_class.shape[0] * apart @ apart.T
+    return within, between
+
+
+def experts(x: Any, y: Any) -> Any:
+    """Each row through the matrix that its label chooses."""
+    out = np.zeros((len(x), 3))
+    for e in range(3):
+        m = y == e
+        out[m] += np.abs(x[m, e])[:, None] * (x[m] @ np.cos(np.arange(3.0 * x.shape[1]) * (e + 1)).reshape(-1, 3))
+    return out
+
+
+def columns_of_rows(x: Any, y: Any) -> Any:
+    m = y > 0
+    rows = x[m]
+    some, few, many, across = np.zeros_like(x), np.zeros((len(x), 2)), np.zeros_like(x), np.zeros_like(x.T)
+    some[m] = rows[:, ::-1] * rows[:, 1][:, None]
+    few[m] = rows[..., [2, 0]] + np.dot(rows, x[:2].T)
+    many[m] = rows[:, np.arange(x.shape[1]) % 2] - rows.mean(0, keepdims=True)
+    across[:, m] = x.T[:, m] * 2
+    flat = x[x > 0]
+    return some, few, many, across, rows[None].sum((0, 1)), rows[:, 2].T @ rows[:, 1], (flat - flat.mean(keepdims=True)).sum(), flat.sum()
+
+
+@pytest.mark.parametrize("f", [naive_bayes, discriminants, experts, columns_of_rows])
+def test_rows_of_a_class(f: Callable[..., Any]) -> None:
+    for y in (LABELS, np.arange(len(X)) % 3):
+        with np.errstate(all="ignore"):
+            expected, got = irdl.tree.leaves(f(X, y)), irdl.tree.leaves(irdl.jit(f)(X, y))
+        for a, b in zip(expected, got, strict=True):
+            assert type(a) is type(b) and np.asarray(a).dtype == np.asarray(b).dtype
+            np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-14)
+
+
+@pytest.mark.parametrize("f", [discriminants, experts, lambda x, y: [x[y == c].var(axis=0) for c in range(3)]])
+def test_gradients_of_rows_of_a_class(f: Callable[..., Any]) -> None:
+    irdl.testing.check(lambda x: f(x, np.arange(len(X)) % 3), X)
+
+
+def test_what_is_left_out_spoils_no_product() -> None:
+    """What a function gives where the mask does not hold may be infinite."""
+
+    def f(x: Any) -> Any:
+        rows = np.log(x[x[:, 0] > 0][:, 0] - 0.5)
+        return rows @ rows
+
+    x = np.array([[1.5, 0.0], [-1.0, 0.0], [2.5, 1.0]])
+    irdl.testing.check(f, x)

@@ -98,3 +98,31 @@ def test_loops_and_gradients() -> None:
     assert len(irdl.trace(oscillating)(np.ones(40)).nodes) == len(irdl.trace(oscillating)(np.ones(80)).nodes)
     gradients = [g(X) for g in (irdl.grad(lambda x: oscillating(x).sum()), irdl.jit(irdl.grad(lambda x: oscillating(x).sum())))]
     np.testing.assert_allclose(*gradients)
+
+
+@pytest.mark.parametrize("digits", [0, 1, 2, 3, 7, 16, -1, -3])
+def test_round_is_pythons(digits: int) -> None:
+    """Of numbers halfway between two decimals, which are so in decimals alone, as 2.675."""
+    random = np.random.default_rng(0)
+    halves = (random.integers(-(10**6), 10**6, 400) * 2 + 1) / 2 / 10.0**digits
+    x = np.concatenate([halves, random.standard_normal(100), 1e3 * random.standard_normal(100), [2.675, 0.5, 1.5, -0.0004, 0.0, -0.0]])
+    x = np.concatenate([x, [1e300, -1e17, 5e15 + 1, np.inf, np.nan, 2.0**52 + 0.5, 45.0, 55.0, 5e-324]])
+
+    def f(x: Any) -> Any:
+        return [round(x[i].item(), digits) for i in range(len(x))]
+
+    found, expected = irdl.jit(f)(x), f(x)
+    assert all(type(item) is float for item in found)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+
+
+def test_round_of_other_numbers() -> None:
+    def f(x: Any, n: Any) -> Any:
+        return round(float(x[1]), 2), round(x[1], 2), round(int(n[0]), 2), round(float(x[0])), round(bool(n[1]), 1)
+
+    x, n = np.array([2.5, 2.675]), np.array([15, 0])
+    found, expected = irdl.jit(f)(x, n), f(x, n)
+    assert found == expected and [type(item) for item in found[:4]] == [type(item) for item in expected[:4]]
+    with pytest.raises(irdl.errors.TraceError, match="divide and multiply"):
+        irdl.jit(lambda x: round(x[0].item(), 30))(x)

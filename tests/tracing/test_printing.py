@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -212,7 +213,7 @@ def test_of_a_trace_that_fails_what_was_printed_is_seen(capsys: pytest.CaptureFi
 
         def body(c: Any, v: Any) -> Any:
             print("in the body")
-            return c + float(v), None
+            return c + math.fsum([v]), None
 
         return irdl.scan(body, 0.0, x)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -145,3 +146,97 @@ def test_type_tells_what_numpy_has() -> None:
         np.testing.assert_array_equal(found[0], expected[0])
         assert found[1:] == expected[1:]
     assert irdl.grad(lambda x: x.sum() * (2.0 if type(x) is np.ndarray else 3.0))(np.ones(2))[0] == 2
+
+
+def numbers_of_python(x: Any) -> Any:
+    total, whole, flag, wide = float(x.sum()), int(x[0, 0]), bool(x[0, 1] > 0), complex(x[1, 1])
+    kinds = [
+        type(total) is float,
+        type(whole) is int,
+        type(flag) is bool,
+        type(X.shape[0] / 2) is float,
+        type(float) is type,
+        type(x[0, 0]) is float,
+    ]
+    kinds += [isinstance(total, (int, float)), isinstance(True, int), isinstance(x[0, 0], float), issubclass(bool, int)]
+    kinds += [
+        float("inf") > 1,
+        int("ff", 16) == 255,
+        float.fromhex("0x1p3") == 8,
+        {int: 3}[int] == 3,
+        bool([]),
+        repr(int) == "<class 'int'>",
+    ]
+    kinds += [list(map(float, ["1", "2"])) == [1, 2], sorted(["2", "1"], key=int) == ["1", "2"], int(3.9) == 3]
+    arrays = [np.zeros(3, float), np.ones(3, dtype=int), np.array([1, 0, 2], dtype=bool), x.astype(int), np.empty_like(x, dtype=float) * 0]
+    kinds += [np.issubdtype(x.dtype, float), x.dtype == float, np.dtype(float) == x.dtype, np.iinfo(int).max > 0, np.can_cast(int, float)]
+
+    class Doubled(float):
+        def twice(self) -> float:
+            return self * 2
+
+    kinds += [Doubled(3.0).twice() == 6, isinstance(Doubled(3.0), float), type(Doubled(3.0)) is Doubled, isinstance(3.0, Doubled)]
+    return total, whole, flag, wide, total * np.ones(2, np.float32), kinds, arrays
+
+
+def test_numbers_of_python() -> None:
+    """`float`, `int`, `bool` and `complex` of what is traced are casts, and the same types in all else."""
+    expected, found = numbers_of_python(X), irdl.jit(numbers_of_python)(X)
+    assert found[-2] == expected[-2]
+    check(lambda x: (*numbers_of_python(x)[:5], *numbers_of_python(x)[-1]), X)
+
+
+@pytest.mark.parametrize("number", [2.7, -2.7, 0.0, -0.5, 1e15, True, 3, np.float32(1.5), np.int8(-3), np.uint8(200), np.float16(2.5)])
+@pytest.mark.parametrize("kind", [float, int, bool, complex])
+def test_numbers_of_python_of_every_dtype(number: Any, kind: type) -> None:
+    x = np.asarray(number)[None]
+    for f in (lambda x: kind(x[0]), lambda x: kind(x.item())):
+        expected, found = f(x), irdl.jit(f)(x)
+        assert type(found) is type(expected) and found == expected
+
+
+def test_gradients_pass_through_float() -> None:
+    def f(x: Any) -> Any:
+        history = []
+        for t in range(len(x)):
+            x = x - 0.1 * float((x[t] ** 2).sum()) * x
+            history.append(float(x.mean()))
+        return sum(history) + float(x[0, 0]) * x.sum()
+
+    irdl.testing.check(f, X)
+
+
+def test_numbers_of_python_that_numpy_refuses() -> None:
+    for f in (lambda x: float(x), lambda x: int(x + 1j), lambda x: int(x[0])):
+        with pytest.raises(TypeError):
+            f(X)
+        with pytest.raises(TypeError):
+            irdl.jit(f)(X)
+    for g in (lambda x: range(int(x[0, 0])), lambda x: {int(x[0, 0]): 1}, lambda x: x[: int(x[0, 0])], lambda x: 1 if bool(x[0, 0]) else 2):
+        with pytest.raises(TraceError, match="test_scalar_types"):
+            irdl.jit(g)(X)
+
+
+def test_types_of_numbers_that_are_kept() -> None:
+    class Keeps:
+        def __init__(self) -> None:
+            self.counts: Any = defaultdict(lambda: np.zeros(2))
+
+        def run(self, x: Any) -> None:
+            self.kind, self.kinds, self.made = float, {"a": int, bool: 3}, defaultdict(int, {"b": int(x[0, 1])})
+            self.level, self.below = float(x[0, 0]), bool(x[0, 0] < 0)
+            self.counts["n"] = self.counts["n"] + x[0, :2]
+
+        def keeps_a_function(self) -> None:
+            self.made = defaultdict(lambda: 3)
+
+    eager, compiled = Keeps(), Keeps()
+    for x in (X, 2 * X):
+        eager.run(x)
+        irdl.jit(compiled.run)(x)
+    for name in ("kind", "kinds", "made", "level", "below"):
+        assert repr(getattr(eager, name)) == repr(getattr(compiled, name))
+    assert compiled.kind is float and compiled.made.default_factory is int
+    np.testing.assert_array_equal(compiled.counts["n"], eager.counts["n"])
+    with pytest.raises(TraceError, match="default_factory is <function"):
+        irdl.jit(compiled.keeps_a_function)()

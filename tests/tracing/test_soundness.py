@@ -35,7 +35,7 @@ def decides(x: Any) -> Any:
 def suppresses(x: Any) -> Any:
     scale = 1.0
     with contextlib.suppress(TraceError, TypeError):
-        scale = float(x[0, 0])
+        scale = len(range(int(x[0, 0])))
     return x * scale
 
 
@@ -69,7 +69,7 @@ def in_a_loop(x: Any) -> Any:
 def in_a_gradient(x: Any) -> Any:
     def loss(x: Any) -> Any:
         try:
-            return x.sum() * float(x[0, 0])
+            return x.sum() * len(range(int(x[0, 0])))
         except TraceError:
             return x.sum()
 

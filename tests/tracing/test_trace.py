@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -336,7 +337,7 @@ GENERATOR = np.random.default_rng(0)
     ("f", "message"),
     [
         (lambda x: x if x.sum() > 0 else -x, r"np\.where.*test_trace\.py"),
-        (lambda x: float(x[0]), r"float\(\)"),
+        (lambda x: math.fsum([x[0]]), r"float\(\)"),
         (lambda x: x[x > 0], "np.where"),
         (lambda x: range(x.astype(int)[0]), "static"),
         (lambda x: np.union1d(x, x), "no rule.*test_trace"),

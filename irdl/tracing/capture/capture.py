@@ -23,14 +23,14 @@ from irdl.ir.dtypes import is_supported
 from irdl.ir.graph import Value
 from irdl.ir.types import TensorType
 from irdl.tracing import tree
-from irdl.tracing.box import PYTHON, Box, is_box
+from irdl.tracing.box import PYTHON, PYTHON_NUMBERS, Box, is_box
 from irdl.tracing.capture.classes import Classes, can_be_subclassed
 from irdl.tracing.capture.containers import (
     Container,
     GrowingList,
     boxes_within,
 )
-from irdl.tracing.capture.decisions import argument_behind, decided
+from irdl.tracing.capture.decisions import argument_behind, decided, family_of
 from irdl.tracing.capture.namespaces import Globals, Module, Package
 from irdl.tracing.capture.objects import Objects, own_dict
 from irdl.tracing.capture.reads import (
@@ -38,6 +38,7 @@ from irdl.tracing.capture.reads import (
     AreSame,
     ArrayLayout,
     CellContents,
+    DefaultFactory,
     Defaults,
     DictItem,
     Item,
@@ -161,9 +162,13 @@ class Capture:
         """Everything from outside as the trace sees it, by identity, and how it is found again."""
         return {id(made): (made, read) for item, made, read in self._memo.values() if made is not None}
 
+    def is_changing(self, name: str) -> bool:
+        """Whether a number of this name, or one like it in the same list, has been found to change."""
+        return name in self.changing or family_of(name) in self.changing
+
     def _plain(self, item: Any, read: Read, name: str) -> Any:
         is_number = type(item) in (int, float, complex) or (isinstance(item, np.generic) and is_supported(item.dtype))
-        if name in self.changing and (is_number or type(item) is bool):
+        if self.is_changing(name) and (is_number or type(item) is bool):
             value = self.trace.input(tree.leaf_type(item, f"`{name}`"), name)
             box = Box(Cell(self.trace, value), value.type, tree.leaf_kind(item) or PYTHON)
             self._capture(box, read, name)
@@ -224,7 +229,7 @@ class Capture:
             return self._container(item, read, name)
         if isinstance(item, type):
             self.guards.append((read, item))
-            if issubclass(item, np.generic):
+            if issubclass(item, np.generic) or item in PYTHON_NUMBERS:
                 return traced_type(item)
             if (found := stand_in(item)) is not None:
                 return found
@@ -387,7 +392,9 @@ class Capture:
         if type(item) is list:
             self.taken.append((Outline(read), outline(item), name))
         if isinstance(item, dict):
-            made: Any = defaultdict(item.default_factory) if isinstance(item, defaultdict) else type(item)()
+            made: Any = type(item)()
+            if isinstance(item, defaultdict):
+                made.default_factory = self.replace(item.default_factory, DefaultFactory(read), f"{name}.default_factory")
             self._memo[id(item)] = (item, made, read)
             made.update({k: self.replace(v, Item(read, k), f"{name}[{k!r}]") for k, v in item.items()})
         else:

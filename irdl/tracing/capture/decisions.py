@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,11 @@ def _as_text(read: Read, written: dict[str, Any]) -> str:
     name = f"item{len(written)}"
     written[name] = read.item if isinstance(read, Always) else read
     return name if isinstance(read, Always) else f"{name}()"
+
+
+def family_of(name: str) -> str:
+    """What numbers at one place in each item of a list have in common: `layers[0].w[3].data` is one of `layers[].w[].data`."""
+    return re.sub(r"\[\d+\]", "[]", name)
 
 
 def decided(capture: Capture, value: Value) -> bool | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import types
 from typing import TYPE_CHECKING, Any
 
+from irdl.tracing.box import PYTHON_NUMBERS
 from irdl.tracing.capture.reads import Always, DictItem, HasItem
 from irdl.tracing.extrema import traced_max, traced_min
 from irdl.tracing.marks import MarkedRange
 from irdl.tracing.numpy.builtin_type import TracedType
+from irdl.tracing.numpy.scalars import traced_type
 from irdl.tracing.printing import traced_print
 from irdl.tracing.users import is_users
 
@@ -33,7 +35,10 @@ class Package(types.ModuleType):
 
 _MISSING = object()
 #: builtins that traced code sees otherwise
-_REPLACED = {"range": MarkedRange, "print": traced_print, "max": traced_max, "min": traced_min, "type": TracedType}
+_REPLACED = {
+    **{"range": MarkedRange, "print": traced_print, "max": traced_max, "min": traced_min, "type": TracedType},
+    **{kind.__name__: traced_type(kind) for kind in PYTHON_NUMBERS},
+}
 
 
 class Globals(dict[str, Any]):

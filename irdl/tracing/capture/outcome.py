@@ -79,7 +79,7 @@ class Recipes:
             TraceError: there is none: it is neither made of arrays, numbers, texts, lists, dicts and the user's objects, nor was it
                 there before.
         """
-        if not self._share and name in self._capture.changing and not is_box(item) and isinstance(item, (*PYTHON_NUMBERS, np.generic)):
+        if not self._share and self._capture.is_changing(name) and not is_box(item) and isinstance(item, (*PYTHON_NUMBERS, np.generic)):
             return self._output(open_trace().constant(item, tree.leaf_type(item, name).dtype), PYTHON)
         found = self._known.get(id(item))
         if found is None:
@@ -127,6 +127,8 @@ class Recipes:
             return container
         if cls in _DICTS:
             made = self._remember(item, Dict(item))
+            if (factory := getattr(item, "default_factory", None)) is not None:
+                made.factory = self.of(factory, f"{name}.default_factory")
             made.parts = [(self.of(key, name), self.of(part, f"{name}[{key!r}]")) for key, part in item.items()]
             return made
         if isinstance(item, types.MethodType):

@@ -93,6 +93,16 @@ class Attribute:
 
 
 @dataclass(frozen=True, eq=False)
+class DefaultFactory:
+    """What makes a defaultdict's items."""
+
+    owner: Read
+
+    def __call__(self) -> Any:
+        return self.owner().default_factory
+
+
+@dataclass(frozen=True, eq=False)
 class Defaults:
     """The values that parameters have where none are given."""
 

@@ -245,9 +245,10 @@ class Container:
 
 @dataclass(eq=False)
 class Dict:
-    """A new dict."""
+    """A new dict; of a defaultdict, with the recipe of what makes its items."""
 
     like: Any
+    factory: Recipe | None = None
     parts: list[tuple[Recipe, Recipe]] = field(default_factory=list)
 
     def write(self, script: Script) -> None:
@@ -257,7 +258,8 @@ class Dict:
         elif cls is OrderedDict:
             name = script.bind(self, f"{script.constant(OrderedDict)}()")
         else:
-            name = script.bind(self, f"{script.constant(defaultdict)}({script.constant(self.like.default_factory)})")
+            factory = "None" if self.factory is None else script.of(self.factory)
+            name = script.bind(self, f"{script.constant(defaultdict)}({factory})")
         for key, item in self.parts:
             script.line(f"{name}[{script.of(key)}] = {script.of(item)}")
 

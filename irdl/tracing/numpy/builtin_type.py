@@ -6,7 +6,7 @@ from typing import Any
 
 from irdl.tracing.box import Box
 from irdl.tracing.numpy.lists import TracedUfunc
-from irdl.tracing.numpy.scalars import traced_type
+from irdl.tracing.numpy.scalars import real_type, traced_type
 
 
 class _TypeOfTypes(type):
@@ -15,8 +15,10 @@ class _TypeOfTypes(type):
     def __call__(cls, *arguments: Any, **options: Any) -> Any:
         if cls is not TracedType:
             return super().__call__(*arguments, **options)
-        if len(arguments) == 1 and type(arguments[0]) in (Box, TracedUfunc):
-            return traced_type(arguments[0].__class__)
+        if len(arguments) == 1:
+            (item,) = arguments
+            kind = item.__class__ if type(item) in (Box, TracedUfunc) else type(real_type(item))
+            return TracedType if kind is type else traced_type(kind)
         return type(*arguments, **options)
 
     def __instancecheck__(cls, item: Any) -> bool:

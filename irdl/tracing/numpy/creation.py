@@ -4,6 +4,7 @@ be stored into them (`h = np.zeros(n); h[0] = x`) and `np.array([x, y])` joins."
 from __future__ import annotations
 
 import functools
+import operator
 import types
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ from irdl.tracing.numpy.layout import all_known, are_known, boxes_in, computed, 
 from irdl.tracing.numpy.lists import has_box, is_literal, traced_ufunc, with_arrays
 from irdl.tracing.numpy.polynomials import ascending_polyval
 from irdl.tracing.numpy.scalars import traced_type
+from irdl.tracing.numpy.scipy_functions import FUNCTIONS as OF_SCIPY
 from irdl.tracing.numpy.special import FUNCTIONS
 from irdl.tracing.numpy.table import are_settled
 from irdl.tracing.numpy.vectorized import stand_in
@@ -58,7 +60,7 @@ def _uniform(function: Callable[..., Any], shape: Any, *arguments: Any, order: s
         *arguments, order = arguments  # type: ignore[assignment]
     number = np.zeros((), *arguments, **options) if function is np.empty else function((), *arguments, **options)
     np.empty(0, order=order)  # type: ignore[call-overload]  # raises as NumPy does
-    whole = np.broadcast_to(number, shape)
+    whole = np.broadcast_to(number, tuple(map(operator.index, shape)) if isinstance(shape, (list, tuple)) else shape)
     if not is_supported(number.dtype):
         return function(shape, *arguments, order=order, **options)
     value = apply(BROADCAST, [open_trace().constant(number)], BroadcastAttributes(whole.shape))
@@ -118,11 +120,25 @@ def _from_function(function: Any, shape: Any, *, dtype: Any = float, like: Any =
     return function(*all_known(np.indices(shape, dtype=dtype)), **options)
 
 
+def _frequencies(function: Any) -> Any:
+    """`fftfreq` or `rfftfreq`, whose spacing may be traced."""
+
+    @functools.wraps(function)
+    def frequencies(n: int, d: Any = 1.0, device: Any = None) -> Any:
+        if not is_box(d) or d.known is not None:
+            return all_known(function(n, d if not is_box(d) else d.item(), device=device))
+        whole = np.rint(function(n, 1.0 / n)).astype(np.int64)
+        return all_known(whole) * (1.0 / (n * d))
+
+    return frequencies
+
+
 _REPLACED: dict[Any, Callable[..., Any]] = {
     **{function: _maker(function) for function in _MAKERS},
     **{function: _converter(function) for function in _CONVERTERS},
     np.lib.stride_tricks.as_strided: as_strided,
     np.fromfunction: _from_function,
+    **{function: _frequencies(function) for function in (np.fft.fftfreq, np.fft.rfftfreq)},
     np.polynomial.polynomial.polyval: ascending_polyval,
 }
 #: what these give does not follow from their arguments alone
@@ -143,6 +159,8 @@ def as_traced(function: Any) -> Any:
             found = _seeded(function)
         elif function.__module__.startswith("scipy.special") and name in FUNCTIONS:
             found = _unless_settled(_from_numbers(function), FUNCTIONS[name])
+        elif rule := OF_SCIPY.get((".".join(function.__module__.split(".")[:2]), name)):
+            found = _unless_settled(_from_numbers(function), rule)
         else:
             found = _from_numbers(function)
         _REPLACED[function] = found

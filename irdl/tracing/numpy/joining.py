@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from typing import Any
 
 import numpy as np
@@ -127,10 +128,16 @@ def unstack(x: Any, /, *, axis: int = 0) -> Any:
     return tuple(moveaxis(x, axis, 0))
 
 
+def _listed(items: Any) -> list[Any]:
+    """One number, or a sequence of them."""
+    is_sequence = isinstance(items, (list, tuple)) or (hasattr(items, "ndim") and items.ndim > 0)
+    return [items[place] for place in range(len(items))] if is_sequence else [items]
+
+
 @traced(np.tile)
 def tile(x: Any, reps: Any) -> Any:
     box = as_box(x)
-    reps = tuple(reps) if isinstance(reps, (tuple, list)) else (reps,)
+    reps = tuple(map(operator.index, _listed(reps)))
     rank = max(len(reps), box.ndim)
     reps = (1,) * (rank - len(reps)) + reps
     shape = (1,) * (rank - box.ndim) + box.shape
@@ -164,11 +171,17 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Any:
     box = as_box(x)
     if axis is None:
         return reshape(roll(reshape(box, -1), shift, 0), box.shape)
-    for amount, place in np.broadcast(shift, axis):
-        place = np.lib.array_utils.normalize_axis_index(place, box.ndim)
+    shifts, axes = _listed(shift), _listed(axis)
+    for one, other in np.broadcast(np.arange(len(shifts)), np.arange(len(axes))):
+        amount, place = shifts[one], np.lib.array_utils.normalize_axis_index(int(axes[other]), box.ndim)
         extent = box.shape[place]
-        if extent:
-            cut = int(-amount) % extent
+        if is_box(amount) and amount.known is None:
+            if not np.can_cast(amount.dtype, np.int64, "same_kind"):
+                raise TypeError(f"np.roll takes integers as its shift, not {amount.dtype}{user_line()}")
+            places = literal(np.arange(extent)) - amount.astype(np.int64)
+            box = take(box, places % extent, place) if extent else box
+        elif extent:
+            cut = -int(amount) % extent
             lead = (slice(None),) * place
             box = concatenate([box[(*lead, slice(cut, None))], box[(*lead, slice(None, cut))]], place)
     return wrap(box.value)

@@ -16,6 +16,7 @@ from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
 from irdl.tracing.box import PYTHON, Box, apply, cast, is_box, open_trace, to_value, wrap
 from irdl.tracing.numpy import reductions
+from irdl.tracing.numpy.table import as_box
 from irdl.tracing.numpy.ufunc_rules import scalar_like
 from irdl.tracing.numpy.ufuncs import store_out
 from irdl.tracing.recorder import user_line
@@ -127,10 +128,17 @@ class Masked(NDArrayOperatorsMixin):
     def refused(self, what: str) -> TraceError:
         return _open(what)
 
+    def zeroed(self) -> Any:
+        """The values where the mask holds, elsewhere zeros."""
+        column = _column(self.mask.value, self.values.ndim, self.axis)
+        return wrap(apply(SELECT, [column, self.values.value, scalar_like(self.values.value, 0)]))
+
     def like(self, values: Box) -> Masked:
         return Masked(values, self.mask, self.axis)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
+        if method == "__call__" and ufunc is np.matmul and out is None and not options:
+            return _product(*inputs)
         if method != "__call__" or ufunc.signature is not None:
             raise _open(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method}")
         result = ufunc(*[self._full(item) for item in inputs], **options)
@@ -167,9 +175,12 @@ class Masked(NDArrayOperatorsMixin):
             if not item.fits(self.mask.value, self.axis):
                 raise TraceError(f"x[mask] meets y[other mask]: use np.where{user_line()}")
             return item.values
-        rest = self.values.ndim - self.axis - len(self.mask.shape)
-        if np.ndim(item) > rest:
+        shape, width = np.shape(item), self.mask.ndim
+        along = len(shape) - (self.values.ndim - self.axis - width) - 1
+        if along >= 0 and shape[along] != 1:
             raise _open("an array beside x[mask]")
+        if along >= 0 and width > 1:
+            item = np.reshape(item, (*shape[:along], *[1] * width, *shape[along + 1 :]))
         # What is computed of it where the mask does not hold has no derivative, and may not spoil that of the rest.
         return _under(self.mask, self.axis, self.values.ndim, item.value) if is_box(item) and is_inexact(item.dtype) else item
 
@@ -188,6 +199,18 @@ class Masked(NDArrayOperatorsMixin):
         """The number of elements, as a traced number."""
         rest = self.values.size // max(self.mask.size, 1)
         return wrap(to_value(np.sum(self.mask) * rest), PYTHON)
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """How many elements the mask has is a traced number."""
+        behind = self.values.shape[self.axis + self.mask.ndim :]
+        return (*self.values.shape[: self.axis], wrap(to_value(np.sum(self.mask)), PYTHON), *behind)
+
+    @property
+    def T(self) -> Masked:
+        if self.mask.ndim > 1:
+            raise _open("the transpose of what is under a mask of several axes")
+        return Masked(as_box(np.transpose(self.values)), self.mask, self.values.ndim - 1 - self.axis)
 
     def _reduced(self, op: Any, axis: Any, options: dict[str, Any]) -> Any:
         """A reduction over axes of `x[mask]`, of which the masked one is the place of all that the mask has."""
@@ -229,11 +252,27 @@ class Masked(NDArrayOperatorsMixin):
     def all(self, axis: Any = None, out: Any = None, **options: Any) -> Any:
         return self._reduced(ops.ALL, axis, {"out": out, **options})
 
+    def _ones(self, dtype: np.dtype) -> Masked:
+        return self.like(wrap(apply(BROADCAST, [open_trace().constant(1, dtype)], BroadcastAttributes(self.values.shape))))
+
     def mean(self, axis: Any = None, dtype: Any = None, out: Any = None, **options: Any) -> Any:
         dtype = np.dtype(dtype) if dtype is not None else self.dtype if is_inexact(self.dtype) else np.dtype(np.float64)
-        one = apply(BROADCAST, [open_trace().constant(1, dtype)], BroadcastAttributes(self.values.shape))
-        result = self.sum(axis, dtype, **options) / self.like(wrap(one)).sum(axis, dtype, **options)
+        result = self.sum(axis, dtype, **options) / self._ones(dtype).sum(axis, dtype, **options)
         return store_out("mean", out, to_value(result)) if out is not None else result
+
+    def var(self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, **options: Any) -> Any:
+        dtype = np.dtype(dtype) if dtype is not None else self.dtype if is_inexact(self.dtype) else np.dtype(np.float64)
+        centred = np.abs(self - self.mean(axis, dtype, keepdims=True))
+        number = self._ones(centred.dtype).sum(axis, **options)
+        result = (centred * centred).sum(axis, **options) / np.maximum(number - ddof, 0)
+        return store_out("var", out, to_value(result)) if out is not None else result
+
+    def std(self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, **options: Any) -> Any:
+        result = np.sqrt(self.var(axis, dtype, None, ddof, **options))
+        return store_out("std", out, to_value(result)) if out is not None else result
+
+    def dot(self, other: Any) -> Any:
+        return _product(self, other)
 
     def copy(self, order: str = "C") -> Masked:
         return self.like(wrap(self.values.value))
@@ -259,7 +298,31 @@ class Masked(NDArrayOperatorsMixin):
         raise _open("iteration over x[mask]")
 
     def __getitem__(self, index: Any) -> Any:
-        raise _open("x[mask][index]")
+        """What leaves the masked axis as it is: `x[mask][:, k]`, `x[mask][:, None]`."""
+        whole, axis = self._index(index if isinstance(index, tuple) else (index,))
+        return Masked(self.values[whole], self.mask, axis)  # type: ignore[index]
+
+    def _index(self, items: tuple[Any, ...]) -> tuple[tuple[Any, ...], int]:
+        """An index into the values, and the axis on which the mask lies in what it gives.
+
+        Raises:
+            TraceError: it asks for elements by their place among those of the mask, or may move its axis.
+        """
+        ellipses = [place for place, item in enumerate(items) if item is Ellipsis]
+        place = ellipses[0] if len(ellipses) == 1 else len(items)
+        named = sum(item is not None and item is not Ellipsis for item in items)
+        if len(ellipses) > 1 or named > self.ndim:
+            raise IndexError(f"too many indices, or ellipses, for an array of {self.ndim} axes{user_line()}")
+        filled = [*items[:place], *[slice(None)] * (self.ndim - named), *items[place + len(ellipses) :]]
+        where = [at for at, item in enumerate(filled) if item is not None][self.axis]
+        item, behind = filled[where], filled[where + 1 :]
+        arrays = [part for part in behind if is_box(part) or isinstance(part, (list, np.ndarray))]
+        plain = all(part is None or isinstance(part, slice) for part in filled[:where])
+        if not (isinstance(item, slice) and item == slice(None)) or not plain or (arrays and sum(map(_is_place, behind)) > 1):
+            raise _open("x[mask][index]")
+        if any(is_mask(part) for part in arrays):
+            raise _open("x[mask][:, other mask]")
+        return (*filled[:where], *[item] * self.mask.ndim, *behind), where
 
     def __setitem__(self, index: Any, item: Any) -> None:
         if index is not Ellipsis and not (isinstance(index, slice) and index == slice(None)):
@@ -282,6 +345,23 @@ def _open(what: str) -> TraceError:
     )
 
 
+def _is_place(item: Any) -> bool:
+    return item is not None and not isinstance(item, slice)
+
+
+def _product(x: Any, y: Any) -> Any:
+    """`x @ y` of which one or both are under a mask: of lines that it leaves out nothing is asked, what is added up along it is zero
+    beside it."""
+    if isinstance(x, Masked) and isinstance(y, Masked):
+        along, across = x.axis + 1 == x.values.ndim, y.axis == max(y.values.ndim - 2, 0)
+        if not (along and across and x.mask.ndim == 1 and _is_same(x.mask.value, y.mask.value)):
+            raise _open("np.matmul of arrays under masks, but along one,")
+        return x.zeroed() @ y.zeroed()
+    if isinstance(x, Masked) and np.ndim(y) in (1, 2) and x.axis + x.mask.ndim < x.values.ndim:
+        return x.like(as_box(x.values @ y))
+    raise _open("np.matmul along the mask")
+
+
 _REDUCTIONS: dict[Any, Any] = {
     np.sum: Masked.sum,
     np.prod: Masked.prod,
@@ -290,6 +370,10 @@ _REDUCTIONS: dict[Any, Any] = {
     np.any: Masked.any,
     np.all: Masked.all,
     np.mean: Masked.mean,
+    np.var: Masked.var,
+    np.std: Masked.std,
+    np.dot: _product,
+    np.shape: lambda x: x.shape,
     np.size: lambda x: x.size,
     np.ndim: lambda x: x.ndim,
 }

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import types
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from irdl.errors import TraceError
+from irdl.ir.dtypes import is_float
 from irdl.tracing.box import PYTHON, cast, is_box, to_value, wrap
+from irdl.tracing.recorder import user_line
 
 _SAME = (
     *("sqrt", "cbrt", "exp", "exp2", "expm1", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh"),
@@ -20,6 +24,44 @@ _RENAMED = {
     **{"asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "atan2": np.arctan2, "asinh": np.arcsinh, "acosh": np.arccosh},
     **{"atanh": np.arctanh, "pow": np.power, "fabs": np.abs},
 }
+
+
+def rounded(x: Any, digits: int) -> Any:
+    """Python's `round(x, digits)`, digits up to 22: the decimal that is nearest to x itself, where NumPy's is nearest to its product with
+    a power of ten.
+
+    Raises:
+        TraceError: there are more digits, or x is an integer, of which tens are asked for.
+    """
+    digits = operator.index(digits)
+    if not is_float(x.dtype) and digits >= 0:
+        return x
+    if not is_float(x.dtype) or abs(digits) > 22:
+        raise TraceError(f"round(x, {digits}) of a traced number cannot be traced: divide and multiply{user_line()}")
+    power = 10.0 ** abs(digits)
+    scaled = x * power if digits > 0 else x / power
+    # Halfway between two: what the product or quotient was rounded by tells on which side x is.
+    beyond = _rest(x, power, scaled) if digits > 0 else (x - scaled * power) - _rest(scaled, power, scaled * power)
+    low = np.floor(scaled)
+    nearest = np.where(beyond > 0, low + 1, np.where(beyond < 0, low, np.rint(scaled)))
+    whole = np.where(scaled - low == 0.5, nearest, np.rint(scaled))
+    found = np.copysign(whole / power if digits > 0 else whole * power, x)
+    # Decimals that lie closer than floats are of no use: x is the nearest there is.
+    is_kept = ~np.isfinite(scaled) | ((np.abs(scaled) >= 2.0**53) & (digits > 0))
+    return wrap(to_value(np.where(is_kept, x, found)), PYTHON)
+
+
+def _rest(x: Any, y: float, product: Any) -> Any:
+    """x y - product, exactly (Dekker)."""
+    (a, b), (c, d) = _halves(x), _halves(y)
+    return ((a * c - product) + a * d + b * c) + b * d
+
+
+def _halves(x: Any) -> tuple[Any, Any]:
+    """Two numbers of half as many digits whose sum is x (Veltkamp)."""
+    large = x * (2.0**27 + 1)
+    high = large - (large - x)
+    return high, x - high
 
 
 def _log(x: Any, base: Any = math.e) -> Any:

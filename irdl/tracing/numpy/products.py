@@ -37,14 +37,12 @@ def common_dtype(*items: Any) -> np.dtype:
     return np.result_type(*kinds)
 
 
-def _numeric(values: Sequence[Value], function: str) -> list[Value]:
-    if values[0].dtype == np.bool_:
-        raise TraceError(f"np.{function} of bool arrays is not supported: cast to an integer dtype first{user_line()}")
-    return list(values)
-
-
 def contract(spec: str, x: Value, y: Value) -> Value:
-    """An einsum of two values of one dtype; letters of one operand alone that the output lacks are summed first."""
+    """An einsum of two values of one dtype; letters of one operand alone that the output lacks are summed first. Of truth values it
+    holds where any of the products do."""
+    if x.dtype == np.bool_:
+        found = contract(spec, *(cast(value, np.dtype(np.int32)) for value in (x, y)))
+        return cast(found, np.dtype(np.bool_))
     operands, _, output = spec.partition("->")
     left, _, right = operands.partition(",")
     left, x = _sum_alone(left, x, set(right) | set(output))
@@ -56,7 +54,8 @@ def _sum_alone(labels: str, value: Value, wanted: set[str]) -> tuple[str, Value]
     axes = tuple(axis for axis, label in enumerate(labels) if label not in wanted)
     if not axes:
         return labels, value
-    return "".join(label for label in labels if label in wanted), apply(SUM, [value], ReduceAttributes(axes))
+    op = "any" if value.dtype == np.bool_ else SUM
+    return "".join(label for label in labels if label in wanted), apply(op, [value], ReduceAttributes(axes))
 
 
 def matmul(x: Any, y: Any, dtype: Any = None) -> Value:
@@ -66,7 +65,7 @@ def matmul(x: Any, y: Any, dtype: Any = None) -> Value:
         ValueError: the core dimensions differ, or one operand is a scalar (NumPy's message).
     """
     dtype = loop_dtypes(np.matmul, (x, y), dtype)[-1]
-    a, b = _numeric([to_value(x, dtype), to_value(y, dtype)], "matmul")
+    a, b = to_value(x, dtype), to_value(y, dtype)
     if not a.shape or not b.shape:
         raise ValueError(f"matmul: Input operand 0 does not have enough dimensions{user_line()}")
     if a.shape[-1] != b.shape[-2 if len(b.shape) > 1 else 0]:
@@ -107,7 +106,6 @@ def dot(x: Any, y: Any) -> Value:
     a, b = to_value(x, dtype), to_value(y, dtype)
     if not a.shape or not b.shape:
         return apply("mul" if dtype != np.bool_ else "bitwise_and", [a, b])
-    a, b = _numeric([a, b], "dot")
     left = LETTERS[: len(a.shape)]
     right = LETTERS[len(left) : len(left) + len(b.shape)]
     place = len(b.shape) - 2 if len(b.shape) > 1 else 0
@@ -121,21 +119,21 @@ def inner(x: Any, y: Any) -> Value:
     dtype = common_dtype(x, y)
     a, b = to_value(x, dtype), to_value(y, dtype)
     if not a.shape or not b.shape:
-        return apply("mul", [a, b])
+        return apply("mul" if dtype != np.bool_ else "bitwise_and", [a, b])
     left = LETTERS[: len(a.shape)]
     right = LETTERS[len(left) : len(left) + len(b.shape) - 1] + left[-1]
-    return contract(f"{left},{right}->{left[:-1]}{right[:-1]}", *_numeric([a, b], "inner"))
+    return contract(f"{left},{right}->{left[:-1]}{right[:-1]}", a, b)
 
 
 def outer(x: Any, y: Any) -> Value:
     dtype = common_dtype(x, y)
     a, b = (apply(RESHAPE, [v], ReshapeAttributes((v.type.size,))) for v in (to_value(x, dtype), to_value(y, dtype)))
-    return contract("i,j->ij", *_numeric([a, b], "outer"))
+    return contract("i,j->ij", a, b)
 
 
 def tensordot(x: Any, y: Any, axes: Any = 2) -> Value:
     dtype = common_dtype(x, y)
-    a, b = _numeric([to_value(x, dtype), to_value(y, dtype)], "tensordot")
+    a, b = to_value(x, dtype), to_value(y, dtype)
     if isinstance(axes, int):
         first = list(range(len(a.shape) - axes, len(a.shape)))
         second = list(range(axes))
@@ -165,7 +163,7 @@ def einsum(*operands: Any, optimize: Any = False, **options: Any) -> Any:
     text, *arrays = operands
     text = text.replace(" ", "")
     dtype = common_dtype(*arrays)
-    values = _numeric([to_value(array, dtype) for array in arrays], "einsum")
+    values = [to_value(array, dtype) for array in arrays]
     inputs, output, extents = _einsum_labels(text, values)
     if len(values) == 1 and set(inputs[0]) == set(output) and len(set(output)) == len(output):
         return _einsum_view(inputs[0], output, arrays[0])

@@ -38,6 +38,7 @@ from irdl.tracing.numpy import (  # noqa: F401 - importing these fills the table
 )
 from irdl.tracing.numpy.layout import ask, copied, has_order, lay_out
 from irdl.tracing.numpy.masks import Masked
+from irdl.tracing.numpy.mathematics import rounded
 from irdl.tracing.numpy.table import array_function
 from irdl.tracing.numpy.ufunc_methods import call_method
 from irdl.tracing.numpy.ufunc_rules import as_bool
@@ -206,7 +207,7 @@ def _copy(self: Box, order: str = "C") -> Any:
 
 def _round(self: Box, digits: int | None = None) -> Any:
     if digits is not None:
-        return functions.round_(self, digits)
+        return rounded(self, digits) if self.kind == PYTHON else functions.round_(self, digits)
     # Without digits Python wants an int.
     return wrap(cast(to_value(np.rint(self)), np.dtype(np.int64)), PYTHON)
 

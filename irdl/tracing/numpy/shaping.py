@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -198,6 +199,7 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 def diagonal_view(box: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The diagonal as a view: of rows and columns laid end to end, every (columns + 1)th element."""
+    offset = operator.index(offset)
     strided = np.diagonal(box.shadow, offset, axis1, axis2)
     shadow = shadow_array(strided.shape, box.dtype, strided.strides)  # NumPy's is read-only
     moved = moveaxis(box, (axis1, axis2), (-2, -1))
@@ -221,6 +223,7 @@ def diag(v: Any, k: int = 0) -> Any:
     box = as_box(v)
     if box.ndim == 2:
         return diagonal(box, k)
+    k = operator.index(k)
     n = box.shape[0] + abs(k)
     result = np.zeros_like(box, shape=(n, n))
     place = literal(np.arange(box.shape[0]))

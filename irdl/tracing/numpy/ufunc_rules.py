@@ -37,8 +37,8 @@ def _op(name: str, on_bool: str = "", on_float: str = "") -> Rule:
     return rule
 
 
-def _swapped(name: str) -> Rule:
-    return lambda x, y: apply(name, [y, x])
+def _swapped(rule: Rule) -> Rule:
+    return lambda x, y: rule(y, x)
 
 
 def _logical(name: str) -> Rule:
@@ -102,6 +102,33 @@ def _sign(x: Value) -> Value:
         one = apply(SELECT, [apply("bitwise_and", [beside, _is_inf(part)]), scalar_like(size, np.nan), one])
         parts.append(apply(SELECT, [infinite, one, apply("div", [part, divisor])]))
     return apply("complex", parts)
+
+
+def _in_order(name: str) -> Rule:
+    """`less` or `less_equal`: of complex numbers the imaginary parts decide where the real ones are equal."""
+
+    def rule(x: Value, y: Value) -> Value:
+        if not is_complex(x.dtype):
+            return apply(name, [x, y])
+        (a, b), (c, d) = ([apply(part, [value]) for part in ("real", "imag")] for value in (x, y))
+        known = apply("invert", [apply("bitwise_or", [_is_nan(b), _is_nan(d)])])
+        first = apply("bitwise_and", [apply("less", [a, c]), known])
+        return apply("bitwise_or", [first, apply("bitwise_and", [apply("equal", [a, c]), apply(name, [b, d])])])
+
+    return rule
+
+
+def _extremum(name: str) -> Rule:
+    """`maximum` or `minimum`: of complex numbers the first of what is equal, or has a nan."""
+    of_real, less_equal = _op(name, "bitwise_or" if name == "maximum" else "bitwise_and"), _in_order("less_equal")
+
+    def rule(x: Value, y: Value) -> Value:
+        if not is_complex(x.dtype):
+            return of_real(x, y)
+        first = less_equal(y, x) if name == "maximum" else less_equal(x, y)
+        return apply(SELECT, [apply("bitwise_or", [first, _is_nan(x)]), x, y])
+
+    return rule
 
 
 def _divide_floor(x: Value, y: Value) -> Value:
@@ -234,8 +261,10 @@ RULES: dict[str, Rule] = {
     "modf": _modf,
     "power": _integer_power,
     "float_power": _op("power"),
-    "maximum": _op("maximum", "bitwise_or"),
-    "minimum": _op("minimum", "bitwise_and"),
+    "less": _in_order("less"),
+    "less_equal": _in_order("less_equal"),
+    "maximum": _extremum("maximum"),
+    "minimum": _extremum("minimum"),
     "fmax": _op("maximum", "bitwise_or", "fmax"),
     "fmin": _op("minimum", "bitwise_and", "fmin"),
     "hypot": _hypot,
@@ -243,8 +272,8 @@ RULES: dict[str, Rule] = {
     "logaddexp2": _logaddexp2,
     "bitwise_count": _bitwise_count,
     "heaviside": _heaviside,
-    "greater": _swapped("less"),
-    "greater_equal": _swapped("less_equal"),
+    "greater": _swapped(_in_order("less")),
+    "greater_equal": _swapped(_in_order("less_equal")),
     "logical_and": _logical("bitwise_and"),
     "logical_or": _logical("bitwise_or"),
     "logical_xor": _logical("bitwise_xor"),

@@ -10,6 +10,7 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.tracing.box import cast, literal, to_value, wrap
 from irdl.tracing.numpy.flat import ndenumerate
+from irdl.tracing.numpy.iteration import nditer
 from irdl.tracing.numpy.shaping import broadcast_to, reshape
 from irdl.tracing.numpy.table import as_box
 from irdl.tracing.recorder import user_line
@@ -75,4 +76,4 @@ def stand_in(kind: Any) -> Any:
     return _CLASSES.get(kind) if isinstance(kind, type) else None
 
 
-_CLASSES: dict[Any, Any] = {np.vectorize: Vectorized, np.ndenumerate: ndenumerate}
+_CLASSES: dict[Any, Any] = {np.vectorize: Vectorized, np.ndenumerate: ndenumerate, np.nditer: nditer}

@@ -17,14 +17,14 @@ import numpy as np
 
 from irdl.codegen.cpu.llvm.call_shape import Argument, CallShape, Same, is_object
 from irdl.codegen.cpu.llvm.python_objects import DROP_ALL, Function
-from irdl.codegen.cpu.llvm.python_reads import SAME_MEMBERS
+from irdl.codegen.cpu.llvm.python_reads import SAME_MEMBERS, most_made
 from irdl.codegen.cpu.llvm.python_results import PythonResults
 from irdl.codegen.cpu.llvm.python_trees import CHECK_ARRAY, table_text, tree_functions, walked
 from irdl.codegen.cpu.llvm.status import FAILED, POLL, STOPPED, WORDS
 from irdl.ir.types import TensorType
 from irdl.tracing.box import ARRAY
 from irdl.tracing.capture.decisions import Decision
-from irdl.tracing.capture.reads import ArrayLayout, Attributes
+from irdl.tracing.capture.reads import ArrayLayout
 
 PYTHON_ENTRY = "irdl_python_call"
 _CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
@@ -126,8 +126,8 @@ class PythonCall(PythonResults):
             return 2 + sum(count(part) for part in _parts(tree))
 
         copied = sum(argument.strides is not None for argument in self.shape.inputs)
-        objects = sum(isinstance(read, Attributes) for read, _ in self.shape.guards)
-        return count(self.shape.positional) + count(self.shape.keywords) + len(self.shape.captured) + copied + objects
+        made = most_made(self.shape.guards)
+        return count(self.shape.positional) + count(self.shape.keywords) + len(self.shape.captured) + copied + made
 
     def _arguments(self) -> dict[int, str]:
         """Check everything; the addresses of the inputs' numbers."""

@@ -7,6 +7,8 @@ anything in it is read.
 from __future__ import annotations
 
 import gc
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from irdl.tracing.capture.reads import (
     Attributes,
     CellContents,
     ClassMembers,
+    DefaultFactory,
     Defaults,
     DictItem,
     HasItem,
@@ -29,6 +32,11 @@ from irdl.tracing.capture.reads import (
     Outline,
     Read,
 )
+
+#: Python's integers of which there is one object each, and its number for `==`
+_SMALL, _EQUAL = range(-5, 257), 2
+#: dicts that Python has functions of its own for
+_DICTS = (dict, OrderedDict, defaultdict)
 
 
 def is_native_read(read: Read) -> bool:
@@ -39,7 +47,9 @@ def is_native_read(read: Read) -> bool:
             return True
         container = read.owner()
         is_tuple = isinstance(container, tuple) and type(container).__iter__ is tuple.__iter__
-        return (is_tuple or type(container) in (list, dict)) and is_native_read(read.owner)
+        return (is_tuple or type(container) in (list, *_DICTS, deque)) and is_native_read(read.owner)
+    if isinstance(read, DefaultFactory):
+        return is_native_read(read.owner)
     if isinstance(read, (Attribute, Attributes)):
         item = read.owner()
         return not isinstance(item, type) and type(vars(item)) is dict and is_native_read(read.owner)  # type: ignore[comparison-overlap]
@@ -55,6 +65,17 @@ def dict_of(cls: type) -> dict[str, Any] | None:
     """The dict behind a class's view of it."""
     found = [item for item in gc.get_referents(vars(cls)) if type(item) is dict]
     return found[0] if len(found) == 1 and found[0].keys() == vars(cls).keys() else None
+
+
+def most_made(guards: Iterable[tuple[Read, Any]]) -> int:
+    """How many objects the interpreter makes for checking these, or gives references to, at most."""
+    made = 0
+    for read, form in guards:
+        if isinstance(read, Outline):
+            made += form[1] if form[0] is deque else form[0] is OrderedDict
+        else:
+            made += isinstance(read, (Attributes, DefaultFactory))
+    return made
 
 
 class PythonReads(PythonObjects):
@@ -82,7 +103,26 @@ class PythonReads(PythonObjects):
         elif isinstance(read, Attributes):
             self._check_attributes(read)
         elif not isinstance(read, Always):
-            self._check_is(self.read(read), item)
+            self._check_plain(self.read(read), item)
+
+    def _check_plain(self, found: str, item: Any) -> None:
+        """That it is what it was, or a number that is the same: one that is computed at each call is another object each time."""
+        b = self.b
+        if type(item) is not float and (type(item) is not int or item in _SMALL):
+            return self._check_is(found, item)
+        other, same = b.label(), b.label()
+        b.do(f"br i1 {b.emit(f'icmp eq ptr {found}, {self._object(item)}')}, label %{same}, label %{other}")
+        b.start(other)
+        before = b.remembered()
+        self._check_type(found, type(item))
+        if type(item) is float:
+            self._check_number("i64", self._load("i64", found, "float value"), int(np.float64(item).view(np.int64)))
+        else:
+            compare = self._function("PyObject_RichCompareBool")
+            self._check_number("i32", b.fresh(f"call i32 {compare}(ptr {found}, ptr {self._object(item)}, i32 {_EQUAL})"), 1)
+        b.do(f"br label %{same}")
+        b.restore(before)
+        b.start(same)
 
     def check_decision(self, read: Decision, outcome: bool) -> None:
         """By a call into Python, before anything else: other threads may run in it, and change what is held by reads so far."""
@@ -111,6 +151,9 @@ class PythonReads(PythonObjects):
             found = b.fresh(f"call ptr {self._function('PyFunction_GetDefaults')}(ptr {self._object(read.function)})")
         elif isinstance(read, KeywordDefaults):
             found = b.fresh(f"call ptr {self._function('PyFunction_GetKwDefaults')}(ptr {self._object(read.function)})")
+        elif isinstance(read, DefaultFactory):
+            name = self._object("default_factory")
+            return self._made(b.fresh(f"call ptr {self._function('PyObject_GetAttr')}(ptr {self.read(read.owner)}, ptr {name})"))
         elif isinstance(read, Attribute):
             return self._entries[id(read.owner), read.name]
         else:
@@ -120,7 +163,12 @@ class PythonReads(PythonObjects):
             owner = self.read(read.owner)
             if isinstance(read.owner, KeywordDefaults):
                 return self._lookup(owner, read.key)
-            is_list = not isinstance(read.owner, Defaults) and type(read.owner()) is list
+            kind = tuple if isinstance(read.owner, Defaults) else type(read.owner())
+            if kind is deque:
+                found = b.fresh(f"call ptr {self._function('PySequence_GetItem')}(ptr {owner}, i64 {read.key})")
+                self._entries[id(read.owner), read.key] = self._made(found)
+                return found
+            is_list = kind is list
             items = self._load("ptr", owner, "list items") if is_list else self._field(owner, "tuple items")
             return b.fresh(f"load ptr, ptr {self._element(items, read.key)}")
         self._check(b.emit(f"icmp ne ptr {found}, null"))
@@ -129,8 +177,18 @@ class PythonReads(PythonObjects):
     def _check_outline(self, read: Outline, type_: type, form: Any) -> None:
         item = self.read(read.owner)
         self._check_type(item, type_)
-        if type_ is dict:
+        if type_ is OrderedDict:
+            # The order is its own, which `move_to_end` changes: its dict has another.
+            keys = self._made(self.b.fresh(f"call ptr {self._function('PySequence_Tuple')}(ptr {item})"))
+            self._check_number("i64", self._load("i64", keys, "size"), len(form))
+            items = self._field(keys, "tuple items")
+            for place, key in enumerate(form):
+                self._check_is(self.b.fresh(f"load ptr, ptr {self._element(items, place)}"), key)
+                self._entries[id(read.owner), key] = self._lookup(item, key)
+        elif type_ in _DICTS:
             self._check_entries(item, id(read.owner), form)
+        elif type_ is deque:
+            self._check_number("i64", self.b.fresh(f"call i64 {self._function('PyObject_Size')}(ptr {item})"), form)
         else:
             self._check_number("i64", self._load("i64", item, "size"), form)
 
@@ -149,7 +207,10 @@ class PythonReads(PythonObjects):
 
     def _attributes_of(self, item: str) -> str:
         """An object's dict."""
-        found = self.b.fresh(f"call ptr {self._function('PyObject_GenericGetDict')}(ptr {item}, ptr null)")
+        return self._made(self.b.fresh(f"call ptr {self._function('PyObject_GenericGetDict')}(ptr {item}, ptr null)"))
+
+    def _made(self, found: str) -> str:
+        """An object that the interpreter has given a reference to."""
         self._check(self.b.emit(f"icmp ne ptr {found}, null"))
         self._adopt(found)
         return found

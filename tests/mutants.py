@@ -370,6 +370,7 @@ MUTANTS: list[Mutant] = [
         "tuple(output.index(label) for label in moved)",
         "tests/codegen/test_contractions.py -k acdb",
     ),
+    ("irdl/codegen/lowering/in_place.py", "and not is_viewed else None", "else None", STORED + " -k scan_reads_old_row"),
     ("irdl/codegen/lowering/in_place.py", "value.node.op in (CONCAT, PAD) else ()", "False else ()", STORED + " -k made_early"),
     ("irdl/codegen/lowering/in_place.py", "or value.node.op is RESHAPE:", "and True:", STORED + " -k made_early"),
     (
@@ -417,6 +418,7 @@ MUTANTS: list[Mutant] = [
     ("irdl/tracing/rolling/stacks.py", "low = extent - count if reverse else 0", "low = 0", ROLLING + "pitfalls.py -k before_each_step"),
     ("irdl/tracing/rolling/stacks.py", "if rows != wanted:", "if False:", ROLLING + "pitfalls.py -k before_each_step"),
     ("irdl/tracing/rolling/cost.py", "if bill.seconds > MAX_COPIED * work:", "if False:", ROLLING + "pays.py -k unrolled[deep"),
+    ("irdl/tracing/rolling/collapse.py", " or not _are_apart(groups):", ":", ROLLING + "pitfalls.py -k stores_that_cross"),
     (
         "irdl/tracing/numpy/masks.py",
         "if is_box(item) and is_inexact(item.dtype) else item",
@@ -461,6 +463,7 @@ MUTANTS: list[Mutant] = [
     ("irdl/codegen/cpu/edges.py", "max(0, -elements.start), len(elements))", "0, len(elements))", EDGES),
     ("irdl/codegen/cpu/edges.py", "        if kept[value]:", "        if False:", EDGES + " -k both"),
     ("irdl/codegen/cpu/following.py", "labels[len(labels) - len(operand.shape) :]", "labels[: len(operand.shape)]", EDGES + " -k layer"),
+    ("irdl/codegen/cpu/pack.py", " and value in here", "", "tests/codegen/test_parts.py -k that_a_group_makes"),
     (
         "irdl/codegen/cpu/inner.py",
         "Index.variable(m, height) + first_row",

@@ -199,7 +199,7 @@ MUTANTS: list[Mutant] = [
         TILES + " -k terms_in_parts",
     ),
     ("irdl/codegen/cuda/emit.py", "self.written | self.ahead", "self.written", TILES + " -k next_steps"),
-    ("irdl/codegen/cuda/resident.py", "- {item.variable for item in read.loops}\n", "- times\n", CUDA + " -k interpreted[2]"),
+    ("irdl/codegen/cuda/resident.py", "for loop in loops}\n", "for loop in loops} - self.times\n", CUDA + " -k interpreted[2]"),
     ("irdl/codegen/cuda/carries.py", "else here.substitute(later) != store.index:", "else False:", LOOPS + " -k themselves"),
     ("irdl/codegen/cuda/carries.py", "_renamed_guards(_conditions(touch), other, phase) == guards", "True", LOOPS + " -k themselves"),
     ("irdl/codegen/cuda/copies.py", "slot * threads + number * length + run", "slot * threads + number + run", LOOPS + " -k streamed"),

@@ -14,8 +14,9 @@ from irdl.ir.types import TensorType
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing import tree
-from irdl.tracing.box import ARRAY, PYTHON, SCALAR, as_kind, cast, is_box, result_kind, to_value, wrap
+from irdl.tracing.box import ARRAY, PYTHON, SCALAR, as_kind, is_box, result_kind, to_value, wrap
 from irdl.tracing.capture.capture import Capture
+from irdl.tracing.operations import cast
 from irdl.tracing.printing import chosen, repeated, together
 from irdl.tracing.recorder import Trace, current_trace, user_line
 from irdl.tracing.region import Region, trace_region

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from irdl.tracing.box import PYTHON, cast, is_box, to_value, wrap
+from irdl.tracing.box import PYTHON, is_box, to_value, wrap
+from irdl.tracing.operations import cast
 
 _SAME = (
     *("sqrt", "cbrt", "exp", "exp2", "expm1", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh"),

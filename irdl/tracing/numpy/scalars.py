@@ -8,8 +8,9 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.ir.dtypes import DTYPES, is_integer
-from irdl.tracing.box import ARRAY, PYTHON, SCALAR, cast, is_box, to_value, wrap
+from irdl.tracing.box import ARRAY, PYTHON, SCALAR, is_box, to_value, wrap
 from irdl.tracing.numpy.layout import all_known
+from irdl.tracing.operations import cast
 from irdl.tracing.recorder import user_line
 
 _TYPES = tuple(dtype.type for dtype in DTYPES)

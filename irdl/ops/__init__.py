@@ -1,5 +1,19 @@
 """Every op, declared once. Importing this package fills the registry."""
 
-from irdl.ops import contract, control, dynamic, elementwise, fusion, index, linear, reduce, shape, sort, spectral, windows
+from irdl.ops import contract, control, dynamic, elementwise, fusion, index, joining, linear, reduce, shape, sort, spectral, windows
 
-__all__ = ["contract", "control", "dynamic", "elementwise", "fusion", "index", "linear", "reduce", "shape", "sort", "spectral", "windows"]
+__all__ = [
+    "contract",
+    "control",
+    "dynamic",
+    "elementwise",
+    "fusion",
+    "index",
+    "joining",
+    "linear",
+    "reduce",
+    "shape",
+    "sort",
+    "spectral",
+    "windows",
+]

@@ -18,7 +18,8 @@ from irdl.loops.index import Index
 from irdl.ops.contract import DOT
 from irdl.ops.control import ScanAttributes
 from irdl.ops.fusion import FUSED
-from irdl.ops.shape import CONCAT, PAD, RESHAPE, TRANSPOSE
+from irdl.ops.joining import CONCAT, PAD
+from irdl.ops.shape import RESHAPE, TRANSPOSE
 
 
 class Room(Protocol):

@@ -11,16 +11,8 @@ from irdl.errors import TraceError
 from irdl.ir.dtypes import is_integer
 from irdl.ir.graph import Value
 from irdl.ops.index import GATHER, SCATTER_SET, IndexAttributes
-from irdl.ops.shape import (
-    BROADCAST,
-    CONCAT,
-    RESHAPE,
-    TRANSPOSE,
-    BroadcastAttributes,
-    ConcatAttributes,
-    ReshapeAttributes,
-    TransposeAttributes,
-)
+from irdl.ops.joining import CONCAT, ConcatAttributes
+from irdl.ops.shape import BROADCAST, RESHAPE, TRANSPOSE, BroadcastAttributes, ReshapeAttributes, TransposeAttributes
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, is_box, to_value, wrap, wrap_result
 from irdl.tracing.numpy import masks
 from irdl.tracing.numpy.layout import laid_out_like

@@ -9,14 +9,8 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.ir.graph import Value
-from irdl.ops.shape import (
-    CONCAT,
-    PAD,
-    RESHAPE,
-    ConcatAttributes,
-    PadAttributes,
-    ReshapeAttributes,
-)
+from irdl.ops.joining import CONCAT, PAD, ConcatAttributes, PadAttributes
+from irdl.ops.shape import RESHAPE, ReshapeAttributes
 from irdl.tracing.box import is_box, literal, to_value, wrap
 from irdl.tracing.numpy import reductions
 from irdl.tracing.numpy.choosing import take

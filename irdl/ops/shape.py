@@ -210,7 +210,7 @@ class Reverse(Op):
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         (type,) = types
-        if any(not 0 <= axis < type.rank for axis in attributes.axes):
+        if any(not 0 <= axis < type.rank for axis in attributes.axes) or len(set(attributes.axes)) < len(attributes.axes):
             raise GraphError(f"axes {attributes.axes} do not fit {type}")
         return (type,)
 

@@ -69,13 +69,7 @@ def parse_program(text: str, constants: Sequence[np.ndarray] = ()) -> Program:
         ParseError: the text is not a program; the message names the line.
     """
     parser = _Parser(text, constants)
-
-    def read() -> Program:
-        program = parser.program()
-        verify_program(program)
-        return program
-
-    return parser.whole(read)
+    return parser.whole(parser.program, verify_program)
 
 
 class _Parser(Tokens):

@@ -165,8 +165,7 @@ class Values:
             return self.cast(arguments[0], expression.dtype)
         names = [self._widen(argument, lanes) for argument in arguments]
         kind = Kind(arguments[-1].dtype, lanes)
-        result = Kind(expression.dtype, lanes)
-        return Operand(emit_operation(self.builder, expression.name, kind, result, names), expression.dtype, lanes)
+        return Operand(emit_operation(self.builder, expression.name, kind, names), expression.dtype, lanes)
 
     def _widen(self, operand: Operand, lanes: int) -> str:
         if operand.lanes == lanes or not lanes:

@@ -24,6 +24,7 @@ FAMILIES = {
     "irdl.ops.contract": "Contraction",
     "irdl.ops.reduce": "Reduction",
     "irdl.ops.shape": "Shape",
+    "irdl.ops.joining": "Joining",
     "irdl.ops.sort": "Sorting",
     "irdl.ops.index": "Index",
     "irdl.ops.linear": "Linear algebra",

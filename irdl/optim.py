@@ -30,7 +30,7 @@ class Optimizer:
 
     def init(self, params: Any) -> Any:
         """The first state, a tree of arrays."""
-        return {"step": np.zeros((), np.int64), **{name: self._like(params, name) for name in self._kept()}}
+        return {"step": np.zeros((), np.int64), **{name: self._like(params) for name in self._kept()}}
 
     def update(self, gradients: Any, state: Any, params: Any) -> tuple[Any, Any]:
         """
@@ -69,12 +69,12 @@ class Optimizer:
         """What is kept of each parameter."""
         return ()
 
-    def _begin(self, name: str, value: Any) -> Any:
+    def _begin(self, value: Any) -> Any:
         return np.zeros_like(value)
 
-    def _like(self, params: Any, name: str) -> list[Any]:
+    def _like(self, params: Any) -> list[Any]:
         leaves = irdl.tree.leaves(params)
-        return [self._begin(name, _in_parts(leaf)) for leaf, mark in zip(leaves, trainable(params), strict=True) if mark]
+        return [self._begin(_in_parts(leaf)) for leaf, mark in zip(leaves, trainable(params), strict=True) if mark]
 
     def _step(self, value: Any, gradient: Any, kept: dict[str, Any], number: Any) -> tuple[Any, dict[str, Any]]:
         """The change of one parameter, and what is kept of it."""
@@ -214,7 +214,7 @@ class Adagrad(Optimizer):
     def _kept(self) -> tuple[str, ...]:
         return ("sum",)
 
-    def _begin(self, name: str, value: Any) -> Any:
+    def _begin(self, value: Any) -> Any:
         return np.full_like(value, self.initial_accumulator_value)
 
     def _step(self, value: Any, gradient: Any, kept: dict[str, Any], number: Any) -> tuple[Any, dict[str, Any]]:

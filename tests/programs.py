@@ -20,18 +20,9 @@ from irdl.ops.contract import DotAttributes
 from irdl.ops.control import ScanAttributes
 from irdl.ops.elementwise import CastAttributes
 from irdl.ops.index import IndexAttributes
+from irdl.ops.joining import ConcatAttributes, PadAttributes, UpdateSliceAttributes
 from irdl.ops.reduce import ArgReduceAttributes, CumulativeAttributes, ReduceAttributes
-from irdl.ops.shape import (
-    BroadcastAttributes,
-    ConcatAttributes,
-    IotaAttributes,
-    PadAttributes,
-    ReshapeAttributes,
-    ReverseAttributes,
-    SliceAttributes,
-    TransposeAttributes,
-    UpdateSliceAttributes,
-)
+from irdl.ops.shape import BroadcastAttributes, IotaAttributes, ReshapeAttributes, ReverseAttributes, SliceAttributes, TransposeAttributes
 from irdl.ops.sort import SortAttributes
 from irdl.ops.windows import DiagonalAttributes, UnwindowAttributes, WindowsAttributes
 

@@ -45,13 +45,7 @@ def parse(text: str, constants: Sequence[np.ndarray] = ()) -> Graph:
         ParseError: the text is not a dump; the message names the line.
     """
     parser = _Parser(text, constants)
-
-    def read() -> Graph:
-        graph = parser.graph()
-        verify(graph)
-        return graph
-
-    return parser.whole(read)
+    return parser.whole(parser.graph, verify)
 
 
 #: elements that a constant written as one number may have

@@ -63,7 +63,7 @@ class _Printer:
         self._next = 0
 
     def graph(self, graph: Graph) -> None:
-        names = self._input_names(graph, {})
+        names = self._input_names(graph)
         inputs = ", ".join(f"{names[value]}: {value.type}" for value in graph.inputs)
         outputs = ", ".join(str(type) for type in graph.output_types)
         title = identifier(graph.name, "main")
@@ -71,7 +71,7 @@ class _Printer:
         self._body(graph, names, 1)
         self.lines.append("}")
 
-    def _input_names(self, graph: Graph, taken: dict[Value, str]) -> dict[Value, str]:
+    def _input_names(self, graph: Graph) -> dict[Value, str]:
         names: dict[Value, str] = {}
         used: set[str] = set()
         for position, value in enumerate(graph.inputs):
@@ -97,7 +97,7 @@ class _Printer:
                 text += " {"
             self.lines.append(f"{text:<{_COMMENT_COLUMN}} {comment}" if comment else text)
             for region in node.regions:
-                inner = self._input_names(region, names)
+                inner = self._input_names(region)
                 inputs = ", ".join(f"{inner[value]}: {value.type}" for value in region.inputs)
                 self.lines.append(f"{indent}  ({inputs}) {{")
                 self._body(region, inner, depth + 2)

@@ -74,10 +74,12 @@ class Tokens:
         self.expect(close)
         return items
 
-    def whole(self, read: Callable[[], Item]) -> Item:
-        """What `read` makes of the tokens; whatever else than a ParseError it raises is one, at the line where it came to."""
+    def whole(self, read: Callable[[], Item], verify: Callable[[Item], None]) -> Item:
+        """What `read` makes of the tokens, verified; whatever else than a ParseError that raises is one, at the line where it came to."""
         try:
-            return read()
+            found = read()
+            verify(found)
+            return found
         except ParseError:
             raise
         except IrdlError as error:

@@ -72,7 +72,6 @@ from irdl.loops.instructions import Fragment, Instruction
 #: the levels of a GPU that loops are dealt out to, from the widest
 BOUND = ("grid", "block", "warp", "lane")
 KINDS = ("serial", "unrolled", "abreast", "vector", "parallel", *BOUND)
-SPACES = ("input", "output", "constant", "status", "arena", "register", "shared")
 SCOPES = ("all", "blocks", "block", "warp")
 #: bytes that a `Copy` copies
 COPIED = 16

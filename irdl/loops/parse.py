@@ -73,13 +73,7 @@ def parse_program(text: str, constants: Sequence[np.ndarray] = ()) -> Program:
         ParseError: the text is not a program; the message names the line.
     """
     parser = _Parser(text, constants)
-
-    def read() -> Program:
-        program = parser.program()
-        verify_program(program)
-        return program
-
-    return parser.whole(read)
+    return parser.whole(parser.program, verify_program)
 
 
 class _Parser(Tokens):
@@ -408,9 +402,15 @@ class _Parser(Tokens):
             return IndexValue(index)
         arguments = tuple(self.list(self._expression))
         name, _, suffix = name.partition(".")
-        return Operation(name, arguments, dtype_of_short_name(suffix) if suffix else self._result(name, arguments))
+        return Operation(name, arguments, self._result(name, suffix, arguments))
 
-    def _result(self, name: str, arguments: Sequence[Expression]) -> np.dtype:
+    def _result(self, name: str, suffix: str, arguments: Sequence[Expression]) -> np.dtype:
+        """The dtype of an operation: the text says it of a cast, of others it follows from the arguments."""
+        if name == "cast":
+            if not suffix:
+                raise self.error("a cast says what it casts to, as cast.f32")
+            return dtype_of_short_name(suffix)
+        name += suffix and f".{suffix}"
         if name == "fma" and arguments:
             return arguments[-1].dtype
         if name == "tf32" and arguments:

@@ -115,28 +115,33 @@ class Conv2d(_Convolution):
     rank = 2
 
 
-class MaxPool2d(Module):
+class _Pooling(Module):
+    """Over the windows of (..., H, W); the stride is the window's size by default."""
+
+    #: what pads
+    fill = 0.0
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        self.kernel_size, self.padding = _each(kernel_size, 2), _each(padding, 2)
+        self.stride = self.kernel_size if stride is None else _each(stride, 2)
+
+    def _windows(self, x: Any) -> Any:
+        if any(self.padding):
+            x = np.pad(x, ((0, 0),) * (x.ndim - 2) + tuple((n, n) for n in self.padding), constant_values=self.fill)
+        return _windows(x, (x.ndim - 2, x.ndim - 1), self.kernel_size, self.stride, (1, 1))
+
+
+class MaxPool2d(_Pooling):
     """The largest of each window, over (..., H, W); the stride is the window's size by default, padding is -inf."""
 
-    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
-        self.kernel_size, self.padding = _each(kernel_size, 2), _each(padding, 2)
-        self.stride = self.kernel_size if stride is None else _each(stride, 2)
+    fill = -np.inf
 
     def forward(self, x: Any) -> Any:
-        if any(self.padding):
-            widths = ((0, 0),) * (x.ndim - 2) + tuple((n, n) for n in self.padding)
-            x = np.pad(x, widths, constant_values=-np.inf)
-        return np.max(_windows(x, (x.ndim - 2, x.ndim - 1), self.kernel_size, self.stride, (1, 1)), axis=(-2, -1))
+        return np.max(self._windows(x), axis=(-2, -1))
 
 
-class AvgPool2d(Module):
+class AvgPool2d(_Pooling):
     """The mean of each window, over (..., H, W); the stride is the window's size by default, and zeros that pad count."""
 
-    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
-        self.kernel_size, self.padding = _each(kernel_size, 2), _each(padding, 2)
-        self.stride = self.kernel_size if stride is None else _each(stride, 2)
-
     def forward(self, x: Any) -> Any:
-        if any(self.padding):
-            x = np.pad(x, ((0, 0),) * (x.ndim - 2) + tuple((n, n) for n in self.padding))
-        return np.mean(_windows(x, (x.ndim - 2, x.ndim - 1), self.kernel_size, self.stride, (1, 1)), axis=(-2, -1))
+        return np.mean(self._windows(x), axis=(-2, -1))

@@ -24,6 +24,14 @@ def _reduced(values: Any, reduction: str) -> Any:
     return values
 
 
+def _counted(losses: Any, counts: Any, reduction: str) -> Any:
+    """Those of labels that count; the mean is over them."""
+    losses = np.where(counts, losses, 0)
+    if reduction == "mean":
+        return np.sum(losses) / np.sum(counts).astype(losses.dtype)
+    return _reduced(losses, reduction)
+
+
 def softmax_cross_entropy(logits: Any, labels: Any, ignore_index: int = -100, label_smoothing: float = 0.0, reduction: str = "mean") -> Any:
     """-log softmax(logits)[label]; the mean is over those that count.
 
@@ -40,20 +48,14 @@ def softmax_cross_entropy(logits: Any, labels: Any, ignore_index: int = -100, la
     losses = -picked
     if label_smoothing:
         losses = (1 - label_smoothing) * losses - label_smoothing * np.mean(logs, axis=-1)
-    losses = np.where(counts, losses, 0)
-    if reduction == "mean":
-        return np.sum(losses) / np.sum(counts).astype(losses.dtype)
-    return _reduced(losses, reduction)
+    return _counted(losses, counts, reduction)
 
 
 def nll(log_probabilities: Any, labels: Any, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """-log_probabilities[label], of (..., classes) and integers (...)."""
     counts = labels != ignore_index
     picked = np.take_along_axis(log_probabilities, np.where(counts, labels, 0)[..., None], axis=-1)[..., 0]
-    losses = np.where(counts, -picked, 0)
-    if reduction == "mean":
-        return np.sum(losses) / np.sum(counts).astype(losses.dtype)
-    return _reduced(losses, reduction)
+    return _counted(-picked, counts, reduction)
 
 
 def mse(prediction: Any, target: Any, reduction: str = "mean") -> Any:

@@ -1,5 +1,32 @@
-"""Every op, declared once. Importing this package fills the registry."""
+"""Every op, declared once. Importing this package fills the registry.
 
-from irdl.ops import contract, control, dynamic, elementwise, fusion, index, linear, reduce, shape, sort, spectral, windows
+    elementwise         operands broadcast as in NumPy (`broadcasting`)
+    contract            an einsum of two operands
+    reduce, sort        along axes
+    shape, joining      views, and arrays put together
+    index, dynamic      at computed places
+    windows             of neighbours
+    linear, spectral    of matrices
+    control             scan, cond and while (`loop_parts` names a scan's)
+    fusion              made by passes
 
-__all__ = ["contract", "control", "dynamic", "elementwise", "fusion", "index", "linear", "reduce", "shape", "sort", "spectral", "windows"]
+`rules` holds the equations between them, with `products`, those of contractions, and `pieces`, those of arrays put together.
+"""
+
+from irdl.ops import contract, control, dynamic, elementwise, fusion, index, joining, linear, reduce, shape, sort, spectral, windows
+
+__all__ = [
+    "contract",
+    "control",
+    "dynamic",
+    "elementwise",
+    "fusion",
+    "index",
+    "joining",
+    "linear",
+    "reduce",
+    "shape",
+    "sort",
+    "spectral",
+    "windows",
+]

@@ -16,15 +16,14 @@ from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType
 from irdl.ops.elementwise import ADD, MAXIMUM, MINIMUM
 from irdl.ops.index import GATHER, SCATTER_SET, IndexAttributes
+from irdl.ops.joining import CONCAT, ConcatAttributes
 from irdl.ops.shape import (
     BROADCAST,
-    CONCAT,
     IOTA,
     RESHAPE,
     SLICE,
     TRANSPOSE,
     BroadcastAttributes,
-    ConcatAttributes,
     IotaAttributes,
     ReshapeAttributes,
     SliceAttributes,

@@ -12,7 +12,8 @@ from irdl.errors import GraphError, out_of_bounds
 from irdl.ir.dtypes import is_bool
 from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType
-from irdl.ops.shape import CONCAT, IOTA, ConcatAttributes, IotaAttributes, with_batch
+from irdl.ops.joining import CONCAT, ConcatAttributes
+from irdl.ops.shape import IOTA, IotaAttributes, with_batch
 
 if TYPE_CHECKING:
     from irdl.ir.builder import Builder

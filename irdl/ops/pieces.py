@@ -9,7 +9,8 @@ from weakref import WeakKeyDictionary
 
 from irdl.ir.builder import Builder, constant_of
 from irdl.ir.graph import Node, Value
-from irdl.ops.shape import BROADCAST, CONCAT, SLICE, UPDATE_SLICE, BroadcastAttributes, ConcatAttributes, SliceAttributes
+from irdl.ops.joining import CONCAT, UPDATE_SLICE, ConcatAttributes
+from irdl.ops.shape import BROADCAST, SLICE, BroadcastAttributes, SliceAttributes
 
 #: (first, end, what lies there, from which index of it); None is zero.
 Piece = tuple[int, int, Value | None, int]

@@ -121,6 +121,17 @@ ANY = register(Logical("any", np.any, "b", True))
 ALL = register(Logical("all", np.all, "b", True))
 
 
+def check_ordered(name: str, type: TensorType, axis: int) -> None:
+    """
+    Raises:
+        GraphError: there is no such axis, or its elements have no order.
+    """
+    if is_complex(type.dtype):
+        raise GraphError(f"{name} is not defined for {short_name(type.dtype)}, whose numbers have no order")
+    if not 0 <= axis < type.rank:
+        raise GraphError(f"axis {axis} does not fit {type}")
+
+
 @dataclass(frozen=True)
 class ArgReduceAttributes:
     axis: int
@@ -137,10 +148,7 @@ class ArgReduce(Op):
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         (type,) = types
-        if is_complex(type.dtype):
-            raise GraphError(f"{self.name} is not defined for {short_name(type.dtype)}, whose numbers have no order")
-        if not 0 <= attributes.axis < type.rank:
-            raise GraphError(f"axis {attributes.axis} does not fit {type}")
+        check_ordered(self.name, type, attributes.axis)
         shape = tuple(extent for axis, extent in enumerate(type.shape) if axis != attributes.axis)
         if type.shape[attributes.axis] == 0 and TensorType(type.dtype, shape).size:
             raise GraphError(f"{self.name} of an empty axis: {type} has no elements to choose from")

@@ -12,17 +12,16 @@ from irdl.ir.dtypes import is_bool, is_complex, is_half, is_inexact
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
 from irdl.ops.contract import DOT
+from irdl.ops.joining import CONCAT, UPDATE_SLICE
 from irdl.ops.pieces import add_pieces, update_to_concat
 from irdl.ops.products import dot_of_axes_of_one, dot_of_transposed, sum_of_dot, unwindow_of_one, windows_of_one
 from irdl.ops.reduce import SUM, ReduceAttributes
 from irdl.ops.shape import (
     BROADCAST,
-    CONCAT,
     RESHAPE,
     REVERSE,
     SLICE,
     TRANSPOSE,
-    UPDATE_SLICE,
     BroadcastAttributes,
     ReshapeAttributes,
     SliceAttributes,

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from irdl.errors import GraphError
-from irdl.ir.dtypes import is_complex, short_name
 from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType
+from irdl.ops.reduce import check_ordered
 
 if TYPE_CHECKING:
     from irdl.ir.builder import Builder
@@ -30,10 +29,7 @@ class Sorting(Op):
 
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         (type,) = types
-        if is_complex(type.dtype):
-            raise GraphError(f"{self.name} is not defined for {short_name(type.dtype)}, whose numbers have no order")
-        if not 0 <= attributes.axis < type.rank:
-            raise GraphError(f"axis {attributes.axis} does not fit {type}")
+        check_ordered(self.name, type, attributes.axis)
         return (self.result(type),)
 
     def result(self, type: TensorType) -> TensorType:

@@ -26,24 +26,11 @@ from irdl.ops.contract import DOT
 from irdl.ops.control import AFTER, COND, SCAN, WHILE, WhileAttributes
 from irdl.ops.dynamic import DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE
 from irdl.ops.index import GATHER, SCATTER_ADD, SCATTER_SET
+from irdl.ops.joining import CONCAT, PAD, UPDATE_SLICE, ConcatAttributes
 from irdl.ops.pieces import is_zero
 from irdl.ops.reduce import CUMPROD, CUMSUM, PROD, SUM
 from irdl.ops.rules import uniform_number
-from irdl.ops.shape import (
-    BROADCAST,
-    CONCAT,
-    IOTA,
-    PAD,
-    RESHAPE,
-    REVERSE,
-    SLICE,
-    TRANSPOSE,
-    UPDATE_SLICE,
-    BroadcastAttributes,
-    ConcatAttributes,
-    IotaAttributes,
-    ReshapeAttributes,
-)
+from irdl.ops.shape import BROADCAST, IOTA, RESHAPE, REVERSE, SLICE, TRANSPOSE, BroadcastAttributes, IotaAttributes, ReshapeAttributes
 from irdl.ops.windows import DIAGONAL, UNWINDOW, WINDOWS
 from irdl.passes.complex_functions import FUNCTIONS, divide, multiply
 from irdl.passes.maker import Maker

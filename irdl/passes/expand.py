@@ -24,9 +24,10 @@ from irdl.loops.index import MOST_BETWEEN
 from irdl.ops import elementwise as e
 from irdl.ops.contract import DOT, DotAttributes, terms_of
 from irdl.ops.index import GATHER
+from irdl.ops.joining import CONCAT
 from irdl.ops.reduce import ALL, ANY, ARGMAX, ARGMIN, MAX, MIN, Reduce
 from irdl.ops.rules import uniform_number
-from irdl.ops.shape import CONCAT, IOTA, SLICE, TRANSPOSE, TransposeAttributes
+from irdl.ops.shape import IOTA, SLICE, TRANSPOSE, TransposeAttributes
 from irdl.ops.sort import ARGSORT, SORT
 from irdl.ops.windows import UNWINDOW, WINDOWS
 from irdl.passes.fuse import seen_through

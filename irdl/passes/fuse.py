@@ -18,8 +18,9 @@ from irdl.ops.contract import DOT
 from irdl.ops.elementwise import CAST
 from irdl.ops.fusion import FUSED
 from irdl.ops.index import GATHER
+from irdl.ops.joining import CONCAT
 from irdl.ops.reduce import Reduce
-from irdl.ops.shape import CONCAT, IOTA, RESHAPE
+from irdl.ops.shape import IOTA, RESHAPE
 
 #: A group holds at most this many nodes, so that one kernel's code stays small.
 GROUP_LIMIT = 200

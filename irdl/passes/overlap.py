@@ -17,19 +17,9 @@ from dataclasses import dataclass, replace
 
 from irdl.ir.graph import Value
 from irdl.ops.contract import DOT, DotAttributes
+from irdl.ops.joining import CONCAT, PAD, ConcatAttributes, PadAttributes
 from irdl.ops.reduce import SUM, ReduceAttributes
-from irdl.ops.shape import (
-    BROADCAST,
-    CONCAT,
-    PAD,
-    RESHAPE,
-    REVERSE,
-    TRANSPOSE,
-    BroadcastAttributes,
-    ConcatAttributes,
-    PadAttributes,
-    ReverseAttributes,
-)
+from irdl.ops.shape import BROADCAST, RESHAPE, REVERSE, TRANSPOSE, BroadcastAttributes, ReverseAttributes
 from irdl.ops.windows import DIAGONAL, WINDOWS, DiagonalAttributes, UnwindowAttributes, WindowsAttributes
 from irdl.passes.maker import Maker
 

@@ -18,8 +18,8 @@ from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.types import TensorType
 from irdl.ops.control import SCAN, scan_of
 from irdl.ops.elementwise import CAST
+from irdl.ops.joining import CONCAT
 from irdl.ops.loop_parts import LoopInputs, LoopOutputs
-from irdl.ops.shape import CONCAT
 from irdl.passes.half_sums import cast, widening_cast
 from irdl.passes.prune import prune
 

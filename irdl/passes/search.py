@@ -17,8 +17,8 @@ from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Value
 from irdl.ops import elementwise as e
 from irdl.ops.index import GATHER, IndexAttributes
+from irdl.ops.joining import CONCAT, ConcatAttributes
 from irdl.ops.reduce import ARGMAX, MAX, MIN, ReduceAttributes
-from irdl.ops.shape import CONCAT, ConcatAttributes
 from irdl.passes.maker import Maker
 
 #: Shorter axes are searched step by step.

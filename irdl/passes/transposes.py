@@ -12,19 +12,9 @@ from collections.abc import Sequence
 from irdl.ir.builder import Builder, rewrite
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops.contract import DOT
+from irdl.ops.joining import PAD, PadAttributes
 from irdl.ops.reduce import Reduce, ReduceAttributes
-from irdl.ops.shape import (
-    PAD,
-    RESHAPE,
-    REVERSE,
-    SLICE,
-    TRANSPOSE,
-    PadAttributes,
-    ReshapeAttributes,
-    ReverseAttributes,
-    SliceAttributes,
-    TransposeAttributes,
-)
+from irdl.ops.shape import RESHAPE, REVERSE, SLICE, TRANSPOSE, ReshapeAttributes, ReverseAttributes, SliceAttributes, TransposeAttributes
 
 _MOVES = (PAD, SLICE, REVERSE)
 

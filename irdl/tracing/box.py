@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from irdl.errors import LeakedTracerError, TraceError
-from irdl.ir.dtypes import family, is_bool, is_complex, is_inexact, is_supported
+from irdl.errors import TraceError
+from irdl.ir.dtypes import family, is_complex, is_inexact, is_supported
 from irdl.ir.graph import Value
-from irdl.ir.op import NO_ATTRIBUTES, Op, find_op
+from irdl.ir.op import Op
 from irdl.ir.types import TensorType
-from irdl.ops.elementwise import CAST, CastAttributes
 from irdl.tracing import views
 from irdl.tracing.marks import marked
-from irdl.tracing.recorder import Cell, Trace, current_trace, trace_stack, user_line
-from irdl.tracing.users import Owner, owner_of
+from irdl.tracing.operations import cast, viewed
+from irdl.tracing.recorder import Cell, Trace, current_trace, open_trace, trace_stack, user_line
+from irdl.tracing.sources import check_source, is_irdls
 
 ARRAY, SCALAR, PYTHON = "array", "scalar", "python"
 #: Python's numbers, which are weak in promotion
@@ -93,7 +93,7 @@ class Box:
         """A view of this box through further steps."""
         type = TensorType(shadow.dtype, shadow.shape)
         if kind != ARRAY:
-            return wrap(_apply_steps(self.value, steps), kind)
+            return wrap(viewed(self.value, steps), kind)
         if self.kind != ARRAY:  # an array made from a number is a new one
             return Box(wrap(self.value).cell, type, kind, tuple(steps), shadow)
         return Box(self.cell, type, kind, views.followed_by(self._steps, steps), shadow, self.read_only)
@@ -301,18 +301,6 @@ def _innermost(cell: Cell) -> Trace:
     return current_trace() or cell.trace
 
 
-def open_trace() -> Trace:
-    """The trace being recorded.
-
-    Raises:
-        LeakedTracerError: there is none, so the traced array at hand is left over from an earlier one.
-    """
-    trace = current_trace()
-    if trace is None:
-        raise LeakedTracerError(f"a traced array was used after its trace had ended: return it from the function instead{user_line()}")
-    return trace
-
-
 def is_box(x: Any) -> bool:
     return type(x) is Box
 
@@ -336,14 +324,6 @@ def wrap_result(value: Value, inputs: Sequence[Any] = ()) -> Any:
     return made
 
 
-def apply(op: Op | str, operands: Sequence[Value], attributes: Any = NO_ATTRIBUTES) -> Value:
-    """Record an op on values of the current trace; its first output."""
-    trace = open_trace()
-    found = find_op(op) if isinstance(op, str) else op
-    assert found is not None, op
-    return trace.apply(found, operands, attributes)[0]
-
-
 def apply_op(op: Op, operands: Sequence[Value], attributes: Any, regions: Sequence[Any] = ()) -> list[Any]:
     """As `apply`, all outputs, boxed."""
     trace = open_trace()
@@ -363,7 +343,7 @@ def to_value(x: Any, dtype: Any = None) -> Value:
         if isinstance(x, (list, tuple)) and any(is_box(item) for item in _leaves(x)):
             value = _stack_nested(x)
         else:
-            if isinstance(x, np.ndarray) and trace_stack()[0].capture is not None and not _is_irdls(sys._getframe(1)):
+            if isinstance(x, np.ndarray) and trace_stack()[0].capture is not None and not is_irdls(sys._getframe(1)):
                 check_source(x)
             array = np.asarray(x) if dtype is None or isinstance(x, np.ndarray) else np.asarray(x, dtype)
             if not is_supported(array.dtype):
@@ -374,35 +354,9 @@ def to_value(x: Any, dtype: Any = None) -> Value:
     return value if dtype is None else cast(value, np.dtype(dtype))
 
 
-def check_source(x: Any) -> None:
-    """Refuse a real array in the trace of a whole function: what was captured, or made by NumPy's functions there, is a box by now.
-
-    Raises:
-        TraceError: it is one, whose numbers would stay in the code as they are now.
-    """
-    if isinstance(x, np.ndarray) and not is_box(x) and trace_stack() and trace_stack()[0].capture is not None:
-        if generator := trace_stack()[0].capture.drawn_from():
-            raise TraceError(
-                f"an array ({x.dtype}{list(x.shape)}) was made after a draw from {generator}, whose numbers would come back at every call: "
-                f"use irdl.random with a key, or draw outside and pass it as an argument{user_line()}"
-            )
-        raise TraceError(
-            f"an array ({x.dtype}{list(x.shape)}) comes from where irdl cannot read it again at each call (an object or a library's "
-            "function that it does not look into): pass it as an argument, keep it in a global, a closure or an attribute, or make it "
-            f"with NumPy's functions in the traced code{user_line()}"
-        )
-
-
 def literal(array: np.ndarray) -> Any:
     """An array that irdl's own code has made of numbers, as a box whose value is known."""
     return wrap(open_trace().constant(array))
-
-
-def _is_irdls(frame: Any) -> bool:
-    """The frame is called by code of irdl's that is written as a user would write it, as the rules of gradients are."""
-    while frame is not None and owner_of(frame.f_code.co_filename) in (Owner.TRACER, Owner.NUMPY):
-        frame = frame.f_back
-    return frame is not None and owner_of(frame.f_code.co_filename) is Owner.IRDL
 
 
 def _leaves(x: Any) -> Iterator[Any]:
@@ -417,25 +371,3 @@ def _stack_nested(items: Sequence[Any]) -> Value:
     """`[a, b]` of traced arrays, as np.array would stack them."""
     boxes = [wrap_result(to_value(item)) for item in items]
     return np.stack(boxes).value  # type: ignore[attr-defined]
-
-
-def cast(value: Value, dtype: np.dtype) -> Value:
-    """The value in another dtype.
-
-    Raises:
-        TraceError: irdl does not know the dtype, or it is real and the value complex, of which NumPy would warn.
-    """
-    if value.dtype == dtype:
-        return value
-    if is_complex(value.dtype) and not is_complex(dtype) and not is_bool(dtype):
-        raise TraceError(f"{value.dtype} as {dtype} would lose the imaginary part: take .real, .imag or np.abs of it{user_line()}")
-    if not is_supported(dtype):
-        raise TraceError(f"dtype {dtype} is not supported in traced code{user_line()}")
-    return apply(CAST, [value], CastAttributes(dtype))
-
-
-def _apply_steps(value: Value, steps: Sequence[Any]) -> Value:
-    trace = open_trace()
-    for step in steps:
-        value = step.read(trace, value)
-    return value

@@ -14,8 +14,9 @@ from irdl.ir.types import TensorType
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing import tree
-from irdl.tracing.box import ARRAY, PYTHON, SCALAR, as_kind, cast, is_box, result_kind, to_value, wrap
+from irdl.tracing.box import ARRAY, PYTHON, SCALAR, as_kind, is_box, result_kind, to_value, wrap
 from irdl.tracing.capture.capture import Capture
+from irdl.tracing.operations import cast
 from irdl.tracing.printing import chosen, repeated, together
 from irdl.tracing.recorder import Trace, current_trace, user_line
 from irdl.tracing.region import Region, trace_region
@@ -52,7 +53,7 @@ def scan(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any, length: i
         )
     (steps,) = extents
     trace = current_trace()
-    if trace is None or (_all_known(trace, (init, xs)) and not _inside_unknown(trace)):
+    if trace is None or (_all_known((init, xs)) and not _inside_unknown(trace)):
         return _scan_eagerly(f, init, leaves, structure, int(steps), reverse)
     return _scan_traced(f, init, leaves, structure, int(steps), reverse)
 
@@ -62,7 +63,7 @@ def _inside_unknown(trace: Trace) -> bool:
     return any(value not in trace.known for value in trace.inputs) or not trace.inputs
 
 
-def _all_known(trace: Trace, items: Any) -> bool:
+def _all_known(items: Any) -> bool:
     return all(not is_box(leaf) or leaf.known is not None for leaf in tree.flatten(items)[0])
 
 
@@ -92,7 +93,7 @@ def _empty_scan(f: Any, init: Any, leaves: list[Any], structure: Any) -> tuple[A
     init_leaves, init_structure = tree.flatten(init)
     carry = [as_kind(np.array(leaf, value.dtype), kind) for leaf, value, kind in zip(init_leaves, values, kinds, strict=True)]
     ys = [np.empty((0, *type.shape), type.dtype) for type in region.graph.output_types[len(values) : len(region.kinds)]]
-    return tree.unflatten(init_structure, carry), tree.unflatten(_ys_structure(region, init), ys)
+    return tree.unflatten(init_structure, carry), tree.unflatten(_ys_structure(region), ys)
 
 
 def _check_body(result: Any, structure: Any) -> None:
@@ -159,10 +160,10 @@ def _scan_traced(f: Any, init: Any, leaves: list[Any], structure: Any, steps: in
     if region.printed is not None:
         trace.printed.append(repeated(region.printed, results[len(region.kinds) :], steps, reverse))
     init_structure = tree.flatten(init)[1]
-    return tree.unflatten(init_structure, carry), tree.unflatten(_ys_structure(region, init), ys)
+    return tree.unflatten(init_structure, carry), tree.unflatten(_ys_structure(region), ys)
 
 
-def _ys_structure(region: Region, init: Any) -> Any:
+def _ys_structure(region: Region) -> Any:
     whole = tree.unflatten(region.structure, list(range(region.structure.num_leaves)))
     return tree.flatten(whole[1])[1]
 
@@ -257,7 +258,7 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
         TraceError: the carry changes its structure or its types, or the condition is not one bool.
     """
     trace = current_trace()
-    if trace is None or (_all_known(trace, init) and not _inside_unknown(trace)):
+    if trace is None or (_all_known(init) and not _inside_unknown(trace)):
         carry = init
         while cond_fun(carry):
             carry = body_fun(carry)

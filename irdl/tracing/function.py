@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.graph import Graph, reachable_nodes
+from irdl.ir.graph import Graph, Value, reachable_nodes
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, Box
 from irdl.tracing.capture import changes
 from irdl.tracing.capture.arguments import argument_effects, containers_of, let_trace
 from irdl.tracing.capture.capture import Capture, Captured
-from irdl.tracing.capture.outcome import Recipes, results_of
+from irdl.tracing.capture.outcome import Recipes, Results, results_of
 from irdl.tracing.capture.reads import Always, Read
 from irdl.tracing.capture.recipes import Effect, Recipe
 from irdl.tracing.recorder import Cell, Trace
@@ -112,8 +112,8 @@ def trace_function(
         if not effects:
             _check_containers(given, boxes, structure, name)
         results = results_of(result, bool(effects), recipes, share, name)
-        inputs = [*explicit, *(item.value for item in capture.captured)]
         cells = [*(box.cell for box in boxes), *capture.cells]
+        inputs = [*explicit, *(item.value for item in capture.captured)]
         changed = [cell.value is not value for cell, value in zip(cells, inputs, strict=True)]
         stored = [place for place, is_changed in enumerate(changed) if is_changed and place not in aliases]
         new_contents = [cells[place].value for place in stored]
@@ -125,14 +125,32 @@ def trace_function(
     outputs = trace.rolled([*results.values, *new_contents])
     count = len(results.values)
     results = results.settled(outputs[:count])
-    outputs = [*results.values, *outputs[count:]]
-    # A captured array that no output needs is no input.
+    return _finished(capture, explicit, stored, results, outputs[count:], effects, share)
+
+
+def _finished(
+    capture: Capture,
+    explicit: Sequence[Value],
+    stored: Sequence[int],
+    results: Results,
+    new_contents: Sequence[Value],
+    effects: list[Effect],
+    share: bool,
+) -> TracedFunction:
+    """The traced call, without the captured arrays that no output needs.
+
+    Args:
+        explicit: the inputs of arguments.
+        stored: places of arguments and captured arrays that have `new_contents`.
+    """
+    inputs = [*explicit, *(item.value for item in capture.captured)]
+    outputs = [*results.values, *new_contents]
     used = _used([*inputs, *(value for value, _ in capture.static_arrays)], outputs) | {inputs[place] for place in stored}
     statics = [item for item in capture.static_arrays if item[0] in used]
     keep = [place for place in range(len(inputs)) if place < len(explicit) or inputs[place] in used]
     position = {old: new for new, old in enumerate(keep)}
     return TracedFunction(
-        Graph([*(inputs[place] for place in keep), *(value for value, _ in statics)], outputs, name),
+        Graph([*(inputs[place] for place in keep), *(value for value, _ in statics)], outputs, capture.trace.name),
         results.structure,
         results.kinds,
         [item for item in capture.captured if item.value in used],

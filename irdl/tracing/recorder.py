@@ -127,6 +127,18 @@ def current_trace() -> Trace | None:
     return stack[-1] if stack else None
 
 
+def open_trace() -> Trace:
+    """The trace being recorded.
+
+    Raises:
+        LeakedTracerError: there is none, so the traced array at hand is left over from an earlier one.
+    """
+    trace = current_trace()
+    if trace is None:
+        raise LeakedTracerError(f"a traced array was used after its trace had ended: return it from the function instead{user_line()}")
+    return trace
+
+
 def _fail_traces(error: TraceError) -> None:
     for trace in trace_stack():
         if trace.failure is None:

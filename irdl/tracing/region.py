@@ -10,9 +10,10 @@ from irdl.errors import TraceError
 from irdl.ir.graph import Graph, Location, Value
 from irdl.ir.types import TensorType
 from irdl.tracing import tree
-from irdl.tracing.box import ARRAY, Box, check_source, to_value
+from irdl.tracing.box import ARRAY, Box, to_value
 from irdl.tracing.printing import Printed, together
 from irdl.tracing.recorder import Cell, Trace, current_trace, trace_stack, user_line
+from irdl.tracing.sources import check_source
 
 
 @dataclass(frozen=True)

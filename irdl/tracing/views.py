@@ -16,21 +16,18 @@ from irdl.ir.graph import Value
 from irdl.ops.dynamic import DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE, DynamicSliceAttributes, DynamicUpdateSliceAttributes
 from irdl.ops.elementwise import CAST, COMPLEX, IMAG, REAL, CastAttributes
 from irdl.ops.index import GATHER, SCATTER_SET, IndexAttributes
+from irdl.ops.joining import CONCAT, UPDATE_SLICE, ConcatAttributes, UpdateSliceAttributes
 from irdl.ops.shape import (
     BROADCAST,
-    CONCAT,
     RESHAPE,
     REVERSE,
     SLICE,
     TRANSPOSE,
-    UPDATE_SLICE,
     BroadcastAttributes,
-    ConcatAttributes,
     ReshapeAttributes,
     ReverseAttributes,
     SliceAttributes,
     TransposeAttributes,
-    UpdateSliceAttributes,
 )
 from irdl.ops.windows import WINDOWS, WindowsAttributes
 from irdl.tracing.recorder import Cell, Trace, library_function, user_line

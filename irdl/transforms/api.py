@@ -18,13 +18,14 @@ from irdl.ir.dtypes import is_complex, is_float, is_inexact
 from irdl.ir.graph import Graph
 from irdl.ir.types import TensorType
 from irdl.tracing import tree
-from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, check_source, is_box, result_kind, wrap
+from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, is_box, result_kind, wrap
 from irdl.tracing.capture.arguments import changes
 from irdl.tracing.capture.capture import Capture
 from irdl.tracing.capture.changes import leaked
 from irdl.tracing.printing import repeated, together
 from irdl.tracing.recorder import Cell, Trace, current_trace
 from irdl.tracing.region import check_kept, read_outputs
+from irdl.tracing.sources import check_source
 from irdl.transforms.batch import batch_graph
 from irdl.transforms.checkpoint import within
 from irdl.transforms.forward import jvp_graph

@@ -19,7 +19,8 @@ from irdl.ir.dtypes import is_inexact
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.types import TensorType
 from irdl.ops.control import SCAN, ScanAttributes
-from irdl.ops.shape import CONCAT, RESHAPE, SLICE, ConcatAttributes, ReshapeAttributes, SliceAttributes
+from irdl.ops.joining import CONCAT, ConcatAttributes
+from irdl.ops.shape import RESHAPE, SLICE, ReshapeAttributes, SliceAttributes
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, is_box, to_value, wrap
 from irdl.tracing.printing import show_later

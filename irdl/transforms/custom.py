@@ -18,9 +18,11 @@ from irdl.ir.op import Op, register
 from irdl.ir.types import TensorType
 from irdl.ops.elementwise import STOP_GRADIENT
 from irdl.tracing import tree
-from irdl.tracing.box import ARRAY, apply, check_source, is_box, to_value, wrap
+from irdl.tracing.box import ARRAY, is_box, to_value, wrap
+from irdl.tracing.operations import apply
 from irdl.tracing.recorder import current_trace
 from irdl.tracing.region import Region, trace_region
+from irdl.tracing.sources import check_source
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from irdl.errors import DifferentiationError
 from irdl.ir.dtypes import is_float
 from irdl.ops.shape import IOTA, IotaAttributes
 from irdl.tracing import tree
-from irdl.tracing.box import apply, is_box, to_value, wrap
+from irdl.tracing.box import is_box, to_value, wrap
+from irdl.tracing.operations import apply
 from irdl.tracing.recorder import current_trace
 from irdl.transforms.api import ArgNums, chosen_places, jvp, vjp, vmap
 from irdl.transforms.custom import checked_rule, custom_vjp

@@ -69,7 +69,7 @@ def reverse(builder: Builder, graph: Graph, wrt: Sequence[Value], seeds: Sequenc
             if any(v in mapping for v in node.operands):
                 operands = [mapping.get(v, v) for v in node.operands]
                 new = builder.node(node.op, operands, node.attributes, node.regions, node.location)
-            pullback = _pullback(builder, node, new, active, reached)
+            pullback = _pullback(builder, node, new, active)
         if new is not node:
             mapping.update(zip(node.outputs, new.outputs, strict=False))
         if differentiate:
@@ -109,7 +109,7 @@ def _reached_values(graph: Graph, active: set[Value], seeds: Sequence[Value | No
     return reached
 
 
-def _pullback(builder: Builder, old: Node, node: Node, active: set[Value], reached: set[Value]) -> Pullback:
+def _pullback(builder: Builder, old: Node, node: Node, active: set[Value]) -> Pullback:
     if node.op is COND:
         return lambda given: _cond(builder, old, node, active, given)
     if node.op is WHILE:

@@ -13,13 +13,14 @@ from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph, Value
 from irdl.ops.rules import apply_rules
 from irdl.tracing import tree
-from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, check_source, is_box, to_value, wrap
+from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, is_box, to_value, wrap
 from irdl.tracing.capture.arguments import let_trace
 from irdl.tracing.capture.capture import Capture
 from irdl.tracing.capture.reads import Write
 from irdl.tracing.printing import Printed, show_later, together
 from irdl.tracing.recorder import Cell, Trace, current_trace, trace_stack, user_line
 from irdl.tracing.region import read_outputs, splice
+from irdl.tracing.sources import check_source
 
 
 @dataclass

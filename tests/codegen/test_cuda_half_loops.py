@@ -24,7 +24,7 @@ from irdl.loops.target import Gpu
 from irdl.loops.walk import buffers_of, walk
 from irdl.ops.control import SCAN
 from irdl.ops.elementwise import CAST
-from irdl.ops.shape import CONCAT
+from irdl.ops.joining import CONCAT
 from irdl.passes.round_early import round_early
 from tests.codegen.nvcc import stacks_and_spills
 from tests.codegen.on_cpu import HAVE_COMPILER, OnCpu, gpu_program

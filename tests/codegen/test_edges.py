@@ -13,7 +13,7 @@ import irdl
 from irdl import nn
 from irdl.codegen.cpu import edges
 from irdl.ops.contract import DOT
-from irdl.ops.shape import PAD
+from irdl.ops.joining import PAD
 from tests.teams import team_of
 
 RNG = np.random.default_rng(0)

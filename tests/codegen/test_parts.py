@@ -133,3 +133,17 @@ def test_several_results_and_one_sum() -> None:
         return a * b, a + b, (a - b).sum(), (a * a + b) @ w.T
 
     check(f, *(RNG.standard_normal(shape) for shape in ((4, 3), (3, 8), (4, 5), (5, 8))))
+
+
+@pytest.mark.parametrize("form", ["windows", "every second row"])
+def test_parts_of_an_array_that_a_group_makes(form: str) -> None:
+    """Two contractions of one group that take parts of one view, which is none outside the group."""
+
+    def f(x: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        y = np.lib.stride_tricks.sliding_window_view(s[:, 0], 64) if form == "windows" else s[: 2 * len(x) : 2]
+        return x.T @ y, x.T @ y[:, ::-1]
+
+    x, s = RNG.standard_normal((700, 300)).astype("float32"), RNG.standard_normal((1400, 64)).astype("float32")
+    s = s[: 700 + 63] if form == "windows" else s
+    wide, magnitudes = f(x.astype(float), s.astype(float)), f(np.abs(x), np.abs(s))
+    assert_close(irdl.jit(f)(x, s), f(x, s), wide, magnitude=magnitudes)

@@ -116,6 +116,8 @@ def test_passes_need_nothing_but_the_text(threads: int) -> None:
         ("x[4*i + l]", "x[4*j + l]", "uses j outside its loop"),
         ("barrier", "fence", "there is no buffer 'fence'"),
         ("neg(", "negate(", "there is no op named 'negate'"),
+        ("cast.f64(index(k", "neg.f64(index(k", r"there is no op named 'neg\.f64'"),
+        ("cast.f64(index(k", "cast(index(k", "a cast says what it casts to"),
         ("of 4 {", "of {", "line 22: expected a number"),
         ("= [1, -2, 3]", "= [1, -2]", "2 numbers for a constant of 3"),
         ("turning with i", "turning with q", "turns with q outside its loop"),

@@ -81,8 +81,11 @@ CASES: list[tuple[str, Any, tuple[int, ...], Callable[[Any, np.ndarray], np.ndar
         (2, 3, 8),
         lambda m, x: convolved(_as_2d(m), x[:, :, None])[:, :, 0],
     ),
+    ("no padding", nn.Conv2d(3, 4, 2, padding="valid", dtype=f8), (2, 3, 4, 5), convolved),
     ("max pool", nn.MaxPool2d(3, 2, 1), (2, 3, 6, 7), lambda m, x: pooled(m, x, -np.inf, np.max)),
     ("average pool", nn.AvgPool2d((2, 3), padding=(1, 0)), (2, 3, 6, 7), lambda m, x: pooled(m, x, 0, np.mean)),
+    ("max pool without padding", nn.MaxPool2d(2), (2, 6, 7), lambda m, x: pooled(m, x[None], -np.inf, np.max)[0]),
+    ("average pool without padding", nn.AvgPool2d(2, (2, 1)), (2, 3, 6, 7), lambda m, x: pooled(m, x, 0, np.mean)),
     ("relu", nn.ReLU(), (3, 4), lambda m, x: x * (x > 0)),
     ("silu", nn.SiLU(), (3, 4), lambda m, x: x / (1 + np.exp(-x))),
     ("gelu", nn.GELU(), (3, 4), lambda m, x: x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))),
@@ -127,6 +130,65 @@ def test_running_statistics() -> None:
         layer.train()(x[:1])
     with pytest.raises(ValueError, match="BatchNorm2d takes 4 axes, not 2"):
         nn.BatchNorm2d(3)(x)
+
+
+def test_running_statistics_that_are_means_of_all() -> None:
+    layer, x = nn.BatchNorm1d(3, momentum=None, dtype=f8), normal(4, 6, 3)
+    compiled = irdl.jit(lambda m, x: m(x))
+    for batch in x:
+        compiled(layer, batch)
+    np.testing.assert_allclose(layer.running_mean, x.mean((0, 1)), rtol=1e-12)
+    np.testing.assert_allclose(layer.running_var, x.var(1, ddof=1).mean(0), rtol=1e-12)
+
+
+def test_no_running_statistics_and_no_weights() -> None:
+    layer, x = nn.BatchNorm1d(3, affine=False, track_running_stats=False, dtype=f8), normal(6, 3)
+    expected = (x - x.mean(0)) / np.sqrt(x.var(0) + layer.eps)
+    for mode in (layer.train(), layer.eval()):
+        np.testing.assert_allclose(irdl.jit(lambda m, x: m(x))(mode, x), expected, rtol=1e-12)
+        np.testing.assert_allclose(mode(x), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_layouts_of_attention(bias: bool) -> None:
+    """Sequences first, second or alone: the same numbers."""
+    first, second = (nn.MultiheadAttention(6, 2, bias=bias, batch_first=mark, dtype=f8) for mark in (True, False))
+    second.load_state_dict(first.state_dict())
+    q, k = normal(2, 3, 6), normal(2, 4, 6)
+    compiled = irdl.jit(lambda m, q, k: m(q, k, k, average_attn_weights=False))
+    out, weights = first(q, k, k, average_attn_weights=False)
+    assert weights.shape == (2, 2, 3, 4)
+    for layer, change in ((first, lambda x: x), (second, lambda x: x.swapaxes(0, 1))):
+        for found in (compiled(layer, change(q), change(k)), layer(change(q), change(k), change(k), average_attn_weights=False)):
+            np.testing.assert_allclose(change(found[0]), out, rtol=1e-10)
+            np.testing.assert_allclose(found[1], weights, rtol=1e-10)
+        for found in (compiled(layer, q[0], k[0]), layer(q[0], k[0], k[0], average_attn_weights=False)):
+            np.testing.assert_allclose(found[0], out[0], rtol=1e-10)
+            np.testing.assert_allclose(found[1], weights[0], rtol=1e-10)
+        np.testing.assert_allclose(layer(change(q), change(k), change(k))[1], weights.mean(1), rtol=1e-10)
+
+
+def test_masks_of_attention() -> None:
+    layer, x = nn.MultiheadAttention(6, 2, batch_first=True, dtype=f8), normal(2, 4, 6)
+    causal = np.triu(np.ones((4, 4), bool), 1)
+    compiled = irdl.jit(lambda m, x, **masks: m(x, x, x, **masks))
+    out, weights = layer(x, x, x, attn_mask=causal)
+    assert not weights[:, causal].any()
+    for place in range(4):  # what is masked might as well not be there
+        short = x[:, : place + 1]
+        np.testing.assert_allclose(out[:, place], layer(short, short, short)[0][:, -1], rtol=1e-10)
+    added = np.where(causal, -np.inf, 0)
+    padding = np.array([[False] * 4, [False, False, True, True]])
+    shorter = layer(x[1:], x[1:, :2], x[1:, :2])[0]
+    for f in (layer, compiled):
+        given = (x, x, x) if f is layer else (layer, x)
+        for mask in (causal, added):
+            np.testing.assert_allclose(f(*given, attn_mask=mask)[0], out, rtol=1e-10)
+        found = f(*given, key_padding_mask=padding)[0]
+        np.testing.assert_allclose(found[1:], shorter, rtol=1e-10)
+        np.testing.assert_allclose(found[0], layer(x, x, x)[0][0], rtol=1e-10)
+    alone = layer(x[1], x[1], x[1], key_padding_mask=padding[1])[0]
+    np.testing.assert_allclose(alone, shorter[0], rtol=1e-10)
 
 
 def test_attention_is_its_formula() -> None:
@@ -177,6 +239,7 @@ def test_losses() -> None:
     np.testing.assert_allclose(nn.softmax_cross_entropy(logits, labels), picked.sum() / 4, rtol=1e-12)
     np.testing.assert_allclose(nn.softmax_cross_entropy(logits, labels, reduction="none"), picked, rtol=1e-12)
     np.testing.assert_allclose(nn.nll(logs, labels, reduction="sum"), picked.sum(), rtol=1e-12)
+    np.testing.assert_allclose(nn.nll(logs, labels), picked.sum() / 4, rtol=1e-12)
     smooth = (0.9 * picked + 0.1 * -logs.mean(-1) * counts).sum() / 4
     np.testing.assert_allclose(nn.softmax_cross_entropy(logits, labels, label_smoothing=0.1), smooth, rtol=1e-12)
     huge = nn.softmax_cross_entropy(np.array([[1e4, -1e4]]), np.array([1]))

@@ -155,6 +155,27 @@ def test_any_cell(cell: Any) -> None:
         np.testing.assert_allclose(y[:, t], state[0] if isinstance(state, tuple) else state, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_one_sequence(cell: Any) -> None:
+    """Without an axis for a batch, in two halves, without biases."""
+    layer = nn.Recurrent(lambda n, m: cell(n, m, bias=False, dtype=np.float64), 3, 4, num_layers=2)
+    x = RNG.standard_normal((5, 2, 3))
+    y, _ = layer(x)
+    np.testing.assert_array_equal(layer(x, lengths=[5, 3])[0], layer(x, lengths=np.array([5, 3]))[0])
+    np.testing.assert_allclose(layer(x, lengths=[5, 3])[0][:3], y[:3], rtol=1e-12)
+    for call in (layer, irdl.jit(lambda x, state=None: layer(x, state))):
+        first, state = call(x[:3, 0])
+        second, _ = call(x[3:, 0], state)
+        np.testing.assert_allclose(np.concatenate([first, second]), y[:, 0], rtol=1e-10, atol=1e-12)
+    one = layer.cells[0]
+    if isinstance(one, nn.Cell):
+        batch, alone = one(x[0]), one(x[0, 0])
+        for a, b in zip(irdl.tree.leaves(alone), irdl.tree.leaves(batch), strict=True):
+            np.testing.assert_allclose(a, b[0], rtol=1e-12)
+        for a, b in zip(irdl.tree.leaves(one(x[1, 0], alone)), irdl.tree.leaves(one(x[1], batch)), strict=True):
+            np.testing.assert_allclose(a, b[0], rtol=1e-12)
+
+
 def test_a_function_as_a_cell() -> None:
     w = RNG.standard_normal((3, 3))
 

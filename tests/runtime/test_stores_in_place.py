@@ -182,6 +182,31 @@ def _loop_reads_old_row(a, b, i):
         a[t % 2] = a[1] * 0.5 + row * b[t % 3]
 
 
+def _scan_reads_old_row(a, b, i):
+    row = a[1]
+
+    def step(rows, x):
+        rows = rows.copy()
+        rows[1] = np.tanh(rows[0] + row)
+        rows[0] = x * 2
+        return rows, None
+
+    a[...] = irdl.scan(step, a, b)[0]
+
+
+def _while_reads_old_row(a, b, i):
+    row = a[1]
+
+    def step(carry):
+        t, rows = carry
+        rows = rows.copy()
+        rows[1] = np.tanh(rows[0] + row)
+        rows[0] += row * b[0]
+        return t + 1, rows
+
+    a[...] = irdl.while_loop(lambda carry: carry[0] < 5, step, (np.int64(0), a))[1]
+
+
 def _of_itself(a, b, i):
     a[...] = a[::-1, ::-1]
 
@@ -190,11 +215,12 @@ def _rolled(a, b, i):
     a[...] = np.concatenate([a[1:], a[:1]])
 
 
+OLD_ROWS = [_loop_reads_old_row, _scan_reads_old_row, _while_reads_old_row]
 COPIED = [_of_itself, _rolled, _old_is_a_result, _place_depends_on_a_store, _fails_in_a_loop, _reads_across]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("f", [*IN_PLACE, *COPIED, _loop_reads_old_row, _parts_are_made_early, _reshaped_by_copying, _swapped, _exchanged])
+@pytest.mark.parametrize("f", [*IN_PLACE, *COPIED, *OLD_ROWS, _parts_are_made_early, _reshaped_by_copying, _swapped, _exchanged])
 def test_as_numpy_does(f: Callable[..., Any], threads: int) -> None:
     for rows, columns in ((6, 5), (64, 33), (4, 3)):
         given = _arguments(rows, columns)

@@ -23,7 +23,8 @@ from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
 from irdl.ops.contract import DOT
-from irdl.ops.shape import PAD, RESHAPE, SLICE, TRANSPOSE, PadAttributes, ReshapeAttributes
+from irdl.ops.joining import PAD, PadAttributes
+from irdl.ops.shape import RESHAPE, SLICE, TRANSPOSE, ReshapeAttributes
 from irdl.ops.windows import WINDOWS
 from irdl.passes.maker import Maker
 

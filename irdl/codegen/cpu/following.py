@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from irdl.ir.graph import Node, Value
-from irdl.ops.shape import CONCAT, RESHAPE, ConcatAttributes
+from irdl.ops.joining import CONCAT, ConcatAttributes
+from irdl.ops.shape import RESHAPE
 from irdl.passes.maker import Maker
 
 #: of an axis of one element, which has no letter of the contraction

@@ -145,7 +145,7 @@ def _shrink(program: Program) -> None:
         sizes: dict[Buffer, int] = {}
         for buffer in _written(kernel):
             if buffer.space == "arena" and users[buffer] == {id(kernel)} and buffer.depth == depth:
-                size = _row_size(kernel, buffer, loop, extents)
+                size = _row_size(buffer, loop, extents)
                 if size:
                     sizes[buffer] = size
         if sizes:
@@ -168,7 +168,7 @@ def _collect(body: Sequence[Statement], depth: int, users: dict[Buffer, set[int]
             _collect(part, depth + isinstance(statement, (For, While)), users, found)
 
 
-def _row_size(kernel: Kernel, buffer: Buffer, loop: For, extents: Extents) -> int:
+def _row_size(buffer: Buffer, loop: For, extents: Extents) -> int:
     """How many elements of the buffer one step of the loop uses, if it uses no others; 0 if that is not so."""
     size = 0
     for index in (index for index, other in _accesses(loop) if other is buffer):

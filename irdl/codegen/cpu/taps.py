@@ -26,16 +26,10 @@ from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
 from irdl.ops.contract import DOT
 from irdl.ops.control import COND
+from irdl.ops.joining import PAD
 from irdl.ops.pieces import is_zero
 from irdl.ops.reduce import SUM, ReduceAttributes
-from irdl.ops.shape import (
-    BROADCAST,
-    PAD,
-    SLICE,
-    TRANSPOSE,
-    BroadcastAttributes,
-    TransposeAttributes,
-)
+from irdl.ops.shape import BROADCAST, SLICE, TRANSPOSE, BroadcastAttributes, TransposeAttributes
 from irdl.ops.windows import WINDOWS, WindowsAttributes
 from irdl.passes.maker import Maker
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from irdl.codegen.cuda.dealing import as_guard
+from irdl.codegen.cuda.declarations import homes, read_ahead, variables_shown
 from irdl.codegen.cuda.expressions import c_type, copies, format_index, format_literal, format_operation, prelude, tensor_cores
 from irdl.codegen.cuda.registers import (
     copied_at_once,
-    is_read_ahead,
     is_run_loaded,
     is_widened_pair,
     nests_of,
@@ -48,7 +48,7 @@ from irdl.loops.language import (
     Wait,
     While,
 )
-from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, variables_read, walk
+from irdl.loops.walk import bound_nest, buffers_of, expressions, subexpressions, walk
 
 #: bytes between what different blocks wait at
 LINE = 128
@@ -124,7 +124,7 @@ class _Function:
         self.launch = launch
         self.parameters = parameters(program, launch)
         self.written = {buffer for pair in program.aliased for buffer in pair}
-        self.ahead = _read_ahead(launch.body)
+        self.ahead = read_ahead(launch.body)
         self.names = _parameter_names(program)
         largest = max((buffer.size for s in walk(launch.body) for buffer in buffers_of(s)), default=0)
         #: of loop variables and offsets
@@ -135,7 +135,7 @@ class _Function:
         self.bound: list[str] = []
         #: those of them that are loops over blocks
         self.blocks: list[str] = []
-        self.homes = _homes(launch.body)
+        self.homes = homes(launch.body)
         self.pairs = paired(launch.body) if launch.exact else set[Buffer]()
         self.widens = self.pairs and any(map(is_widened_pair, _operations(launch.body)))
         self.kinds: set[str] = set()
@@ -303,7 +303,7 @@ class _Function:
                 self.line(f"#pragma unroll {_IN_FLIGHT}")  # that many loads are on their way at once
             head = f"for ({self.index} {at} = {unit}; {at} < {steps}; {at} += {count if known is None else known}) "
             self.counts_threads |= loop.kind == "grid"
-        variables, stride, used = [], 1, _variables_shown(nest[-1].body, loop.kind)
+        variables, stride, used = [], 1, variables_shown(nest[-1].body, loop.kind)
         for place, item in reversed(list(enumerate(nest))):
             value = at if stride == 1 else f"{at} / {stride}"
             if place and item.stop * stride < steps:
@@ -373,14 +373,6 @@ class _Function:
         return format_operation(expression, [self.value(argument) for argument in expression.arguments])
 
 
-def _read_ahead(body: Sequence[Statement]) -> set[Buffer]:
-    """What is read in a step of a loop for a later one, or for what comes after threads have met: it goes into registers that outlive
-    the nest."""
-    loops = [s for s in walk(body) if isinstance(s, For) and s.kind == "serial"]
-    stores = [s for loop in loops for s in walk(loop.body) if isinstance(s, Store) and is_read_ahead(s)]
-    return {store.value.buffer for store in stores if isinstance(store.value, Load)}
-
-
 def _parameter_names(program: Program) -> dict[Buffer, str]:
     names: dict[Buffer, str] = {}
     for space, buffers in (("in", program.inputs), ("out", program.outputs), ("c", [b for b, _ in program.constants])):
@@ -388,53 +380,3 @@ def _parameter_names(program: Program) -> dict[Buffer, str]:
             own = re.sub(r"\W", "_", buffer.name, flags=re.ASCII)
             names[buffer] = own if own == f"{space}{place}" else f"{space}{place}_{own}"
     return names
-
-
-def _variables_shown(body: Sequence[Statement], kind: str) -> set[str]:
-    """The variables of loops of a kind that the text of their body has. Those that tell whose part of a buffer it is are left out
-    (see `_Function.place`)."""
-
-    def shown(buffer: Buffer, index: Index) -> set[str]:
-        return set() if buffer.copies > 1 and (buffer.space == "register" or kind == "block") else index.variables()
-
-    found: set[str] = set()
-    for statement in walk(body):
-        if isinstance(statement, Store):
-            found |= shown(statement.buffer, statement.index)
-        elif isinstance(statement, Multiply):
-            found.update(*(shown(buffer, index) for _, buffer, index in statement.operands))
-        elif isinstance(statement, (Copy, LoadMatrices)):
-            found |= shown(statement.buffer, statement.index) | shown(statement.source, statement.source_index)
-        for item in (part for expression in expressions(statement) for part in subexpressions(expression)):
-            if isinstance(item, Load):
-                found |= shown(item.buffer, item.index)
-            elif not isinstance(item, Operation):
-                found |= variables_read(item)
-    return found
-
-
-def _homes(body: Sequence[Statement]) -> dict[int, list[Buffer]]:
-    """Where register tiles are declared: by the identity of lists of statements, those of which it is the innermost that has all uses."""
-    #: the lists around all uses so far, outermost first
-    around: dict[Buffer, tuple[int, ...]] = {}
-
-    def visit(statements: Sequence[Statement], lists: tuple[int, ...]) -> None:
-        for statement in statements:
-            for buffer in buffers_of(statement):
-                if buffer.space == "register":
-                    shared = zip(around.get(buffer, lists), lists, strict=False)
-                    around[buffer] = tuple(outer for outer, other in shared if outer == other)
-            if isinstance(statement, For) and statement.kind in BOUND:
-                scope = bound_nest(statement)[-1].body
-                visit(scope, (*lists, id(scope)))
-            elif isinstance(statement, Kernel):
-                visit(statement.body, (*lists, id(statement.body)))
-            else:
-                for part in nested(statement):
-                    visit(part, lists)
-
-    visit(body, (id(body),))
-    found: dict[int, list[Buffer]] = {}
-    for buffer, lists in around.items():
-        found.setdefault(lists[-1], []).append(buffer)
-    return found

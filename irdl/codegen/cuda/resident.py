@@ -78,7 +78,7 @@ def keep_resident(program: Program, target: Gpu) -> Program:
         piece
         for statement in program.body
         for piece in (
-            _launch(statement, program, names, target)
+            _Launch(statement, program, names, target).statements()
             if isinstance(statement, For) and statement.kind == "serial" and _fits(statement, target)
             else [statement]
         )
@@ -111,79 +111,107 @@ def _can_be_made_before(read: Touch) -> bool:
     return known and not any(variables_read(condition) & left_out for condition in read.conditions)
 
 
-def _launch(loop: For, program: Program, names: Names, gpu: Gpu) -> list[Statement]:
-    """The loop as a launch, and what is made before it."""
-    written = {s.buffer for s in walk(loop.body) if isinstance(s, Store)}
-    written |= {other for pair in program.aliased for other in pair if written & set(pair)}
-    room = _room(loop, gpu)
-    registers, ahead = _KEPT - _accumulators(loop), _AHEAD
-    packs: list[Statement] = []
-    before, after, taken = keep_carries(loop, program, registers, names)
-    registers -= taken
-    alone = alone_in_steps(loop, program)
-    early: list[Statement] = []
-    times = {loop.variable, *(s.variable for s in walk(loop.body) if isinstance(s, For) and s.kind == "serial" and _is_around_phases(s))}
-    for nest in nests_of(loop.body):
-        blocks = bound_nest(nest)
-        phases = blocks[-1].body
-        for place, phase in enumerate(phases):
-            whole = parts_of(phase)
-            if not whole:
+class _Launch:
+    """One loop on its way to a launch.
+
+    Attributes:
+        registers, ahead, room: what is free yet, registers of a thread for what stays and for what a step reads ahead, and bytes of the
+            block's shared memory.
+        packs, before, early: what is made before the launch, at its beginning, and at the beginning of each step.
+        times: the variables that tell steps apart.
+    """
+
+    def __init__(self, loop: For, program: Program, names: Names, gpu: Gpu) -> None:
+        self.loop, self.program, self.names = loop, program, names
+        self.written = {s.buffer for s in walk(loop.body) if isinstance(s, Store)}
+        self.written |= {other for pair in program.aliased for other in pair if self.written & set(pair)}
+        self.room = _room(loop, gpu)
+        self.registers, self.ahead = _KEPT - _accumulators(loop), _AHEAD
+        self.packs: list[Statement] = []
+        self.before, self.after, taken = keep_carries(loop, program, self.registers, names)
+        self.registers -= taken
+        self.alone = alone_in_steps(loop, program)
+        self.early: list[Statement] = []
+        inner = {s.variable for s in walk(loop.body) if isinstance(s, For) and s.kind == "serial" and _is_around_phases(s)}
+        self.times = {loop.variable, *inner}
+
+    def statements(self) -> list[Statement]:
+        """The launch, and what is made before it."""
+        for nest in nests_of(self.loop.body):
+            blocks = bound_nest(nest)
+            phases = blocks[-1].body
+            for place, phase in enumerate(phases):
+                phases[place] = self._phase(phase, blocks)
+        self.loop.body[:0] = self.early
+        return [*self.packs, Launch("", 0, 0, [*self.before, self.loop, *self.after], cooperative=True, exact=True)]
+
+    def _phase(self, phase: Statement, blocks: Sequence[For]) -> Statement:
+        """A phase of a nest of blocks that reads what stays where it stays."""
+        whole = parts_of(phase)
+        if not whole:
+            return phase
+        changing = self.written - self.alone
+        narrow = _are_short(phase, changing, self.times, self.registers + self.room // _OF_THREADS)
+        _cut(whole[0].warps[-1].body, self.written, self.times, self.registers, self.room, self.names, _made(phase, narrow))
+        reads = [(read, part) for part in parts_of(phase) for read in _reads(part.body, part.repeats) if read.buffer not in changing]
+        home = {(read.buffer, read.index): part for read, part in reads}
+        made = _made(phase, narrow)
+        kept: dict[tuple[Buffer, Index], Load] = {}
+        done: set[Buffer] = set()
+        fills: dict[tuple[bool, tuple[object, ...]], tuple[Part, Touch, list[Statement]]] = {}
+        for read in _distinct(read for read, _ in reads):
+            part = home[read.buffer, read.index]
+            nest = blocks, part.warps, part.lanes
+            variables = read.index.variables() - {loop.variable for loops in (*nest, read.loops) for loop in loops}
+            if not variables <= self.times:
                 continue
-            narrow = _are_short(phase, written - alone, times, registers + room // _OF_THREADS)
-            _cut(whole[0].warps[-1].body, written, times, registers, room, names, _made(phase, narrow))
-            reads = [
-                (read, part) for part in parts_of(phase) for read in _reads(part.body, part.repeats) if read.buffer not in written - alone
-            ]
-            home = {(read.buffer, read.index): part for read, part in reads}
-            made = _made(phase, narrow)
-            kept: dict[tuple[Buffer, Index], Load] = {}
-            done: set[Buffer] = set()
-            fills: dict[tuple[bool, tuple[object, ...]], tuple[Part, Touch, list[Statement]]] = {}
-            for read in _distinct(read for read, _ in reads):
-                part = home[read.buffer, read.index]
-                warps, lanes = part.warps, part.lanes
-                known = {item.variable for item in (*blocks, *warps, *lanes)}
-                variables = read.index.variables() - known - {item.variable for item in read.loops}
-                if not variables <= times:
-                    continue
-                operation = None if variables else made.get((read.buffer, read.index))
-                value: Expression = operation or Load(read.buffer, read.index)
-                size = words(value.dtype, count(read))
-                nbytes = size * _OF_THREADS
-                space = "register"
-                if not variables and size <= registers:
-                    registers -= size
-                elif not variables and nbytes <= room:
-                    room, space = room - nbytes, "shared"
-                elif variables == {loop.variable} and size <= ahead:
-                    ahead -= size
-                elif not variables and len(range(loop.start, loop.stop, loop.step)) >= _WORTH_PACKING:
-                    # What is read in every step stays as narrow as it is.
-                    same = operation if operation is not None and operation.dtype == read.buffer.dtype else None
-                    pack = packed(read, same or Load(read.buffer, read.index), (blocks, warps, lanes), program, names)
-                    if pack is not None:
-                        kept[read.buffer, read.index] = pack[0]
-                        done.update([pack[0].buffer] if same else [])
-                        packs.append(pack[1])
-                    continue
-                else:
-                    continue
-                copy = copy_of(read, space, blocks, warps, lanes, names, value.dtype)
-                if read.buffer in alone:
-                    load_instead(phase, read, copy)
-                else:
-                    kept[read.buffer, read.index] = copy
-                done.update([copy.buffer] if operation else [])
-                key = (not variables, (id(part), *map(_form, read.around), *(loop.variable for loop in read.loops)))
-                fills.setdefault(key, (part, read, []))[2].append(Store(copy.buffer, copy.index, value))
-            for (unchanging, _), (part, read, stores) in fills.items():
-                fill = nest_of(blocks, part.warps, part.lanes, in_loops_of(read, stores))
-                (before if unchanging else early).append(Kernel(names("keep_" if unchanging else "ahead_"), [fill]))
-            if kept:
-                phases[place] = with_copies(phase, kept, done)
-    loop.body[:0] = early
-    return [*packs, Launch("", 0, 0, [*before, loop, *after], cooperative=True, exact=True)]
+            operation = None if variables else made.get((read.buffer, read.index))
+            value: Expression = operation or Load(read.buffer, read.index)
+            space = self._space(words(value.dtype, count(read)), variables)
+            if not space:
+                # What is read in every step stays as narrow as it is.
+                same = operation if operation is not None and operation.dtype == read.buffer.dtype else None
+                pack = None if variables else self._packed(read, same, nest)
+                if pack is not None:
+                    kept[read.buffer, read.index] = pack
+                    done.update([pack.buffer] if same else [])
+                continue
+            copy = copy_of(read, space, *nest, self.names, value.dtype)
+            if read.buffer in self.alone:
+                load_instead(phase, read, copy)
+            else:
+                kept[read.buffer, read.index] = copy
+            done.update([copy.buffer] if operation else [])
+            key = (not variables, (id(part), *map(_form, read.around), *(loop.variable for loop in read.loops)))
+            fills.setdefault(key, (part, read, []))[2].append(Store(copy.buffer, copy.index, value))
+        for (unchanging, _), (part, read, stores) in fills.items():
+            fill = nest_of(blocks, part.warps, part.lanes, in_loops_of(read, stores))
+            (self.before if unchanging else self.early).append(Kernel(self.names("keep_" if unchanging else "ahead_"), [fill]))
+        return with_copies(phase, kept, done) if kept else phase
+
+    def _space(self, size: int, variables: set[str]) -> str:
+        """Where so many words of each thread stay, whose place depends on these steps; nothing where there is no room."""
+        nbytes = size * _OF_THREADS
+        if not variables and size <= self.registers:
+            self.registers -= size
+            return "register"
+        if not variables and nbytes <= self.room:
+            self.room -= nbytes
+            return "shared"
+        if variables == {self.loop.variable} and size <= self.ahead:
+            self.ahead -= size
+            return "register"
+        return ""
+
+    def _packed(self, read: Touch, operation: Operation | None, nest: tuple[Sequence[For], Sequence[For], Sequence[For]]) -> Load | None:
+        """What is read of an array, or what an operation makes of it, from a copy in the order in which it is read; None where that does not pay."""
+        if len(range(self.loop.start, self.loop.stop, self.loop.step)) < _WORTH_PACKING:
+            return None
+        pack = packed(read, operation or Load(read.buffer, read.index), nest, self.program, self.names)
+        if pack is None:
+            return None
+        self.packs.append(pack[1])
+        return pack[0]
 
 
 def _form(statement: For | If) -> object:

@@ -14,8 +14,9 @@ from irdl.ops.control import SCAN, WHILE
 from irdl.ops.dynamic import DYNAMIC_UPDATE_SLICE
 from irdl.ops.fusion import FUSED
 from irdl.ops.index import GATHER, SCATTER_ADD, SCATTER_SET
+from irdl.ops.joining import CONCAT, PAD, UPDATE_SLICE
 from irdl.ops.reduce import Reduce
-from irdl.ops.shape import CONCAT, PAD, RESHAPE, TRANSPOSE, UPDATE_SLICE
+from irdl.ops.shape import RESHAPE, TRANSPOSE
 from irdl.passes.fuse import is_inline_view
 
 #: ops that are their first operand but for what they store into it

@@ -31,8 +31,8 @@ from irdl.loops.rewrite import Names
 from irdl.ops.dynamic import DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE
 from irdl.ops.fusion import PACK
 from irdl.ops.index import SCATTER_ADD, SCATTER_SET
+from irdl.ops.joining import CONCAT, PAD, UPDATE_SLICE
 from irdl.ops.reduce import ARGMAX, ARGMIN, CUMMAX, CUMMIN, CUMPROD, CUMSUM
-from irdl.ops.shape import CONCAT, PAD, UPDATE_SLICE
 from irdl.ops.sort import ARGSORT, SORT
 
 #: A padded array no larger than this is filled as a whole, a loop instead of one for each edge.

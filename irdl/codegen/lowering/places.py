@@ -18,7 +18,8 @@ from irdl.loops.index import Index
 from irdl.ops.contract import DOT
 from irdl.ops.control import ScanAttributes
 from irdl.ops.fusion import FUSED
-from irdl.ops.shape import CONCAT, PAD, RESHAPE, TRANSPOSE
+from irdl.ops.joining import CONCAT, PAD
+from irdl.ops.shape import RESHAPE, TRANSPOSE
 
 
 class Room(Protocol):
@@ -53,8 +54,6 @@ class Places:
         #: the places of destinations that the kernel computing the value writes too
         self.stored: set[int] = set()
         self.reads = last_reads(graph)
-        #: the sums whose place another value has taken
-        self.taken: set[Value] = set()
         for value, layout in itertools.starmap(_before_views, self.destinations):
             if value.node is not None and not value.node.op.is_view and value.node.op is not CONSTANT:
                 self.planned.setdefault(value, layout)
@@ -87,14 +86,13 @@ class Places:
         node = value.node
         if node is None or node.op is not FUSED or not any(inner.op is DOT for inner in node.regions[0].nodes):
             return None
-        # What else the group makes may be wanted there already, as a link of the chain that updates a carry.
+        # What else the group makes may be wanted there: the sum of another result, or a link of the chain that updates a carry.
         promised = {self.planned[other].buffer for other in node.outputs if other in self.planned}
         for operand in node.operands:
             # Of a view, what it is of may be read later.
             is_own = operand.node is not None and operand.node.op is FUSED and operand.type == value.type
-            if is_own and operand not in self.taken and is_read_in_step(operand, value, self.reads):
+            if is_own and is_read_in_step(operand, value, self.reads):
                 layout = self.environment[operand]
-                self.taken.add(operand)
                 is_whole = layout.is_contiguous and layout.buffer.size == operand.type.size
                 if layout.buffer.space == "arena" and is_whole and layout.buffer not in promised:
                     return layout

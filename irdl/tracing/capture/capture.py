@@ -31,18 +31,16 @@ from irdl.tracing.capture.containers import (
     boxes_within,
 )
 from irdl.tracing.capture.decisions import argument_behind, decided, family_of
-from irdl.tracing.capture.namespaces import Globals, Module, Package
+from irdl.tracing.capture.functions import Functions
+from irdl.tracing.capture.namespaces import Module, Package
 from irdl.tracing.capture.objects import Objects, own_dict
 from irdl.tracing.capture.reads import (
     Always,
     AreSame,
     ArrayLayout,
-    CellContents,
     DefaultFactory,
-    Defaults,
     DictItem,
     Item,
-    KeywordDefaults,
     Outline,
     Read,
     Write,
@@ -51,7 +49,6 @@ from irdl.tracing.capture.reads import (
     outline,
     random_state,
 )
-from irdl.tracing.capture.variables import Variable
 from irdl.tracing.numpy.creation import TracedModule, as_traced, is_numeric
 from irdl.tracing.numpy.layout import own
 from irdl.tracing.numpy.lists import traced_ufunc
@@ -59,7 +56,7 @@ from irdl.tracing.numpy.mathematics import TracedMath, as_traced_function
 from irdl.tracing.numpy.scalars import traced_type
 from irdl.tracing.numpy.vectorized import Vectorized, stand_in
 from irdl.tracing.recorder import Cell, Trace
-from irdl.tracing.users import Owner, contents_of, has_arrays, holds_arrays, is_code, is_hashable, is_plain_object, is_users, owner_of
+from irdl.tracing.users import contents_of, has_arrays, holds_arrays, is_code, is_hashable, is_plain_object, is_users
 from irdl.tracing.views import shadow_array
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
@@ -113,13 +110,12 @@ class Capture:
         self.taken: list[tuple[Read, Any, str]] = []
         self.classes = Classes(self)
         self.objects = Objects(self)
+        self.functions = Functions(self)
         self.generators: list[tuple[Any, Any, str]] = []
         self._random_state = random_state()
-        self.globals: list[tuple[Globals, dict[str, Any]]] = []
         self.containers: list[Container] = []
         #: containers of other kinds, which the trace sees as they are, and what they held
         self.foreign: list[tuple[Any, Any, str]] = []
-        self._variables: dict[int, Variable] = {}
 
     def _capture(self, box: Box, read: Read, name: str) -> None:
         self.captured.append(Captured(box.cell.value, box.kind, read, name))
@@ -153,6 +149,11 @@ class Capture:
         made = self._make(item, read, name)
         self.remember(item, made, read)
         return made
+
+    def met(self, item: Any) -> Any:
+        """What the trace sees in place of an item that it has met; None for others."""
+        found = self._memo.get(id(item))
+        return None if found is None else found[1]
 
     def remember(self, item: Any, made: Any, read: Read) -> None:
         """`made` is what the trace sees in place of `item`."""
@@ -192,7 +193,7 @@ class Capture:
             return self._cached(item, name)
         if isinstance(item, types.FunctionType):
             self.guards.append((read, item))
-            return self.function(item, read)
+            return self.functions.copy(item, read)
         if hasattr(type(item), "__irdl_replace__"):
             self.guards.append((read, item))
             return item.__irdl_replace__(
@@ -201,7 +202,7 @@ class Capture:
         if isinstance(item, types.MethodType) and isinstance(item.__func__, types.FunctionType):
             self.guards.append((read, item))
             owner = self.replace(item.__self__, Always(item.__self__), name)
-            return types.MethodType(self.function(item.__func__, Always(item.__func__)), owner)
+            return types.MethodType(self.functions.copy(item.__func__, Always(item.__func__)), owner)
         if isinstance(item, functools.partial):
             self.guards.append((read, item))
             parts = [self.replace(a, Always(a), f"{name}.args[{i}]") for i, a in enumerate(item.args)]
@@ -318,70 +319,6 @@ class Capture:
             box.read_only = who
         return box
 
-    def function(self, function: types.FunctionType, read: Read) -> types.FunctionType:
-        """A copy of a user's function that sees traced arrays; of irdl's own wrappers, one around such copies."""
-        met = self._memo.get(id(function))
-        if met is not None:
-            return met[1]
-        file = function.__code__.co_filename
-        users = is_users(file)
-        if not users and not (function.__closure__ and owner_of(file) in (Owner.IRDL, Owner.TRACER)):
-            return function
-        new: list[Variable] = []
-        cells = None
-        if function.__closure__ is not None:
-            cells = tuple(
-                self._variable(*pair, function.__code__, new)
-                for pair in zip(function.__closure__, function.__code__.co_freevars, strict=True)
-            )
-        made = types.FunctionType(
-            function.__code__,
-            self.globals_of(function.__globals__) if users else function.__globals__,
-            function.__name__,
-            function.__defaults__,
-            cells,
-        )
-        if function.__kwdefaults__:
-            defaults = KeywordDefaults(function)
-            self.guards.append((defaults, function.__kwdefaults__))
-            made.__kwdefaults__ = {key: self.replace(item, Item(defaults, key), key) for key, item in function.__kwdefaults__.items()}
-        made.__qualname__ = function.__qualname__
-        made.__dict__.update(function.__dict__)
-        self._memo[id(function)] = (function, made, read)
-        if function.__defaults__:
-            self.guards.append((Defaults(function), function.__defaults__))
-            made.__defaults__ = tuple(
-                self.replace(item, Item(Defaults(function), i), f"default{i}") for i, item in enumerate(function.__defaults__)
-            )
-        for variable in new:
-            try:
-                contents = variable.original.cell_contents
-            except ValueError:
-                continue
-            variable.before = variable.made.cell_contents = self.replace(contents, CellContents(variable.original), variable.name)
-        return made
-
-    def _variable(self, original: types.CellType, name: str, code: types.CodeType, new: list[Variable]) -> types.CellType:
-        """What stands for a variable of a closure: one for all functions that share it. One that was not met before is put into `new`."""
-        variable = self._variables.get(id(original))
-        if variable is None:
-            variable = self._variables[id(original)] = Variable(original, types.CellType(), name)
-            new.append(variable)
-        variable.codes.append(code)
-        return variable.made
-
-    def bound_variables(self) -> list[Variable]:
-        """Those that the trace has bound to something else."""
-        return [variable for variable in self._variables.values() if variable.is_bound]
-
-    def globals_of(self, names: dict[str, Any]) -> Globals:
-        for made, original in self.globals:
-            if original is names:
-                return made
-        made = Globals(self, names)
-        self.globals.append((made, names))
-        return made
-
     def _container(self, item: Any, read: Read, name: str) -> Any:
         if len(item) > _LONGEST and not holds_arrays(item):
             self.guards.append((read, item))
@@ -439,7 +376,7 @@ class Capture:
             for key, part in own_dict(item).items():
                 if id(part) not in contained:
                     yield f"{owner}.{key}", functools.partial(setattr, item, key), part
-        for names, _ in self.globals:
+        for names, _ in self.functions.globals:
             yield from ((name, functools.partial(dict.__setitem__, names, name), part) for name, part in names.written())
-        for variable in self.bound_variables():
+        for variable in self.functions.bound_variables():
             yield variable.name, functools.partial(setattr, variable.made, "cell_contents"), variable.made.cell_contents

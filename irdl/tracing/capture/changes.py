@@ -41,7 +41,7 @@ def effects(capture: Capture, recipes: Recipes) -> list[Effect]:
     if changed is not None:
         raise TraceError(f"{changed} was set during the trace: that would happen once, not at each call; keep it on an object")
     found: list[Effect] = []
-    for names, original in capture.globals:
+    for names, original in capture.functions.globals:
         for name, item in names.written():
             contents = recipes.of(item, name)
             found.append(
@@ -64,7 +64,7 @@ def effects(capture: Capture, recipes: Recipes) -> list[Effect]:
                 found.append(Effect(owner, contents, set_attribute(key), name, [(Attribute(copied.read, key), contents)], is_read))
         for key in copied.before.keys() - copied.own.keys():
             found.append(Effect(owner, None, delete_attribute(key), f"{copied.name}.{key}"))
-    for variable in capture.bound_variables():
+    for variable in capture.functions.bound_variables():
         name, cell = variable.name, variable.original
         contents, write = recipes.of(variable.made.cell_contents, name), write_into(functools.partial(setattr, cell), "cell_contents")
         found.append(Effect(None, contents, write, name, [(CellContents(cell), contents)], variable.is_read))

@@ -130,9 +130,9 @@ class Classes:
     def _member(self, member: Any, read: Read, name: str, key: str) -> Any:
         capture = self._capture
         if isinstance(member, types.FunctionType):
-            return capture.function(member, read)
+            return capture.functions.copy(member, read)
         if isinstance(member, (staticmethod, classmethod)) and isinstance(member.__func__, types.FunctionType):
-            return type(member)(capture.function(member.__func__, lambda: read().__func__))
+            return type(member)(capture.functions.copy(member.__func__, lambda: read().__func__))
         if isinstance(member, property):
             accessors: list[tuple[Any, Read]] = [
                 (member.fget, lambda: read().fget),

@@ -93,7 +93,7 @@ class Module(types.ModuleType):
 
     def __init__(self, capture: Capture, original: types.ModuleType) -> None:
         super().__init__(original.__name__)
-        self.__dict__["_names"] = capture.globals_of(vars(original))
+        self.__dict__["_names"] = capture.functions.globals_of(vars(original))
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -16,7 +16,7 @@ from irdl.errors import TraceError
 from irdl.ir.graph import Value
 from irdl.ops.shape import RESHAPE, SLICE
 from irdl.tracing import tree
-from irdl.tracing.box import ARRAY, PYTHON, PYTHON_NUMBERS, is_box, open_trace
+from irdl.tracing.box import ARRAY, PYTHON, PYTHON_NUMBERS, is_box
 from irdl.tracing.capture.recipes import (
     Container,
     Dict,
@@ -39,7 +39,7 @@ from irdl.tracing.numpy.lists import real_ufunc
 from irdl.tracing.numpy.masks import Masked
 from irdl.tracing.numpy.scalars import real_type
 from irdl.tracing.printing import Printed, Slot, parts_of, together
-from irdl.tracing.recorder import Cell
+from irdl.tracing.recorder import Cell, open_trace
 from irdl.tracing.region import read_outputs
 from irdl.tracing.users import is_plain_object
 from irdl.tracing.views import DynamicSliceStep, ReshapeStep, RowStep, SliceStep

@@ -12,10 +12,11 @@ from irdl.errors import TraceError
 from irdl.ir.op import NO_ATTRIBUTES
 from irdl.ops.linear import CHOLESKY, DET_SIGN, LOG_ABS_DET, QR, SOLVE, SolveAttributes
 from irdl.ops.spectral import COMPLEMENT
-from irdl.tracing.box import apply, literal, wrap, wrap_result
+from irdl.tracing.box import literal, wrap, wrap_result
 from irdl.tracing.numpy.layout import computed
 from irdl.tracing.numpy.shaping import broadcast_to, ravel, reshape
 from irdl.tracing.numpy.table import are_settled, as_box, traced
+from irdl.tracing.operations import apply
 from irdl.tracing.recorder import user_line
 
 

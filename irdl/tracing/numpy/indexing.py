@@ -11,22 +11,16 @@ from irdl.errors import TraceError
 from irdl.ir.dtypes import is_integer
 from irdl.ir.graph import Value
 from irdl.ops.index import GATHER, SCATTER_SET, IndexAttributes
-from irdl.ops.shape import (
-    BROADCAST,
-    CONCAT,
-    RESHAPE,
-    TRANSPOSE,
-    BroadcastAttributes,
-    ConcatAttributes,
-    ReshapeAttributes,
-    TransposeAttributes,
-)
-from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, apply, cast, check_source, is_box, open_trace, to_value, wrap, wrap_result
+from irdl.ops.joining import CONCAT, ConcatAttributes
+from irdl.ops.shape import BROADCAST, RESHAPE, TRANSPOSE, BroadcastAttributes, ReshapeAttributes, TransposeAttributes
+from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, is_box, to_value, wrap, wrap_result
 from irdl.tracing.numpy import masks
 from irdl.tracing.numpy.layout import laid_out_like
 from irdl.tracing.numpy.moving_slices import MovingSlice, is_moving, moving_slice
 from irdl.tracing.numpy.ufuncs import store
-from irdl.tracing.recorder import Cell, user_line
+from irdl.tracing.operations import apply, cast
+from irdl.tracing.recorder import Cell, open_trace, user_line
+from irdl.tracing.sources import check_source
 from irdl.tracing.views import DynamicSliceStep, RowStep, basic_index_steps, expand_index, row_steps, tiny
 
 

@@ -10,22 +10,18 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.ir.graph import Value
-from irdl.ops.shape import (
-    CONCAT,
-    PAD,
-    RESHAPE,
-    ConcatAttributes,
-    PadAttributes,
-    ReshapeAttributes,
-)
-from irdl.tracing.box import apply, check_source, is_box, literal, to_value, wrap
+from irdl.ops.joining import CONCAT, PAD, ConcatAttributes, PadAttributes
+from irdl.ops.shape import RESHAPE, ReshapeAttributes
+from irdl.tracing.box import is_box, literal, to_value, wrap
 from irdl.tracing.numpy import reductions
 from irdl.tracing.numpy.choosing import take
 from irdl.tracing.numpy.products import common_dtype
 from irdl.tracing.numpy.shaping import broadcast_to, expand_dims, moveaxis, reshape
 from irdl.tracing.numpy.table import TABLE, as_box, traced
 from irdl.tracing.numpy.ufuncs import store_out
+from irdl.tracing.operations import apply
 from irdl.tracing.recorder import user_line
+from irdl.tracing.sources import check_source
 
 
 @traced(np.concatenate)

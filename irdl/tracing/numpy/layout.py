@@ -13,8 +13,8 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_supported
 from irdl.ir.graph import Value
-from irdl.tracing.box import ARRAY, PYTHON, Box, is_box, open_trace, wrap, wrap_result
-from irdl.tracing.recorder import current_trace, user_line
+from irdl.tracing.box import ARRAY, PYTHON, Box, is_box, wrap, wrap_result
+from irdl.tracing.recorder import current_trace, open_trace, user_line
 from irdl.tracing.views import fresh_strides, shadow_array, tiny
 
 

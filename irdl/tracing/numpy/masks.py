@@ -14,12 +14,13 @@ from irdl.ir.graph import Value, freeze_attributes
 from irdl.ops import reduce as ops
 from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
-from irdl.tracing.box import PYTHON, Box, apply, cast, is_box, open_trace, to_value, wrap
+from irdl.tracing.box import PYTHON, Box, is_box, to_value, wrap
 from irdl.tracing.numpy import reductions
 from irdl.tracing.numpy.table import as_box
 from irdl.tracing.numpy.ufunc_rules import scalar_like
 from irdl.tracing.numpy.ufuncs import store_out
-from irdl.tracing.recorder import user_line
+from irdl.tracing.operations import apply, cast
+from irdl.tracing.recorder import open_trace, user_line
 
 #: how far two masks are compared op by op
 _MOST_OPS = 32

@@ -13,7 +13,8 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_float
-from irdl.tracing.box import PYTHON, cast, is_box, to_value, wrap
+from irdl.tracing.box import PYTHON, is_box, to_value, wrap
+from irdl.tracing.operations import cast
 from irdl.tracing.recorder import user_line
 
 _SAME = (

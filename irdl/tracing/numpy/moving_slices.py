@@ -14,8 +14,9 @@ from irdl.ir.graph import Value
 from irdl.ops.elementwise import ADD, LESS, MUL, NEG, SELECT, SUB
 from irdl.ops.index import GATHER, IndexAttributes
 from irdl.ops.shape import IOTA, RESHAPE, IotaAttributes, ReshapeAttributes
-from irdl.tracing.box import Box, apply, cast, is_box, open_trace, to_value
-from irdl.tracing.recorder import Cell, user_line
+from irdl.tracing.box import Box, is_box, to_value
+from irdl.tracing.operations import apply, cast
+from irdl.tracing.recorder import Cell, open_trace, user_line
 
 _INDEX = np.dtype(np.int64)
 #: how far back two ways to compute a number are compared

@@ -17,9 +17,10 @@ from irdl.ops.shape import (
     SliceAttributes,
     TransposeAttributes,
 )
-from irdl.tracing.box import ARRAY, SCALAR, apply, literal, wrap
+from irdl.tracing.box import ARRAY, SCALAR, literal, wrap
 from irdl.tracing.numpy import reductions
 from irdl.tracing.numpy.table import TABLE, as_box, traced
+from irdl.tracing.operations import apply
 from irdl.tracing.recorder import user_line
 from irdl.tracing.views import (
     BroadcastStep,

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from irdl.ir.dtypes import is_inexact
-from irdl.tracing.box import is_box, open_trace, to_value, wrap
+from irdl.tracing.box import is_box, to_value, wrap
 from irdl.tracing.numpy.layout import are_known, ask, boxes_in, computed, lay_out, without_rule
+from irdl.tracing.recorder import open_trace
 
 TABLE: dict[Callable[..., Any], Callable[..., Any]] = {}
 

@@ -14,6 +14,7 @@ before any gradient is taken and any rule applied. In the order of its course:
     align     the steps of a loop side by side; those that differ stay outside
     family    what each operand is over all steps: invariant, carried, a sequence of outside values
     build     the scan
+    moving    slices and stores at places that change from step to step
     stacks    a sequence of values as one array
     collapse  stores and concatenations of what is stacked become one
     cost      what pays

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from irdl.ir.graph import Node, Value
-from irdl.ops.shape import CONCAT, UPDATE_SLICE
+from irdl.ops.joining import CONCAT, UPDATE_SLICE
 from irdl.tracing.rolling.cost import MIN_STEPS, Unfit
 from irdl.tracing.rolling.hidden import chain_to
 from irdl.tracing.rolling.record import Record

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from irdl.ir.graph import Node, Value
 from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN
-from irdl.ops.shape import CONCAT, UPDATE_SLICE
+from irdl.ops.joining import CONCAT, UPDATE_SLICE
 
 #: fewer steps stay as they are
 MIN_STEPS = 4

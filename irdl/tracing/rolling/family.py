@@ -9,7 +9,8 @@ from typing import NamedTuple, TypeAlias
 
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Node, Value
-from irdl.ops.shape import RESHAPE, SLICE, UPDATE_SLICE
+from irdl.ops.joining import UPDATE_SLICE
+from irdl.ops.shape import RESHAPE, SLICE
 from irdl.tracing.rolling.cost import Unfit
 from irdl.tracing.rolling.record import Record
 from irdl.tracing.rolling.stacks import Stacks, grid_step

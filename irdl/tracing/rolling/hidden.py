@@ -8,7 +8,7 @@ from collections.abc import Container, Sequence
 from typing import TypeAlias
 
 from irdl.ir.graph import Node
-from irdl.ops.shape import UPDATE_SLICE
+from irdl.ops.joining import UPDATE_SLICE
 from irdl.tracing.rolling.record import Record
 from irdl.tracing.rolling.stores import Stores
 

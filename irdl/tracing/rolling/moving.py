@@ -9,7 +9,8 @@ import numpy as np
 from irdl.ir.builder import make_node
 from irdl.ir.graph import Node, Value
 from irdl.ops.dynamic import DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE, DynamicSliceAttributes, DynamicUpdateSliceAttributes
-from irdl.ops.shape import SLICE, UPDATE_SLICE, SliceAttributes, UpdateSliceAttributes
+from irdl.ops.joining import UPDATE_SLICE, UpdateSliceAttributes
+from irdl.ops.shape import SLICE, SliceAttributes
 
 
 def moving_node(column: Sequence[Node], operands: Sequence[Value], table: Callable[[np.ndarray], Value]) -> Node:

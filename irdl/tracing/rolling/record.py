@@ -10,20 +10,8 @@ from irdl.ir.builder import CONSTANT, ConstantAttributes
 from irdl.ir.graph import NOWHERE, Location, Node, Value, reachable_nodes
 from irdl.ir.op import Op
 from irdl.ir.types import TensorType
-from irdl.ops.shape import (
-    CONCAT,
-    RESHAPE,
-    REVERSE,
-    SLICE,
-    TRANSPOSE,
-    UPDATE_SLICE,
-    ConcatAttributes,
-    ReshapeAttributes,
-    ReverseAttributes,
-    SliceAttributes,
-    TransposeAttributes,
-    UpdateSliceAttributes,
-)
+from irdl.ops.joining import CONCAT, UPDATE_SLICE, ConcatAttributes, UpdateSliceAttributes
+from irdl.ops.shape import RESHAPE, REVERSE, SLICE, TRANSPOSE, ReshapeAttributes, ReverseAttributes, SliceAttributes, TransposeAttributes
 
 
 class Mark(NamedTuple):

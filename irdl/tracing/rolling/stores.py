@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from irdl.ir.graph import Node, Value
-from irdl.ops.shape import RESHAPE, SLICE, UPDATE_SLICE, SliceAttributes
+from irdl.ops.joining import UPDATE_SLICE
+from irdl.ops.shape import RESHAPE, SLICE, SliceAttributes
 from irdl.tracing.rolling.record import Record
 
 #: a read may be put together from so many stores

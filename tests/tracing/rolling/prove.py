@@ -17,7 +17,8 @@ from irdl.ir.graph import Graph, Node, freeze_attributes
 from irdl.ops.control import SCAN
 from irdl.ops.dynamic import DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE
 from irdl.ops.index import GATHER, SCATTER_SET
-from irdl.ops.shape import BROADCAST, CONCAT, PAD, RESHAPE, REVERSE, SLICE, TRANSPOSE, UPDATE_SLICE
+from irdl.ops.joining import CONCAT, PAD, UPDATE_SLICE
+from irdl.ops.shape import BROADCAST, RESHAPE, REVERSE, SLICE, TRANSPOSE
 
 _MOVES = (BROADCAST, CONCAT, PAD, RESHAPE, REVERSE, SLICE, TRANSPOSE, UPDATE_SLICE)
 #: ops that move elements to places, by which operand the places are

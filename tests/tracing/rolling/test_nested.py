@@ -13,7 +13,7 @@ import irdl
 from irdl.ir.builder import make_node
 from irdl.ir.graph import Value
 from irdl.ir.types import TensorType
-from irdl.ops.shape import UPDATE_SLICE, UpdateSliceAttributes
+from irdl.ops.joining import UPDATE_SLICE, UpdateSliceAttributes
 from irdl.tracing.rolling.hidden import _hidden
 
 from .rolled import limits, rolled, runs, scans

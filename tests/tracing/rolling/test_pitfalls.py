@@ -215,6 +215,18 @@ def test_stores_that_overlap_are_made_in_their_order() -> None:
     check(f, X, W)
 
 
+def test_stores_that_cross_are_made_in_their_order() -> None:
+    def f(x: np.ndarray, w: np.ndarray) -> Any:
+        out, h = np.zeros((9, 9)), np.zeros(9)
+        for t in range(9):
+            h = np.tanh(x[t] + h @ w)
+            out[t] = h
+            out[:, t] = x[t] * 2
+        return out
+
+    check(f, _random.standard_normal((9, 9)), _random.standard_normal((9, 9)))
+
+
 def test_steps_far_apart() -> None:
     def f(x: np.ndarray, w: np.ndarray) -> Any:
         hs = [np.full((2, 3), float(k)) for k in range(5)]

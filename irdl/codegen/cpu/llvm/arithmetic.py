@@ -36,7 +36,7 @@ _PLAIN = {"add": ("fadd", "add"), "sub": ("fsub", "sub"), "mul": ("fmul", "mul")
 _BITWISE = {"bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "xor"}
 
 
-def emit_operation(builder: IRBuilder, name: str, kind: Kind, result: Kind, operands: Sequence[str]) -> str:
+def emit_operation(builder: IRBuilder, name: str, kind: Kind, operands: Sequence[str]) -> str:
     """The name of `name(operands)`; `kind` is the operands' type (of a select, its branches')."""
     b = builder
     floating, signed = is_float(kind.dtype), is_signed(kind.dtype)

@@ -9,8 +9,7 @@ differs, before it has changed anything; the caller then goes the way written in
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,14 +76,7 @@ class PythonCall(PythonResults):
         for place in (FAILED, STOPPED):
             b.do(f"store i64 0, ptr {self._number(status, place)}")
         b.do(f"store ptr {self._entry(self.POLL)}, ptr {self._number(status, POLL)}")
-        run = f"call void @{self.main}(ptr {slots}, ptr {self.arena}, ptr {status})"
-        let_go, take = self._function("PyEval_SaveThread"), self._function("PyEval_RestoreThread")  # the table is one for both
-        if self.short:
-            b.do(run)
-        else:
-            state = b.fresh(f"call ptr {let_go}()")
-            b.do(run)
-            b.do(f"call void {take}(ptr {state})")
+        self._run(slots, status)
         self._drop_held()
         if prepared:
             self._drop(prepared)
@@ -99,15 +91,7 @@ class PythonCall(PythonResults):
         self._drop_held()
         self._return_miss()
         if self.is_long or len(shape.donations) < len(shape.outputs):
-            b.restore({})
-            b.start("no_memory")
-            self._set_arena(self.arena)
-            if len(shape.outputs) > 1:  # the first was not made
-                self._drop_all(self.made_items, b.fresh(f"load i64, ptr {self.made_count}"))
-            self._drop_held()
-            if prepared:
-                self._drop(prepared)
-            b.do("ret ptr null")
+            self._no_memory(prepared)
         text = b.text(f"define ptr @{PYTHON_ENTRY}(ptr %self, ptr %args, i64 %nargs, ptr %names) nounwind")
         constants = [table_text(name, shape) for shape, name in self.shapes.items()]
         constants.append('@irdl_two_numbers = private constant [3 x i8] c"LL\\00"')
@@ -116,6 +100,30 @@ class PythonCall(PythonResults):
         functions += [DROP_ALL] if self.drops_many else []
         functions += [SAME_MEMBERS] if self.compares_members else []
         return "\n".join([*constants, *functions, text])
+
+    def _run(self, slots: str, status: str) -> None:
+        b = self.b
+        run = f"call void @{self.main}(ptr {slots}, ptr {self.arena}, ptr {status})"
+        let_go, take = self._function("PyEval_SaveThread"), self._function("PyEval_RestoreThread")  # the table is one for both
+        if self.short:
+            b.do(run)
+        else:
+            state = b.fresh(f"call ptr {let_go}()")
+            b.do(run)
+            b.do(f"call void {take}(ptr {state})")
+
+    def _no_memory(self, prepared: str) -> None:
+        """Where an array of a result could not be made. `prepared`: what Python gave for the captured arrays, if it was asked."""
+        b = self.b
+        b.restore({})
+        b.start("no_memory")
+        self._set_arena(self.arena)
+        if len(self.shape.outputs) > 1:  # the first was not made
+            self._drop_all(self.made_items, b.fresh(f"load i64, ptr {self.made_count}"))
+        self._drop_held()
+        if prepared:
+            self._drop(prepared)
+        b.do("ret ptr null")
 
     def _named_place(self, name: str) -> int:
         names = {"ndarray": np.ndarray, "list": list, "tuple": tuple, "dict": dict}
@@ -202,21 +210,6 @@ class PythonCall(PythonResults):
                 above = b.fresh(f"icmp ult i64 {at(starts, own)}, {at(ends, j)}")
                 overlap = b.fresh(f"and i1 {b.fresh(f'and i1 {below}, {above}')}, {b.fresh(f'icmp ne i64 {own}, {j}')}")
                 self._check(b.fresh(f"xor i1 {overlap}, true"))
-
-    @contextmanager
-    def _repeated(self, count: int) -> Iterator[str]:
-        """A loop of `count` steps, at least one."""
-        b = self.b
-        place, head, end = b.alloca("i64"), b.label(), b.label()
-        b.do(f"store i64 0, ptr {place}")
-        b.do(f"br label %{head}")
-        b.start(head)
-        step = b.fresh(f"load i64, ptr {place}")
-        yield step
-        following = b.fresh(f"add i64 {step}, 1")
-        b.do(f"store i64 {following}, ptr {place}")
-        b.do(f"br i1 {b.fresh(f'icmp ult i64 {following}, {count}')}, label %{head}, label %{end}")
-        b.start(end)
 
     def _prepare(self, data: dict[int, str]) -> str:
         """The captured arrays, found in Python."""

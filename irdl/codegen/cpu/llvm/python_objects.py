@@ -187,6 +187,21 @@ class PythonObjects:
         b.restore(before)
         b.start(after)
 
+    @contextmanager
+    def _repeated(self, count: int) -> Iterator[str]:
+        """A loop of `count` steps, at least one."""
+        b = self.b
+        place, head, end = b.alloca("i64"), b.label(), b.label()
+        b.do(f"store i64 0, ptr {place}")
+        b.do(f"br label %{head}")
+        b.start(head)
+        step = b.fresh(f"load i64, ptr {place}")
+        yield step
+        following = b.fresh(f"add i64 {step}, 1")
+        b.do(f"store i64 {following}, ptr {place}")
+        b.do(f"br i1 {b.fresh(f'icmp ult i64 {following}, {count}')}, label %{head}, label %{end}")
+        b.start(end)
+
     def _return_miss(self) -> None:
         miss = self._entry(self.MISS)
         self._keep(miss)

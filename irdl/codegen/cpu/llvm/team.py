@@ -88,7 +88,12 @@ define internal ptr @line(ptr %team, i64 %thread) alwaysinline {{
 
 
 def _wait_text(hint: str) -> str:
-    """Waiting. The caller's is added up; it leaves the team where a part of the call has been waiting that says: alone is quicker.
+    """Waiting. The caller's is added up; it leaves the team where a part of the call has been waiting that says: alone is quicker."""
+    return _too_long_text() + _await_text(hint) + _wait_long_text()
+
+
+def _too_long_text() -> str:
+    """When that is.
 
     A team of n that waits 1 - 1/n of the time is no quicker than one thread. A caller that waits for others is as often held up
     itself, which it cannot see: so, half of that.
@@ -108,7 +113,11 @@ define internal i1 @too_long(ptr %team, i64 %lasted, i64 %forgiven) nounwind {{
   %enough = icmp ugt i64 %waited, %allowed
   ret i1 %enough
 }}
+"""
 
+
+def _await_text(hint: str) -> str:
+    return f"""
 declare i32 @nanosleep(ptr, ptr)
 ; Return when the number at `place` is that large. `next` is the number of the thread's next barrier; NEVER if there is none.
 define internal void @await(ptr %team, i64 %thread, ptr %place, i64 %number, i64 %next) nounwind alwaysinline {{
@@ -130,7 +139,11 @@ long:
 done:
   ret void
 }}
+"""
 
+
+def _wait_long_text() -> str:
+    return f"""
 define internal void @wait_long(ptr %team, i64 %thread, ptr %place, i64 %number, i64 %next) nounwind noinline {{
 entry:
   %nap = alloca [2 x i64]

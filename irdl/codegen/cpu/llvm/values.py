@@ -115,6 +115,17 @@ class Values:
                 found.append((name, coefficient))
         return found
 
+    def _step(self, index: Index) -> int | None:
+        """How many elements on the next lane's is (0: it is one for all); None where each lane has a place of its own."""
+        if self._varying(index):
+            return None
+        return index.coefficient(self.lane) if self.lane else 0
+
+    def _is_one_piece(self, step: int | None) -> bool:
+        """What lanes read or write is one piece of memory. A mask of one lane is not used: LLVM 22 stores too many bytes for a truncated
+        vector under such a mask."""
+        return step == 0 or (step == 1 and self.used > 1)
+
     def _mask(self) -> str:
         bits = ", ".join(f"i1 {'true' if lane < self.used else 'false'}" for lane in range(self.lanes))
         return f"<{bits}>"
@@ -154,8 +165,7 @@ class Values:
             return self.cast(arguments[0], expression.dtype)
         names = [self._widen(argument, lanes) for argument in arguments]
         kind = Kind(arguments[-1].dtype, lanes)
-        result = Kind(expression.dtype, lanes)
-        return Operand(emit_operation(self.builder, expression.name, kind, result, names), expression.dtype, lanes)
+        return Operand(emit_operation(self.builder, expression.name, kind, names), expression.dtype, lanes)
 
     def _widen(self, operand: Operand, lanes: int) -> str:
         if operand.lanes == lanes or not lanes:
@@ -194,27 +204,22 @@ class Values:
         if buffer.space == "register":
             return self._load_tile(load)
         epoch = self.epochs.get(self.module.key(buffer), 0)
-        coefficient = load.index.coefficient(self.lane) if self.lane else 0
-        varying = self._varying(load.index)
-        align = buffer.dtype.itemsize
-        if not coefficient and not varying:
-            kind = Kind(buffer.dtype)
-            address = self._address(buffer, load.index)
-            name = self._memory(f"load {kind.memory}, ptr {address}, align {align}", epoch)
-        elif coefficient == 1 and not varying and self.used > 1:
-            kind = Kind(buffer.dtype, self.lanes)
-            address = self._address(buffer, load.index)
-            if self.used == self.lanes:
-                name = self._memory(f"load {kind.memory}, ptr {address}, align {align}", epoch)
-            else:
-                name = self._memory(self._masked_load(kind, address, align), epoch)
+        step = self._step(load.index)
+        kind = Kind(buffer.dtype, 0 if step == 0 else self.lanes)
+        if self._is_one_piece(step):
+            name = self._load_piece(load, kind, epoch)
         else:
-            kind = Kind(buffer.dtype, self.lanes)
             name = self._load_apart(load, kind, epoch) or self._load_lanes(load, kind, epoch)
         if buffer.dtype == np.bool_:
             zero = "zeroinitializer" if kind.lanes else "0"
             name = self.builder.emit(f"icmp ne {kind.memory} {name}, {zero}")
         return Operand(name, buffer.dtype, kind.lanes)
+
+    def _load_piece(self, load: Load, kind: Kind, epoch: int) -> str:
+        address, align = self._address(load.buffer, load.index), load.dtype.itemsize
+        if kind.lanes and self.used != self.lanes:
+            return self._memory(self._masked_load(kind, address, align), epoch)
+        return self._memory(f"load {kind.memory}, ptr {address}, align {align}", epoch)
 
     def _load_lanes(self, load: Load, kind: Kind, epoch: int) -> str:
         """Lane by lane."""
@@ -281,8 +286,6 @@ class Values:
         """
         return self.builder.emit(f"{text} ; {epoch}") if self.in_kernel else self.builder.fresh(text)
 
-    # A mask of one lane is not used: LLVM 22 stores too many bytes for a truncated vector under such a mask.
-
     def _masked_load(self, kind: Kind, address: str, align: int) -> str:
         suffix = self._memory_suffix(kind)
         full = f"llvm.masked.load.{suffix}.p0"
@@ -299,36 +302,40 @@ class Values:
         if buffer.space == "register":
             self._store_tile(store, value)
             return
-        coefficient = store.index.coefficient(self.lane) if self.lane else 0
-        varying = self._varying(store.index)
+        step = self._step(store.index)
         kind = Kind(buffer.dtype, self.lanes if self.lane else 0)
-        if self.lane and not coefficient and not varying:
+        if self.lane and step == 0:
             raise ProgramError(f"every lane stores to {buffer.name}[{store.index}]")
         name = self._widen(value, kind.lanes)
         if buffer.dtype == np.bool_:
             name = b.emit(f"zext {kind.text} {name} to {kind.memory}")
-        align = buffer.dtype.itemsize
-        family = self.interleaved.family(store) if self.interleaved else []
-        if family:
+        if self.interleaved and (family := self.interleaved.family(store)):
             self.held[id(store)] = name
             if all(id(s) in self.held for s in family):
                 self._store_family(family, kind)
-        elif not self.lane:
-            b.do(f"store {kind.memory} {name}, ptr {self._address(buffer, store.index)}, align {align}")
-        elif coefficient == 1 and not varying and self.used > 1:
-            address = self._address(buffer, store.index)
-            if self.used == self.lanes:
-                b.do(f"store {kind.memory} {name}, ptr {address}, align {align}")
-            else:
-                self._masked_store(kind, name, address, align, self._mask())
-        elif self.interleaved and coefficient == 2 and not varying and align >= 4 and self.module.target.avx512:
+        elif self._is_one_piece(step):
+            self._store_piece(store, kind, name)
+        elif self.interleaved and step == 2 and buffer.dtype.itemsize >= 4 and self.module.target.avx512:
             self._store_apart(store, kind, name)
         else:
-            scalar = Kind(buffer.dtype)
-            for lane in range(self.used):
-                one = b.emit(f"extractelement {kind.memory} {name}, i64 {lane}")
-                b.do(f"store {scalar.memory} {one}, ptr {self._lane_address(buffer, store.index, lane)}, align {align}")
+            self._store_lanes(store, kind, name)
         self.touch(buffer)
+
+    def _store_piece(self, store: Store, kind: Kind, name: str) -> None:
+        address, align = self._address(store.buffer, store.index), kind.dtype.itemsize
+        if kind.lanes and self.used != self.lanes:
+            self._masked_store(kind, name, address, align, self._mask())
+        else:
+            self.builder.do(f"store {kind.memory} {name}, ptr {address}, align {align}")
+
+    def _store_lanes(self, store: Store, kind: Kind, name: str) -> None:
+        """Lane by lane."""
+        scalar = Kind(kind.dtype)
+        for lane in range(self.used):
+            one = self.builder.emit(f"extractelement {kind.memory} {name}, i64 {lane}")
+            self.builder.do(
+                f"store {scalar.memory} {one}, ptr {self._lane_address(store.buffer, store.index, lane)}, align {kind.dtype.itemsize}"
+            )
 
     def prefetch(self, hint: Prefetch) -> None:
         """The cache line where a vector starts; of vectors side by side that are not aligned, the next one starts in the line where this ends."""

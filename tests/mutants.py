@@ -458,6 +458,8 @@ MUTANTS: list[Mutant] = [
         "Index.variable(self.q, width)",
         "tests/codegen/test_tiled.py",
     ),
+    ("irdl/codegen/cpu/llvm/python_call.py", '"dtype byte order", 8, ord(dtype.byteorder)', '"dtype byte order", 0, 0', ENTRY),
+    ("irdl/codegen/cpu/tiled.py", "self.planes * self.size * (", "(", "tests/codegen/test_tiled.py -k written_once"),
     ("irdl/codegen/cpu/tiled.py", "self.also_base + Index.variable(self.q)", "Index.variable(self.q)", "tests/codegen/test_tiled.py"),
     ("irdl/codegen/cpu/taps.py", "places[0] * self.step + taps[0]", "places[0] + taps[0]", TAPS + " -k steps"),
     ("irdl/codegen/cpu/taps.py", "        return ~inside", "        return inside & False", TAPS + " -k finite"),

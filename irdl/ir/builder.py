@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -176,7 +177,7 @@ def rewrite(
     """Rebuild a graph bottom-up. `visit(builder, node, new_operands)` returns the new outputs, or None to keep the node.
 
     With `regions`, the regions are rewritten first, and `visit` sees nodes that already hold the new ones. A graph without any of the
-    `ops` is given back as it is.
+    `ops`, and one in which nothing changes, is given back as it is.
     """
     if ops is not None and not graph.has(ops):
         return graph
@@ -184,8 +185,10 @@ def rewrite(
     inputs = fresh_inputs(graph.inputs)
     mapping: dict[Value, Value] = dict(zip(graph.inputs, inputs, strict=True))
     memo: dict[Graph, Graph] = {}
+    changed, last = name is not None and name != graph.name, -1
     for node in graph.nodes:
         operands = [mapping[value] for value in node.operands]
+        old_outputs = node.outputs
         if regions and node.regions:
             new_regions = []
             for inner in node.regions:
@@ -193,20 +196,30 @@ def rewrite(
                     memo[inner] = rewrite(inner, visit)
                 new_regions.append(memo[inner])
             if any(a is not b for a, b in zip(new_regions, node.regions, strict=True)):
-                node_with = Node(node.op, node.operands, node.attributes, new_regions, [v.type for v in node.outputs], node.location)
-                old_outputs, node = node.outputs, node_with
-            else:
-                old_outputs = node.outputs
-        else:
-            old_outputs = node.outputs
+                changed = True
+                node = Node(node.op, node.operands, node.attributes, new_regions, [v.type for v in node.outputs], node.location)
         new = visit(builder, node, operands)
         if new is None:
             new = builder.node(node.op, operands, node.attributes, node.regions, node.location).outputs
+        if not changed:
+            made = new[0].node if new else None
+            changed = made is None or made.serial <= last or not _is_copy(node, made, new, operands)
+            last = last if made is None else made.serial
         for old, value in zip(old_outputs, new, strict=True):
             if old.type != value.type:
                 raise GraphError(f"a rewrite of {node} turned {old.type} into {value.type}")
             mapping[old] = value
+    if not changed:
+        return graph
     return Graph(inputs, [mapping[value] for value in graph.outputs], graph.name if name is None else name)
+
+
+def _is_copy(node: Node, made: Node, outputs: Sequence[Value], operands: Sequence[Value]) -> bool:
+    """Whether `made`, whose outputs these are, does to `operands` what `node` does to its own."""
+    if made.op is not node.op or made.attributes is not node.attributes:
+        return False
+    pairs = ((outputs, made.outputs), (operands, made.operands), (node.regions, made.regions))
+    return all(len(left) == len(right) and all(map(operator.is_, left, right)) for left, right in pairs)
 
 
 def fresh_inputs(values: Sequence[Value]) -> list[Value]:

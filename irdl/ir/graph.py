@@ -151,14 +151,19 @@ class Graph:
         self._users = users
         return users
 
-    def all_nodes(self) -> Iterable[Node]:
-        """The nodes of this graph and of all its regions."""
+    def all_graphs(self) -> Iterable[Graph]:
+        """This graph and all its regions, those of regions too."""
         stack = [self]
         while stack:
             graph = stack.pop()
+            yield graph
             for node in graph.nodes:
-                yield node
                 stack.extend(node.regions)
+
+    def all_nodes(self) -> Iterable[Node]:
+        """The nodes of this graph and of all its regions."""
+        for graph in self.all_graphs():
+            yield from graph.nodes
 
     def has(self, ops: Container[Op]) -> bool:
         """Whether there is a node of one of these ops, in regions too."""

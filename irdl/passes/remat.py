@@ -22,6 +22,8 @@ _LIMIT = 2000
 
 def remat(graph: Graph) -> Graph:
     """Store less between the forward and backward loops of `graph`."""
+    if not graph.has((SCAN,)):
+        return graph
     builder = Builder(fold=False)
     inputs = fresh_inputs(graph.inputs)
     mapping: dict[Value, Value] = dict(zip(graph.inputs, inputs, strict=True))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
 
 from irdl.ir.builder import Builder, rewrite
 from irdl.ir.graph import Graph, Node, Value
@@ -13,15 +14,26 @@ from irdl.ops.shape import SLICE, SliceAttributes
 from irdl.passes.transposes import sink_transposes
 
 _ROUNDS = 6
+#: graphs in which nothing is left to do, by identity
+_simple: WeakValueDictionary[int, Graph] = WeakValueDictionary()
 
 
 def simplify(graph: Graph) -> Graph:
     """Apply the rules until nothing changes."""
-    for _ in range(_ROUNDS):
-        new = sink_transposes(sink_slices(apply_rules(graph)))
-        if new == graph:
-            return new
+    if _simple.get(id(graph)) is graph:
+        return graph
+    unchanged, before = 0, graph
+    for step in itertools.islice(itertools.cycle(_STEPS), _ROUNDS * len(_STEPS)):
+        new = step(graph)
+        unchanged = unchanged + 1 if new is graph else 0
         graph = new
+        if unchanged == len(_STEPS):
+            _simple[id(graph)] = graph
+            break
+        if step is _STEPS[-1]:
+            if graph == before:  # what one step changes another one changes back
+                break
+            before = graph
     return graph
 
 
@@ -30,7 +42,7 @@ def sink_slices(graph: Graph) -> Graph:
 
     It is how the gates of a cell become contractions of their own that share one loop.
     """
-    if not graph.has((SLICE,)):
+    if not any(_only_sliced(inner) for inner in graph.all_graphs()):
         return graph
     sliced = _only_sliced(graph)
 
@@ -65,9 +77,11 @@ def sink_slices(graph: Graph) -> Graph:
 
 
 def _only_sliced(graph: Graph) -> set[Node]:
+    found: set[Node] = set()
+    if not any(node.op is SLICE for node in graph.nodes):
+        return found
     users = graph.users()
     outputs = set(graph.outputs)
-    found: set[Node] = set()
     for node in graph.nodes:
         if not (node.op.is_elementwise or node.op is DOT) or node.output in outputs:
             continue
@@ -108,3 +122,6 @@ def _slice(builder: Builder, value: Value, start: tuple[int, ...], limit: tuple[
     if limit == value.shape and not any(start):
         return value
     return builder.value(SLICE, [value], SliceAttributes(start, limit, (1,) * len(start)))
+
+
+_STEPS: tuple[Callable[[Graph], Graph], ...] = (apply_rules, sink_slices, sink_transposes)

@@ -21,7 +21,7 @@ _MOVES = (PAD, SLICE, REVERSE)
 
 def sink_transposes(graph: Graph) -> Graph:
     """Move each transpose past what reads it, where a contraction, a reduction or another transpose further on takes it up."""
-    if not graph.has((TRANSPOSE,)):
+    if not any(_moves_any(inner) for inner in graph.all_graphs()):
         return graph
     worth = _taken_up(graph)
     memo: dict[Graph, Graph] = {}
@@ -42,6 +42,13 @@ def sink_transposes(graph: Graph) -> Graph:
         return _elementwise(builder, node, operands) if node.op.is_elementwise else _move(builder, node, operands)
 
     return rewrite(graph, visit, regions=False)
+
+
+def _moves_any(graph: Graph) -> bool:
+    """Whether something past which a transpose may move reads one."""
+    readers = [node for node in graph.nodes if any(value.node is not None and value.node.op is TRANSPOSE for value in node.operands)]
+    worth = _taken_up(graph) if readers else set()
+    return any(isinstance(node.op, Reduce) or node.output in worth for node in readers)
 
 
 def _taken_up(graph: Graph) -> set[Value]:

@@ -103,3 +103,17 @@ def test_threads_have_as_many_rows() -> None:
             assert f.program.threads == threads
             assert re.search(rf"for m\d+ in 0:{tiles} {'parallel' if threads > 1 else ''}", str(f.program))
             np.testing.assert_allclose(f(x, y), x.T @ y, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 12])
+@pytest.mark.parametrize("steps", [2, 3, 16, 51])
+def test_steps_of_large_tiles_are_written_once(rows: int, steps: int) -> None:
+    """A loop around a few multiply-adds would cost as much as they do, and one around many costs nothing but the time to compile its copies."""
+    x, y = RNG.standard_normal((rows, steps)), RNG.standard_normal((steps, 16))
+    with team_of(1), wide_vectors():
+        f = irdl.compile(lambda x, y: x @ y)(x, y)
+        np.testing.assert_allclose(f(x, y), x @ y, rtol=1e-12, atol=1e-12)
+        tile = 2 * rows
+        copies = f.llvm_ir.count("call <8 x double> @llvm.fma") / tile
+        assert copies * tile < 2 * (16 + tile)
+        assert copies == 1 or tile < 16

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _LONG = 16
 #: Steps that are unrolled as a whole where a tile's rows are one vector.
 _FEW = 7
+#: Multiply-adds beside which the loop around them takes no time; steps of fewer are unrolled, so many at most.
+_ENOUGH, _UNROLLED = 16, 4
 
 
 class Tile:
@@ -75,7 +77,7 @@ class Tile:
         return [Store(tile, self._place(v), Literal(identity_of(node.op, tile.dtype))) for node, tile in self._tiles(v).items()]
 
     def _reduce(self) -> list[Statement]:
-        """The loops over the reduced axes, the innermost one unrolled by four."""
+        """The loops over the reduced axes, the innermost one unrolled where its steps are short."""
         axes = [axis for axis in self.group.reduced if axis.extent > 1]
         if not axes:
             return self._each(lambda v: self._accumulate(v, {}))
@@ -83,7 +85,7 @@ class Tile:
         loops = [Loop(axis.variable, axis.extent) for axis in outer]
         # A few steps of rows of one vector are one step: taps, of which neighbouring rows read the same.
         count = self._count(last)
-        unroll = count if count <= _FEW and self.vectors <= 1 else 4
+        unroll = count if count <= _FEW and self.vectors <= 1 else min(-(-_ENOUGH // self._accumulators()), _UNROLLED)
         whole, rest = divmod(count, unroll)
         steps: list[Statement] = []
         if whole:
@@ -95,6 +97,10 @@ class Tile:
         for step in range(rest):
             steps += self._step(last, Index(whole * unroll + step))
         return wrap_in_loops(loops, steps)
+
+    def _accumulators(self) -> int:
+        """Vectors of the tile, each of which a step adds to."""
+        return len(self.registers) * self.planes * self.size * (self.vectors + (self.tail > 0))
 
     def _variable(self, axis: Axis) -> str:
         """Of the loop along the innermost reduced axis."""

@@ -108,8 +108,8 @@ class PythonObjects:
         return self._places[key]
 
     def _object(self, item: Any) -> str:
-        """The address of an object (or of a `Function`) of this process."""
-        return self._entry(self.FIXED + self.fixed + self._place(item))
+        """The address of an object (or of a `Function`) of this process, which the table holds unchanged."""
+        return self.b.emit(f"load ptr, ptr {self._element(self.table, self.FIXED + self.fixed + self._place(item))}")
 
     def _function(self, name: str, numpy: int = 0) -> str:
         return self._object(Function(name, numpy))

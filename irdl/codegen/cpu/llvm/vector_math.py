@@ -179,15 +179,15 @@ class VectorMath:
         converted = self.b.emit(f"fptosi {self.k.text} {x} to {self.int.text}")
         return self.b.emit(f"freeze {self.int.text} {converted}")
 
-    def _exponent(self, n: str, more: int = 0) -> str:
-        """2**(n + more) for an integer vector n in the normal range."""
-        biased = self.b.binary(self.int, "add", n, self.int.constant(self.bias + more))
+    def _exponent(self, n: str) -> str:
+        """2**n for an integer vector n in the normal range."""
+        biased = self.b.binary(self.int, "add", n, self.int.constant(self.bias))
         shifted = self.b.binary(self.int, "shl", biased, self.int.constant(self.mantissa))
         return self.b.bitcast(self.int, self.k, shifted)
 
-    def power_of_two(self, n: str, more: int = 0) -> str:
-        """2**(n + more) for integral n in the normal range."""
-        return self._scalef(self.c(2.0**more), n) if self.avx512 else self._exponent(self._to_int(n), more)
+    def power_of_two(self, n: str) -> str:
+        """2**n for integral n in the normal range."""
+        return self._scalef(self.c(1.0), n) if self.avx512 else self._exponent(self._to_int(n))
 
     def _scalef(self, x: str, n: str) -> str:
         return self._avx512("scalef", (self.k.text, x), (self.k.text, n))
@@ -248,24 +248,23 @@ class VectorMath:
         return self.scale(self.fma(y, rest, y), n)
 
     def _expm1_soon(self, r: str, linear: str, scale: float = 1.0) -> str:
-        """(exp(r * scale) - 1) / scale for small r, by a chain as short as it gets: what waits for it is a step of a loop over time.
-        `linear`: r, with more digits."""
-        terms = [c * scale ** (k + 1) for k, c in enumerate(EXPM1_64 if self.double else EXPM1_32)]
+        """exp(r * scale) - 1 for small r, by a chain as short as it gets: what waits for it is a step of a loop over time. `linear`:
+        r * scale, with more digits."""
+        terms = [c * scale ** (k + 2) for k, c in enumerate(EXPM1_64 if self.double else EXPM1_32)]
         square = self.mul(r, r)
         first = self.fma(square, self.b.fma(self.k, self.c(terms[1]), r, self.c(terms[0])), linear)
         return self.fma(self.mul(square, square), self._estrin(r, terms[2:]), first)
 
     def tanh(self, x: str) -> str:
-        """(1 - e) / (1 + e) of e = exp(-2|x|) = 2^n (1 + 2 s). What n times the rounding of ln 2 is off is nothing beside 1 - e."""
+        """(1 - e) / (1 + e) of e = exp(-2|x|) = 2^n (1 + s). What n times the rounding of ln 2 is off is nothing beside 1 - e."""
         limit = 20.0 if self.double else 9.1
         y = self.at_least(self.neg(self.abs(x)), -limit)
         n = self.b.intrinsic(self.k, "roundeven", self.mul(y, self.c(2 * LOG2E)))
         r = self.fma(n, self.c(-LN2 / 2), y)
-        s = self._expm1_soon(r, r, 2.0)
-        twice = self.power_of_two(n, 1)
-        top = self.fma(self.neg(twice), s, self.b.fma(self.k, twice, self.c(-0.5), self.c(1.0)))
-        bottom = self.fma(twice, s, self.b.fma(self.k, twice, self.c(0.5), self.c(1.0)))
-        return self.copysign(self.div(top, bottom), x)
+        s = self._expm1_soon(r, self.add(r, r), 2.0)
+        power, one = self.power_of_two(n), self.c(1.0)
+        top = self.fma(self.neg(power), s, self.sub(one, power))
+        return self.copysign(self.div(top, self.fma(power, s, self.add(one, power))), x)
 
     def sigmoid(self, x: str) -> str:
         """With exp(-x) = 2^m (1 + s): 2^-m / ((1 + 2^-m) + s); denormal results come out right. What the rounding of ln 2 is off
@@ -276,7 +275,7 @@ class VectorMath:
         exact = self.fma(n, self.c(LN2_REST_64 if self.double else LN2_REST_32), r)
         s = self._expm1_soon(exact if self.double else r, exact)
         power = self.scale(self.c(1.0), n)
-        return self.div(power, self.add(self.add(self.at_least(power, 1.0), self.at_most(power, 1.0)), s))
+        return self.div(power, self.add(self.add(power, self.c(1.0)), s))
 
     def erf(self, x: str) -> str:
         """float32 only: two polynomials after N. Juffa's scheme, 1 - exp(p(|x|)) and x + x q(x**2)."""

@@ -105,9 +105,21 @@ MUTANTS: list[Mutant] = [
     ),
     (
         "irdl/codegen/cpu/llvm/vector_math.py",
-        "self.div(top, self.add(top, self.c(2.0)))",
-        "self.div(top, self.c(2.0))",
+        "self.div(top, self.fma(power, s, self.add(one, power)))",
+        "self.div(top, self.add(one, power))",
         "tests/codegen/test_vector_math.py -k tanh",
+    ),
+    (
+        "irdl/codegen/cpu/llvm/vector_math.py",
+        "self._expm1_soon(exact if self.double else r, exact)",
+        "self._expm1_soon(r, exact)",
+        "tests/codegen/test_vector_math.py -k float64[sigmoid]",
+    ),
+    (
+        "irdl/codegen/cpu/across.py",
+        "return narrow_lanes(self.vector.extent, min(",
+        "return max(0, min(",
+        "tests/codegen/test_carries.py -k few_terms",
     ),
     ("irdl/loops/passes/barriers.py", "body.insert(place, Barrier())", "place -= 1", "tests/runtime/test_threads.py"),
     (

@@ -78,8 +78,8 @@ def _pieces(extent: int, most: int) -> list[tuple[int, int, int]]:
 class _Keys:
     """Unsigned integers that are ordered as elements are, of a dtype.
 
-    Floats are moved as what has their keys for bits, so that a pass makes none of them anew: what an element is comes back from its key,
-    where -0.0 lies before 0.0, and of nan there is one; as places alone come of it, both zeros have the key of 0.0.
+    Floats are moved as their keys, or what has these for bits, so that no pass makes them anew: what an element is comes back from its key.
+    -0.0 lies before 0.0 then, and of nan there is one; where places alone are asked for, both zeros have the key of 0.0.
     """
 
     def __init__(self, dtype: np.dtype, wants_elements: bool, names: Names) -> None:
@@ -123,12 +123,16 @@ class _Keys:
         """As `of`, of what stands in for an element between two passes."""
         if not is_float(self.dtype):
             return self.of(value)
+        if value.dtype == self.unsigned:
+            return [], value
         key = Variable(self.names("t"), self.unsigned)
         return [Let(key, Operation("float_to_bits", (value,), self.unsigned))], key
 
-    def moved(self, value: Variable, key: Variable) -> Expression:
-        """What stands in for an element between two passes."""
-        return Operation("bits_to_float", (key,), self.dtype) if is_float(self.dtype) else value
+    def moved(self, value: Variable, key: Variable, place: Buffer) -> Expression:
+        """What stands in for an element between two passes, as it lies in a buffer."""
+        if not is_float(self.dtype):
+            return value
+        return Operation("bits_to_float", (key,), self.dtype) if is_float(place.dtype) else key
 
     def element(self, value: Variable, key: Variable) -> Expression:
         """The element that something stands in for."""
@@ -180,7 +184,8 @@ class _Passes:
         number = np.dtype(np.uint32 if self.extent < 2**32 else np.uint64)
         self.counts = self._scratch("count", number, 2 * self.digits)
         # the result is where they are moved to in between, too
-        self.moved = self._turns("moved", x.buffer.dtype, self.target if wants_elements else None)
+        moved = self.keys.unsigned if is_float(self.keys.dtype) else self.keys.dtype
+        self.moved = self._turns("moved", moved, self.target if wants_elements else None)
         self.places = [] if wants_elements else self._turns("place", number, None)
 
     def _line(self, layout: Layout, axis: int) -> Line:
@@ -248,14 +253,15 @@ class _Passes:
         """Each element to the next place of its digit."""
         step, is_last = self.names("i"), number + 1 == self.passes
         here = Index.variable(step)
-        element = Variable(self.names("t"), self.source.buffer.dtype)
+        line = self.moved[number - 1] if number else self.source
+        element = Variable(self.names("t"), line.buffer.dtype)
         lets, key = self.keys.of_moved(element) if number else self.keys.of(element)
         digit, count = self._digit(key, number)
         free, place = Variable(self.names("t"), self.counts.buffer.dtype), Variable(self.names("k"), _PLACE)
         # none is beyond the last: what divides lines among threads sees from this that none is in another's line
         bounded = Operation("minimum", (Operation("cast", (free,), _PLACE), Literal(np.int64(self.extent - 1))), _PLACE)
         body: list[Statement] = [
-            Let(element, (self.moved[number - 1] if number else self.source).load(here)),
+            Let(element, line.load(here)),
             *lets,
             digit,
             Let(free, self.counts.load(count)),
@@ -264,7 +270,7 @@ class _Passes:
         ]
         there = Index.variable(place.name)
         if not is_last:
-            body += [*self._count(key, number + 1), self.moved[number].store(there, self.keys.moved(element, key))]
+            body += [*self._count(key, number + 1), self.moved[number].store(there, self.keys.moved(element, key, self.moved[number].buffer))]
         elif self.wants_elements:
             body.append(self.target.store(there, self.keys.element(element, key)))
         if not self.wants_elements:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from irdl.codegen.cpu import ranks
 from irdl.codegen.cpu import sorting as networks
 from irdl.codegen.lowering import sorting
 from irdl.ir.builder import make_node
@@ -19,7 +20,6 @@ from irdl.loops.language import Buffer, IndexValue, Literal, Load, Operation
 from irdl.loops.rewrite import Names
 from irdl.loops.walk import is_parallel, kernels
 from irdl.ops.sort import ARGSORT, SORT, SortAttributes
-from irdl.passes import ranks
 from irdl.runtime.executable import Executable
 from tests.teams import team_of, watch
 

@@ -270,7 +270,10 @@ class _Passes:
         ]
         there = Index.variable(place.name)
         if not is_last:
-            body += [*self._count(key, number + 1), self.moved[number].store(there, self.keys.moved(element, key, self.moved[number].buffer))]
+            body += [
+                *self._count(key, number + 1),
+                self.moved[number].store(there, self.keys.moved(element, key, self.moved[number].buffer)),
+            ]
         elif self.wants_elements:
             body.append(self.target.store(there, self.keys.element(element, key)))
         if not self.wants_elements:

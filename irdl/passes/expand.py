@@ -2,7 +2,6 @@
 
     argmax(x) -> reductions (`passes/search.py`)
     unwindow(y) -> sums of windows of y (`passes/overlap.py`)
-    sort(x), argsort(x) along a short axis -> comparisons of all elements with all (`passes/ranks.py`)
     dot(x, y) whose sums have one term -> a product of elements
     dot(x, y) whose last axis is short -> the same with another axis last, transposed
     concat(x, y) whose elements take turns -> the same of copies, to be made and stored at once with what is computed
@@ -28,18 +27,15 @@ from irdl.ops.joining import CONCAT
 from irdl.ops.reduce import ALL, ANY, ARGMAX, ARGMIN, MAX, MIN, Reduce
 from irdl.ops.rules import uniform_number
 from irdl.ops.shape import IOTA, SLICE, TRANSPOSE, TransposeAttributes
-from irdl.ops.sort import ARGSORT, SORT
 from irdl.ops.windows import UNWINDOW, WINDOWS
 from irdl.passes.fuse import seen_through
 from irdl.passes.maker import Maker
 from irdl.passes.overlap import overlap_add, overlap_add_within
-from irdl.passes.ranks import sort_by_ranks
 from irdl.passes.search import search
 
 
-def expand(graph: Graph, by_ranks: bool = True) -> Graph:
-    """`graph` with those ops put together from others. `by_ranks`: sorting along a short axis too."""
-    rules = _RULES if by_ranks else {op: rule for op, rule in _RULES.items() if rule is not sort_by_ranks}
+def expand(graph: Graph) -> Graph:
+    """`graph` with those ops put together from others."""
     readers = Counter(value for node in graph.all_nodes() for value in node.operands)
     #: what becomes sums of its windows
     unwound = {seen_through(node.operands[0]).node for node in graph.all_nodes() if node.op is UNWINDOW}
@@ -51,7 +47,7 @@ def expand(graph: Graph, by_ranks: bool = True) -> Graph:
         if node.op is SLICE and operands[0] in unwindowed:
             inner, y = unwindowed[operands[0]]
             return overlap_add_within(make, y, inner.attributes)
-        rule = rules.get(node.op)
+        rule = _RULES.get(node.op)
         if node.op is DOT and node not in unwound and terms_of(node) == 1:
             rule = _product
         found = None if rule is None else rule(make, *operands)
@@ -59,7 +55,7 @@ def expand(graph: Graph, by_ranks: bool = True) -> Graph:
             unwindowed[found[0]] = node, operands[0]
         return found
 
-    return rewrite(graph, visit, ops=rules)
+    return rewrite(graph, visit, ops=_RULES)
 
 
 def _extremum_of_bools(make: Maker, x: Value) -> Sequence[Value] | None:
@@ -162,6 +158,4 @@ _RULES: dict[Op, Callable[..., Sequence[Value] | None]] = {
     UNWINDOW: overlap_add,
     DOT: _wider_last,
     CONCAT: _copies_in_turns,
-    SORT: sort_by_ranks,
-    ARGSORT: sort_by_ranks,
 }

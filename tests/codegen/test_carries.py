@@ -9,7 +9,7 @@ import optree
 import pytest
 
 import irdl
-from irdl.loops.language import Buffer, For, Kernel, Load
+from irdl.loops.language import Buffer, For, Kernel, Load, Store
 from irdl.loops.walk import expressions, subexpressions, walk
 from irdl.testing import check_gradient
 from tests.teams import wide_vectors
@@ -139,6 +139,40 @@ def test_carries_stay_in_registers(step, shape):
     assert not any(isinstance(statement, Kernel) for statement in walk(loop.body))
     written: set[Buffer] = {s.buffer for s in walk(loop.body) if hasattr(s, "buffer") and hasattr(s, "value")}
     assert not read & written
+
+
+@pytest.mark.parametrize("units", [3, 8])
+def test_few_terms_are_summed_from_registers(units):
+    """A sum over what a step has just made, in vectors as narrow as those that it was made in, reads nothing back from memory."""
+    u, v = row((units, units), np.float32), row((units,), np.float32)
+    irdl.set_num_threads(1)
+
+    def step(carry, x):
+        h, y = carry
+        h = np.tanh(x + h @ u + y)
+        return (h, h @ v), None
+
+    with wide_vectors():
+        carry, x = (row((units,), np.float32), np.float32(0)), row((50, units), np.float32)
+        program = irdl.compile(lambda carry, x: irdl.scan(step, carry, x))(carry, x).program
+    ((loop, read),) = loops(program)
+    assert not read & {s.buffer for s in walk(loop.body) if isinstance(s, Store)}
+    assert {s.lanes for s in walk(loop.body) if isinstance(s, For)} == {4 if units == 3 else 8}
+
+
+def test_steps_that_are_not_unrolled_are_one_kernel():
+    """A call of each kernel would count, and constants would be made anew."""
+    irdl.set_num_threads(1)
+    w, h, x = row((24, 24), np.float32), row((1, 24), np.float32), row((50, 1, 24), np.float32)
+
+    def f(h, x):
+        return irdl.scan(lambda h, x: (np.tanh((h @ w).max() + h @ w + x), None), h, x)[0]
+
+    with wide_vectors():
+        compiled = irdl.compile(f)(h, x)
+    ((loop, _),) = loops(compiled.program)
+    assert not any(isinstance(statement, Kernel) for statement in walk(loop.body))
+    np.testing.assert_allclose(compiled(h, x), f(h, x), rtol=2e-5, atol=1e-5)
 
 
 def test_long_steps_stay_kernels():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from irdl.codegen.cpu import ranks
 from irdl.codegen.cpu import sorting as networks
 from irdl.codegen.lowering import sorting
 from irdl.ir.builder import make_node
@@ -19,7 +20,6 @@ from irdl.loops.language import Buffer, IndexValue, Literal, Load, Operation
 from irdl.loops.rewrite import Names
 from irdl.loops.walk import is_parallel, kernels
 from irdl.ops.sort import ARGSORT, SORT, SortAttributes
-from irdl.passes import ranks
 from irdl.runtime.executable import Executable
 from tests.teams import team_of, watch
 
@@ -85,7 +85,7 @@ def test_same_as_numpy(dtype: str, way: str) -> None:
         ((4, 0), 1),
     ):
         x = numbers(shape, dtype)
-        check_sorted(Executable(both(shape, dtype, axis))([x]), x, axis, way != "network")
+        check_sorted(Executable(both(shape, dtype, axis))([x]), x, axis, way == "ranks")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -95,7 +95,7 @@ def test_interpreted_and_without_races(dtype: str, way: str) -> None:
             program = Executable(both(shape, dtype, axis)).program
         x = numbers(shape, dtype)
         watch(program, [x])
-        check_sorted(interpret(program, [x]), x, axis, way != "network")
+        check_sorted(interpret(program, [x]), x, axis, way == "ranks")
         if (way == "digits" and len(shape) > 1) or shape[0] == 200:
             assert any(is_parallel(kernel) for kernel, _, _ in kernels(program.body)), "lines are divided among threads"
 
@@ -108,8 +108,8 @@ def test_more_lines_than_slots(dtype: str, monkeypatch: pytest.MonkeyPatch) -> N
         x = numbers(shape, dtype)
         with team_of(3):
             divided = Executable(both(shape, dtype, axis))
-        check_sorted(Executable(both(shape, dtype, axis))([x]), x, axis)
-        check_sorted(divided([x]), x, axis)
+        check_sorted(Executable(both(shape, dtype, axis))([x]), x, axis, zeros_in_order=False)
+        check_sorted(divided([x]), x, axis, zeros_in_order=False)
     with team_of(3):
         program = Executable(both((70, 4), "uint8", 1)).program
     x = numbers((70, 4), "uint8")

@@ -96,6 +96,17 @@ def test_float64(name: str) -> None:
     assert ulps(irdl.jit(lambda x: function(x))(x), exact).max() <= DOUBLE
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tanh_and_sigmoid_reach_one_and_never_pass_it(dtype):
+    x = np.concatenate([np.linspace(0, 50, 500_001), [700, 1e30, np.inf]]).astype(dtype)
+    tanh, sigmoid = irdl.jit(lambda x: np.tanh(x))(x), irdl.jit(lambda x: special.expit(x))(x)
+    for y, from_here in ((tanh, 20), (sigmoid, 40)):
+        assert y.max() == 1 and (y[x > from_here] == 1).all()
+    back = irdl.jit(lambda x: np.tanh(x))(-x)
+    np.testing.assert_array_equal(back, -tanh)
+    assert np.signbit(back).all()
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_scalars_and_tails_agree_with_vectors(name: str) -> None:
     x = np.linspace(-5, 5, 64).astype(np.float32)

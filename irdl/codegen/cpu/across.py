@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from irdl.codegen.lowering.body import COMBINE, Scope, combine, identity_of
 from irdl.codegen.lowering.group import Axis
-from irdl.codegen.lowering.nest import Loop, build_nest, wrap_in_loops
+from irdl.codegen.lowering.nest import Loop, build_nest, narrow_lanes, wrap_in_loops
 from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Node
 from irdl.loops.index import Index
@@ -58,9 +58,12 @@ class Across:
         return wrap_in_loops(loops, statements)
 
     def _lanes(self) -> int:
-        """What is made of a result is not in vectors: the terms decide."""
+        """What is made of a result is not in vectors: the terms decide. A few terms are a vector as narrow as what has made them, from whose
+        store a wider one would have to wait for memory."""
         target = self.scheduled.target
-        return 1 if self.vector is None else min(target.lanes(dtype) for dtype in self.group.term_dtypes)
+        if self.vector is None:
+            return 1
+        return narrow_lanes(self.vector.extent, min(target.lanes(dtype) for dtype in self.group.term_dtypes))
 
     def _accumulate_across(
         self, vector: Axis | None, others: list[Axis], tiles: dict[Node, Buffer], lanes: int, unroll: int, lane: str

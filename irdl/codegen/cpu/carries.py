@@ -3,7 +3,7 @@
     for t { kernel { h[l] = a[l] * h[l] + x[16*t + l] } }
     -> kernel { r[l] = h[l]; for t { let v = a[l] * r[l] + x[16*t + l]; h[l] = v; r[l] = v } }
 
-Everything is still written to memory, in the same order; registers only stand in for what is read back.
+Somewhat longer steps become one too, as they are. Everything is still written to memory, in the same order; registers only stand in for what is read back.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ from irdl.loops.rewrite import Names, rebuild
 from irdl.loops.target import Target
 from irdl.loops.walk import expressions, nested, subexpressions, walk
 
-#: Cycles of a step for which a call of each kernel would count, and statements of one once its loops are unrolled.
+#: Cycles of a step that waits for registers to come back from memory, and statements of one once its loops are unrolled.
 _SHORT, _MOST = 300, 128
+#: And of one for which a call of each kernel counts, and making its constants anew.
+_CALLED = 1_500
 
 
 def keep_carries(program: Program, target: Target) -> Program:
@@ -56,13 +58,14 @@ def _visit(body: list[Statement], names: Names, registers: int) -> None:
 
 def _as_kernel(loop: For, names: Names, registers: int) -> Kernel | None:
     kernels = [statement for statement in loop.body if isinstance(statement, Kernel)]
-    if not kernels or len(kernels) < len(loop.body) or cycles(_inside(kernels)) > _SHORT:
+    if not kernels or len(kernels) < len(loop.body) or (count := cycles(_inside(kernels))) > _CALLED:
         return None
+    first, steps = list[Statement](), _inside(kernels)
     try:
-        steps = list(_unrolled(_inside(kernels), {}, names, [_MOST]))
+        if count <= _SHORT:
+            first, steps = _Registers(loop, list(_unrolled(steps, {}, names, [_MOST])), names, registers).result()
     except _TooMany:
-        return None
-    first, steps = _Registers(loop, steps, names, registers).result()
+        pass
     return Kernel(
         kernels[-1].name, [*first, For(loop.variable, loop.start, loop.stop, loop.step, "serial", steps)], where=kernels[-1].where
     )

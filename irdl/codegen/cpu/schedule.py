@@ -11,6 +11,7 @@ from irdl.codegen.cpu.across import Across
 from irdl.codegen.cpu.inner import inner_products
 from irdl.codegen.cpu.over import LINES_TOGETHER, over, scatters_lines
 from irdl.codegen.cpu.panels import ROWS_IN_PANELS, is_large, panels
+from irdl.codegen.cpu.ranks import sort_by_ranks
 from irdl.codegen.cpu.sorting import sort_by_network
 from irdl.codegen.cpu.tile import column_vectors, row_count
 from irdl.codegen.cpu.tiled import Tile
@@ -65,7 +66,8 @@ class CpuSchedule(Schedule):
         return wrap_in_loops(loops, body)
 
     def sort(self, x: Layout, out: Layout, axis: int, wants_elements: bool, names: Names) -> list[Statement] | None:
-        return sort_by_network(x, out, axis, wants_elements, self.target, names)
+        found = sort_by_ranks(x, out, axis, wants_elements, self.target, names)
+        return found or sort_by_network(x, out, axis, wants_elements, self.target, names)
 
     def copy(self, source: Layout, target: Layout, names: Names) -> list[Statement]:
         source, target = merged(source, target)

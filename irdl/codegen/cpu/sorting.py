@@ -190,7 +190,7 @@ class _Keys(ABC):
         return Operation("bitwise_xor", (bits, mask), signed)
 
 
-class _Elements(_Keys):
+class ElementKeys(_Keys):
     """Keys that are as good as the elements."""
 
     def __init__(self, element: np.dtype, names: Names) -> None:
@@ -254,7 +254,7 @@ class _Places(_Keys):
 
 
 def _keys(element: np.dtype, wants_elements: bool, names: Names) -> _Keys:
-    return _Elements(element, names) if wants_elements else _Places(element, names)
+    return ElementKeys(element, names) if wants_elements else _Places(element, names)
 
 
 def _ordered_dtype(element: np.dtype) -> np.dtype:

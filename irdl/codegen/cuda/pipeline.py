@@ -24,7 +24,7 @@ from irdl.passes.widen import sink_casts
 
 CUDA_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     *GRAPH_PASSES,
-    Pass("expand", partial(expand, by_ranks=False), required=True),
+    Pass("expand", expand, required=True),
     Pass("sink-casts", sink_casts),
     Pass("round-early", round_early),
     Pass("fuse", partial(fuse, widening=True), required=True),

@@ -76,10 +76,14 @@ def _pieces(extent: int, most: int) -> list[tuple[int, int, int]]:
 
 
 class _Keys:
-    """Unsigned integers that are ordered as elements are, of a dtype."""
+    """Unsigned integers that are ordered as elements are, of a dtype.
 
-    def __init__(self, dtype: np.dtype, names: Names) -> None:
-        self.dtype, self.names = dtype, names
+    Floats are moved as their keys, or what has these for bits, so that no pass makes them anew: what an element is comes back from its key.
+    -0.0 lies before 0.0 then, and of nan there is one; where places alone are asked for, both zeros have the key of 0.0.
+    """
+
+    def __init__(self, dtype: np.dtype, wants_elements: bool, names: Names) -> None:
+        self.dtype, self.wants_elements, self.names = dtype, wants_elements, names
         self.unsigned = np.dtype(np.uint8) if is_bool(dtype) else np.dtype(f"u{dtype.itemsize}")
         self.bits = 1 if is_bool(dtype) else dtype.itemsize * 8
         self.sign = Literal(self.unsigned.type(1 << (self.unsigned.itemsize * 8 - 1)))
@@ -89,25 +93,55 @@ class _Keys:
         key = Variable(self.names("t"), self.unsigned)
         if is_float(self.dtype):
             return self._of_float(value, key)
-        found: Expression = value if value.dtype == self.unsigned else Operation("cast", (value,), self.unsigned)
+        found = _cast(value, self.unsigned)
         if is_signed(self.dtype):
             found = Operation("bitwise_xor", (found, self.sign), self.unsigned)
         return [Let(key, found)], key
 
     def _of_float(self, value: Variable, key: Variable) -> tuple[list[Statement], Variable]:
-        """Its bits, those of negative numbers turned, as their order is; nan is the greatest; -0.0 + 0.0 is 0.0."""
-        bits, signed = Variable(self.names("t"), self.unsigned), np.dtype(f"i{self.unsigned.itemsize}")
-        number = Operation("add", (value, Literal(self.dtype.type(0))), self.dtype)
+        """Its bits, those of negative numbers turned, as their order is; nan is the greatest."""
+        bits = Variable(self.names("t"), self.unsigned)
+        # -0.0 + 0.0 is 0.0
+        number = value if self.wants_elements else Operation("add", (value, Literal(self.dtype.type(0))), self.dtype)
         # all ones of negative numbers: branches would be wrong half of the time
-        shift = Literal(signed.type(self.bits - 1))
-        negative = Operation("cast", (Operation("right_shift", (Operation("cast", (bits,), signed), shift), signed),), self.unsigned)
-        ordered = Operation("bitwise_xor", (bits, Operation("bitwise_or", (negative, self.sign), self.unsigned)), self.unsigned)
+        turned = Operation("bitwise_or", (self._spread_sign(bits), self.sign), self.unsigned)
+        ordered = Operation("bitwise_xor", (bits, turned), self.unsigned)
         greatest = Literal(self.unsigned.type(np.iinfo(self.unsigned).max))
         is_number = Operation("equal", (value, value), _BOOL)
         return [
             Let(bits, Operation("float_to_bits", (number,), self.unsigned)),
             Let(key, Operation("select", (is_number, ordered, greatest), self.unsigned)),
         ], key
+
+    def _spread_sign(self, bits: Variable) -> Expression:
+        """All bits as the first."""
+        signed = np.dtype(f"i{self.unsigned.itemsize}")
+        shifted = Operation("right_shift", (_cast(bits, signed), Literal(signed.type(self.bits - 1))), signed)
+        return _cast(shifted, self.unsigned)
+
+    def of_moved(self, value: Variable) -> tuple[list[Statement], Variable]:
+        """As `of`, of what stands in for an element between two passes."""
+        if not is_float(self.dtype):
+            return self.of(value)
+        if value.dtype == self.unsigned:
+            return [], value
+        key = Variable(self.names("t"), self.unsigned)
+        return [Let(key, Operation("float_to_bits", (value,), self.unsigned))], key
+
+    def moved(self, value: Variable, key: Variable, place: Buffer) -> Expression:
+        """What stands in for an element between two passes, as it lies in a buffer."""
+        if not is_float(self.dtype):
+            return value
+        return Operation("bits_to_float", (key,), self.dtype) if is_float(place.dtype) else key
+
+    def element(self, value: Variable, key: Variable) -> Expression:
+        """The element that something stands in for."""
+        if not is_float(self.dtype):
+            return value
+        # a key begins with a one where the element's sign is plus
+        rest = Operation("invert", (self._spread_sign(key),), self.unsigned)
+        turned = Operation("bitwise_or", (rest, self.sign), self.unsigned)
+        return Operation("bits_to_float", (Operation("bitwise_xor", (key, turned), self.unsigned),), self.dtype)
 
 
 @dataclass(frozen=True)
@@ -122,8 +156,7 @@ class Line:
         return Load(self.buffer, self.start + place * self.step)
 
     def store(self, place: Index, value: Expression) -> Store:
-        dtype = self.buffer.dtype
-        return Store(self.buffer, self.start + place * self.step, value if value.dtype == dtype else Operation("cast", (value,), dtype))
+        return Store(self.buffer, self.start + place * self.step, _cast(value, self.buffer.dtype))
 
     def behind(self, place: Index) -> Line:
         """Those from a place on."""
@@ -142,7 +175,7 @@ class _Passes:
         self, x: Layout, out: Layout, axis: int, row: Sequence[Index], slots: Sequence[Loop], wants_elements: bool, names: Names
     ) -> None:
         self.names, self.row, self.wants_elements = names, row, wants_elements
-        self.keys = _Keys(x.buffer.dtype, names)
+        self.keys = _Keys(x.buffer.dtype, wants_elements, names)
         self.slots = slots
         self.extent = x.shape[axis]
         self.passes = -(-self.keys.bits // _DIGIT)
@@ -151,7 +184,8 @@ class _Passes:
         number = np.dtype(np.uint32 if self.extent < 2**32 else np.uint64)
         self.counts = self._scratch("count", number, 2 * self.digits)
         # the result is where they are moved to in between, too
-        self.moved = self._turns("moved", x.buffer.dtype, self.target if wants_elements else None)
+        moved = self.keys.unsigned if is_float(self.keys.dtype) else self.keys.dtype
+        self.moved = self._turns("moved", moved, self.target if wants_elements else None)
         self.places = [] if wants_elements else self._turns("place", number, None)
 
     def _line(self, layout: Layout, axis: int) -> Line:
@@ -219,14 +253,15 @@ class _Passes:
         """Each element to the next place of its digit."""
         step, is_last = self.names("i"), number + 1 == self.passes
         here = Index.variable(step)
-        element = Variable(self.names("t"), self.source.buffer.dtype)
-        lets, key = self.keys.of(element)
+        line = self.moved[number - 1] if number else self.source
+        element = Variable(self.names("t"), line.buffer.dtype)
+        lets, key = self.keys.of_moved(element) if number else self.keys.of(element)
         digit, count = self._digit(key, number)
         free, place = Variable(self.names("t"), self.counts.buffer.dtype), Variable(self.names("k"), _PLACE)
         # none is beyond the last: what divides lines among threads sees from this that none is in another's line
         bounded = Operation("minimum", (Operation("cast", (free,), _PLACE), Literal(np.int64(self.extent - 1))), _PLACE)
         body: list[Statement] = [
-            Let(element, (self.moved[number - 1] if number else self.source).load(here)),
+            Let(element, line.load(here)),
             *lets,
             digit,
             Let(free, self.counts.load(count)),
@@ -235,10 +270,17 @@ class _Passes:
         ]
         there = Index.variable(place.name)
         if not is_last:
-            body += [*self._count(key, number + 1), self.moved[number].store(there, element)]
+            body += [
+                *self._count(key, number + 1),
+                self.moved[number].store(there, self.keys.moved(element, key, self.moved[number].buffer)),
+            ]
         elif self.wants_elements:
-            body.append(self.target.store(there, element))
+            body.append(self.target.store(there, self.keys.element(element, key)))
         if not self.wants_elements:
             old = self.places[number - 1].load(here) if number else IndexValue(here)
             body.append((self.target if is_last else self.places[number]).store(there, old))
         return For(step, 0, self.extent, 1, "serial", body)
+
+
+def _cast(value: Expression, dtype: np.dtype) -> Expression:
+    return value if value.dtype == dtype else Operation("cast", (value,), dtype)

@@ -7,7 +7,7 @@ all float32 values, and the ranges, are in docs/vector-math.md. Right at inf, na
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,6 +19,9 @@ LN2 = 0.6931471805599453
 #: ln 2 in two parts whose sum is exact enough for n * ln 2 (Cody and Waite).
 LN2_32 = (0.693145751953125, 1.428606765330187e-06)
 LN2_64 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)
+
+#: What ln 2 is beyond its float32, and beyond its float64.
+LN2_REST_32, LN2_REST_64 = -1.904654299957768e-09, 2.3190468138462996e-17
 
 # Lowest order first.
 EXP_32 = (1.0, 1.0, 0.4999999403953552, 0.16666516661643982, 0.041668280959129333, 0.008369249291718006, 0.001382077462039888)
@@ -161,6 +164,16 @@ class VectorMath:
             result = self.b.fma(self.k, result, x, self.c(coefficient))
         return self.fma(result, x, self.c(first[0])) if first else result
 
+    def _estrin(self, x: str, coefficients: Sequence[float]) -> str:
+        """As `polynomial`, by Estrin's scheme: terms are summed in pairs, these in pairs by x**2, and so on, a few multiplications
+        more and a chain as short as the logarithm of the degree."""
+        terms, power = [self.c(coefficient) for coefficient in coefficients], x
+        while len(terms) > 1:
+            pairs = [self.b.fma(self.k, high, power, low) for low, high in zip(terms[::2], terms[1::2], strict=False)]
+            terms = pairs + terms[2 * len(pairs) :]
+            power = self.mul(power, power)
+        return terms[0]
+
     def _to_int(self, x: str) -> str:
         # `freeze` keeps a nan from making the whole result undefined; the caller's arithmetic carries the nan itself.
         converted = self.b.emit(f"fptosi {self.k.text} {x} to {self.int.text}")
@@ -234,27 +247,35 @@ class VectorMath:
         y = self.polynomial(product, EXP_64 if self.double else EXP_32)
         return self.scale(self.fma(y, rest, y), n)
 
+    def _expm1_soon(self, r: str, linear: str, scale: float = 1.0) -> str:
+        """exp(r * scale) - 1 for small r, by a chain as short as it gets: what waits for it is a step of a loop over time. `linear`:
+        r * scale, with more digits."""
+        terms = [c * scale ** (k + 2) for k, c in enumerate(EXPM1_64 if self.double else EXPM1_32)]
+        square = self.mul(r, r)
+        first = self.fma(square, self.b.fma(self.k, self.c(terms[1]), r, self.c(terms[0])), linear)
+        return self.fma(self.mul(square, square), self._estrin(r, terms[2:]), first)
+
     def tanh(self, x: str) -> str:
-        """With exp(2x) = 2^n (1 + s): (2^n s + (2^n - 1)) / (2^n s + (2^n + 1))."""
-        limit = 40.0 if self.double else 18.2
-        n, r = self.reduce(self.at_least(self.at_most(self.add(x, x), limit), -limit))
-        s = self._expm1_reduced(r)
-        power = self.power_of_two(n)
-        top = self.fma(power, s, self.sub(power, self.c(1.0)))
-        # The sign of a zero got lost on the way.
-        return self.copysign(self.div(top, self.add(top, self.c(2.0))), x)
+        """(1 - e) / (1 + e) of e = exp(-2|x|) = 2^n (1 + s). What n times the rounding of ln 2 is off is nothing beside 1 - e."""
+        limit = 20.0 if self.double else 9.1
+        y = self.at_least(self.neg(self.abs(x)), -limit)
+        n = self.b.intrinsic(self.k, "roundeven", self.mul(y, self.c(2 * LOG2E)))
+        r = self.fma(n, self.c(-LN2 / 2), y)
+        s = self._expm1_soon(r, self.add(r, r), 2.0)
+        power, one = self.power_of_two(n), self.c(1.0)
+        top = self.fma(self.neg(power), s, self.sub(one, power))
+        return self.copysign(self.div(top, self.fma(power, s, self.add(one, power))), x)
 
     def sigmoid(self, x: str) -> str:
-        """With exp(-x) = 2^m (1 + s): 2^-m / ((1 + 2^-m) + s), the small addends first; denormal results come out right."""
+        """With exp(-x) = 2^m (1 + s): 2^-m / ((1 + 2^-m) + s); denormal results come out right. What the rounding of ln 2 is off
+        counts in float32's linear term alone."""
         y = self.at_least(self.at_most(x, 60.0 if self.double else 40.0), -746.0 if self.double else -104.5)
         n = self.b.intrinsic(self.k, "roundeven", self.mul(y, self.c(LOG2E)))
-        high, low = LN2_64 if self.double else LN2_32
-        r = self.fma(n, self.c(low), self.fma(n, self.c(high), self.neg(y)))
-        s = self._expm1_reduced(r)
+        r = self.fma(n, self.c(LN2), self.neg(y))
+        exact = self.fma(n, self.c(LN2_REST_64 if self.double else LN2_REST_32), r)
+        s = self._expm1_soon(exact if self.double else r, exact)
         power = self.scale(self.c(1.0), n)
-        larger = self.at_least(power, 1.0)
-        smaller = self.at_most(power, 1.0)
-        return self.div(power, self.add(larger, self.add(smaller, s)))
+        return self.div(power, self.add(self.add(power, self.c(1.0)), s))
 
     def erf(self, x: str) -> str:
         """float32 only: two polynomials after N. Juffa's scheme, 1 - exp(p(|x|)) and x + x q(x**2)."""

@@ -81,7 +81,7 @@ def train_step(params, moments, step, tokens, targets):
     return irdl.tree.unflatten(tree, list(updated.values())), moments, value
 
 
-def generate(params, key, begin, count, temperature=np.float32(0.7)):
+def generate(params, key, begin, count, temperature=0.7):
     """`count` tokens drawn from the model one after the other, behind a first one. begin: int [batch] -> int [count, batch].
 
     Each step computes one place; the keys and values of those before are in `caches`, which it stores into.

@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import irdl
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -56,6 +59,20 @@ def test_lstm_gates() -> None:
     assert outputs == pytest.approx([0, 0, 0, 0, 0, 0.9636, 0, 0, 0.7616], abs=1e-3)
     assert "nn.LSTMCell gives the same" in printed
     assert float(re.findall(r"differ by (\S+)", printed)[0]) < 1e-12
+
+
+def test_char_gpt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It learns; and a loop over places that stores into caches draws what it does in NumPy."""
+    printed = run("char_gpt", "--steps", "40", "--width", "32", "--time", "32")
+    assert float(re.findall(r"^loss (\S+) nats", printed, re.M)[0]) < 3.8 < np.log(94)
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import char_gpt
+
+    params, begin = char_gpt.initialise(20, 32, 24), np.array([3, 7])
+    draw = irdl.jit(char_gpt.generate, static_argnums=3)
+    for seed in range(3):
+        key = irdl.random.key(seed)
+        np.testing.assert_array_equal(draw(params, key, begin, 24), char_gpt.generate(params, key, begin, 24))
 
 
 def test_guitar_amp(tmp_path: Path) -> None:

@@ -606,9 +606,33 @@ MUTANTS: list[Mutant] = [
     ),
     (
         "irdl/codegen/cuda/barriers.py",
-        "[phase if phase.begun is not None else replace(",
-        "[phase if False else replace(",
+        "        if phase.begun is not None:\n",
+        "        if False:\n",
         COPIES + " -k meet",
+    ),
+    (
+        "irdl/codegen/lowering/scattering.py",
+        "(array == count).all()",
+        "True",
+        "tests/codegen/test_cuda_scatter.py -k results",
+    ),
+    (
+        "irdl/codegen/cuda/scattering.py",
+        "for where in (place, place + -extent)",
+        "for where in (place, place)",
+        "tests/codegen/test_cuda_scatter.py -k results",
+    ),
+    (
+        "irdl/codegen/cuda/scattering.py",
+        "elif extent < scatter.x.shape[scatter.axes[self._counts[axis]]]:",
+        "elif False:",
+        "tests/codegen/test_cuda_scatter.py -k results",
+    ),
+    (
+        "irdl/passes/distribute.py",
+        "and self._is_zero(term.node.operands[0])",
+        "",
+        "tests/passes/test_cases.py -k distribute",
     ),
     ("irdl/codegen/cuda/meetings.py", "here[1] < there[0] or", "here[0] <= there[0] or", COPIES + " -k meet"),
     (

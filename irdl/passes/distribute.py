@@ -7,8 +7,9 @@
     y = hs @ V;  total = hs.T @ g      (steps are a contracted axis)
 
 Three moves, each through the batching rules: contractions of inputs go before the loop, contractions that only outputs
-read go behind it, and sums that a carry only accumulates become one sum over the steps. It reassociates sums, also so that
-`x[t] @ W + h @ U + b` adds b before the loop. A sum over the steps that is of 16 bits is rounded once, at its end, as other sums are.
+read go behind it, and sums that a carry only accumulates become one sum over the steps. What is scattered into zeros in each step and added to
+a carry, as the gradient of a table of which each step reads some rows, is scattered into the carry once, that of all steps. It reassociates
+sums, also so that `x[t] @ W + h @ U + b` adds b before the loop. A sum over the steps that is of 16 bits is rounded once, at its end, as other sums are.
 
 A GPU's loop is as long as what waits for each other in a step: there reductions go as contractions do, and with them what leads to them
 and to nothing else. A CPU finds what they read in its cache.
@@ -27,7 +28,9 @@ from irdl.loops.target import Gpu, Target
 from irdl.ops.contract import DOT, terms_of
 from irdl.ops.control import SCAN, ScanAttributes, scan_of
 from irdl.ops.elementwise import ADD
+from irdl.ops.index import SCATTER_ADD
 from irdl.ops.loop_parts import LoopInputs, LoopOutputs
+from irdl.ops.pieces import is_zero
 from irdl.ops.reduce import SUM, Reduce, ReduceAttributes
 from irdl.ops.shape import with_batch
 from irdl.passes.half_sums import cast, rounded_once, widening_cast
@@ -116,11 +119,13 @@ class _Parts:
     def __init__(self, node: Node, body: Graph, reductions: bool) -> None:
         attributes: ScanAttributes = node.attributes
         self.reductions = reductions
+        self.given = node.operands
         self.inputs, self.outputs = attributes.inputs(body.inputs), attributes.outputs(body.outputs)
         self.body = body
         self.users = body.users()
-        self.sums = self._accumulated()
-        self.dropped = {n for n in (body.outputs[place].node for place in self.sums) if n is not None}
+        self.sums, self.scatters = self._accumulated()
+        added = (body.outputs[place].node for place in (*self.sums, *self.scatters))
+        self.dropped = {n for n in (*added, *self.scatters.values()) if n is not None}
         self.before = self._before()
         self.after = self._after()
         #: casts that the loop makes, and what is behind it makes once more
@@ -135,9 +140,11 @@ class _Parts:
         """It is made before the loop where it can. On a CPU a product costs less than reading it would (see `expand`)."""
         return self._leaves(node) and (self.reductions or node.op is not DOT or terms_of(node) > 1)
 
-    def _accumulated(self) -> dict[int, Value]:
-        """Carries that only add up a contraction: place -> what is added. (A plain sum is cheaper where its operand is in cache.)"""
+    def _accumulated(self) -> tuple[dict[int, Value], dict[int, Node]]:
+        """Carries that only add up a contraction: place -> what is added. (A plain sum is cheaper where its operand is in cache.) And those
+        that only add up what is scattered into zeros, by that."""
         found: dict[int, Value] = {}
+        scatters: dict[int, Node] = {}
         for place, (old, new) in enumerate(zip(self.inputs.carry, self.outputs.carry, strict=True)):
             node = new.node
             if node is None or node.op is not ADD or self.body.outputs.count(new) != 1 or self.users[new]:
@@ -150,7 +157,18 @@ class _Parts:
                 source = source.node.operands[0]
             if term.type == old.type and source.node is not None and self._leaves(source.node):
                 found[place] = term
-        return found
+            elif (
+                term.node is not None
+                and term.node.op is SCATTER_ADD
+                and len(self.users[term]) == 1
+                and self._is_zero(term.node.operands[0])
+            ):
+                scatters[place] = term.node
+        return found, scatters
+
+    def _is_zero(self, value: Value) -> bool:
+        """In each step; it may be made outside."""
+        return is_zero(self.given[self.inputs.consts.index(value)] if value in self.inputs.consts else value)
 
     def _before(self) -> set[Node]:
         """Contractions that do not depend on the carry, what they need, and the cheap steps that only follow them."""
@@ -182,7 +200,8 @@ class _Parts:
     def _after(self) -> set[Node]:
         """Contractions that no carry needs, and everything that follows from them."""
         needed: set[Node] = set()
-        stack = [v.node for place, v in enumerate(self.outputs.carry) if place not in self.sums and v.node is not None]
+        left = (v for place, v in enumerate(self.outputs.carry) if place not in self.sums and place not in self.scatters)
+        stack = [v.node for v in left if v.node is not None]
         stack += [node for node in self.body.nodes if node.regions]  # inner loops and branches stay, with what they read
         while stack:
             node = stack.pop()
@@ -211,7 +230,7 @@ class _Parts:
 
     def _read_behind(self) -> list[Value]:
         found = [value for inner in self.body.nodes if inner in self.after for value in inner.operands]
-        found += [*self.outputs.ys, *self.sums.values()]
+        found += [*self.outputs.ys, *self.sums.values(), *(value for node in self.scatters.values() for value in node.operands[1:])]
         return [value for value in found if value.node not in self.after]
 
     def stacked_bytes(self) -> int:
@@ -276,7 +295,7 @@ def _split(builder: Builder, node: Node, body: Graph, operands: list[Value], red
     if reductions:
         without = _Parts(node, body, False)
         parts = without if length * (parts.stacked_bytes() - without.stacked_bytes()) > _STACKED else parts
-    if not (parts.before or parts.after):
+    if not (parts.before or parts.after or parts.scatters):
         return builder.node(SCAN, operands, attributes, [body], node.location).outputs
     # Over all steps: the loop's constants as they are, xs and what follows from them with the steps as leading axis.
     whole: dict[Value, Value] = dict(zip(parts.inputs.consts, given.consts, strict=True))
@@ -287,7 +306,7 @@ def _split(builder: Builder, node: Node, body: Graph, operands: list[Value], red
     # The loop itself.
     gone = parts.before | parts.after | parts.dropped
     stay = [n for n in body.nodes if n not in gone]
-    kept_carry = [place for place in range(attributes.carry) if place not in parts.sums]
+    kept_carry = [place for place in range(attributes.carry) if place not in parts.sums and place not in parts.scatters]
     results = [body.outputs[place] for place in kept_carry]
     wanted = [value for value in parts.read_behind() if value not in whole]
     needed = set(results) | set(wanted) | {value for inner in stay for value in inner.operands}
@@ -316,6 +335,10 @@ def _split(builder: Builder, node: Node, body: Graph, operands: list[Value], red
                 axes, term = (0, *term.node.attributes.axes), term.node.operands[0]
             total = builder.value(SUM, [term], ReduceAttributes(axes))
             final.append(builder.value(ADD, [given.carry[place], total], location=node.location))
+        elif place in parts.scatters:
+            scatter = parts.scatters[place]
+            indices, updates = (_stack(builder, value, whole, stepped, length) for value in scatter.operands[1:])
+            final.append(builder.value(SCATTER_ADD, [given.carry[place], indices, updates], scatter.attributes, location=scatter.location))
         else:
             final.append(carries[place])
     ys = [_stack(builder, value, whole, stepped, length) for value in parts.outputs.ys]

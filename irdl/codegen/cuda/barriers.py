@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from irdl.codegen.cuda.meetings import (
     ALL,
@@ -58,6 +59,11 @@ class _Phase:
     @property
     def place(self) -> tuple[int, int, int | None]:
         return id(self.statement), id(self.carried), self.begun
+
+    @cached_property
+    def outside(self) -> tuple[Access, ...]:
+        """What it touches beside the block's own memory: there is nothing more to that once the block has met."""
+        return tuple(access for access in self.accesses if access.buffer.space != "shared")
 
     def is_in(self, loop: Repeat) -> bool:
         return any(loop is other for access in self.accesses[:1] for other in (*access.around.repeats, *access.loops))
@@ -237,10 +243,13 @@ def _phases_in(body: Sequence[Statement]) -> bool:
 
 
 def _after(barrier: Barrier, pending: Sequence[_Phase]) -> list[_Phase]:
-    met = _met(barrier)
-    if met == ALL:
-        return [phase for phase in pending if phase.begun is not None]
-    return [phase if phase.begun is not None else replace(phase, met=max(phase.met, met)) for phase in pending]
+    met, left = _met(barrier), []
+    for phase in pending:
+        if phase.begun is not None:
+            left.append(phase)
+        elif met != ALL:
+            left.append(replace(phase, met=max(phase.met, met), accesses=phase.accesses if met < BLOCK else phase.outside))
+    return left
 
 
 def _met(barrier: Barrier) -> int:

@@ -17,11 +17,13 @@ from irdl.codegen.cuda.products import schedule_products
 from irdl.codegen.cuda.reductions import Step, schedule_reduction
 from irdl.codegen.cuda.row_tiles import Element as RowElement
 from irdl.codegen.cuda.row_tiles import all_nodes, followed_rows, in_rows, reduced_rows, rows_of_loop, runs_of_blocks, warps_of_row
+from irdl.codegen.cuda.scattering import scatter_by_places
 from irdl.codegen.cuda.sorting import sort_by_merges
 from irdl.codegen.cuda.tiling import tiling_of
 from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.layout import Layout
 from irdl.codegen.lowering.nest import Loop
+from irdl.codegen.lowering.scattering import Scatter
 from irdl.codegen.lowering.schedule import Element, Schedule
 from irdl.ir.graph import Graph
 from irdl.loops.index import Index
@@ -89,6 +91,11 @@ class CudaSchedule(Schedule):
 
     def sort(self, x: Layout, out: Layout, axis: int, wants_elements: bool, names: Names) -> list[Statement]:
         return sort_by_merges(x, out, axis, wants_elements, self.gpu, names)
+
+    def scatter(self, scatter: Scatter, names: Names) -> list[Statement] | None:
+        return scatter_by_places(
+            scatter, self.gpu, names, lambda loops, body: self.each(loops, body, names), in_loop=self._step is not None
+        )
 
     def over(self, shape: Sequence[int], accesses: Sequence[Layout], element: Element, names: Names, dtype: np.dtype) -> list[Statement]:
         if 0 in shape:

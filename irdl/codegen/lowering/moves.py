@@ -9,14 +9,13 @@ import numpy as np
 
 from irdl.codegen.lowering.layout import Layout, is_same_place, sub_layout
 from irdl.codegen.lowering.running import arg_reduce, running
+from irdl.codegen.lowering.scattering import Scatter, checked
 from irdl.codegen.lowering.schedule import Schedule
 from irdl.codegen.lowering.sorting import sort
 from irdl.ir.graph import Node
-from irdl.ir.printer import format_location
 from irdl.loops.index import Index
 from irdl.loops.language import (
     Check,
-    CheckIndex,
     Expression,
     For,
     Let,
@@ -174,35 +173,38 @@ def _scatter(
 ) -> list[Statement]:
     x, indices, updates = operands
     (whole,) = outputs
-    axes = node.attributes.axes
     result = [] if is_same_place(x, whole) else schedule.copy(x, whole, names)
-    lead = len(indices.shape) - 1
     if 0 in updates.shape:
         return result
-    rows = [names("i") for _ in range(lead)]
+    scatter = Scatter(node, x, indices, updates, whole, checks)
+    found = schedule.scatter(scatter, names)
+    return result + _in_turn(scatter, names, schedule) if found is None else found
+
+
+def _in_turn(scatter: Scatter, names: Names, schedule: Schedule) -> list[Statement]:
+    """One update after the other, into what lies there."""
+    whole, updates = scatter.whole, scatter.updates
+    rows = [names("i") for _ in scatter.rows]
     row = tuple(Index.variable(name) for name in rows)
-    bound, places = _checked(node, indices, row, names, checks)
-    rest_axes = [axis for axis in range(len(x.shape)) if axis not in axes]
+    bound, places = scatter.checked(row, names)
     base_offset, update_offset = whole.offset, updates.offset
-    for axis, place in zip(axes, places, strict=True):
+    for axis, place in zip(scatter.axes, places, strict=True):
         base_offset = base_offset + place * whole.strides[axis]
     for axis, place in enumerate(row):
         update_offset = update_offset + place * updates.strides[axis]
-    shape = tuple(x.shape[axis] for axis in rest_axes)
-    slot = Layout(whole.buffer, base_offset, tuple(whole.strides[axis] for axis in rest_axes), shape)
-    update = Layout(updates.buffer, update_offset, updates.strides[lead:], shape)
+    shape = tuple(whole.shape[axis] for axis in scatter.rest)
+    slot = Layout(whole.buffer, base_offset, tuple(whole.strides[axis] for axis in scatter.rest), shape)
+    update = Layout(updates.buffer, update_offset, updates.strides[len(rows) :], shape)
 
     def element(index: tuple[Index, ...]) -> list[Statement]:
-        value: Expression = Load(update.buffer, update.at(index))
-        if node.op is SCATTER_ADD:
-            value = Operation("add", (Load(slot.buffer, slot.at(index)), value), slot.buffer.dtype)
-        return [Store(slot.buffer, slot.at(index), value)]
+        place = slot.at(index)
+        return [Store(slot.buffer, place, scatter.changed(Load(slot.buffer, place), Load(update.buffer, update.at(index))))]
 
-    inner = schedule.over(shape, [slot, update], element, names, x.buffer.dtype)
+    inner = schedule.over(shape, [slot, update], element, names, whole.buffer.dtype)
     body: list[Statement] = [*bound, *inner]
-    for name, extent in zip(reversed(rows), reversed(indices.shape[:-1]), strict=True):
+    for name, extent in zip(reversed(rows), reversed(scatter.rows), strict=True):
         body = [For(name, 0, extent, 1, "serial", body)]
-    return result + body
+    return body
 
 
 def check_indices(node: Node, indices: Layout, names: Names, checks: list[Check]) -> list[Statement]:
@@ -210,23 +212,10 @@ def check_indices(node: Node, indices: Layout, names: Names, checks: list[Check]
     if 0 in (node.operands[2] if len(node.operands) > 2 else node.output).shape:
         return []
     rows = [names("i") for _ in indices.shape[:-1]]
-    body, _ = _checked(node, indices, tuple(Index.variable(name) for name in rows), names, checks)
+    body, _ = checked(node, indices, tuple(Index.variable(name) for name in rows), names, checks)
     for name, extent in zip(reversed(rows), reversed(indices.shape[:-1]), strict=True):
         body = [For(name, 0, extent, 1, "serial", body)]
     return body
-
-
-def _checked(node: Node, indices: Layout, row: tuple[Index, ...], names: Names, checks: list[Check]) -> tuple[list[Statement], list[Index]]:
-    """The checks of one row of indices, and the places that they bind."""
-    bound: list[Statement] = []
-    places: list[Index] = []
-    for column, axis in enumerate(node.attributes.axes):
-        variable, extent = Variable(names("k"), np.dtype(np.int64)), node.operands[0].shape[axis]
-        checks.append(Check(axis, extent, format_location(node.location), node.attributes.raises))
-        value = Load(indices.buffer, indices.at((*row, Index(column))))
-        bound.append(CheckIndex(variable, value, extent, len(checks) - 1))
-        places.append(Index.variable(variable.name))
-    return bound, places
 
 
 MOVES: dict[Any, Move] = {

@@ -11,6 +11,7 @@ import numpy as np
 from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.layout import Layout, merged
 from irdl.codegen.lowering.nest import Loop
+from irdl.codegen.lowering.scattering import Scatter
 from irdl.ir.graph import Graph
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Expression, Load, Statement, Store
@@ -56,6 +57,10 @@ class Schedule(ABC):
 
     def sort(self, x: Layout, out: Layout, axis: int, wants_elements: bool, names: Names) -> list[Statement] | None:
         """The elements of each line of x along an axis in order, or the places that they come from; None: each line is one thread's."""
+        return None
+
+    def scatter(self, scatter: Scatter, names: Names) -> list[Statement] | None:
+        """The result of a scatter, all of it; None: x is copied, and one update follows the other."""
         return None
 
     def inside_loop(self, graphs: Sequence[Graph], kept: Collection[Buffer]) -> Schedule:

@@ -248,7 +248,7 @@ class Box:
     def __int__(self) -> int:
         if is_complex(self.type.dtype):
             raise TypeError(f"int() argument must be a real number, not 'complex'{user_line()}")
-        return int(self._array("int()", "write int(x), in a text f'{x:d}', or make it a static argument that is no array"))
+        return int(self._array("int()", "in a text f'{x}' does without it; make it a static argument that is no array"))
 
     def __float__(self) -> float:
         if is_complex(self.type.dtype):

@@ -21,6 +21,7 @@ from irdl.tracing.numpy.layout import all_known, are_known, boxes_in, computed, 
 from irdl.tracing.numpy.lists import has_box, is_literal, traced_ufunc, with_arrays
 from irdl.tracing.numpy.polynomials import ascending_polyval
 from irdl.tracing.numpy.scalars import traced_type
+from irdl.tracing.numpy.scipy_functions import FUNCTIONS as OF_SCIPY
 from irdl.tracing.numpy.special import FUNCTIONS
 from irdl.tracing.numpy.table import are_settled
 from irdl.tracing.numpy.vectorized import stand_in
@@ -158,6 +159,8 @@ def as_traced(function: Any) -> Any:
             found = _seeded(function)
         elif function.__module__.startswith("scipy.special") and name in FUNCTIONS:
             found = _unless_settled(_from_numbers(function), FUNCTIONS[name])
+        elif rule := OF_SCIPY.get((".".join(function.__module__.split(".")[:2]), name)):
+            found = _unless_settled(_from_numbers(function), rule)
         else:
             found = _from_numbers(function)
         _REPLACED[function] = found

@@ -108,6 +108,7 @@ ARRAYS = [np.array([1.5, 2.5, 3.0]).astype(dtype) for dtype in ("float64", "floa
         lambda x: np.average(x, weights=[1, 2, 3]),
         lambda x: np.average(x[None], 1, (1, 2, 3)),
         lambda x: np.fft.fft(x),
+        lambda x: np.fft.rfft(np.abs(x)),
         lambda x: np.angle(x > 2),
     ],
 )

@@ -63,7 +63,7 @@ class Optimizer:
                 new[name].append(array.astype(value.dtype))
         deltas = iter(found)
         updates = irdl.tree.unflatten(form, [next(deltas) if mark else None for mark in marks])
-        return updates, {"step": np.reshape(number + 1, ()), **new}
+        return updates, {"step": np.asarray(number + 1), **new}
 
     def _kept(self) -> tuple[str, ...]:
         """What is kept of each parameter."""

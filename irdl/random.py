@@ -25,6 +25,9 @@ _BITS, _SPLIT, _FOLD = 0, 1, 2
 
 def key(seed: int) -> np.ndarray:
     """A key (uint32[2]) from an integer of up to 64 bits."""
+    if is_box(seed):
+        bits: Any = seed.astype(np.uint64)  # type: ignore[attr-defined]
+        return np.stack([bits & _MASK, bits >> 32]).astype(np.uint32)
     seed = int(seed) & 0xFFFFFFFFFFFFFFFF
     return np.array([seed & _MASK, seed >> 32], np.uint32)
 

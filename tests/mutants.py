@@ -777,6 +777,18 @@ MUTANTS: list[Mutant] = [
         "np.rint(scaled)",
         "tests/tracing/test_mathematics.py -k round_is_pythons",
     ),
+    (
+        "irdl/tracing/numpy/products.py",
+        "return np.result_type(*(item.dtype if is_box(item) else to_value(item).dtype for item in items))",
+        "return common_dtype(*items)",
+        "tests/tracing/test_products.py -k beside_numbers",
+    ),
+    (
+        "irdl/tracing/numpy/shaping.py",
+        "return is_box(x) and x.kind == SCALAR",
+        "return False",
+        "tests/tracing/test_products.py -k of_no_axes",
+    ),
 ]
 
 

@@ -376,7 +376,7 @@ def check_reshape(size: int, shape: Any) -> tuple[int, ...]:
 
 
 #: what to write in the place of float(x), which NumPy calls too, where x is stored into a real array
-NO_FLOAT = "in a text f'{x:.3f}' does without it; store into np.array(a), not a.copy()"
+NO_FLOAT = "in a text f'{x:.3f}' does without it; np.array(a) in the place of a.copy() for what it is stored into"
 
 
 def not_an_array(function: str, remedy: str, argument: str = "") -> TraceError:

@@ -129,3 +129,12 @@ def test_choice():
     np.testing.assert_array_equal(compiled, picked)
     with pytest.raises(ValueError, match="without replacement"):
         irdl.random.choice(key, 3, (4,), replace=False)
+
+
+@pytest.mark.parametrize("seed", [0, 3, -1, 2**40 + 5, np.uint32(7), np.int8(-2)])
+def test_keys_of_traced_seeds(seed):
+    expected, found = irdl.random.key(seed), irdl.jit(irdl.random.key)(seed)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+    draw = lambda seed: irdl.random.normal(irdl.random.key(seed), (3,))  # noqa: E731
+    np.testing.assert_allclose(irdl.jit(draw)(seed), draw(seed), rtol=1e-6)

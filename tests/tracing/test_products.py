@@ -89,3 +89,77 @@ def test_python_ints_that_do_not_fit() -> None:
         irdl.jit(lambda s: s & ((1 << 64) - 1))(3)
     with pytest.raises(OverflowError, match="300 out of bounds for uint8"):
         irdl.jit(lambda s: s + 300)(np.ones(2, np.uint8))
+
+
+ARRAYS = [np.array([1.5, 2.5, 3.0]).astype(dtype) for dtype in ("float64", "float32", "float16", "int32", "uint8", "complex64")]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.dot(x, 200),
+        lambda x: x.dot(2.0),
+        lambda x: np.dot(x, x[0].item()) if x.dtype.kind != "u" else x,
+        lambda x: np.inner(x, 2.0),
+        lambda x: np.outer(x, 2.0),
+        lambda x: np.tensordot(x, 200, 0),
+        lambda x: np.einsum("i,->i", x, 2.0),
+        lambda x: np.dot(x, [100, 200, 300]),
+        lambda x: np.average(x, weights=[1, 2, 3]),
+        lambda x: np.average(x[None], 1, (1, 2, 3)),
+        lambda x: np.fft.fft(x),
+        lambda x: np.fft.rfft(np.abs(x)),
+        lambda x: np.angle(x > 2),
+    ],
+)
+@pytest.mark.parametrize("x", ARRAYS, ids=lambda x: x.dtype.name)
+def test_dtypes_beside_numbers_and_lists(f: Any, x: np.ndarray) -> None:
+    """Products make arrays of Python's numbers, which are no weaker than others then."""
+    expected, found = f(x), irdl.jit(f)(x)
+    assert type(found) is type(expected) and found.dtype == expected.dtype and found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("function", [np.concatenate, np.stack, np.hstack, np.vstack, np.dstack, np.column_stack])
+def test_rows_that_are_lists(function: Any) -> None:
+    for x in ARRAYS:
+        for rows in (lambda x: [[x[0], 1], [2, x[1]]], lambda x: ([x[0], x[2]], (x[1], 2.5)), lambda x: [[x[0], x[1]], [1, 2]]):
+            expected, found = function(rows(x)), irdl.jit(lambda x, rows=rows: function(rows(x)))(x)
+            assert found.dtype == expected.dtype
+            np.testing.assert_array_equal(found, expected)
+
+
+ONE = {
+    "reshape": lambda s: s.reshape(()),
+    "np.reshape": lambda s: np.reshape(s, ()),
+    "reshape(1)": lambda s: s.reshape(1),
+    "transpose": lambda s: s.transpose(),
+    "np.transpose": lambda s: np.transpose(s),
+    "T": lambda s: s.T,
+    "view": lambda s: s.view(),
+    "flip": lambda s: np.flip(s),
+    "moveaxis": lambda s: np.moveaxis(s, [], []),
+    "einsum": lambda s: np.einsum("->", s),
+    "isclose": lambda s: np.isclose(s, 1.0),
+    "nan_to_num": lambda s: np.nan_to_num(s),
+    "copy": lambda s: s.copy(),
+    "asarray": lambda s: np.asarray(s),
+    "ravel": lambda s: s.ravel(),
+    "squeeze": lambda s: s.squeeze(),
+    "where": lambda s: np.where(s > 0, s, 0),
+    "clip": lambda s: s.clip(0, 1),
+    "index": lambda s: s[()],
+    "ellipsis": lambda s: s[...],
+    "zeros": lambda s: np.zeros_like(s),
+}
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_numbers_and_arrays_of_no_axes(name: str) -> None:
+    """Which of them NumPy gives, of one and of the other."""
+    f = ONE[name]
+    for x in (*ARRAYS[:4], np.array([True, False])):
+        for one in (lambda x: x[0], lambda x: x[:1].reshape(())):
+            expected, found = f(one(x)), irdl.jit(lambda x, one=one: f(one(x)))(x)
+            assert type(found) is type(expected) and found.dtype == expected.dtype
+            np.testing.assert_array_equal(found, expected)

@@ -143,7 +143,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, 
         store(box, result.value)
         return box
     if not is_float(box.dtype):
-        return box.copy() if copy else box
+        return (box.copy() if box.ndim else wrap_result(box.value)) if copy else box
     is_nan = np.isnan(box)
     info = finfo(box.dtype)
     result = where(box == np.inf, box.dtype.type(info.max if posinf is None else posinf), box)

@@ -74,7 +74,7 @@ def angle(z: Any, deg: bool = False) -> Any:
     if is_complex(box.dtype):
         result = np.arctan2(imag(box), real(box))
     else:
-        result = np.arctan2(np.zeros_like(box), box)
+        result = np.arctan2(0, box)
     return result * (180 / np.pi) if deg else result
 
 

@@ -18,7 +18,7 @@ from irdl.tracing.box import is_box, to_value, wrap
 from irdl.tracing.numpy.flat import Flat
 from irdl.tracing.numpy.joining import joined_by
 from irdl.tracing.numpy.layout import all_known, are_known, boxes_in, computed, copied, has_order
-from irdl.tracing.numpy.lists import has_box, is_literal, traced_ufunc, with_arrays
+from irdl.tracing.numpy.lists import as_array, has_box, is_literal, traced_ufunc, with_arrays
 from irdl.tracing.numpy.polynomials import ascending_polyval
 from irdl.tracing.numpy.scalars import traced_type
 from irdl.tracing.numpy.scipy_functions import FUNCTIONS as OF_SCIPY
@@ -190,6 +190,8 @@ def _from_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
             return computed(function, arguments, options)
         if is_dispatched and function not in _OF_SEQUENCES:
             arguments, options = with_arrays(arguments, options)
+        elif function in _OF_ROWS and arguments and isinstance(arguments[0], (list, tuple)):
+            arguments = ([as_array(part) for part in arguments[0]], *arguments[1:])
         if function is np.full_like and _is_buffer(None) and arguments and boxes_in((arguments[1:], options)):
             arguments = (all_known(arguments[0]), *arguments[1:])
         result = function(*arguments, **options)
@@ -208,9 +210,10 @@ def _is_buffer(made: Any, source: Any = None) -> bool:
     return not (isinstance(source, np.ndarray) and np.may_share_memory(made, source))
 
 
+_OF_ROWS = (np.concatenate, np.stack, np.hstack, np.vstack, np.dstack, np.column_stack)
 #: what a list is to these: several arrays, not the rows of one
 _OF_SEQUENCES = (
-    *(np.concatenate, np.stack, np.hstack, np.vstack, np.dstack, np.column_stack, np.block, np.lexsort),
+    *(*_OF_ROWS, np.block, np.lexsort),
     *(np.select, np.choose, np.linalg.multi_dot, np.unravel_index, np.ravel_multi_index),
 )
 

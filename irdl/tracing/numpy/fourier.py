@@ -122,12 +122,12 @@ def _scaled(x: Any, norm: Any, n: int, inverse: bool) -> Any:
 
 def _in_floats(a: Any) -> Any:
     box = as_box(a)
-    return box if box.dtype == np.float32 else box.astype(np.float64)
+    return box.astype(np.float32 if box.dtype in (np.float16, np.float32) else np.float64)
 
 
 def _in_complex(a: Any) -> Any:
     box = as_box(a)
-    return box if is_complex(box.dtype) else box.astype(np.complex64 if box.dtype == np.float32 else np.complex128)
+    return box if is_complex(box.dtype) else box.astype(np.complex64 if box.dtype in (np.float16, np.float32) else np.complex128)
 
 
 def _check_length(n: int) -> None:

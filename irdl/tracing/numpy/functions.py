@@ -208,7 +208,8 @@ TABLE[np.shares_memory] = TABLE[np.may_share_memory] = lambda a, b, **_: is_box(
 def isclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Any:
     a, b = (x if is_inexact(x.dtype) else x.astype(np.float64) for x in (as_box(a), as_box(b)))
     result = np.where(np.isfinite(b), np.abs(a - b) <= atol + rtol * np.abs(b), a == b)
-    return np.logical_or(result, np.isnan(a) & np.isnan(b)) if equal_nan else result
+    result = np.logical_or(result, np.isnan(a) & np.isnan(b)) if equal_nan else result
+    return result if result.ndim else wrap_result(result.value)
 
 
 @traced(np.allclose)

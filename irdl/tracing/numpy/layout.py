@@ -41,8 +41,8 @@ def lay_out(result: Any, function: Callable[..., Any], arguments: Sequence[Any],
 #: functions that are told how large their result shall be: not to be tried
 _SIZED = (np.tile, np.repeat, np.pad, np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.broadcast_to, np.resize)
 
-#: those that warn of few elements, or of two, and those that call the user's functions
-_UNTRIED = (np.cross, np.cov, np.corrcoef, np.piecewise, np.apply_along_axis, np.apply_over_axes, np.polyfit)
+#: those that warn of few elements, or of two, take lists that go with the extents, or call the user's functions
+_UNTRIED = (np.average, np.cross, np.cov, np.corrcoef, np.piecewise, np.apply_along_axis, np.apply_over_axes, np.polyfit)
 
 
 def ask(function: Callable[..., Any], arguments: Sequence[Any], options: dict[str, Any]) -> None:

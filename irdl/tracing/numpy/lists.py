@@ -31,17 +31,22 @@ def is_literal(item: Any) -> bool:
     return item is None or item is Ellipsis or isinstance(item, _LITERALS) or (is_box(item) and item.known is not None)
 
 
+def as_array(item: Any) -> Any:
+    """A list of boxes as an array; anything else itself."""
+    return wrap(to_value(item)) if isinstance(item, (list, tuple)) and has_box(item) else item
+
+
 def with_arrays(arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments with the first list of boxes among them as an array. Where one of them is a box, they stay: a rule takes lists
     as it sees fit."""
     if any(is_box(item) for item in (*arguments, *options.values())):
         return arguments, options
     for place, item in enumerate(arguments):
-        if isinstance(item, (list, tuple)) and has_box(item):
-            return (*arguments[:place], wrap(to_value(item)), *arguments[place + 1 :]), options
+        if (array := as_array(item)) is not item:
+            return (*arguments[:place], array, *arguments[place + 1 :]), options
     for name, item in options.items():
-        if isinstance(item, (list, tuple)) and has_box(item):
-            return arguments, {**options, name: wrap(to_value(item))}
+        if (array := as_array(item)) is not item:
+            return arguments, {**options, name: array}
     return arguments, options
 
 

@@ -38,6 +38,11 @@ def common_dtype(*items: Any) -> np.dtype:
     return np.result_type(*kinds)
 
 
+def array_dtype(*items: Any) -> np.dtype:
+    """As `common_dtype`, of functions that make arrays of their arguments first: Python's numbers are no weaker than others."""
+    return np.result_type(*(item.dtype if is_box(item) else to_value(item).dtype for item in items))
+
+
 def contract(spec: str, x: Value, y: Value) -> Value:
     """An einsum of two values of one dtype; letters of one operand alone that the output lacks are summed first. Of truth values it
     holds where any of the products do."""
@@ -103,7 +108,7 @@ def _lead(value: Value, own: tuple[int, ...], lead: tuple[int, ...], names: str,
 
 def dot(x: Any, y: Any) -> Value:
     """`np.dot`: products of scalars, inner products over the last axis of x and the second to last of y."""
-    dtype = common_dtype(x, y)
+    dtype = array_dtype(x, y)
     a, b = to_value(x, dtype), to_value(y, dtype)
     if not a.shape or not b.shape:
         return apply("mul" if dtype != np.bool_ else "bitwise_and", [a, b])
@@ -117,7 +122,7 @@ def dot(x: Any, y: Any) -> Value:
 
 
 def inner(x: Any, y: Any) -> Value:
-    dtype = common_dtype(x, y)
+    dtype = array_dtype(x, y)
     a, b = to_value(x, dtype), to_value(y, dtype)
     if not a.shape or not b.shape:
         return apply("mul" if dtype != np.bool_ else "bitwise_and", [a, b])
@@ -127,13 +132,13 @@ def inner(x: Any, y: Any) -> Value:
 
 
 def outer(x: Any, y: Any) -> Value:
-    dtype = common_dtype(x, y)
+    dtype = array_dtype(x, y)
     a, b = (apply(RESHAPE, [v], ReshapeAttributes((v.type.size,))) for v in (to_value(x, dtype), to_value(y, dtype)))
     return contract("i,j->ij", a, b)
 
 
 def tensordot(x: Any, y: Any, axes: Any = 2) -> Value:
-    dtype = common_dtype(x, y)
+    dtype = array_dtype(x, y)
     a, b = to_value(x, dtype), to_value(y, dtype)
     if isinstance(axes, int):
         first = list(range(len(a.shape) - axes, len(a.shape)))
@@ -163,7 +168,7 @@ def einsum(*operands: Any, optimize: Any = False, **options: Any) -> Any:
         operands = _with_letters(operands)
     text, *arrays = operands
     text = text.replace(" ", "")
-    dtype = common_dtype(*arrays)
+    dtype = array_dtype(*arrays)
     values = [to_value(array, dtype) for array in arrays]
     inputs, output, extents = _einsum_labels(text, values)
     if len(values) == 1 and set(inputs[0]) == set(output) and len(set(output)) == len(output):
@@ -190,7 +195,7 @@ def _einsum_view(labels: str, output: str, array: Any) -> Any:
         first, second = [axis for axis, c in enumerate(labels) if c == label][:2]
         box = diagonal_view(box, 0, first, second)
         labels = "".join(c for axis, c in enumerate(labels) if axis not in (first, second)) + label
-    return np.transpose(box, tuple(labels.index(c) for c in output))
+    return np.transpose(box, tuple(labels.index(c) for c in output)) if output else wrap_result(box.value)
 
 
 def _with_letters(operands: Sequence[Any]) -> tuple[Any, ...]:

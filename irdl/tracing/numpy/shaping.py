@@ -17,7 +17,7 @@ from irdl.ops.shape import (
     SliceAttributes,
     TransposeAttributes,
 )
-from irdl.tracing.box import ARRAY, SCALAR, literal, wrap
+from irdl.tracing.box import ARRAY, SCALAR, is_box, literal, wrap
 from irdl.tracing.numpy import reductions
 from irdl.tracing.numpy.table import TABLE, as_box, traced
 from irdl.tracing.operations import apply
@@ -39,12 +39,19 @@ def array_view(box: Any) -> Any:
     return box if box.kind == ARRAY else wrap(box.value)
 
 
+def is_scalar(x: Any) -> bool:
+    """One of NumPy's numbers, which stays one where axes are moved that it has not."""
+    return is_box(x) and x.kind == SCALAR
+
+
 @traced(np.reshape)
 def reshape(x: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None) -> Any:
     if order != "C":
         raise TraceError(f"np.reshape with order={order!r} cannot be traced: transpose first{user_line()}")
     box = array_view(as_box(x))
     shape = check_reshape(box.size, shape)
+    if not shape and is_scalar(x):
+        return x
     attributes = ReshapeAttributes(shape)
     shadow = reshape_is_view(box.shadow, shape)
     if shadow is None or copy:
@@ -75,6 +82,8 @@ def transpose(x: Any, axes: Any = None) -> Any:
         permutation = tuple(np.lib.array_utils.normalize_axis_index(axis, box.ndim) for axis in permutation)
         if len(set(permutation)) != len(permutation):
             raise ValueError("repeated axis in transpose")
+    if is_scalar(x):
+        return x
     return box.through([TransposeStep(TransposeAttributes(permutation))], box.shadow.transpose(permutation))
 
 
@@ -183,6 +192,8 @@ for _rank, _function in enumerate((np.atleast_1d, np.atleast_2d, np.atleast_3d),
 def flip(x: Any, axis: Any = None) -> Any:
     box = array_view(as_box(x))
     axes = reductions.normalise_axes(axis, box.ndim)
+    if not box.ndim:
+        return wrap(box.value, SCALAR)
     key = tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(box.ndim))
     return box.through([ReverseStep(ReverseAttributes(axes))], box.shadow[key])
 

@@ -51,6 +51,7 @@ MUTANTS: list[Mutant] = [
         "ArgReduceAttributes(attributes.axis)",
         OPS + " -k batching_is_a_loop[argmax]",
     ),
+    ("irdl/codegen/cpu/llvm/arithmetic.py", '"xor", high_part,', '"xor", low_part,', OPS + " -k numpy_agree[cast]"),
     ("irdl/ops/joining.py", "rest[where] = np.zeros_like(operands[1])", "pass", OPS + " -k update_slice"),
     ("irdl/ops/index.py", "front[tuple(place)] = flat[row]", "front[tuple(place)] = flat[0]", OPS + " -k scatter_set"),
     ("irdl/transforms/reverse.py", "reverse=not attributes.reverse)", "reverse=attributes.reverse)", MORE + " -k lstm_gradient"),

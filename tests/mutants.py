@@ -72,6 +72,12 @@ MUTANTS: list[Mutant] = [
         MORE + " -k lstm_gradient",
     ),
     (
+        "irdl/transforms/forward.py",
+        "given = _tangents_of(builder, node.operands[1:], marks, tangents)",
+        "given = node.operands[1:]",
+        MORE + " -k not_known_in_every_mode",
+    ),
+    (
         "irdl/tracing/views.py",
         "lower, upper = first + (count - 1) * step, first + 1",
         "lower, upper = first + count * step + 1, first + 1",

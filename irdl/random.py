@@ -128,11 +128,13 @@ def randint(k: Any, shape: Sequence[int] | int, low: int, high: int, dtype: Any 
     """Integers in [low, high): the high half of the product of 32 random bits and the range, which is at most 2**32.
 
     Raises:
-        ValueError: the range is empty or too large.
+        ValueError: the range is empty or too large, or the dtype does not hold it.
     """
     span = int(high) - int(low)
     if not 0 < span <= 2**32:
         raise ValueError(f"randint needs 0 < high - low <= 2**32, not {span}")
+    if np.dtype(dtype).kind in "iu" and not np.iinfo(dtype).min <= low < high <= np.iinfo(dtype).max + 1:
+        raise ValueError(f"{np.dtype(dtype)} does not hold all integers in [{low}, {high})")
     words = bits(k, shape).astype(np.uint64)
     return ((words * span) >> 32).astype(dtype) + np.dtype(dtype).type(low)
 

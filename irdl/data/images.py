@@ -95,7 +95,7 @@ class CIFAR10(ArrayDataset):
 
     Args:
         folder: with the files of the version for Python (data_batch_1 to 5, test_batch) or of the binary one (data_batch_1.bin, ..), or a
-            .npz with x_train, y_train, x_test, y_test.
+            .npz with x_train, y_train, x_test, y_test, images of (3072,), (3, 32, 32) or (32, 32, 3).
         train: the images for training, or those for tests.
         transforms: see `Dataset`; they see (32, 32, 3).
 
@@ -173,7 +173,9 @@ def _read_npz(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     names = [f"x_{part}", f"y_{part}"]
     if not set(names) <= found.keys():
         raise ValueError(f"{path} holds {', '.join(sorted(found))}, not {' and '.join(names)}")
-    images, labels = (found[name] for name in names)
-    if images.dtype != np.uint8 or images.size != 3072 * len(labels):
+    images, labels = found[names[0]], found[names[1]].reshape(-1)
+    if images.dtype != np.uint8 or images.shape[0] != len(labels) or images.shape[1:] not in ((3072,), (3, 32, 32), (32, 32, 3)):
         raise ValueError(f"{path} holds {images.dtype}{list(images.shape)} for {len(labels)} labels, not images of 3072 bytes")
+    if images.shape[-1] == 3:  # colours innermost, as Keras has them
+        images = images.transpose(0, 3, 1, 2)
     return images.reshape(-1, 3072), labels

@@ -377,6 +377,8 @@ class Cast(Op):
             for target in names:
                 low = 0.0 if target[0] == "u" else -2.0  # a negative float to unsigned depends on the machine
                 yield Sample((TensorType(np.dtype(source), (19,)),), CastAttributes(np.dtype(target)), low=low, high=100.0)
+        for source in ("float32", "float64"):  # also those that no signed integer holds
+            yield Sample((TensorType(np.dtype(source), (19,)),), CastAttributes(np.dtype(np.uint64)), low=0.0, high=1.8e19)
         pairs = ("float32", "complex64"), ("int64", "complex128"), ("bool", "complex64"), ("complex64", "complex128")
         for source, target in (*pairs, ("complex128", "complex64"), ("complex128", "float64"), ("complex64", "bool")):
             yield Sample((TensorType(np.dtype(source), (19,)),), CastAttributes(np.dtype(target)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from irdl.errors import GraphError
+from irdl.ir.dtypes import is_complex, short_name
 from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType
 from irdl.ops.broadcasting import sum_to_shape
@@ -247,6 +248,8 @@ class Iota(Op):
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         if types or not 0 <= attributes.axis < len(attributes.shape):
             raise GraphError(f"iota along axis {attributes.axis} of {attributes.shape}")
+        if is_complex(attributes.dtype):
+            raise GraphError(f"iota is not defined for {short_name(attributes.dtype)}")
         return (TensorType(attributes.dtype, attributes.shape),)
 
     def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:

@@ -30,7 +30,7 @@ from irdl.ops.joining import CONCAT, PAD, UPDATE_SLICE, ConcatAttributes
 from irdl.ops.pieces import is_zero
 from irdl.ops.reduce import CUMPROD, CUMSUM, PROD, SUM
 from irdl.ops.rules import uniform_number
-from irdl.ops.shape import BROADCAST, IOTA, RESHAPE, REVERSE, SLICE, TRANSPOSE, BroadcastAttributes, IotaAttributes, ReshapeAttributes
+from irdl.ops.shape import BROADCAST, RESHAPE, REVERSE, SLICE, TRANSPOSE, BroadcastAttributes, ReshapeAttributes
 from irdl.ops.windows import DIAGONAL, UNWINDOW, WINDOWS
 from irdl.passes.complex_functions import FUNCTIONS, divide, multiply
 from irdl.passes.maker import Maker
@@ -166,12 +166,6 @@ class _Splitter:
         array = node.attributes.value
         return tuple(self._builder.constant(part, location=node.location) for part in (array.real, array.imag))
 
-    def _iota(self, node: Node, operands: list[Stand]) -> Stand:
-        attributes = node.attributes
-        count = IotaAttributes(real_dtype(attributes.dtype), attributes.shape, attributes.axis)
-        made = self._builder.value(IOTA, [], count, (), node.location)
-        return made, self._zeros(made.type)
-
     def _zeros(self, type: TensorType) -> Value:
         zero = self._builder.constant(0, type.dtype)
         return self._builder.value(BROADCAST, [zero], BroadcastAttributes(type.shape)) if type.shape else zero
@@ -303,7 +297,6 @@ def _count(stands: Sequence[Stand]) -> int:
 _RULES: dict[Op, Callable[[_Splitter, Node, list[Stand]], Stand]] = {
     **dict.fromkeys(FUNCTIONS, _Splitter._function),
     CONSTANT: _Splitter._constant,
-    IOTA: _Splitter._iota,
     e.CAST: _Splitter._cast,
     e.REAL: _Splitter._real,
     e.IMAG: _Splitter._imag,

@@ -98,6 +98,45 @@ def test_cifar10(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(data.CIFAR10(archive, train=False)) == 2
 
 
+def _archive(folder: Path, **arrays: np.ndarray) -> Path:
+    folder.mkdir()
+    np.savez(folder / "some.npz", **arrays)
+    return folder
+
+
+def test_archives_of_cifar10(tmp_path: Path) -> None:
+    """Images as rows, with the colours outermost, and innermost with labels in a column, as Keras has them."""
+    images, labels = RNG.integers(0, 256, (4, 3, 32, 32), np.uint8), np.array([3, 1, 0, 9])
+    forms = {"rows": (images.reshape(4, -1), labels), "outer": (images, labels), "inner": (images.transpose(0, 2, 3, 1), labels[:, None])}
+    for name, (x, y) in forms.items():
+        found = data.CIFAR10(_archive(tmp_path / name, x_train=x, y_train=y)).arrays
+        np.testing.assert_array_equal(np.rint(found[0] * 255).astype(np.uint8), images)
+        np.testing.assert_array_equal(found[1], labels)
+    with pytest.raises(ValueError, match=r"holds x_train, y_train, not x_test and y_test"):
+        data.CIFAR10(tmp_path / "rows", train=False)
+    for name, x in {"floats": images / 255, "short": images[:3], "wide": images.reshape(4, 32, 96)}.items():
+        with pytest.raises(ValueError, match="for 4 labels, not images of 3072 bytes"):
+            data.CIFAR10(_archive(tmp_path / name, x_train=x, y_train=labels))
+    (tmp_path / "rows" / "some.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"not a whole \.npz file"):
+        data.CIFAR10(tmp_path / "rows")
+
+
+def test_labels_that_do_not_fit(mnist: Path, tmp_path: Path) -> None:
+    (mnist / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(6, np.uint8)))
+    with pytest.raises(ValueError, match="holds 7 images and 6 labels"):
+        data.MNIST(mnist)
+    folder = tmp_path / "cifar"
+    folder.mkdir()
+    (folder / "test_batch.bin").write_bytes(bytes([10]) + bytes(3072))
+    with pytest.raises(ValueError, match="holds a label of 10"):
+        data.CIFAR10(folder, train=False)
+    (folder / "test_batch.bin").unlink()
+    (folder / "test_batch").write_bytes(pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1]}, protocol=2))
+    with pytest.raises(ValueError, match="for 1 labels, not images of 3072 bytes"):
+        data.CIFAR10(folder, train=False)
+
+
 def test_images_are_moved_and_mirrored() -> None:
     image = np.arange(32 * 32 * 3, dtype=np.float32).reshape(32, 32, 3) + 1
     np.testing.assert_array_equal(data.RandomFlipHorizontal(p=1.0)(image), image[:, ::-1])

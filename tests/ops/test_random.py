@@ -61,6 +61,21 @@ def test_statistics() -> None:
     assert len({tuple(k) for k in random.split(key, 100)}) == 100
 
 
+def test_integers_that_the_dtype_does_not_hold() -> None:
+    key = random.key(3)
+    for dtype, low, high in ((np.int8, -128, 128), (np.uint8, 0, 256), (np.uint32, 0, 2**32), (np.int64, 2**63 - 9, 2**63)):
+        drawn = random.randint(key, 1000, low, high, dtype)
+        assert drawn.dtype == dtype
+        assert low <= int(drawn.min()) <= int(drawn.max()) < high
+        for bounds in ((low - 1, high - 1), (low + 1, high + 1)):
+            if bounds[0] < np.iinfo(dtype).min or bounds[1] > np.iinfo(dtype).max + 1:
+                with pytest.raises(ValueError, match=f"{np.dtype(dtype)} does not hold all integers"):
+                    random.randint(key, 5, *bounds, dtype)
+    for low, high in ((3, 3), (0, 2**32 + 1)):
+        with pytest.raises(ValueError, match=r"0 < high - low <= 2\*\*32"):
+            random.randint(key, 5, low, high)
+
+
 def test_a_bad_key_is_an_error() -> None:
     with pytest.raises(TypeError, match="key"):
         random.bits(np.zeros(2), 3)

@@ -129,6 +129,11 @@ def test_errors_that_numpy_raises_too_may_be_caught() -> None:
         lambda b, s: (np.std(s[0]), np.var(s.sum()), np.mean(s[0]), np.std(b), np.sum(s[0], axis=0), np.max(s[0], axis=-1)),
         lambda b, s: (np.logical_and.reduce(b, initial=False), np.logical_or.reduce(b, initial=True), np.add.reduce(b, initial=5)),
         lambda b, s: (np.maximum.reduce(s, initial=9), np.multiply.reduce(s, initial=2.0), np.sum(b, initial=3)),
+        lambda b, s: (np.max(s > 0, 0, initial=False), np.min(b > 3, initial=True, where=s[0] < b), (b > 3)[b > 2].max(initial=False)),
+        lambda b, s: (np.maximum.accumulate(b > 3), np.minimum.accumulate(b > 3), np.maximum.reduce(s > 0, 0, initial=True)),
+        lambda b, s: [np.sum(np.tile(b > 3, 100)[:n], dtype=bool) for n in (0, 1, 256)],
+        lambda b, s: (np.cumsum(np.ones_like(b, shape=600), dtype=bool), np.cumprod(b > 3, dtype=bool), np.prod(b > 3, dtype=bool)),
+        lambda b, s: (np.maximum.accumulate(b, dtype=float), np.minimum.accumulate(s, 0, np.float32), np.maximum.reduce(b, 0, np.int16)),
         lambda b, s: np.clip(s, 0, 1, dtype=np.float64),
         lambda b, s: (np.clip(b, 3, None), np.clip(s, None, np.float64(0.25)), np.clip(b, 2, 1)),
         lambda b, s: (

@@ -73,6 +73,29 @@ def test_a_loop_may_not_change_what_is_outside() -> None:
         irdl.jit(f)(X)
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_branch_that_is_not_known_in_every_mode(sign: float) -> None:
+    """Forward mode, of the reverse mode too, and batches that share the branch; one output depends on x in one branch alone."""
+
+    def f(x: Any, p: Any) -> Any:
+        return irdl.cond(p > 0, lambda x: (np.sin(x) * x, x.sum()), lambda x: (x * x * 2, np.zeros(())), x)
+
+    x, t, p = X[0], np.cos(X[1]), np.float64(sign)
+    slope = np.sin(x) + x * np.cos(x) if sign > 0 else 4 * x
+    curve = 2 * np.cos(x) - x * np.sin(x) if sign > 0 else np.full_like(x, 4)
+    values, tangents = irdl.jit(lambda x, t, p: irdl.jvp(lambda x: f(x, p), (x,), (t,)))(x, t, p)
+    for found, expected in zip((*values, *tangents), (*f(x, p), slope * t, t.sum() * (sign > 0)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    jacobian, of_sum = irdl.jit(lambda x, p: irdl.jacfwd(lambda x: f(x, p))(x))(x, p)
+    np.testing.assert_allclose(jacobian, np.diag(slope), rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(of_sum, np.full_like(x, sign > 0))
+    hessian = irdl.jit(lambda x, p: irdl.hessian(lambda x: f(x, p)[0].sum())(x))(x, p)
+    np.testing.assert_allclose(hessian, np.diag(curve), rtol=1e-12, atol=1e-12)
+    rows, sums = irdl.jit(lambda x, p: irdl.vmap(lambda row: f(row, p))(x))(X, p)
+    np.testing.assert_allclose(rows, f(X, p)[0], rtol=1e-12)
+    np.testing.assert_allclose(sums, X.sum(1) * (sign > 0), rtol=1e-12)
+
+
 def test_cond_and_while() -> None:
     def chain(x: Any) -> Any:
         s = x.sum()

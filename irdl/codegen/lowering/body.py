@@ -10,7 +10,7 @@ import numpy as np
 
 from irdl.codegen.lowering.layout import Layout, broadcast_index, view_index
 from irdl.ir.builder import CONSTANT
-from irdl.ir.dtypes import is_bool, is_float
+from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
 from irdl.ir.printer import format_location
@@ -28,15 +28,13 @@ COMBINE = {SUM: "add", PROD: "mul", MAX: "maximum", MIN: "minimum", ANY: "bitwis
 
 
 def identity_of(op: Op, dtype: np.dtype) -> np.generic:
-    """What an accumulator starts from."""
+    """What an accumulator starts from. Extrema of bools are made of `any` and `all` by then."""
     if op in (SUM, DOT, ANY):
         return dtype.type(0)
     if op in (PROD, ALL):
         return dtype.type(1)
     if is_float(dtype):
         return dtype.type(-np.inf if op is MAX else np.inf)
-    if is_bool(dtype):
-        return np.bool_(op is MIN)
     limits = np.iinfo(dtype)
     return dtype.type(limits.min if op is MAX else limits.max)
 

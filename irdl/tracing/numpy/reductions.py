@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.ir.dtypes import family, is_complex, is_half, is_inexact, is_unsigned, real_dtype
+from irdl.ir.dtypes import family, is_bool, is_complex, is_half, is_inexact, is_unsigned, real_dtype
 from irdl.ir.graph import Value
 from irdl.ir.op import Op
 from irdl.ops import reduce as ops
@@ -53,6 +53,9 @@ _COMBINE = {
     ops.ANY: "bitwise_or",
     ops.ALL: "bitwise_and",
 }
+#: what sums, products and extrema of bools are
+_OF_BOOLS: dict[Op, Op] = {ops.SUM: ops.ANY, ops.PROD: ops.ALL, ops.MAX: ops.ANY, ops.MIN: ops.ALL}
+_RUNNING_OF_BOOLS: dict[Op, Op] = {ops.CUMSUM: ops.CUMMAX, ops.CUMPROD: ops.CUMMIN}
 
 
 def _sum_dtype(dtype: np.dtype, wanted: Any, out: Any) -> np.dtype:
@@ -78,7 +81,7 @@ def reduce(
     elif dtype is not None:
         value = cast(value, np.dtype(dtype))
     axes = normalise_axes(axis, len(value.shape))
-    combine = _COMBINE[op]
+    made_by = _OF_BOOLS.get(op, op) if is_bool(value.dtype) else op
     if op in (ops.ANY, ops.ALL) and initial is not _UNSET:
         initial = bool(initial)
     if where is not True and where is not _UNSET:
@@ -92,9 +95,9 @@ def reduce(
         if math.prod(rest):
             name = "maximum" if op is ops.MAX else "minimum"
             raise ValueError(f"zero-size array to reduction operation {name} which has no identity{user_line()}")
-    result = apply(op, [value], ReduceAttributes(axes))
+    result = apply(made_by, [value], ReduceAttributes(axes))
     if initial is not _UNSET and initial is not None:
-        result = apply(combine, [result, to_value(initial, value.dtype)])
+        result = apply(_COMBINE[made_by], [result, to_value(initial, value.dtype)])
     result = keep(result, axes, value.shape, keepdims)
     return store_out(op.name, out, result) if out is not None else wrap_result(result)
 
@@ -191,11 +194,18 @@ def cumulate(op: Op, x: Any, axis: Any = None, dtype: Any = None, out: Any = Non
     value = to_value(x)
     if op in (ops.CUMSUM, ops.CUMPROD):
         value = cast(value, _sum_dtype(value.dtype, dtype, out))
+    elif dtype is not None:
+        value = cast(value, np.dtype(dtype))
+    made_by, are_bools = op, is_bool(value.dtype)
+    if are_bools:
+        made_by, value = _RUNNING_OF_BOOLS.get(op, op), cast(value, np.dtype(np.uint8))
     if axis is None or (not value.shape and axis in (0, -1)):
         value = apply(RESHAPE, [value], ReshapeAttributes((value.type.size,)))
         axis = 0
     (place,) = normalise_axes(axis, len(value.shape))
-    result = apply(op, [value], CumulativeAttributes(place))
+    result = apply(made_by, [value], CumulativeAttributes(place))
+    if are_bools:
+        result = cast(result, np.dtype(np.bool_))
     return store_out(op.name, out, result) if out is not None else wrap_result(result)
 
 

@@ -29,6 +29,11 @@ class TensorType:
         # Types are made for every node: past the slow way that a frozen class has for its fields.
         self.__dict__.update(dtype=dtype, shape=shape, _hash=hash((dtype.char, shape)))
 
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, TensorType) and self.shape == other.shape and self.dtype == other.dtype
+
     def __hash__(self) -> int:
         return self._hash  # type: ignore[attr-defined]
 

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Index:
     """An affine integer: `constant + sum(coefficient * variable)`, terms ordered by name, none zero."""
 
-    constant: int = 0
-    terms: tuple[tuple[str, int], ...] = ()
+    constant: int
+    terms: tuple[tuple[str, int], ...]
+
+    def __init__(self, constant: int = 0, terms: tuple[tuple[str, int], ...] = ()) -> None:
+        # Of all classes the most are made of this: past the slow way that a frozen class has for its fields.
+        self.__dict__.update(constant=constant, terms=terms)
 
     @staticmethod
     def variable(name: str, coefficient: int = 1) -> Index:
@@ -21,10 +25,12 @@ class Index:
     def __add__(self, other: Index | int) -> Index:
         if isinstance(other, int):
             return Index(self.constant + other, self.terms)
+        if not (self.terms and other.terms):
+            return Index(self.constant + other.constant, self.terms or other.terms)
         terms = dict(self.terms)
         for name, coefficient in other.terms:
             terms[name] = terms.get(name, 0) + coefficient
-        return Index(self.constant + other.constant, tuple(sorted((n, c) for n, c in terms.items() if c)))
+        return Index(self.constant + other.constant, _in_order(terms))
 
     def __mul__(self, factor: int) -> Index:
         if factor == 0:
@@ -38,20 +44,29 @@ class Index:
         return {name for name, _ in self.terms}
 
     def substitute(self, values: Mapping[str, Index | int]) -> Index:
-        result = Index(self.constant)
+        constant, terms, changed = self.constant, dict[str, int](), False
         for name, coefficient in self.terms:
             value = values.get(name)
+            changed = changed or value is not None
             if value is None:
-                result = result + Index.variable(name, coefficient)
+                terms[name] = terms.get(name, 0) + coefficient
+            elif isinstance(value, int):
+                constant += value * coefficient
             else:
-                result = result + value * coefficient
-        return result
+                constant += value.constant * coefficient
+                for inner, factor in value.terms:
+                    terms[inner] = terms.get(inner, 0) + factor * coefficient
+        return Index(constant, _in_order(terms)) if changed else self
 
     def __str__(self) -> str:
         parts = [name if c == 1 else f"{c}*{name}" for name, c in self.terms]
         if self.constant or not parts:
             parts.append(str(self.constant))
         return " + ".join(parts)
+
+
+def _in_order(terms: dict[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted([term for term in terms.items() if term[1]]))
 
 
 #: The most places between a step of a loop and the next for what takes them all to be read and written at once.

@@ -25,6 +25,9 @@ from irdl.loops.language import (
     While,
 )
 
+#: what has statements inside
+_OUTER = frozenset((For, Kernel, Launch, If, While))
+
 
 def nested(statement: Statement) -> list[list[Statement]]:
     """The statement lists inside a statement."""
@@ -43,8 +46,9 @@ def walk(body: Sequence[Statement]) -> Iterator[Statement]:
     while stack:
         statement = stack.pop()
         yield statement
-        for inner in reversed(nested(statement)):
-            stack.extend(reversed(inner))
+        if type(statement) in _OUTER:  # few are
+            for inner in reversed(nested(statement)):
+                stack.extend(reversed(inner))
 
 
 def is_parallel(kernel: Kernel) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 import irdl
 from irdl.errors import GraphError, ParseError
-from irdl.ir.builder import Builder, make_node
+from irdl.ir.builder import Builder, make_node, rewrite
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import find_op
@@ -18,6 +18,7 @@ from irdl.ir.printer import print_graph, sidecar
 from irdl.ir.types import TensorType
 from irdl.ir.verify import verify
 from irdl.ops.contract import DotAttributes
+from irdl.passes.simplify import simplify
 from irdl.transforms.reverse import vjp_graph
 from tests.models import lstm_data, lstm_loss
 
@@ -30,6 +31,34 @@ def test_builder_shares_and_folds() -> None:
     assert builder.value("exp", [x]) is builder.value("exp", [x])
     total = builder.value("add", [builder.constant(2.0, np.float32), builder.constant(3.0, np.float32)])
     assert total.node is not None and total.node.attributes.value == 5.0
+
+
+def test_rewriting_keeps_what_it_does_not_change() -> None:
+    """The graph itself comes back unless an op, an operand, an attribute, a region or the sharing of nodes has become another."""
+
+    def branch(x: np.ndarray) -> np.ndarray:
+        return irdl.cond(x.sum() > 0, lambda v: np.sin(v), lambda v: np.cos(v), x)
+
+    def swapped(builder: Builder, node: Node, operands: list[Value]) -> tuple[Value, ...] | None:
+        return builder.node(node.op, operands[::-1]).outputs if node.op.name == "sub" else None
+
+    def cosines(builder: Builder, node: Node, operands: list[Value]) -> tuple[Value, ...] | None:
+        return builder.node("cos", operands).outputs if node.op.name == "sin" else None
+
+    x = np.linspace(1, 2, 3)
+    inputs = [Value(TensorType(np.dtype(np.float64), (3,)), name=name) for name in "xy"]
+    difference = Graph(inputs, make_node(find_op("sub"), inputs).outputs)
+    twice = [make_node(find_op("sin"), inputs[:1]).outputs[0] for _ in range(2)]
+    assert rewrite(difference, lambda *_: None) is difference
+    assert rewrite(difference, swapped) == Graph(inputs, make_node(find_op("sub"), inputs[::-1]).outputs)
+    assert len(rewrite(Graph(inputs, twice), lambda *_: None).nodes) == 1
+    assert rewrite(difference, lambda *_: None, name="other").name == "other"
+    inside = irdl.trace(branch)(x)
+    assert rewrite(inside, lambda *_: None) is inside
+    changed = rewrite(inside, cosines)
+    np.testing.assert_array_equal(evaluate(changed, [x])[0], np.cos(x))
+    simple = simplify(changed)
+    assert simplify(simple) is simple
 
 
 def test_equality_ignores_names_and_order_of_creation() -> None:

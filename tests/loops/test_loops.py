@@ -16,6 +16,7 @@ import irdl
 from irdl.codegen.cpu.pipeline import CPU_PROGRAM_PASSES
 from irdl.errors import ParseError
 from irdl.ir.printer import print_graph
+from irdl.loops.index import Index
 from irdl.loops.interpret import interpret
 from irdl.loops.language import Program
 from irdl.loops.parse import parse_program
@@ -167,3 +168,22 @@ def test_mistakes_on_the_command_line() -> None:
         result = opt(*arguments, text=text)
         assert result.returncode == 1 and message in result.stderr and "Traceback" not in result.stderr
     assert "line 1" in opt("-", text="nonsense").stderr
+
+
+def test_places_put_into_places() -> None:
+    """An index means the same number whether its variables are known before or after others are put in their place."""
+    rng = np.random.default_rng(0)
+
+    def drawn(names: str) -> Index:
+        terms = [(name, int(rng.integers(-3, 4))) for name in names if rng.random() < 0.7]
+        return Index(int(rng.integers(-5, 6)), tuple(term for term in terms if term[1]))
+
+    for _ in range(300):
+        index, other, numbers = drawn("abcd"), drawn("abcd"), {name: int(rng.integers(-9, 10)) for name in "abcd"}
+        values: dict[str, Index | int] = {name: drawn("abcd") if rng.random() < 0.6 else 7 for name in "abcd" if rng.random() < 0.6}
+        inner = {name: (value if isinstance(value, int) else value.substitute(numbers).constant) for name, value in values.items()}
+        for found in (index.substitute(values), index + other, index * 3, index * 0):
+            assert list(found.terms) == sorted(found.terms) and all(coefficient for _, coefficient in found.terms)
+            assert not found.substitute(numbers).terms
+        assert index.substitute(values).substitute(numbers) == index.substitute({**numbers, **inner})
+        assert (index + other).substitute(numbers) == index.substitute(numbers) + other.substitute(numbers)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LONG = 16
 #: Steps that are unrolled as a whole where a tile's rows are one vector.
 _FEW = 7
-#: Multiply-adds beside which the loop around them takes no time; steps of fewer are unrolled, so many at most.
+#: Multiply-adds beside which the loop around them takes no time; of steps of fewer, which AVX2's all are, so many are unrolled.
 _ENOUGH, _UNROLLED = 16, 4
 
 
@@ -85,7 +85,7 @@ class Tile:
         loops = [Loop(axis.variable, axis.extent) for axis in outer]
         # A few steps of rows of one vector are one step: taps, of which neighbouring rows read the same.
         count = self._count(last)
-        unroll = count if count <= _FEW and self.vectors <= 1 else min(-(-_ENOUGH // self._accumulators()), _UNROLLED)
+        unroll = count if count <= _FEW and self.vectors <= 1 else 1 if self._accumulators() >= _ENOUGH else _UNROLLED
         whole, rest = divmod(count, unroll)
         steps: list[Statement] = []
         if whole:

@@ -81,7 +81,7 @@ class Tile:
             if math.prod(axis.extent for axis in self.group.reduced) >= _LONG:
                 result += self._each(self._prefetch)
             result += self._reduce()
-            result += self._each(self._join)
+            result += self._each(self._join) if self.parts > 1 else []
         result += self._each(self._epilogue, abreast=True)
         return result
 

@@ -134,6 +134,12 @@ MUTANTS: list[Mutant] = [
         "tests/codegen/test_vector_math.py -k float64[sigmoid]",
     ),
     (
+        "irdl/codegen/cpu/tiled.py",
+        "result += self._each(self._join) if self.parts > 1 else []",
+        "pass",
+        "tests/codegen/test_tiled.py -k made_of_several",
+    ),
+    (
         "irdl/codegen/cpu/across.py",
         "return narrow_lanes(self.vector.extent, min(",
         "return max(0, min(",

@@ -1,7 +1,7 @@
 """`python -m benchmarks.exported --rtneural CHECKOUT [--eigen FOLDER]`: an exported LSTM layer of one input, with a dense one behind it,
 beside RTNeural's (github.com/jatinchowdhury18/RTNeural, with Eigen) of the same weights, in one C++ program made for this processor.
 
-They are compared first (the worst difference is the last column), then they take turns; medians of 15 rounds of 50,000 samples.
+They are compared first (the worst difference is the last column), then they take turns; the least of 300 rounds of 4,000 samples.
 """
 
 from __future__ import annotations

@@ -148,7 +148,8 @@ def test_gradients_and_a_loop_that_changes_the_matrix() -> None:
             with team_of(threads):
                 compiled = irdl.compile(steps)(w, x)
                 assert sums(compiled.program)
-                assert_close(compiled(w, x), steps(w, x), ulps=400)
+                # Of what cancels, NumPy itself is some 400 units away from what a wider float gives.
+                assert_close(compiled(w, x), steps(w, x), steps(w.astype(np.longdouble), x.astype(np.longdouble)))
 
 
 def test_what_stays_whole() -> None:

@@ -11,6 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import irdl
 from irdl.codegen.lowering.nest import blocks
+from irdl.loops.language import Buffer, Store
+from irdl.loops.walk import walk
 from tests.teams import team_of, wide_vectors
 
 RNG = np.random.default_rng(0)
@@ -18,6 +20,11 @@ RNG = np.random.default_rng(0)
 
 def windows(x: Any) -> Any:
     return sliding_window_view(np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3), (1, 2))
+
+
+def registers(program: Any) -> list[Buffer]:
+    """Those that the program stores into."""
+    return list(dict.fromkeys(s.buffer for s in walk(program.body) if isinstance(s, Store) and s.buffer.space == "register"))
 
 
 @pytest.mark.parametrize("channels", [1, 5, 16, 21, 37])
@@ -116,3 +123,29 @@ def test_steps_of_large_tiles_are_written_once(rows: int, steps: int) -> None:
         tile = 2 * rows
         copies = f.llvm_ir.count("call <8 x double> @llvm.fma") / tile
         assert copies == (1 if tile >= 16 else steps if steps < 4 else 4 + steps % 4)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 5, 7, 8, 9, 11, 16, 30])
+@pytest.mark.parametrize("columns", [2, 7, 16, 21, 32, 50])
+def test_few_sums_are_made_of_several(steps: int, columns: int) -> None:
+    """Of products, and of other reductions along a column, in every type."""
+
+    def f(h: Any, w: Any, k: Any) -> Any:
+        split = np.split(h @ w, 2)
+        return np.tanh(split[0]) * split[1], w.sum(0), w.max(0), w.min(0), k.sum(0), k.prod(0), (w > 0).any(0), (w > -2).all(0)
+
+    for dtype in (np.float32, np.float64):
+        h, w = RNG.standard_normal(steps).astype(dtype), RNG.standard_normal((steps, 2 * columns)).astype(dtype)
+        k = RNG.integers(-3, 4, (steps, columns))
+        for found, expected in zip(irdl.jit(f)(h, w, k), f(h, w, k), strict=True):
+            tolerance = 1e-5 if dtype == np.float32 else 1e-13
+            np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("columns", "parts"), [(16, 4), (32, 4), (48, 2), (64, 2), (80, 1), (128, 1)])
+def test_no_addition_waits_for_the_last(columns: int, parts: int) -> None:
+    irdl.set_num_threads(1)
+    with wide_vectors():
+        program = irdl.compile(lambda h, w: np.tanh(h @ w))(np.zeros(64, np.float32), np.zeros((64, columns), np.float32)).program
+    sums = [buffer.size for buffer in registers(program) if buffer.name.startswith("acc")]
+    assert sums == [parts * columns]

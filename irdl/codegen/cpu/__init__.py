@@ -18,7 +18,7 @@ A group becomes loops:
     tiled               the vector lies along the result
     inner, across       along what is summed, or reduced
     panels              few rows and a large matrix
-    over, sorting       elements that are moved, and lines that are sorted
+    over, sorting       elements that are moved, and lines that are sorted side by side; `ranks`: a short line alone
 
 A program, on its way to what `llvm` prints:
 

@@ -42,30 +42,33 @@ _CALLED = 1_500
 
 def keep_carries(program: Program, target: Target) -> Program:
     """Make one kernel of each loop with short steps, in place."""
-    _visit(program.body, Names(program), target.registers // 2)
+    # A step that threads may divide stays as it is, if it is not short.
+    longest = _CALLED if target.threads == 1 else max(_SHORT, min(_CALLED, target.worth.kernel))
+    _visit(program.body, Names(program), target.registers // 2, longest)
     return program
 
 
-def _visit(body: list[Statement], names: Names, registers: int) -> None:
+def _visit(body: list[Statement], names: Names, registers: int, longest: float) -> None:
     for place, statement in enumerate(body):
         if isinstance(statement, Kernel):
             continue
         for part in nested(statement):
-            _visit(part, names, registers)
+            _visit(part, names, registers, longest)
         if isinstance(statement, For):
-            body[place] = _as_kernel(statement, names, registers) or statement
+            body[place] = _as_kernel(statement, names, registers, longest) or statement
 
 
-def _as_kernel(loop: For, names: Names, registers: int) -> Kernel | None:
+def _as_kernel(loop: For, names: Names, registers: int, longest: float) -> Kernel | None:
     kernels = [statement for statement in loop.body if isinstance(statement, Kernel)]
-    if not kernels or len(kernels) < len(loop.body) or (count := cycles(_inside(kernels))) > _CALLED:
+    if not kernels or len(kernels) < len(loop.body) or (count := cycles(_inside(kernels))) > longest:
         return None
     first, steps = list[Statement](), _inside(kernels)
     try:
         if count <= _SHORT:
             first, steps = _Registers(loop, list(_unrolled(steps, {}, names, [_MOST])), names, registers).result()
     except _TooMany:
-        pass
+        if longest <= _SHORT:
+            return None
     return Kernel(
         kernels[-1].name, [*first, For(loop.variable, loop.start, loop.stop, loop.step, "serial", steps)], where=kernels[-1].where
     )

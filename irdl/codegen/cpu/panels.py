@@ -305,10 +305,13 @@ class _Block(Tile):
     def _count(self, axis: Axis) -> int:
         return self.depth
 
-    def _accumulate(self, v: Index | None, reduced: dict[str, Index]) -> list[Statement]:
+    def _parts(self) -> int:
+        return 1  # the sums are many
+
+    def _accumulate(self, v: Index | None, reduced: dict[str, Index], part: int = 0) -> list[Statement]:
         steps, panels = self.panels.plan.steps.variable, self.panels
         local = reduced.get(steps, Index.variable(steps))
-        statements = super()._accumulate(v, {steps: self.start + local})
+        statements = super()._accumulate(v, {steps: self.start + local}, part)
         places = dict(zip((axis.variable for axis in self.group.domain), self.group.index(self._places(v)), strict=True))
         places[steps] = self.start + local
         assert v is not None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from irdl.codegen.cpu.across import combine_tiles
 from irdl.codegen.lowering.body import Scope, combine, identity_of
 from irdl.codegen.lowering.group import Axis
 from irdl.codegen.lowering.nest import Loop, build_nest, narrow_lanes, wrap_in_loops
@@ -23,6 +24,8 @@ _LONG = 16
 _FEW = 7
 #: Multiply-adds beside which the loop around them takes no time; of steps of fewer, which AVX2's all are, so many are unrolled.
 _ENOUGH, _UNROLLED = 16, 4
+#: Sums that are added to in turns, for none to wait for the addition before.
+_IN_TURNS = 8
 
 
 class Tile:
@@ -53,13 +56,22 @@ class Tile:
         self.group.body.extents.update({self.q: self.planes, self.r: size, self.v: max(vectors, 1), self.lane: scheduled.lanes})
         #: lanes of the last vector, no more than it takes
         self.narrow = narrow_lanes(tail, scheduled.lanes)
+        #: parts of each sum, to which steps are added in turns
+        self.parts = self._parts()
         self.registers = self._registers(vectors * scheduled.lanes)
         self.last_registers = self._registers(self.narrow)
 
     def _registers(self, width: int) -> dict[Node, Buffer]:
         """A tile as wide as `width` for each accumulator."""
         names, nodes = self.scheduled.names, self.group.body.reductions
-        return {node: Buffer(names("acc"), node.output.dtype, self.planes * self.size * width, "register") for node in nodes}
+        count = self.parts * self.planes * self.size * width
+        return {node: Buffer(names("acc"), node.output.dtype, count, "register") for node in nodes}
+
+    def _parts(self) -> int:
+        """Few sums wait for themselves: they are made of several, where there are steps for all."""
+        axes = [axis for axis in self.group.reduced if axis.extent > 1]
+        fits = (parts for parts in (4, 2) if axes and self._accumulators() * parts <= _IN_TURNS and self._count(axes[-1]) >= 2 * parts)
+        return next(fits, 1)
 
     def _tiles(self, v: Index | None) -> dict[Node, Buffer]:
         return self.registers if v is not None else self.last_registers
@@ -70,11 +82,22 @@ class Tile:
             if math.prod(axis.extent for axis in self.group.reduced) >= _LONG:
                 result += self._each(self._prefetch)
             result += self._reduce()
+            result += self._each(self._join) if self.parts > 1 else []
         result += self._each(self._epilogue, abreast=True)
         return result
 
     def _clear(self, v: Index | None) -> list[Statement]:
-        return [Store(tile, self._place(v), Literal(identity_of(node.op, tile.dtype))) for node, tile in self._tiles(v).items()]
+        places = [self._place(v, part) for part in range(self.parts)]
+        return [Store(tile, at, Literal(identity_of(node.op, tile.dtype))) for node, tile in self._tiles(v).items() for at in places]
+
+    def _join(self, v: Index | None) -> list[Statement]:
+        """The parts of each sum in the first."""
+        result, parts = list[Statement](), self.parts
+        while parts > 1:
+            parts //= 2
+            for node, tile in self._tiles(v).items():
+                result += [combine_tiles(node, tile, self._place(v, part), self._place(v, part + parts)) for part in range(parts)]
+        return result
 
     def _reduce(self) -> list[Statement]:
         """The loops over the reduced axes, the innermost one unrolled where its steps are short."""
@@ -91,16 +114,19 @@ class Tile:
         if whole:
             u = self.scheduled.names("u")
             block = self._variable(last)
-            place = Index.variable(block, unroll) + Index.variable(u)
-            inner = self._step(last, place)
-            steps += wrap_in_loops([Loop(block, whole)], [For(u, 0, unroll, 1, "unrolled", inner)])
+            place = Index.variable(block, unroll)
+            if self.parts == 1:
+                inner: list[Statement] = [For(u, 0, unroll, 1, "unrolled", self._step(last, place + Index.variable(u)))]
+            else:
+                inner = [statement for step in range(unroll) for statement in self._step(last, place + step, step % self.parts)]
+            steps += wrap_in_loops([Loop(block, whole)], inner)
         for step in range(rest):
-            steps += self._step(last, Index(whole * unroll + step))
+            steps += self._step(last, Index(whole * unroll + step), step % self.parts)
         return wrap_in_loops(loops, steps)
 
     def _accumulators(self) -> int:
         """Vectors of the tile, each of which a step adds to."""
-        return len(self.registers) * self.planes * self.size * (self.vectors + (self.tail > 0))
+        return len(self.group.body.reductions) * self.planes * self.size * (self.vectors + bool(self.tail))
 
     def _variable(self, axis: Axis) -> str:
         """Of the loop along the innermost reduced axis."""
@@ -110,9 +136,9 @@ class Tile:
         """Steps along the innermost reduced axis."""
         return axis.extent
 
-    def _step(self, last: Axis, place: Index) -> list[Statement]:
+    def _step(self, last: Axis, place: Index, part: int = 0) -> list[Statement]:
         """One step of the innermost reduced loop for the whole tile."""
-        return self._each(lambda v: self._accumulate(v, {last.variable: place}))
+        return self._each(lambda v: self._accumulate(v, {last.variable: place}, part))
 
     def _each(self, make: Callable[[Index | None], list[Statement]], abreast: bool = False) -> list[Statement]:
         """`make(v)` for every row and vector of the tile; v is None for the last, narrower vector."""
@@ -129,13 +155,14 @@ class Tile:
             result += build_nest([*plane, row, Loop(self.lane, self.tail, "vector", self.narrow)], make(None))
         return result
 
-    def _place(self, v: Index | None) -> Index:
+    def _place(self, v: Index | None, part: int = 0) -> Index:
         """Where an element lies in its register tile."""
         lanes = self.scheduled.lanes
         width = self.narrow if v is None else self.vectors * lanes
         row = Index.variable(self.r, width) + Index.variable(self.lane)
         if self.also is not None:
             row = row + Index.variable(self.q, self.size * width)
+        row = row + part * self.planes * self.size * width
         return row if v is None else row + v * lanes
 
     def _places(self, v: Index | None) -> dict[str, Index]:
@@ -147,10 +174,10 @@ class Tile:
             places[self.also.variable] = self.also_base + Index.variable(self.q)
         return places
 
-    def _accumulate(self, v: Index | None, reduced: dict[str, Index]) -> list[Statement]:
+    def _accumulate(self, v: Index | None, reduced: dict[str, Index], part: int = 0) -> list[Statement]:
         scope = Scope()
         index = self.group.index(self._places(v))
-        place = self._place(v)
+        place = self._place(v, part)
         steps = [reduced.get(axis.variable, Index.variable(axis.variable) if axis.extent > 1 else Index()) for axis in self.group.reduced]
         stores: list[Statement] = []
         for node, tile in self._tiles(v).items():

@@ -10,6 +10,7 @@ A group becomes loops, whose steps are dealt out to blocks, warps and lanes (`de
     products            tiles of small matrices, which lie in the registers of warps (`fragments`)
     loop_products       of contractions in loops over time, with `matrix_tiles`
     sorting, merging    lines sorted by merges
+    scattering          each place looks for the rows of indices that are for it
 
 A program, on its way to text:
 
@@ -21,7 +22,7 @@ A program, on its way to text:
     barriers            where threads wait; `meetings` says which touch the same memory
     launches            what runs at once
 
-    emit                launches -> CUDA C, with `declarations`, `expressions` and `prelude.h`
+    emit                launches -> CUDA C, with `declarations`, `expressions`, `prelude.h`, `tensor_cores.h` and `copies.h`
 
     model               a prediction of the time: `work` of warps at the `costs` of operations and the `rates` of machines
 """

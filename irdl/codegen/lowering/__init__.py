@@ -8,5 +8,5 @@ stored              what a function stores into is made where it lies
 group               a group of nodes with all that it reads and writes; `body` is what its elements are
 schedule            what a machine decides: the loops of a group, and of elements that are moved
 nest                loops around statements
-moves               ops that are kernels of their own; `running` sums and `sorting` have files of theirs
+moves               ops that are kernels of their own; `running` sums, `sorting` and `scattering` have files of theirs
 """

@@ -6,7 +6,7 @@ creation            NumPy and SciPy as traced code sees them
 layout              how NumPy lays results out
 lists               lists of traced arrays as arguments
 builtin_type        `type`, and `scalars`: NumPy's scalar types
-vectorized, flat    `np.vectorize`, `x.flat`
+vectorized, flat    `np.vectorize`, `x.flat`; `iteration`: `np.nditer`
 
 ufuncs              with `ufunc_rules`, `ufunc_methods` and `folding`; `mathematics` (Python's) and `special` (SciPy's)
 functions           what has no other place
@@ -14,6 +14,7 @@ shaping             views, with `windowing`; `joining` and `rearranging` put arr
 indexing            with `masks`, `moving_slices`, `choosing` and `picking`
 reductions          with `missing` (nan left out), `statistics` and `quantiles`
 products            contractions; `linear`, `factorizations` and `spectral` are of matrices
+scipy_functions     SciPy's triangular systems, Cholesky factors and filters
 sorting, searching  lines in order, and numbers looked up
 signals             with `polynomials`, `fourier` and `complexes`
 """

@@ -142,16 +142,11 @@ def randint(k: Any, shape: Sequence[int] | int, low: int, high: int, dtype: Any 
 def permutation(k: Any, x: Any) -> Any:
     """A random order of `range(x)`, or of the rows of an array `x`.
 
-    Each row's place is the rank of its random word, so the work grows with the square of the rows.
+    Rows are sorted by random words of 64 bits.
     """
     count = int(x) if isinstance(x, (int, np.integer)) else x.shape[0]
     words = bits(k, (2, count)).astype(np.uint64)
-    words = (words[0] << 32) | words[1]
-    number = _iota(k, count).astype(np.int64)
-    before = (words[None, :] < words[:, None]) | ((words[None, :] == words[:, None]) & (number[None, :] < number[:, None]))
-    rank = np.sum(before, axis=1)
-    order = np.zeros_like(number)
-    order[rank] = number
+    order = np.argsort((words[0] << 32) | words[1], kind="stable")
     return order if isinstance(x, (int, np.integer)) else x[order]
 
 

@@ -643,14 +643,26 @@ MUTANTS: list[Mutant] = [
     ),
     (
         "irdl/codegen/cuda/scattering.py",
+        "If(Load(is_first, Index()), [*first",
+        "If(Literal(np.bool_(True)), [*first",
+        "tests/codegen/test_cuda_scatter.py -k no_two",
+    ),
+    (
+        "irdl/passes/running.py",
+        "end = 0 if attributes.reverse else piece - 1",
+        "end = piece - 1",
+        "tests/codegen/test_cuda_running.py -k results",
+    ),
+    (
+        "irdl/codegen/cuda/scattering.py",
         "for where in (place, place + -extent)",
         "for where in (place, place)",
         "tests/codegen/test_cuda_scatter.py -k results",
     ),
     (
         "irdl/codegen/cuda/scattering.py",
-        "elif extent < scatter.x.shape[scatter.axes[self._counts[axis]]]:",
-        "elif False:",
+        "if scatter.rows[axis] < scatter.x.shape[scatter.axes[column]]:",
+        "if False:",
         "tests/codegen/test_cuda_scatter.py -k results",
     ),
     (

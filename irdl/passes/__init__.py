@@ -11,7 +11,8 @@
 
 and then, as a backend's pipeline asks for them:
 
-    expand              what would be done one element at a time: extrema (`search`), overlapping windows (`overlap`), short sorts (`ranks`)
+    running             running sums of long lines, in pieces
+    expand              what would be done one element at a time: extrema (`search`), overlapping windows (`overlap`)
     round_early         floats of 16 bits are rounded by who makes them
     fuse                groups of nodes, each one loop nest
     precompute          what depends on static arguments alone

@@ -11,7 +11,7 @@ from irdl.ir.builder import Builder
 from irdl.ir.graph import Node, Value
 from irdl.ir.op import Op
 from irdl.ops.elementwise import CAST, CastAttributes
-from irdl.ops.shape import IOTA, RESHAPE, SLICE, IotaAttributes, ReshapeAttributes, SliceAttributes
+from irdl.ops.shape import BROADCAST, IOTA, RESHAPE, SLICE, BroadcastAttributes, IotaAttributes, ReshapeAttributes, SliceAttributes
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class Maker:
 
     def shaped(self, x: Value, shape: tuple[int, ...]) -> Value:
         return x if x.shape == shape else self(RESHAPE, x, attributes=ReshapeAttributes(shape))
+
+    def spread(self, x: Value, shape: tuple[int, ...]) -> Value:
+        return x if x.shape == shape else self(BROADCAST, x, attributes=BroadcastAttributes(shape))
 
     def places(self, shape: tuple[int, ...], axis: int, dtype: np.dtype) -> Value:
         """Each element's place along an axis."""

@@ -10,7 +10,7 @@ A group becomes loops, whose steps are dealt out to blocks, warps and lanes (`de
     products            tiles of small matrices, which lie in the registers of warps (`fragments`)
     loop_products       of contractions in loops over time, with `matrix_tiles`
     sorting, merging    lines sorted by merges
-    scattering          each place looks for the rows of indices that are for it
+    scattering          each place, or its first row of indices, looks for all that is for it
 
 A program, on its way to text:
 

@@ -20,10 +20,12 @@ from irdl.passes.manager import Pass
 from irdl.passes.pipeline import GRAPH_PASSES
 from irdl.passes.prune import prune
 from irdl.passes.round_early import round_early
+from irdl.passes.running import run_in_pieces
 from irdl.passes.widen import sink_casts
 
 CUDA_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     *GRAPH_PASSES,
+    Pass("running", run_in_pieces, needs=("target",)),
     Pass("expand", expand, required=True),
     Pass("sink-casts", sink_casts),
     Pass("round-early", round_early),

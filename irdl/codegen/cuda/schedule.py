@@ -17,7 +17,7 @@ from irdl.codegen.cuda.products import schedule_products
 from irdl.codegen.cuda.reductions import Step, schedule_reduction
 from irdl.codegen.cuda.row_tiles import Element as RowElement
 from irdl.codegen.cuda.row_tiles import all_nodes, followed_rows, in_rows, reduced_rows, rows_of_loop, runs_of_blocks, warps_of_row
-from irdl.codegen.cuda.scattering import scatter_by_places
+from irdl.codegen.cuda.scattering import scatter_by_owners
 from irdl.codegen.cuda.sorting import sort_by_merges
 from irdl.codegen.cuda.tiling import tiling_of
 from irdl.codegen.lowering.group import Axis, Group
@@ -93,9 +93,13 @@ class CudaSchedule(Schedule):
         return sort_by_merges(x, out, axis, wants_elements, self.gpu, names)
 
     def scatter(self, scatter: Scatter, names: Names) -> list[Statement] | None:
-        return scatter_by_places(
-            scatter, self.gpu, names, lambda loops, body: self.each(loops, body, names), in_loop=self._step is not None
-        )
+        def each(loops: Sequence[Loop], body: Sequence[Statement]) -> list[Statement]:
+            return self.each(loops, body, names)
+
+        def copy() -> list[Statement]:
+            return self.copy(scatter.x, scatter.whole, names)
+
+        return scatter_by_owners(scatter, self.gpu, names, each, copy, in_loop=self._step is not None)
 
     def over(self, shape: Sequence[int], accesses: Sequence[Layout], element: Element, names: Names, dtype: np.dtype) -> list[Statement]:
         if 0 in shape:

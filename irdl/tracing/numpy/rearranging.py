@@ -108,8 +108,8 @@ def resize(a: Any, new_shape: Any) -> Any:
     size = int(np.prod(shape, dtype=np.int64))
     if not flat.size or not size:
         return np.zeros_like(flat, shape=shape)
-    whole = concatenate([flat] * -(-size // flat.size), 0)[:size]
-    return wrap(reshape(whole, shape).value)
+    whole = reshape(np.broadcast_to(flat, (-(-size // flat.size), flat.size)), (-1,))
+    return wrap(reshape(whole[:size], shape).value)
 
 
 @traced(np.diagflat)

@@ -651,7 +651,7 @@ MUTANTS: list[Mutant] = [
         "irdl/passes/running.py",
         "end = 0 if attributes.reverse else piece - 1",
         "end = piece - 1",
-        "tests/codegen/test_cuda_running.py -k results",
+        "tests/codegen/test_cuda_running.py -k end",
     ),
     (
         "irdl/codegen/cuda/scattering.py",

@@ -70,3 +70,15 @@ def test_lines_are_cut_where_threads_would_lack_work() -> None:
     assert longest((10, 255), 1, Gpu()) == 255
     assert longest((10_000, 1000), 1, Gpu()) == 1000
     assert longest((1_000_000,), 0, None) == 1_000_000
+
+
+@pytest.mark.parametrize("name", ["cumsum", "cummax"])
+@pytest.mark.parametrize("extent", [256, 700, 9000])
+def test_from_the_end(name: str, extent: int) -> None:
+    graph = irdl.parse(
+        f"graph r(x: i64[2,{extent}]) -> (i64[2,{extent}]) {{\n  %0: i64[2,{extent}] = {name}(x) axis=1 reverse=True\n  return %0\n}}\n"
+    )
+    x = data(2, extent, dtype=np.int64)
+    found = run_in_pieces(graph, Gpu())
+    assert len(found.nodes) > 1
+    np.testing.assert_array_equal(evaluate(found, [x])[0], evaluate(graph, [x])[0])

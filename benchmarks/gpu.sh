@@ -35,7 +35,9 @@ import numpy as np, irdl
 x, w = np.ones((64, 32), np.float32), np.full((32, 32), 0.01, np.float32)
 step = lambda h, x: (lambda h: (h, h))(np.tanh(x + h @ w))
 for name, f in {"map": lambda x: x * 2, "rows": lambda x: np.exp(x - x.max(1, keepdims=True)).sum(1), "product": lambda x: x @ w,
-                "loop": lambda x: irdl.scan(step, x[:8], x.reshape(8, 8, 32))[1]}.items():
+                "loop": lambda x: irdl.scan(step, x[:8], x.reshape(8, 8, 32))[1],
+                "halves": lambda x: np.tile(x, (4, 8)).astype(np.float16) @ np.tile(w, (8, 8)).astype(np.float16),
+                "table": irdl.grad(lambda x: (x[np.arange(999) % 60] ** 2).sum())}.items():
     print(name, float(np.abs(irdl.jit(f, backend="cuda")(x) - irdl.jit(f)(x)).max()), flush=True)
 PYTHON
 has() { python3 -c "import $1" 2>/dev/null; }

@@ -191,8 +191,9 @@ def test_arguments_of_grad() -> None:
         irdl.grad(lambda n: n * 1.0)(np.arange(3))
     with pytest.raises(DifferentiationError, match="one float"):
         irdl.grad(lambda x: x)(a)
+    np.testing.assert_allclose(irdl.grad(lambda x: float(x[0]) * x[1])(a), a[::-1])
     with pytest.raises(TraceError, match="cut"):
-        irdl.grad(lambda x: float(x[0]) * x[1])(a)
+        irdl.grad(lambda x: x[0].__float__() * x[1])(a)
 
 
 def test_stop_gradient_and_custom_vjp() -> None:

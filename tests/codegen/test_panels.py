@@ -226,3 +226,18 @@ def test_rows_that_pay_for_turning_a_matrix() -> None:
         copied = (s.value.buffer.name for s in walk(program.body) if isinstance(s, Store) and isinstance(s.value, Load))
         found[rows, steps] = "w" in copied
     assert found == {(8, 2048): False, (8, 64): True, (32, 2048): True, (32, 128): True}
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 4), (3, 2, 16), (2, 3, 4), (8, 64, 100), (2, 300, 33), (7, 1, 9)], ids=str)
+def test_one_number_for_all_columns(shape: tuple[int, int, int]) -> None:
+    """A matrix that is broadcast along its columns, or along its rows, has nothing to go along."""
+    rows, steps, columns = shape
+    for dtype in ("float32", "float64"):
+        x, v = RNG.standard_normal((rows, steps)).astype(dtype), RNG.standard_normal(steps).astype(dtype)
+        functions = (
+            lambda x, v: x @ np.broadcast_to(v[:, None], (steps, columns)),
+            lambda x, v: np.broadcast_to(v, (columns, steps)) @ x.T,
+            lambda x, v: np.broadcast_to(v, (columns, steps)) @ np.broadcast_to(v[:, None], (steps, rows)),
+        )
+        for function in functions:
+            assert_close([irdl.jit(function)(x, v)], [function(x, v)])

@@ -98,7 +98,7 @@ def _plan(scheduled: Scheduled, vector: Axis) -> _Plan | None:
     columns = tuple(load for load in group.inner_loads if load.index.coefficient(vector.variable))
     if len(summed) != 1 or group.unpacked or any(node.op is not DOT for node in group.body.reductions):
         return None
-    if len(columns) == len(group.inner_loads) or any(axis.extent == 0 for axis in group.reduced):
+    if len(columns) in (0, len(group.inner_loads)) or any(axis.extent == 0 for axis in group.reduced):
         return None
     if any(load.index.coefficient(vector.variable) != 1 for load in columns) or any(
         load.index.variables() - known for load in group.inner_loads

@@ -233,11 +233,11 @@ def test_one_number_for_all_columns(shape: tuple[int, int, int]) -> None:
     """A matrix that is broadcast along its columns, or along its rows, has nothing to go along."""
     rows, steps, columns = shape
     for dtype in ("float32", "float64"):
-        x, v = RNG.standard_normal((rows, steps)).astype(dtype), RNG.standard_normal(steps).astype(dtype)
+        x, v = RNG.random((rows, steps)).astype(dtype), RNG.random(steps).astype(dtype)  # of one sign: nothing cancels
         functions = (
             lambda x, v: x @ np.broadcast_to(v[:, None], (steps, columns)),
             lambda x, v: np.broadcast_to(v, (columns, steps)) @ x.T,
             lambda x, v: np.broadcast_to(v, (columns, steps)) @ np.broadcast_to(v[:, None], (steps, rows)),
         )
         for function in functions:
-            assert_close([irdl.jit(function)(x, v)], [function(x, v)])
+            np.testing.assert_allclose(irdl.jit(function)(x, v), function(x, v), rtol=1e-4 if dtype == "float32" else 1e-11)

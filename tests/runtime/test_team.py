@@ -127,6 +127,7 @@ def test_a_team_that_is_held_up_is_left_alone_for_a_while(team):
     account = np.array([0, 0, 0, alone, NEVER, 0, 0, NEVER], np.int64)
     irdl.set_num_threads(2)
     assert call(team, lambda thread: None, account) == [2]
+    account[:] = 0, 0, 0, alone, NEVER, 0, 0, NEVER  # the machine may have held up that one
     for stays in (second // 20, second // 10):
         assert call(team, lambda thread: time.sleep(_LATE * 2), account) == [2]
         assert account[1] == stays

@@ -340,7 +340,7 @@ class Kalman:
         return self.x
 
 
-@program((10.0, 2.0, 5.0), (1.0, 0.0, 0.0), (10.0, 2.0, 0.1), (9.0, -4.0, 2.0), (4.0, 0.0, 2.0), gradient=(0, 1))
+@program((10.0, 2.0, 5.0), (1.0, 0.0, 0.0), (10.0, 2.0, 0.1), (9.0, -4.0, 2.0), (4.0, 0.005, 2.0), gradient=(0, 1))
 def stick_slip(force, speed, mass):
     """Friction of a block: it sticks, or it slips one way or the other."""
     for _ in range(3):

@@ -119,7 +119,7 @@ def in_a_cond(x, y):
     return irdl.cond(x > 0, lambda y: y * 2 if y > 0 else -y, lambda y: y, y)
 
 
-@program((np.array([0.5, -1.0]),), (np.array([-0.5, 4.0]),), gradient=(0,), reference=lambda x: sum(three_ways(v) ** 2 for v in x))
+@program((np.array([0.6, -1.0]),), (np.array([-0.5, 4.0]),), gradient=(0,), reference=lambda x: sum(three_ways(v) ** 2 for v in x))
 def checkpointed(x):
     f = irdl.checkpoint(three_ways)
     return sum(f(v) ** 2 for v in x)

@@ -7,8 +7,10 @@ import copy
 import importlib
 import io
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -26,23 +28,21 @@ for _file in sorted(FOLDER.glob("programs_*.py")):
 compiled_only = pytest.mark.skipif(find_spec("irdl.tracing.branches") is None, reason="branches are not compiled yet")
 
 
-def leaves(x: Any, path: str = "", seen: dict[int, str] | None = None) -> dict[str, Any]:
+def leaves(x: Any, path: str = "", within: tuple[int, ...] = ()) -> dict[str, Any]:
     """Arrays, numbers and whatever else a result or an object holds, by where it is held; containers by what they are."""
-    seen = {} if seen is None else seen
-    if id(x) in seen and not isinstance(x, (int, float, complex, str, type(None))):
-        return {}
-    seen[id(x)] = path
+    if id(x) in within:
+        return {path: "an object that holds itself"}
     if isinstance(x, dict):
         parts = {f"[{key!r}]": value for key, value in x.items()}
     elif isinstance(x, (list, tuple)) or type(x).__name__ == "deque":
         parts = {f"[{place}]": value for place, value in enumerate(x)}
-    elif hasattr(x, "__dict__") and not callable(x):
+    elif hasattr(x, "__dict__") and not isinstance(x, (type, FunctionType)):
         parts = {f".{key}": value for key, value in vars(x).items()}
     else:
         return {path: x}
     found: dict[str, Any] = {f"{path} is": f"{type(x).__name__} of {len(parts)}"}
     for key, value in parts.items():
-        found |= leaves(value, path + key, seen)
+        found |= leaves(value, path + key, (*within, id(x)))
     return found
 
 
@@ -58,8 +58,8 @@ def run(f: Callable[..., Any], arguments: tuple[Any, ...], owner: Any = None) ->
     given, text = copy.deepcopy(arguments), io.StringIO()
     with contextlib.redirect_stdout(text), np.errstate(all="ignore"):
         result = f(*given)
-    left = leaves({"result": result, "printed": text.getvalue(), "arguments": given})
-    return left | leaves(owner, "self")
+    left = {"result": result, "printed": text.getvalue(), "arguments": given, "self": owner}
+    return leaves(copy.deepcopy(left))
 
 
 def compare(got: dict[str, Any], expected: dict[str, Any], dtypes: dict[str, set[Any]], call: int) -> None:
@@ -96,11 +96,27 @@ def test_numpy_takes_every_side(name: str) -> None:
     assert sides.count() and not sides.missing(), "\n".join(sides.missing())
 
 
+def in_single(x: Any) -> Any:
+    """Arguments with float32 in the place of float64; Python's numbers stay."""
+    if isinstance(x, (np.ndarray, np.float64)):
+        return x.astype(np.float32) if x.dtype == np.float64 else x
+    if isinstance(x, dict):
+        return {key: in_single(value) for key, value in x.items()}
+    if isinstance(x, (list, tuple)):
+        return type(x)(in_single(value) for value in x)
+    if is_dataclass(x) and not isinstance(x, type):
+        return replace(x, **{item.name: in_single(getattr(x, item.name)) for item in fields(x)})
+    return x
+
+
 @compiled_only
+@pytest.mark.parametrize("precision", ["double", pytest.param("single", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_as_numpy(name: str) -> None:
+def test_as_numpy(name: str, precision: str) -> None:
     """All calls of one compiled function: whichever side the first one took, the others take theirs."""
     item = PROGRAMS[name]
+    if precision == "single":
+        item = replace(item, calls=in_single(item.calls))
     eager = item.eager()
     expected = [run(eager, arguments, getattr(eager, "__self__", None)) for arguments in item.calls]
     dtypes: dict[str, set[Any]] = {}

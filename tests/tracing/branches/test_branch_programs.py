@@ -1,0 +1,184 @@
+"""Programs that branch in Python on numbers: compiled as in NumPy, whichever side they take, or an error that says why not."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+import io
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import irdl
+from irdl.errors import TraceError
+from tests.tracing.branches.corpus import PROGRAMS, REFUSED, Program
+from tests.tracing.branches.sides import Sides
+
+FOLDER = Path(__file__).parent
+for _file in sorted(FOLDER.glob("programs_*.py")):
+    importlib.import_module(f"tests.tracing.branches.{_file.stem}")
+
+compiled_only = pytest.mark.skipif(find_spec("irdl.tracing.branches") is None, reason="branches are not compiled yet")
+
+
+def leaves(x: Any, path: str = "", within: tuple[int, ...] = ()) -> dict[str, Any]:
+    """Arrays, numbers and whatever else a result or an object holds, by where it is held; containers by what they are."""
+    if id(x) in within:
+        return {path: "an object that holds itself"}
+    if isinstance(x, dict):
+        parts = {f"[{key!r}]": value for key, value in x.items()}
+    elif isinstance(x, (list, tuple)) or type(x).__name__ == "deque":
+        parts = {f"[{place}]": value for place, value in enumerate(x)}
+    elif hasattr(x, "__dict__") and not isinstance(x, (type, FunctionType)):
+        parts = {f".{key}": value for key, value in vars(x).items()}
+    else:
+        return {path: x}
+    found: dict[str, Any] = {f"{path} is": f"{type(x).__name__} of {len(parts)}"}
+    for key, value in parts.items():
+        found |= leaves(value, path + key, (*within, id(x)))
+    return found
+
+
+def dtype_of(x: Any) -> Any:
+    """What must be the same in compiled code: Python's numbers and NumPy's scalars of the same dtype are alike."""
+    if isinstance(x, (bool, int, float, complex, np.generic, np.ndarray)):
+        return isinstance(x, np.ndarray), np.asarray(x).dtype
+    return type(x)
+
+
+def run(f: Callable[..., Any], arguments: tuple[Any, ...], owner: Any = None) -> dict[str, Any]:
+    """Everything that there is after a call: its result, what it printed, its arguments, and the object whose method it is."""
+    given, text = copy.deepcopy(arguments), io.StringIO()
+    with contextlib.redirect_stdout(text), np.errstate(all="ignore"):
+        result = f(*given)
+    left = {"result": result, "printed": text.getvalue(), "arguments": given, "self": owner}
+    return leaves(copy.deepcopy(left))
+
+
+def compare(got: dict[str, Any], expected: dict[str, Any], dtypes: dict[str, set[Any]], call: int) -> None:
+    assert list(got) == list(expected), f"call {call}"
+    for path, wanted in expected.items():
+        found, where = got[path], f"call {call}, {path}"
+        if isinstance(wanted, (bool, int, float, complex, np.generic, np.ndarray)):
+            # What is an int on one side and a float on the other has in compiled code one dtype for both.
+            if len(dtypes[path]) == 1:
+                assert dtype_of(found) == dtype_of(wanted), f"{where}: {found!r}, not {wanted!r}"
+            tolerance = 1e-4 if np.asarray(wanted).dtype.itemsize <= 4 and np.asarray(wanted).dtype.kind == "f" else 1e-9
+            assert np.shape(found) == np.shape(wanted), where
+            np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance, err_msg=where)
+        else:
+            assert found == wanted or (callable(wanted) and found.__qualname__ == wanted.__qualname__), where
+
+
+def signatures(item: Program) -> int:
+    """How many kinds of arguments its calls have, each of which is compiled."""
+
+    def kind(x: Any) -> Any:
+        return (type(x), np.shape(x), np.asarray(x).dtype) if isinstance(x, (int, float, np.ndarray, np.generic)) else x
+
+    return len({repr({path: kind(x) for path, x in leaves(arguments).items()}) for arguments in item.calls})
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_numpy_takes_every_side(name: str) -> None:
+    item = PROGRAMS[name]
+    f = item.eager()
+    with Sides((str(FOLDER / "programs_"), str(FOLDER / "helpers"))) as sides:
+        for arguments in item.calls:
+            run(f, arguments)
+    assert sides.count() and not sides.missing(), "\n".join(sides.missing())
+
+
+def in_single(x: Any) -> Any:
+    """Arguments with float32 in the place of float64; Python's numbers stay."""
+    if isinstance(x, (np.ndarray, np.float64)):
+        return x.astype(np.float32) if x.dtype == np.float64 else x
+    if isinstance(x, dict):
+        return {key: in_single(value) for key, value in x.items()}
+    if isinstance(x, (list, tuple)):
+        return type(x)(in_single(value) for value in x)
+    if is_dataclass(x) and not isinstance(x, type):
+        return replace(x, **{item.name: in_single(getattr(x, item.name)) for item in fields(x)})
+    return x
+
+
+@compiled_only
+@pytest.mark.parametrize("precision", ["double", pytest.param("single", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_as_numpy(name: str, precision: str) -> None:
+    """All calls of one compiled function: whichever side the first one took, the others take theirs."""
+    item = PROGRAMS[name]
+    if precision == "single":
+        item = replace(item, calls=in_single(item.calls))
+    eager = item.eager()
+    expected = [run(eager, arguments, getattr(eager, "__self__", None)) for arguments in item.calls]
+    dtypes: dict[str, set[Any]] = {}
+    for left in expected:
+        for path, x in left.items():
+            dtypes.setdefault(path, set()).add(dtype_of(x))
+    f = item.make()
+    owner, compiled = getattr(f, "__self__", None), irdl.jit(f)
+    for call, arguments in enumerate(item.calls):
+        compare(run(compiled, arguments, owner), expected[call], dtypes, call)
+    if owner is None:
+        assert compiled.cache_size() <= signatures(item)
+
+
+def total(f: Callable[..., Any], *arguments: Any) -> Any:
+    """The sum of all numbers that a function returns."""
+    return sum(np.sum(leaf) for leaf in irdl.tree.leaves(f(*arguments)))
+
+
+def differences(f: Callable[..., Any], arguments: tuple[Any, ...], place: int, step: float = 1e-6) -> np.ndarray:
+    """The gradient by one argument, from the function alone."""
+    array = np.array(arguments[place], np.float64)
+    found = np.zeros_like(array)
+    for index in np.ndindex(array.shape):
+        both = []
+        for sign in (1, -1):
+            moved = array.copy()
+            moved[index] += sign * step
+            given = [*copy.deepcopy(arguments)]
+            given[place] = moved if array.shape else float(moved)
+            both.append(total(f, *given))
+        found[index] = (both[0] - both[1]) / (2 * step)
+    return found
+
+
+@compiled_only
+@pytest.mark.parametrize("name", [name for name, item in PROGRAMS.items() if item.gradient])
+def test_gradients(name: str) -> None:
+    """Through whichever side is taken, and through no other."""
+    item = PROGRAMS[name]
+    f = item.make()
+    compiled = irdl.jit(irdl.grad(lambda *arguments: total(f, *arguments), item.gradient))
+    for call, arguments in enumerate(item.calls):
+        found = compiled(*copy.deepcopy(arguments))
+        for place, gradient in zip(item.gradient, found, strict=True):
+            expected = differences(item.eager(), arguments, place)
+            np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5, err_msg=f"call {call}, argument {place}")
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_numpy_runs_what_is_refused(name: str) -> None:
+    item = REFUSED[name]
+    f = item.make()
+    for arguments in item.calls:
+        run(f, arguments)
+
+
+@compiled_only
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str) -> None:
+    """An error that names the reason and a line of the program."""
+    item = REFUSED[name]
+    with pytest.raises(TraceError) as error:
+        irdl.jit(item.make())(*copy.deepcopy(item.calls[0]))
+    assert item.reason in str(error.value) and f"(at {item.file}:" in str(error.value), str(error.value)

@@ -12,8 +12,10 @@ from irdl.ir.graph import Value
 from irdl.ops.elementwise import SELECT
 from irdl.tracing.recorder import Cell, Trace, trace_stack, user_line
 
+_TANGLED = "an array is stored into that several branches may have made another one, in more than one way: copy it on the side of one"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Alias:
     """Where `flag`, a value of `trace`, is `holds`, the array of `whole`, seen through `steps`, is that of `part`.
 
@@ -28,6 +30,10 @@ class Alias:
     part: weakref.ref[Cell]
     steps: tuple[Any, ...]
     refusal: str = ""
+
+    def other(self, cell: Cell) -> Cell | None:
+        """The other one of the two; None where that is gone."""
+        return self.part() if self.whole() is cell else self.whole()
 
 
 def connect(trace: Trace, flag: Value, holds: bool, whole: Cell, steps: Sequence[Any], part: Cell, refusal: str = "") -> None:
@@ -47,37 +53,39 @@ def store(trace: Trace, cell: Cell, new: Value) -> None:
     if not cell.aliases:
         trace.put(cell, new)
         return
-    waiting: list[tuple[Cell, Value]] = [(cell, new)]
-    met = {cell}
+    trace.put(cell, new)
+    waiting, met, done = [cell], {cell}, set[Alias]()
     while waiting:
-        cell, new = waiting.pop()
-        trace.put(cell, new)
+        cell = waiting.pop()
+        reached = []
         for alias in cell.aliases:
-            whole, part = alias.whole(), alias.part()
-            if whole is None or part is None or alias.trace.ended:
+            other = alias.other(cell)
+            if other is None or alias in done or alias.trace.ended:
                 continue
-            other = part if cell is whole else whole
-            if other in met:
-                continue
+            done.add(alias)
+            if alias.refusal or (other in met and other not in reached):
+                raise TraceError(f"{alias.refusal or _TANGLED}{user_line()}")
+            # Of two aliases of the same two arrays, as `b = a[1:] if c else a[:-1]`, one holds.
+            trace.put(other, _seen_in(other, alias, trace, cell) if cell is alias.whole() else _shown_by(other, alias, trace, cell))
+            reached.append(other)
             met.add(other)
-            if alias.refusal:
-                raise TraceError(f"{alias.refusal}{user_line()}")
-            waiting.append((other, _seen_in(part, alias, trace, new) if cell is whole else _shown_by(whole, alias, trace, new)))
+        waiting += reached
 
 
-def _seen_in(part: Cell, alias: Alias, trace: Trace, new: Value) -> Value:
-    """What the part holds when the whole holds `new`."""
+def _seen_in(part: Cell, alias: Alias, trace: Trace, whole: Cell) -> Value:
+    """What the part holds now that the whole holds something else."""
+    new = trace.read(whole)
     for step in alias.steps:
         new = step.read(trace, new)
     return _chosen(trace, alias, new, trace.read(part))
 
 
-def _shown_by(whole: Cell, alias: Alias, trace: Trace, new: Value) -> Value:
-    """What the whole holds when the part holds `new`."""
+def _shown_by(whole: Cell, alias: Alias, trace: Trace, part: Cell) -> Value:
+    """What the whole holds now that the part holds something else."""
     chain = [trace.read(whole)]
     for step in alias.steps:
         chain.append(step.read(trace, chain[-1]))
-    new = _chosen(trace, alias, new, chain[-1])
+    new = _chosen(trace, alias, trace.read(part), chain[-1])
     for step, base in zip(reversed(alias.steps), reversed(chain[:-1]), strict=True):
         new = step.write(trace, base, new)
     return new
@@ -97,7 +105,7 @@ def check_apart(kept: Iterable[tuple[str, Cell]]) -> None:
     names = {cell: name for name, cell in kept}
     for cell, name in names.items():
         for alias in cell.aliases:
-            other = alias.part() if alias.whole() is cell else alias.whole()
+            other = alias.other(cell)
             if other is not None and other is not cell and other in names:
                 raise TraceError(
                     f"`{name}` is the array `{names[other]}` on one side of a branch and another one on the other, which is not kept from call "

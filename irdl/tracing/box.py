@@ -34,6 +34,10 @@ PYTHON_NUMBERS = (bool, int, float, complex)
 PYTHON_TYPES: dict[str, type] = {"b": bool, "i": int, "f": float, "c": complex}
 
 
+class Refusal(str):
+    """Why an array is read-only that NumPy would let be written to."""
+
+
 class Box:
     """A traced array. `isinstance(box, np.ndarray)` holds; NumPy's functions, operators and methods record nodes."""
 
@@ -117,6 +121,8 @@ class Box:
         """
         if self.kind != ARRAY:
             raise TypeError(f"'{self.type.dtype}' object does not support item assignment{user_line()}")
+        if isinstance(self.read_only, Refusal):
+            raise TraceError(f"an array is stored into that is not its own: {self.read_only}{user_line()}")
         if self.read_only:
             raise ValueError(f"assignment destination is read-only: {self.read_only}{user_line()}")
         trace = current_trace() or self.cell.trace
@@ -243,6 +249,8 @@ class Box:
     def __bool__(self) -> bool:
         if (decided := self.decided()) is not None:
             return decided
+        if self.type.size > 1 and self.known is None:
+            raise ValueError(f"The truth value of an array with more than one element is ambiguous. Use a.any() or a.all(){user_line()}")
         try:
             return bool(
                 self._array(

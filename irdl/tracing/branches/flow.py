@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.tracing.box import PYTHON, to_value, wrap
+from irdl.tracing.box import PYTHON, is_box, to_value, wrap
 from irdl.tracing.branches.blocks import BREAK, CONTINUE, RETURN_CODE, Exit, leave
 from irdl.tracing.branches.loops import loop, repeat
 from irdl.tracing.branches.sides import Run, handled, is_open, then, truth, two_sides
+from irdl.tracing.extrema import traced_all, traced_any
 from irdl.tracing.recorder import user_line
 
 __all__ = ["BREAK", "CONTINUE", "assert_", "both", "branch", "choose", "either", "handled", "leave", "loop", "negate", "nothing", "repeat"]
-__all__ += ["result", "then"]
+__all__ += ["result", "then", "within"]
 
 
 def nothing() -> None:
@@ -24,13 +26,21 @@ def nothing() -> None:
 
 def branch(test: Any, true: Run, false: Run, rest: Run | None = None) -> Exit | None:
     """`if test: true() else: false()`, and then, where nothing leaves that, `rest()`."""
+    test = _asked(test)
     if is_open(test):
         return two_sides(test, true, false, rest)
     return then(true() if test else false(), rest)
 
 
+def _asked(test: Any) -> Any:
+    """A test, or what an object of the user's says of its truth."""
+    ask = getattr(type(test), "__bool__", None)
+    return ask(test) if isinstance(ask, types.FunctionType) and not is_box(test) else test
+
+
 def choose(test: Any, true: Callable[[], Any], false: Callable[[], Any]) -> Any:
     """`true() if test else false()`."""
+    test = _asked(test)
     if not is_open(test):
         return true() if test else false()
     return result(two_sides(test, lambda: leave(true()), lambda: leave(false())))
@@ -38,17 +48,32 @@ def choose(test: Any, true: Callable[[], Any], false: Callable[[], Any]) -> Any:
 
 def both(x: Any, y: Callable[[], Any]) -> Any:
     """`x and y()`."""
-    return choose(x, y, lambda: x) if is_open(x) else x and y()
+    test = _asked(x)
+    return choose(test, y, lambda: x) if is_open(test) else y() if test else x
 
 
 def either(x: Any, y: Callable[[], Any]) -> Any:
     """`x or y()`."""
-    return choose(x, lambda: x, y) if is_open(x) else x or y()
+    test = _asked(x)
+    return choose(test, lambda: x, y) if is_open(test) else x if test else y()
 
 
 def negate(x: Any) -> Any:
     """`not x`."""
+    x = _asked(x)
     return wrap(to_value(np.logical_not(wrap(truth(x)))), PYTHON) if is_open(x) else not x
+
+
+def within(x: Any, items: Any) -> Any:
+    """`x in items`."""
+    if is_box(items):
+        return np.any(items == x)
+    if is_box(x) and x.is_open and isinstance(items, range):
+        step = items.step
+        return both(traced_all([x >= min(items), x <= max(items)]), lambda: (x - items.start) % step == 0) if items else False
+    if isinstance(items, (list, tuple, set, frozenset, range)) and any(is_box(item) and item.is_open for item in (x, *items)):
+        return traced_any(x is item or x == item for item in items)
+    return x in items
 
 
 def assert_(test: Any, message: Callable[[], Any] | None = None) -> None:

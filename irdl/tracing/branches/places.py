@@ -5,20 +5,28 @@ Arrays are no part of this: a store rebinds their cell, which the trace of the b
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import itertools
 import operator
+import random
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from irdl.errors import TraceError
 from irdl.tracing.box import is_box
 from irdl.tracing.capture.containers import GrowingList
+from irdl.tracing.capture.namespaces import Globals
 from irdl.tracing.capture.objects import own_dict
+from irdl.tracing.capture.reads import generator_state
 from irdl.tracing.recorder import user_line
+from irdl.tracing.users import contents_of as contents_in_bytes
 from irdl.tracing.users import is_users_class
 
 
@@ -30,6 +38,8 @@ class Missing:
 
 
 MISSING = Missing()
+#: numbers of a real array that are compared
+_MOST_COMPARED = 100_000
 #: the key of what a variable holds
 CONTENTS = "contents"
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type, types.ModuleType, types.BuiltinFunctionType, types.CodeType)
@@ -63,8 +73,8 @@ class Places:
         """`blocks`: the functions that are about to be called. `more`: variables beside theirs."""
         self._capture = capture
         self._held: dict[int, _Held] = {}
-        #: iterators and generators, and how far they are
-        self._iterators: list[tuple[Any, Any, Callable[[], str]]] = []
+        #: iterators, files and other things that change and cannot be changed back, and how they are
+        self._opaque: list[tuple[Any, Any, Callable[[], str]]] = []
         waiting: list[tuple[Any, Callable[[], str]]] = []
         for block in blocks:
             if isinstance(block, types.FunctionType):
@@ -82,18 +92,19 @@ class Places:
             if isinstance(item, tuple):
                 waiting += [(part, functools.partial(_item_name, name, place)) for place, part in enumerate(item)]
             elif isinstance(item, types.FunctionType):
+                held[id(item)] = _Held(item, dict(vars(item)), name)
                 waiting += [(cell, functools.partial(str, name)) for name, cell in _closure(item)]
             elif isinstance(item, types.MethodType):
                 waiting += [(item.__self__, name), (item.__func__, name)]
             elif isinstance(item, functools.partial):
                 waiting += [(part, name) for part in (item.func, *item.args, *item.keywords.values())]
-            elif hasattr(type(item), "__next__"):
-                self._iterators.append((item, _position(item), name))
+            elif (state := _state(item)) is not None:
+                self._opaque.append((item, state, name))
                 if type(item) in (zip, enumerate, map, filter):
                     waiting += [(part, name) for part in item.__reduce__()[1]]
             elif (contents := contents_of(item)) is not None:
                 held[id(item)] = _Held(item, contents, name, isinstance(item, GrowingList) and item.is_unread)
-                naming = _attribute_name if _is_object(item) else _item_name
+                naming = _naming(item)
                 if isinstance(item, types.CellType):
                     waiting += [(part, name) for part in contents.values()]
                 else:
@@ -107,24 +118,28 @@ class Places:
         """What has another content than before.
 
         Raises:
-            TraceError: an iterator is further than before, which cannot be undone.
+            TraceError: something else is not as before, as an iterator, which cannot be undone.
         """
-        for item, position, name in self._iterators:
-            if _position(item) != position:
+        for item, state, name in self._opaque:
+            if _state(item) != state:
                 raise TraceError(
-                    f"`{name()}`, an iterator, is advanced on one side of a branch, which would happen while tracing and not at each call: "
-                    f"call next() before{user_line()}"
+                    f"`{name()}`, a {type(item).__name__}, is changed on one side of a branch, which would happen while tracing and not at "
+                    f"each call: do that before{user_line()}"
                 )
         self._take_in()
         found: dict[tuple[int, Any], Place] = {}
         for identity, held in self._held.items():
             before, now = held.contents, contents_of(held.item)
             assert now is not None
-            if now.keys() == before.keys() and all(now[key] is before[key] for key in now):
+            if list(now) == list(before) and all(now[key] is before[key] for key in now):
                 continue
-            naming = _attribute_name if _is_object(held.item) else _item_name
+            naming = _naming(held.item)
+            if [key for key in before if key in now] != [key for key in now if key in before]:
+                raise TraceError(f"the order of `{held.name()}` is changed on one side of a branch: make it before{user_line()}")
             for key in dict.fromkeys((*before, *now)):
                 old, new = before.get(key, MISSING), now.get(key, MISSING)
+                if old is MISSING and isinstance(held.item, Globals):
+                    old = held.item.outside(key, MISSING)
                 if old is not new:
                     found[identity, key] = Place(held.item, key, held.name() if key is CONTENTS else naming(held.name, key), old, new)
         return found
@@ -160,11 +175,19 @@ class Places:
             set_contents(held.item, held.contents)
 
 
-def _position(item: Any) -> Any:
-    """How far an iterator is."""
+def _state(item: Any) -> Any:
+    """What tells whether something has changed that cannot be changed back; None of what is no such thing."""
     if isinstance(item, types.GeneratorType):
-        return None if item.gi_frame is None else item.gi_frame.f_lasti
-    return repr(item) if isinstance(item, itertools.count) else operator.length_hint(item, -1)
+        return item.gi_frame is not None, item.gi_frame and item.gi_frame.f_lasti
+    if isinstance(item, io.IOBase):
+        return item.closed, not item.closed and item.seekable() and item.tell()
+    if hasattr(type(item), "__next__"):
+        return repr(item) if isinstance(item, itertools.count) else operator.length_hint(item, -1)
+    if isinstance(item, (np.random.Generator, np.random.RandomState, random.Random)):
+        return generator_state(item)
+    if isinstance(item, np.ndarray):
+        return item.tobytes() if item.size <= _MOST_COMPARED else None
+    return contents_in_bytes(item)
 
 
 def _item_name(owner: Callable[[], str], key: Any) -> str:
@@ -173,6 +196,10 @@ def _item_name(owner: Callable[[], str], key: Any) -> str:
 
 def _attribute_name(owner: Callable[[], str], key: Any) -> str:
     return f"{owner()}.{key}" if owner() else str(key)
+
+
+def _naming(item: Any) -> Callable[[Callable[[], str], Any], str]:
+    return _attribute_name if _is_object(item) or isinstance(item, Globals) else _item_name
 
 
 def _closure(function: types.FunctionType) -> Iterator[tuple[str, types.CellType]]:
@@ -198,6 +225,8 @@ def contents_of(item: Any) -> dict[Any, Any] | None:
         return dict(enumerate(item))
     if isinstance(item, set):
         return {part: part for part in item}
+    if isinstance(item, types.FunctionType):
+        return dict(vars(item))
     if not (is_users_class(type(item)) or isinstance(item, types.SimpleNamespace)):
         return None
     found = dict(own_dict(item)) if hasattr(type(item), "__dict__") and hasattr(item, "__dict__") else {}
@@ -210,15 +239,16 @@ def set_contents(item: Any, contents: dict[Any, Any]) -> None:
         if contents:
             item.cell_contents = contents[CONTENTS]
         else:
-            try:
+            with contextlib.suppress(ValueError):
                 del item.cell_contents
-            except ValueError:
-                pass
     elif isinstance(item, dict):
         dict.clear(item)
         dict.update(item, contents)
     elif isinstance(item, list):
         list.__setitem__(item, slice(None), list(contents.values()))
+    elif isinstance(item, types.FunctionType):
+        vars(item).clear()
+        vars(item).update(contents)
     elif isinstance(item, (deque, set)):
         item.clear()
         (item.extend if isinstance(item, deque) else item.update)(contents.values())

@@ -15,7 +15,7 @@ from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType
 from irdl.ops.control import WHILE, WhileAttributes
 from irdl.tracing.aliases import connect
-from irdl.tracing.box import ARRAY, PYTHON, is_box, wrap
+from irdl.tracing.box import ARRAY, PYTHON, Refusal, is_box, wrap
 from irdl.tracing.branches.blocks import CONTINUE_CODE, NOTHING, Block, Exit, capture, leave, trace_block
 from irdl.tracing.branches.merge import Merge
 from irdl.tracing.branches.partly import joined_variable, known_where, ways_of
@@ -30,7 +30,7 @@ _STEP = "step of the loop"
 _BOOL = TensorType(np.dtype(bool), ())
 _EXIT = ("exit",)
 _AT_THE_END = frozenset([NOTHING])
-_SHARED = "behind a step of the loop it is another array too, which would change with it; copy that where the loop takes it over"
+_SHARED = Refusal("behind a step of the loop it is another array too, which would change with it; copy that where the loop takes it over")
 
 #: of what is carried: the place that holds it, and where it is in what that holds
 _Key = tuple[Any, str]

@@ -96,6 +96,13 @@ def _holds(node: ast.AST | Iterable[ast.AST], kinds: type | tuple[type, ...]) ->
     return any(isinstance(part, kinds) for part in _own(node))
 
 
+def _placed(node: Any, source: Any) -> Any:
+    """A node at the place where another one begins. Where it ends is left out: Python takes calls for being on the last line of their name."""
+    node.lineno = node.end_lineno = source.lineno
+    node.col_offset = node.end_col_offset = source.col_offset
+    return node
+
+
 def _call(name: str, *arguments: ast.expr) -> ast.Call:
     return ast.Call(_flow(name), list(arguments), [])
 
@@ -152,7 +159,7 @@ class _Function:
         names = sorted(self._shared - self._globals - self._outer - set(self._parameters))
         declared: list[ast.stmt] = [ast.AnnAssign(ast.Name(name, ast.Store()), ast.Constant(None), None, 1) for name in names]
         for statement in declared:
-            ast.copy_location(statement, self._node)
+            _placed(statement, self._node)
         self._node.body = [*statements[:first], *declared, *body] or [ast.Pass()]
 
     # How a block is left: from the function itself, from a block that is a function.
@@ -174,18 +181,18 @@ class _Function:
         for place, statement in enumerate(statements):
             if isinstance(statement, ast.Return) and finish is self._handed_on:
                 value = self.expression(statement.value) if statement.value else ast.Constant(None)
-                return [*found, ast.copy_location(ast.Return(_call("leave", value)), statement)]
+                return [*found, _placed(ast.Return(_call("leave", value)), statement)]
             if isinstance(statement, (ast.Break, ast.Continue)) and finish is self._handed_on:
-                return [*found, ast.copy_location(ast.Return(_flow(type(statement).__name__.upper())), statement)]
+                return [*found, _placed(ast.Return(_flow(type(statement).__name__.upper())), statement)]
             if isinstance(statement, _LEFT_ALONE) or (isinstance(statement, ast.Try) and _leaves(statement.finalbody)):
                 found.append(statement if finish is self._returned else _LeavesBlock(self).visit(statement))
                 continue
             made, outcome = self._statement(statement, statements[place + 1 :])
             for part in made:
-                ast.copy_location(part, statement)
+                _placed(part, statement)
             found += made
             if outcome is not None:
-                return [*found, ast.copy_location(finish(outcome), statement)]
+                return [*found, _placed(finish(outcome), statement)]
         return found
 
     def _statement(self, statement: ast.stmt, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
@@ -227,8 +234,8 @@ class _Function:
                 return [statement]
             if case.guard is not None:
                 test = ast.BoolOp(ast.And(), [test, case.guard])
-            chain = [ast.copy_location(ast.If(test, case.body, chain), case.pattern)]
-        begin = ast.copy_location(ast.Assign([ast.Name(subject, ast.Store())], statement.subject), statement)
+            chain = [_placed(ast.If(test, case.body, chain), case.pattern)]
+        begin = _placed(ast.Assign([ast.Name(subject, ast.Store())], statement.subject), statement)
         return [ast.fix_missing_locations(part) for part in (begin, *chain)]
 
     def _header(self, statement: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
@@ -254,14 +261,14 @@ class _Function:
         if not behind:
             return [], ast.Constant(None)
         rest = self._define("rest", behind)
-        return [ast.copy_location(rest, behind[0])], _read(rest.name)
+        return [_placed(rest, behind[0])], _read(rest.name)
 
     def _part(self, kind: str, statements: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr]:
         """A block that may be missing, as a function."""
         if not statements:
             return [], _flow("nothing")
         block = self._define(kind, statements)
-        return [ast.copy_location(block, statements[0])], _read(block.name)
+        return [_placed(block, statements[0])], _read(block.name)
 
     def _if(self, statement: ast.If, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
         test = self.expression(statement.test)
@@ -269,18 +276,18 @@ class _Function:
         on_false, false = self._part("false", statement.orelse)
         sides = [*on_true, *on_false]
         if not _leaves([statement]):
-            return [*sides, ast.Expr(ast.copy_location(_call("branch", test, true, false), statement))], None
+            return [*sides, ast.Expr(_placed(_call("branch", test, true, false), statement))], None
         rest, name = self._rest(behind)
-        return [*sides, *rest], ast.copy_location(_call("branch", test, true, false, name), statement.test)
+        return [*sides, *rest], _placed(_call("branch", test, true, false, name), statement.test)
 
     def _while(self, statement: ast.While, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
         names = _bound([ast.Expr(statement.test)])
         self._shared |= names - self._globals
         header: list[ast.stmt] = [ast.Nonlocal(sorted(names - self._globals))] if names - self._globals else []
-        test = _function(self._name("test"), (), [*header, ast.copy_location(ast.Return(self.expression(statement.test)), statement.test)])
+        test = _function(self._name("test"), (), [*header, _placed(ast.Return(self.expression(statement.test)), statement.test)])
         body = self._define("body", statement.body)
         orelse, name = self._part("else", statement.orelse)
-        outcome = ast.copy_location(_call("repeat", _read(test.name), _read(body.name), name), statement)
+        outcome = _placed(_call("repeat", _read(test.name), _read(body.name), name), statement)
         return self._loop_then([test, body, *orelse], outcome, statement, behind)
 
     def _loop_then(
@@ -299,14 +306,14 @@ class _Function:
             statement.orelse = self._block(statement.orelse, self._handed_on)
             return [statement], None
         item, loop = self._name("item"), self._name("loop")
-        target = ast.copy_location(ast.Assign([statement.target], _read(item)), statement.target)
+        target = _placed(ast.Assign([statement.target], _read(item)), statement.target)
         body = self._define("body", statement.body, item, first=[target])
         orelse, name = self._part("else", statement.orelse)
         step = ast.Call(ast.Attribute(_read(loop), "step", ast.Load()), [_read(body.name), _read(item)], [])
         each = ast.For(ast.Name(item, ast.Store()), statement.iter, [ast.If(step, [ast.Break()], [])], [])
         begin = ast.Assign([ast.Name(loop, ast.Store())], _call("loop"))
         outcome = ast.Call(ast.Attribute(_read(loop), "finish", ast.Load()), [name], [])
-        return self._loop_then([body, *orelse, begin, ast.copy_location(each, statement)], outcome, statement, behind)
+        return self._loop_then([body, *orelse, begin, _placed(each, statement)], outcome, statement, behind)
 
     def _with(self, statement: ast.With, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
         for item in statement.items:
@@ -323,6 +330,13 @@ class _Function:
 
     def _try(self, statement: ast.Try, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
         """A try statement, in which what leaves is kept until its end."""
+        if not _leaves([statement]):
+            statement.body = self._watched(statement, self._block(statement.body, self._handed_on))
+            for handler in statement.handlers:
+                handler.body = self._block(handler.body, self._handed_on)
+            statement.orelse = self._block(statement.orelse, self._handed_on)
+            statement.finalbody = self._block(statement.finalbody, self._handed_on)
+            return [statement], None
         outcome = self._name("outcome")
 
         def kept(block: ast.FunctionDef) -> list[ast.stmt]:
@@ -331,10 +345,7 @@ class _Function:
         blocks: list[ast.stmt] = []
         body = self._define("try", statement.body)
         blocks.append(body)
-        inner = kept(body)
-        if statement.handlers:
-            inner = [ast.With([ast.withitem(_call("handled"))], inner)]
-        statement.body = inner
+        statement.body = self._watched(statement, kept(body))
         for handler in statement.handlers:
             block = self._define("except", handler.body)
             blocks.append(block)
@@ -347,6 +358,11 @@ class _Function:
         begin = ast.Assign([ast.Name(outcome, ast.Store())], ast.Constant(None))
         rest, name = self._rest(behind)
         return [*blocks, *rest, begin, statement], _call("then", _read(outcome), name)
+
+    @staticmethod
+    def _watched(statement: ast.Try, body: list[ast.stmt]) -> list[ast.stmt]:
+        """What is tried, where errors may be handled."""
+        return [ast.With([ast.withitem(_call("handled"))], body)] if statement.handlers else body
 
     def _assert(self, statement: ast.Assert) -> tuple[list[ast.stmt], ast.expr | None]:
         arguments = [self.expression(statement.test)]
@@ -402,21 +418,24 @@ class _Expressions(ast.NodeTransformer):
         name = "both" if isinstance(node.op, ast.And) else "either"
         found = node.values[-1]
         for value in reversed(node.values[:-1]):
-            found = ast.copy_location(_call(name, value, _later(found)), node)
+            found = _placed(_call(name, value, _later(found)), node)
         return found
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         self.generic_visit(node)
         if _holds([node.body, node.orelse], (ast.NamedExpr, *_SUSPENDS)):
             return node
-        return ast.copy_location(_call("choose", node.test, _later(node.body), _later(node.orelse)), node)
+        return _placed(_call("choose", node.test, _later(node.body), _later(node.orelse)), node)
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         self.generic_visit(node)
-        return ast.copy_location(_call("negate", node.operand), node) if isinstance(node.op, ast.Not) else node
+        return _placed(_call("negate", node.operand), node) if isinstance(node.op, ast.Not) else node
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         self.generic_visit(node)
+        if len(node.ops) == 1 and isinstance(node.ops[0], (ast.In, ast.NotIn)):
+            found = _placed(_call("within", node.left, node.comparators[0]), node)
+            return found if isinstance(node.ops[0], ast.In) else _placed(_call("negate", found), node)
         if len(node.ops) == 1 or _holds(node.comparators, (ast.NamedExpr, *_SUSPENDS)):
             return node
         return self._chain(node.left, node, 0)
@@ -425,11 +444,11 @@ class _Expressions(ast.NodeTransformer):
         """`a < b < c`: b is computed once, c only where the first holds."""
         right, op = node.comparators[place], node.ops[place]
         if place == len(node.ops) - 1:
-            return ast.copy_location(ast.Compare(left, [op], [right]), node)
+            return _placed(ast.Compare(left, [op], [right]), node)
         names = self._function.new_name("left"), self._function.new_name("right")
         rest = self._chain(_read(names[1]), node, place + 1)
-        both = ast.copy_location(_call("both", ast.Compare(_read(names[0]), [op], [_read(names[1])]), _later(rest)), node)
-        return ast.copy_location(ast.Call(_later(both, *names), [left, right], []), node)
+        both = _placed(_call("both", ast.Compare(_read(names[0]), [op], [_read(names[1])]), _later(rest)), node)
+        return _placed(ast.Call(_later(both, *names), [left, right], []), node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
@@ -460,10 +479,10 @@ class _LeavesBlock(ast.NodeTransformer):
     visit_For = visit_AsyncFor = visit_While = _loop
 
     def visit_Return(self, node: ast.Return) -> ast.AST:
-        return ast.copy_location(ast.Return(_call("leave", node.value or ast.Constant(None))), node)
+        return _placed(ast.Return(_call("leave", node.value or ast.Constant(None))), node)
 
     def visit_Break(self, node: ast.Break) -> ast.AST:
-        return node if self._within_loop else ast.copy_location(ast.Return(_flow("BREAK")), node)
+        return node if self._within_loop else _placed(ast.Return(_flow("BREAK")), node)
 
     def visit_Continue(self, node: ast.Continue) -> ast.AST:
-        return node if self._within_loop else ast.copy_location(ast.Return(_flow("CONTINUE")), node)
+        return node if self._within_loop else _placed(ast.Return(_flow("CONTINUE")), node)

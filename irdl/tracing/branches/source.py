@@ -169,9 +169,9 @@ def _is_code(part: Any) -> bool:
 def _in_place_of(code: types.CodeType, whole: types.CodeType) -> types.CodeType | None:
     """The code in `whole`, which may be rewritten, of the function that a code is of."""
     for other in _all_codes(whole):
-        if (_plain_name(other), other.co_firstlineno) == (_plain_name(code), code.co_firstlineno):
-            if code.co_name != "<lambda>" or _is_within(_range(other), _range(code)):
-                return other
+        is_there = (_plain_name(other), other.co_firstlineno) == (_plain_name(code), code.co_firstlineno)
+        if is_there and (code.co_name != "<lambda>" or _is_within(_range(other), _range(code))):
+            return other
     return None
 
 
@@ -217,6 +217,7 @@ def _node_of(tree: ast.AST, code: types.CodeType) -> Any:
             if _is_within(_range(code), ((body.lineno, body.col_offset), (body.end_lineno, body.end_col_offset))):
                 return node
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name:
-            if min([node.lineno, *(part.lineno for part in node.decorator_list)]) == code.co_firstlineno:
+            first = min([node.lineno, *(part.lineno for part in node.decorator_list)])
+            if first == code.co_firstlineno:
                 return node
     return None

@@ -82,14 +82,15 @@ class Globals(dict[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if dict.__contains__(self, name):
             return dict.__getitem__(self, name)
-        try:
-            item = self._original[name]
-        except KeyError:
+        if name not in self._original:
             if name not in self._absent:
                 self._absent.add(name)
                 self._capture.guards.append((HasItem(self._original, name), False))
-            raise
-        seen = self._seen.get(name)
+            raise KeyError(name)
+        return self._seen_of(name)
+
+    def _seen_of(self, name: str) -> Any:
+        item, seen = self._original[name], self._seen.get(name)
         if seen is None or seen[0] is not item:
             made = self._capture.replace(item, DictItem(self._original, name), name)
             seen = self._seen[name] = (item, made)
@@ -102,6 +103,12 @@ class Globals(dict[str, Any]):
 
     def __contains__(self, name: object) -> bool:
         return dict.__contains__(self, name) or name in self._original
+
+    def outside(self, name: str, default: Any) -> Any:
+        """What the trace sees of a name, past what it has bound it to."""
+        if name not in self._original:
+            return default
+        return self._seen_of(name)
 
     def was_read(self, name: str) -> bool:
         return name in self._seen

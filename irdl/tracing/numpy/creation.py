@@ -62,7 +62,8 @@ def _uniform(function: Callable[..., Any], shape: Any, *arguments: Any, order: s
         *arguments, order = arguments  # type: ignore[assignment]
     number = np.zeros((), *arguments, **options) if function is np.empty else function((), *arguments, **options)
     np.empty(0, order=order)  # type: ignore[call-overload]  # raises as NumPy does
-    whole = np.broadcast_to(number, tuple(map(operator.index, shape)) if isinstance(shape, (list, tuple)) else shape)
+    extents = tuple(map(operator.index, shape if isinstance(shape, (list, tuple)) else (shape,)))
+    whole = np.broadcast_to(number, extents)
     if not is_supported(number.dtype):
         return function(shape, *arguments, order=order, **options)
     value = apply(BROADCAST, [open_trace().constant(number)], BroadcastAttributes(whole.shape))

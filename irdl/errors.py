@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import CodeType
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +18,8 @@ class TraceError(IrdlError):
 
     #: told of each that is made: code that catches one would go on as NumPy never would, so the traces under way fail (see `recorder`)
     witness: ClassVar[Callable[[TraceError], None]] = staticmethod(lambda error: None)
+    #: the code of the function that asked for the truth of a traced value, where that is what went wrong
+    branching: CodeType | None = None
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)

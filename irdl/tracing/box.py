@@ -19,9 +19,10 @@ from irdl.ir.graph import Value
 from irdl.ir.op import Op
 from irdl.ir.types import TensorType
 from irdl.tracing import views
+from irdl.tracing.aliases import store
 from irdl.tracing.marks import marked
 from irdl.tracing.operations import cast, viewed
-from irdl.tracing.recorder import Cell, Trace, current_trace, open_trace, trace_stack, user_line
+from irdl.tracing.recorder import Cell, Trace, current_trace, open_trace, trace_stack, user_frame, user_line
 from irdl.tracing.sources import check_source, is_irdls
 
 ARRAY, SCALAR, PYTHON = "array", "scalar", "python"
@@ -118,8 +119,8 @@ class Box:
             raise TypeError(f"'{self.type.dtype}' object does not support item assignment{user_line()}")
         if self.read_only:
             raise ValueError(f"assignment destination is read-only: {self.read_only}{user_line()}")
-        trace = self.cell.trace
-        if trace is not current_trace():
+        trace = current_trace() or self.cell.trace
+        if not trace.may_store(self.cell):
             raise TraceError(
                 "an array from outside is changed inside a traced loop, branch or gradient, where a store would be "
                 f"lost: make it part of the carry and return it{user_line()}"
@@ -127,7 +128,7 @@ class Box:
         chain = self._chain(trace)
         for step, base in zip(reversed(self._steps), reversed(chain[:-1]), strict=True):
             new = step.write(trace, base, new)
-        self.cell.value = new
+        store(trace, self.cell, new)
 
     # What NumPy code asks of it.
 
@@ -209,10 +210,10 @@ class Box:
 
     def _of_whole_trace(self, question: str) -> Any:
         """What the capture of the trace of a whole function answers about a value of that trace; None of other values."""
-        trace = self.cell.trace
+        trace, value = (current_trace() or self.cell.trace).latest(self.cell)
         if self._steps or trace.capture is None or trace is not trace_stack()[0]:
             return None
-        return getattr(trace.capture, question)(self.cell.value)
+        return getattr(trace.capture, question)(value)
 
     @property
     def is_followed(self) -> bool:
@@ -234,16 +235,26 @@ class Box:
             return decided
         return None
 
+    @property
+    def is_open(self) -> bool:
+        """One number, whose truth the trace does not know."""
+        return self.type.size == 1 and self.known is None and self.decided() is None
+
     def __bool__(self) -> bool:
         if (decided := self.decided()) is not None:
             return decided
-        return bool(
-            self._array(
-                "`if`, `while`, `and` or `or`",
-                "use np.where, np.logical_and, irdl.cond or irdl.while_loop, or make it a static argument that is no array",
-                exact=True,
+        try:
+            return bool(
+                self._array(
+                    "`if`, `while`, `and` or `or`",
+                    "use np.where, np.logical_and, irdl.cond or irdl.while_loop, or make it a static argument that is no array",
+                    exact=True,
+                )
             )
-        )
+        except TraceError as error:
+            if self.type.size == 1 and (frame := user_frame()) is not None:
+                error.branching = frame.f_code
+            raise
 
     def __int__(self) -> int:
         if is_complex(self.type.dtype):

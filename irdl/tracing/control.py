@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.builder import Builder
 from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType
-from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
-from irdl.ops.shape import BROADCAST, BroadcastAttributes
+from irdl.ops.control import SCAN, WHILE, ScanAttributes, WhileAttributes
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, as_kind, is_box, result_kind, to_value, wrap
 from irdl.tracing.capture.capture import Capture
+from irdl.tracing.conds import joined_dtype, joined_kind, record_cond
 from irdl.tracing.operations import cast
-from irdl.tracing.printing import chosen, repeated, together
+from irdl.tracing.printing import repeated
 from irdl.tracing.recorder import Trace, current_trace, user_line
 from irdl.tracing.region import Region, trace_region
 
@@ -196,31 +195,12 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
             raise TraceError(f"the branches of a cond return {a} and {b}: give them one shape{user_line()}")
     if first != second:
         kinds_of = zip(regions[0].kinds, regions[1].kinds, strict=True)
-        dtypes = [_joined_dtype(a.dtype, b.dtype, *pair) for a, b, pair in zip(first, second, kinds_of, strict=True)]
+        dtypes = [joined_dtype(a.dtype, b.dtype, *pair) for a, b, pair in zip(first, second, kinds_of, strict=True)]
         functions = [_cast_results(fun, dtypes) for fun in (true_fun, false_fun)]
         regions = [trace_region(fun, types, structure, kinds, "cond branch", prints=True) for fun in functions]
-    shared = list(dict.fromkeys([*regions[0].operands, *regions[1].operands]))
-    graphs = [_widen(region, shared, len(values)) for region in regions]
-    if any(region.printed is not None for region in regions):
-        graphs = _give_both(graphs, count)
-    results = trace.apply(COND, [predicate, *values, *shared], regions=graphs)
-    if any(region.printed is not None for region in regions):
-        trace.printed.append(chosen(predicate, [region.printed or together(()) for region in regions], results[count:]))
-    results = results[:count]
-    kinds = [
-        result_kind(value.type) if ARRAY in pair or len(set(pair)) > 1 else pair[0]
-        for value, pair in zip(results, zip(regions[0].kinds, regions[1].kinds, strict=True), strict=True)
-    ]
+    results = record_cond(predicate, values, regions, count)
+    kinds = [joined_kind(value, *pair) for value, pair in zip(results, zip(regions[0].kinds, regions[1].kinds, strict=True), strict=True)]
     return tree.unflatten(regions[0].structure, [wrap(value, kind) for value, kind in zip(results, kinds, strict=True)])
-
-
-def _joined_dtype(a: np.dtype, b: np.dtype, first: str, second: str) -> np.dtype:
-    """The dtype of two branches' results; a Python scalar gives way to the other."""
-    if first == PYTHON and second != PYTHON:
-        return np.result_type(a.type(0).item(), b)
-    if second == PYTHON and first != PYTHON:
-        return np.result_type(a, b.type(0).item())
-    return np.result_type(a, b)
 
 
 def _cast_results(function: Callable[..., Any], dtypes: Sequence[np.dtype]) -> Callable[..., Any]:
@@ -230,25 +210,6 @@ def _cast_results(function: Callable[..., Any], dtypes: Sequence[np.dtype]) -> C
         return tree.unflatten(structure, boxes)
 
     return wrapped
-
-
-def _widen(region: Region, shared: Sequence[Value], explicit: int) -> Graph:
-    """The region's graph with one input for each of `shared`, used or not."""
-    inner = dict(zip(region.operands, region.graph.inputs[explicit:], strict=True))
-    extra = [inner.get(value) or Value(value.type) for value in shared]
-    return Graph([*region.graph.inputs[:explicit], *extra], region.graph.outputs, region.graph.name)
-
-
-def _give_both(graphs: Sequence[Graph], count: int) -> list[Graph]:
-    """Two branches, each with what the other gives behind its results too, as zeros."""
-    first, second = (list(graph.outputs) for graph in graphs)
-    builder = Builder(fold=False)
-    zeros = [
-        [builder.value(BROADCAST, [builder.constant(0, value.dtype)], BroadcastAttributes(value.shape)) for value in more[count:]]
-        for more in (first, second)
-    ]
-    outputs = ([*first, *zeros[1]], [*second[:count], *zeros[0], *second[count:]])
-    return [Graph(graph.inputs, found, graph.name) for graph, found in zip(graphs, outputs, strict=True)]
 
 
 def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init: Any) -> Any:

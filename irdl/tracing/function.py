@@ -13,6 +13,7 @@ from irdl.errors import TraceError
 from irdl.ir.graph import Graph, Value, reachable_nodes
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, Box
+from irdl.tracing.branches.source import traced
 from irdl.tracing.capture import changes
 from irdl.tracing.capture.arguments import argument_effects, containers_of, let_trace
 from irdl.tracing.capture.capture import Capture, Captured
@@ -93,9 +94,22 @@ def trace_function(
         TraceError: the code does something that cannot be traced; nothing outside is changed.
     """
     name = name or getattr(function, "__name__", type(function).__name__)
+    return traced(lambda: _traced(function, arguments, options, name, static or {}, roll, changing, share, decides))
+
+
+def _traced(
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    options: Mapping[str, Any],
+    name: str,
+    static: Mapping[int | str, Any],
+    roll: bool,
+    changing: Collection[str],
+    share: bool,
+    decides: bool,
+) -> TracedFunction:
     trace = Trace(name, roll)
     leaves, structure = tree.flatten((tuple(arguments), dict(options)))
-    static = static or {}
     names = bind(function, arguments, {**options, **{key: None for key in static if isinstance(key, str)}})
     aliases = dict(tree.aliases(leaves))
     with trace:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -165,13 +166,15 @@ def _number(kind: type, number: float, dtype: Any) -> ConstantAttributes:
 
 
 class Cell:
-    """Where a traced array lives: its trace and its present value. A store rebinds `value`."""
+    """Where a traced array lives: its trace and its present value. A store rebinds `value`. `aliases` are arrays that may be this one
+    (see `aliases`)."""
 
-    __slots__ = ("trace", "value")
+    __slots__ = ("__weakref__", "aliases", "trace", "value")
 
     def __init__(self, trace: Trace, value: Value) -> None:
         self.trace = trace
         self.value = value
+        self.aliases: tuple[Any, ...] = ()
 
 
 class Trace:
@@ -201,6 +204,10 @@ class Trace:
         #: what was printed, in order, and the numbers within texts (see `printing`)
         self.printed: list[Any] = []
         self.texts: dict[int, Any] = {}
+        #: whether it is one side of a branch in the user's code, or the body of a loop there: it may store into arrays from outside
+        self.is_block = False
+        #: what it has stored into those
+        self.stored: dict[Cell, Value] = {}
 
     def __enter__(self) -> Trace:
         stack = trace_stack()
@@ -307,7 +314,43 @@ class Trace:
         """
         if cell.trace is self:
             return cell.value
-        return self.lift(cell.trace, cell.value)
+        return self.lift(*self.latest(cell))
+
+    def latest(self, cell: Cell) -> tuple[Trace, Value]:
+        """The present value of a cell, and the trace that it is one of."""
+        trace: Trace | None = self
+        while trace is not None and trace is not cell.trace:
+            if cell in trace.stored:
+                return trace, trace.stored[cell]
+            trace = trace.parent
+        return cell.trace, cell.value
+
+    def may_store(self, cell: Cell) -> bool:
+        """Whether a store here changes the cell: it is one of this trace, or of one around the blocks of code that are being traced."""
+        trace: Trace | None = self
+        while trace is not None and trace is not cell.trace and trace.is_block:
+            trace = trace.parent
+        return trace is cell.trace
+
+    def put(self, cell: Cell, value: Value) -> None:
+        """Let a cell hold another value, one of this trace."""
+        if cell.trace is self:
+            cell.value = value
+        else:
+            self.stored[cell] = value
+
+    @contextmanager
+    def resumed(self) -> Iterator[None]:
+        """Go on with a trace that has ended, within the one around it."""
+        stack = trace_stack()
+        assert stack and stack[-1] is self.parent
+        stack.append(self)
+        self.ended = False
+        try:
+            yield
+        finally:
+            stack.pop()
+            self.ended = True
 
     def lift(self, owner: Trace, value: Value) -> Value:
         if owner is self:

@@ -140,6 +140,10 @@ class GrowingList(list[Any]):
         super().__init__()
         self._fill: Callable[[GrowingList], list[Any]] | None = fill
 
+    @property
+    def is_unread(self) -> bool:
+        return self._fill is not None
+
     def filled(self) -> GrowingList:
         if self._fill is not None:
             fill, self._fill = self._fill, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from typing import TYPE_CHECKING, Any
 
+from irdl.tracing.branches import source
 from irdl.tracing.capture.namespaces import Globals
 from irdl.tracing.capture.reads import CellContents, Defaults, Item, KeywordDefaults, Read
 from irdl.tracing.capture.variables import Variable
@@ -33,19 +34,12 @@ class Functions:
         if not users and not (function.__closure__ and owner_of(file) in (Owner.IRDL, Owner.TRACER)):
             return function
         new: list[Variable] = []
-        cells = None
+        code, cells = source.code_of(function.__code__) if users else function.__code__, None
         if function.__closure__ is not None:
-            cells = tuple(
-                self._variable(*pair, function.__code__, new)
-                for pair in zip(function.__closure__, function.__code__.co_freevars, strict=True)
-            )
-        made = types.FunctionType(
-            function.__code__,
-            self.globals_of(function.__globals__) if users else function.__globals__,
-            function.__name__,
-            function.__defaults__,
-            cells,
-        )
+            closure = dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))
+            cells = tuple(self._variable(closure[name], name, code, new) for name in code.co_freevars)
+        names = self.globals_of(function.__globals__) if users else function.__globals__
+        made = types.FunctionType(code, names, function.__name__, function.__defaults__, cells)
         if function.__kwdefaults__:
             defaults = KeywordDefaults(function)
             capture.guards.append((defaults, function.__kwdefaults__))
@@ -74,6 +68,11 @@ class Functions:
             new.append(variable)
         variable.codes.append(code)
         return variable.made
+
+    @property
+    def variables(self) -> list[Variable]:
+        """Those of closures."""
+        return list(self._variables.values())
 
     def bound_variables(self) -> list[Variable]:
         """Those that the trace has bound to something else."""

@@ -6,6 +6,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from irdl.tracing.box import PYTHON_NUMBERS
+from irdl.tracing.branches.rewrite import FLOW
 from irdl.tracing.capture.reads import Always, DictItem, HasItem
 from irdl.tracing.extrema import traced_max, traced_min
 from irdl.tracing.marks import MarkedRange
@@ -34,6 +35,20 @@ class Package(types.ModuleType):
 
 
 _MISSING = object()
+
+
+class _Flow:
+    """What rewritten code calls, imported when it first does."""
+
+    def __getattr__(self, name: str) -> Any:
+        from irdl.tracing.branches import flow
+
+        found = getattr(flow, name)
+        setattr(self, name, found)
+        return found
+
+
+_flow = _Flow()
 #: builtins that traced code sees otherwise
 _REPLACED = {
     **{"range": MarkedRange, "print": traced_print, "max": traced_max, "min": traced_min, "type": TracedType},
@@ -48,6 +63,7 @@ class Globals(dict[str, Any]):
     def __init__(self, capture: Capture, original: dict[str, Any]) -> None:
         given = original.get("__builtins__", __builtins__)
         names = {**(given if isinstance(given, dict) else vars(given)), "__import__": self._import, **_REPLACED}
+        names[FLOW] = _flow
         super().__init__(__builtins__=names, __name__=original.get("__name__", ""))
         self._capture = capture
         self._original = original

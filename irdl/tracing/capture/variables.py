@@ -27,6 +27,11 @@ class Variable:
     codes: list[types.CodeType] = field(default_factory=list)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing in it at first."""
+        return self.before is _EMPTY
+
+    @property
     def is_bound(self) -> bool:
         """Whether the trace has bound it to something else."""
         try:

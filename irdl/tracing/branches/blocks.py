@@ -1,0 +1,92 @@
+"""A block of the user's code, traced for itself: what it changes, how it is left, and the region that it becomes."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from irdl.errors import IrdlError
+from irdl.ir.graph import Graph, Value
+from irdl.tracing.branches.places import Place, Places
+from irdl.tracing.printing import Printed, together
+from irdl.tracing.recorder import Trace, trace_stack
+from irdl.tracing.region import Region, check_kept
+
+#: how a block is left
+NOTHING, BREAK_CODE, CONTINUE_CODE, RETURN_CODE = 0, 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a block is left: the code of one of its `ways`, a traced number where there are several, and what the function returns."""
+
+    code: Any
+    value: Any
+    ways: frozenset[int]
+
+
+BREAK = Exit(BREAK_CODE, None, frozenset([BREAK_CODE]))
+CONTINUE = Exit(CONTINUE_CODE, None, frozenset([CONTINUE_CODE]))
+
+
+def leave(value: Any) -> Exit:
+    """`return value`."""
+    return Exit(RETURN_CODE, value, frozenset([RETURN_CODE]))
+
+
+@dataclass
+class Block:
+    """A block that was traced; what it has changed is undone.
+
+    Attributes:
+        exit: how it is left; None at its end.
+        raised: the error that it ends with.
+    """
+
+    trace: Trace
+    exit: Exit | None
+    changes: dict[tuple[int, Any], Place]
+    raised: Exception | None
+
+    def region(self, leaves: Callable[[], Sequence[Value]], explicit: Sequence[Value] = ()) -> Region:
+        """As a region that gives what `leaves` reads at its end. `explicit`: its inputs that are not read from outside."""
+        with self.trace.resumed():
+            outputs = list(leaves())
+        printed: Printed | None = together(self.trace.printed) if self.trace.printed else None
+        graph = Graph(
+            [*explicit, *self.trace.lifted.values()],
+            self.trace.rolled([*outputs, *(printed.values if printed else ())]),
+            self.trace.name,
+        )
+        return Region(graph, tuple(self.trace.lifted_operands()), None, (), printed)
+
+
+def trace_block(function: Callable[[], Exit | None], places: Places, name: str, trace: Trace | None = None) -> Block:
+    """Run a block in a trace of its own. What it raises is kept, but for errors of irdl's."""
+    trace = Trace(name) if trace is None else trace
+    trace.is_block = True
+    found: Exit | None = None
+    raised: Exception | None = None
+    with trace:
+        try:
+            found = function()
+        except IrdlError:
+            raise
+        except Exception as error:
+            raised = error
+    changes = places.changes()
+    places.restore(changes)
+    return Block(trace, found, changes, raised)
+
+
+def variables_of(*functions: Any) -> list[Any]:
+    """The functions among these, whose variables may change."""
+    return [function for function in functions if isinstance(function, types.FunctionType)]
+
+
+def capture() -> Any:
+    """What the trace of the whole function has captured."""
+    stack = trace_stack()
+    return stack[0].capture if stack else None

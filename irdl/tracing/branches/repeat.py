@@ -1,0 +1,238 @@
+"""A `while` whose test is not known: its body is traced until it is clear what it changes, which is what the loop carries."""
+
+from __future__ import annotations
+
+import types
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import TraceError
+from irdl.ir.graph import Graph, Value
+from irdl.ir.types import TensorType
+from irdl.ops.control import WHILE, WhileAttributes
+from irdl.tracing.aliases import connect
+from irdl.tracing.box import ARRAY, PYTHON, is_box, wrap
+from irdl.tracing.branches.blocks import CONTINUE_CODE, NOTHING, RETURN_CODE, Block, Exit, capture, leave, trace_block
+from irdl.tracing.branches.merge import ANYTHING, Merge, Unset
+from irdl.tracing.branches.places import MISSING, Place, Places
+from irdl.tracing.branches.sides import Run, as_type, is_open, joined, raises, truth, two_sides, without
+from irdl.tracing.recorder import Cell, Trace, open_trace, user_line
+
+#: so often the body is traced until what it changes stands
+_MOST_TRIES = 8
+_STEP = "step of the loop"
+_BOOL = TensorType(np.dtype(bool), ())
+_EXIT = ("exit",)
+_SHARED = "behind a step of the loop it is another array too, which would change with it; copy that where the loop takes it over"
+
+#: of what is carried: the place that holds it, and where it is in what that holds
+_Key = tuple[Any, str]
+
+
+def repeat_open(going: Any, test: Callable[[], Any], body: Run, found: Exit | None) -> Exit | None:
+    """`while test(): body()` from here on.
+
+    Args:
+        going: the outcome of the test, where it was asked already.
+        found: how the step before was left, if that is not known.
+    """
+    if found is not None:
+        going = _goes_on(found, test)
+    loop = _Loop(test, body, found)
+    loop.settle()
+    if loop.replaces_what_it_stores_into():
+        # The first step stores into an array from outside, later ones into what they have made: it is a step of its own.
+        first = two_sides(going, lambda: without(body(), CONTINUE_CODE), lambda: None)
+        return repeat_open(_chosen(going, lambda: _goes_on(first, test)), test, body, first)
+    return loop.record(going)
+
+
+def _goes_on(found: Exit | None, test: Callable[[], Any]) -> Any:
+    """Whether there is another step behind one that was left like this."""
+    if found is None:
+        return test()
+    return _chosen(found.code == NOTHING, test) if NOTHING in found.ways else False
+
+
+def _chosen(flag: Any, test: Callable[[], Any]) -> Any:
+    """`flag and test()`, as a truth value."""
+    if not is_open(flag):
+        return flag and test()
+    found = two_sides(flag, lambda: leave(_as_bool(test())), lambda: leave(False))
+    assert found is not None
+    return found.value
+
+
+def _as_bool(test: Any) -> Any:
+    return wrap(truth(test), PYTHON) if is_open(test) else bool(test)
+
+
+@dataclass
+class _Carried:
+    """A number or an array that the loop carries. `is_shared`: behind a step it is another one's too."""
+
+    type: TensorType
+    kind: str
+    is_shared: bool
+
+
+@dataclass
+class _Step:
+    """The body, traced over what it carries: at its beginning that is `inputs`, and `boxes` of them, and `cells`.
+
+    Attributes:
+        leaves: of what it carries, what it is before the loop and behind the step.
+    """
+
+    trace: Trace
+    flag: Value
+    inputs: dict[_Key, Value] = field(default_factory=dict)
+    boxes: dict[_Key, Any] = field(default_factory=dict)
+    cells: dict[Cell, Value] = field(default_factory=dict)
+    block: Block = None  # type: ignore[assignment]
+    going: Any = None
+    leaves: dict[_Key, tuple[Any, Any]] = field(default_factory=dict)
+
+
+class _Loop:
+    """A loop that is being recorded."""
+
+    def __init__(self, test: Callable[[], Any], body: Run, found: Exit | None) -> None:
+        self._test, self._body, self._found = test, body, found
+        self._places = Places([test, body], capture())
+        self._carried: dict[_Key, _Carried] = {}
+        self._cells: list[Cell] = []
+        #: what it changes
+        self._changes: dict[Any, Place] = {}
+        self._stored_at_first: set[Cell] = set()
+
+    def settle(self) -> None:
+        """Trace the body until it carries what it changes, and with the types that it gives them."""
+        for attempt in range(_MOST_TRIES):
+            self._step = step = self._traced()
+            if attempt == 0:
+                self._stored_at_first = set(step.block.trace.stored)
+            carried, cells = self._found_in(step), list(dict.fromkeys([*self._cells, *step.trace.stored]))
+            if carried == self._carried and cells == self._cells:
+                return
+            self._carried, self._cells = carried, cells
+        names = ", ".join(f"`{name}`" for _, name in self._carried)
+        raise TraceError(f"what a while loop carries from step to step does not settle: {names}{user_line()}")
+
+    def replaces_what_it_stores_into(self) -> bool:
+        """An array that it carries is one from outside at first, and the body stores into it."""
+        arrays = [before for before, _ in self._step.leaves.values() if is_box(before) and before.kind == ARRAY]
+        return self._found is None and any(array.cell in self._stored_at_first for array in arrays)
+
+    def _traced(self) -> _Step:
+        """The body, traced over what is known to be carried so far."""
+        outer = open_trace()
+        trace = Trace("while body")
+        step = _Step(trace, trace.input(_BOOL))
+
+        def run() -> Exit | None:
+            for key, item in self._carried.items():
+                step.inputs[key] = trace.input(item.type)
+                step.boxes[key] = wrap(step.inputs[key], item.kind, _SHARED if item.is_shared else "")
+            for cell in self._cells:
+                step.cells[cell] = trace.stored[cell] = trace.input(outer.read(cell).type)
+            self._places.put(self._contents(step.boxes))
+            found = without(self._body(), CONTINUE_CODE)
+            step.going = _goes_on(found, self._test)
+            return found
+
+        step.block = trace_block(run, self._places, trace.name, trace)
+        if isinstance(error := step.block.raised, NameError):
+            raise TraceError(f"{error}: before the first step of the loop it has none; give it one{user_line()}") from None
+        if error is not None:
+            raises(error, None)
+        if trace.printed:
+            raise TraceError(f"print inside a while loop whose test is traced: how often is not known{user_line()}")
+        return step
+
+    def _contents(self, given: dict[_Key, Any]) -> list[tuple[Any, Any, Any]]:
+        """What the places hold that the loop changes, with these in the places of numbers and arrays."""
+        found = []
+        for key, place in self._changes.items():
+            merge = Merge(lambda a, b, name, key=key: given[key, name], self._places.knows, _STEP)  # type: ignore[misc]
+            if place.before is not MISSING:
+                found.append((place.owner, place.key, merge(place.before, place.after, place.name)))
+        return found
+
+    def _found_in(self, step: _Step) -> dict[_Key, _Carried]:
+        """What the body has turned out to change."""
+        self._changes = step.block.changes
+        for key, place in step.block.changes.items():
+            if (place.before is MISSING or place.after is MISSING) and not isinstance(place.owner, types.CellType):
+                raise TraceError(f"`{place.name}` is there on one side of a step of the loop only: make it before the loop{user_line()}")
+            if place.before is not MISSING:
+                Merge(self._collecting(step, key), self._places.knows, _STEP)(place.before, place.after, place.name)
+        self._left(step, Merge(self._collecting(step, _EXIT), self._places.knows, _STEP))
+        holders = Counter(after.cell for _, after in step.leaves.values() if is_box(after) and after.kind == ARRAY)
+        found = {}
+        for key, (before, after) in step.leaves.items():
+            type_, kind = joined(before, after, key[1], _STEP)
+            is_shared = False
+            if is_box(after) and kind == ARRAY:
+                own = step.boxes[key].cell if key in step.boxes else None
+                others = {box.cell for box in step.boxes.values()} - {own}
+                is_shared = after.cell.trace is not step.trace or holders[after.cell] > 1 or after.cell in others
+            found[key] = _Carried(type_, kind, is_shared)
+        return found
+
+    @staticmethod
+    def _collecting(step: _Step, key: Any) -> Callable[[Any, Any, str], Any]:
+        def collect(before: Any, after: Any, name: str) -> Any:
+            step.leaves[key, name] = before, after
+            return before
+
+        return collect
+
+    def _left(self, step: _Step, merge: Merge) -> Exit | None:
+        """How the loop is left: as the step before it was, or as a step of it is."""
+        before, after = self._found, step.block.exit
+        if before is None and after is None:
+            return None
+        first, second = (Exit(NOTHING, ANYTHING, frozenset([NOTHING])) if item is None else item for item in (before, after))
+        values = [item.value if RETURN_CODE in item.ways else ANYTHING for item in (first, second)]
+        ways = first.ways | second.ways | {NOTHING}
+        return Exit(merge(first.code, second.code, "the way on"), merge(*values, "the result") if RETURN_CODE in ways else None, ways)
+
+    def record(self, going: Any) -> Exit | None:
+        """The loop as an op; what it changes holds what that gives. How it is left."""
+        trace, step = open_trace(), self._step
+        types_ = [self._carried[key].type for key in step.leaves]
+
+        def outputs() -> Sequence[Value]:
+            leaves = [as_type(after, type_) for (_, after), type_ in zip(step.leaves.values(), types_, strict=True)]
+            return [as_type(_as_bool(step.going), _BOOL), *leaves, *(step.trace.read(cell) for cell in self._cells)]
+
+        explicit = [step.flag, *(step.inputs[key] for key in step.leaves), *step.cells.values()]
+        region = step.block.region(outputs, explicit)
+        flag = as_type(_as_bool(going), _BOOL)
+        initial = [as_type(before, type_) for (before, _), type_ in zip(step.leaves.values(), types_, strict=True)]
+        carry = [flag, *initial, *(trace.read(cell) for cell in self._cells)]
+        condition_inputs = [Value(value.type) for value in carry]
+        condition = Graph(condition_inputs, condition_inputs[:1], "while condition")
+        inputs = region.graph.inputs
+        body = Graph([*inputs[len(carry) :], *inputs[: len(carry)]], region.graph.outputs, region.graph.name)
+        results = trace.apply(WHILE, [*region.operands, *carry], WhileAttributes(0, len(region.operands)), [condition, body])
+        found = {}
+        for key, value in zip(step.leaves, results[1:], strict=False):
+            item = self._carried[key]
+            made = found[key] = wrap(value, item.kind, _SHARED if item.is_shared else "")
+            before = step.leaves[key][0]
+            if is_box(before) and before.kind == ARRAY == item.kind:  # where there was no step
+                connect(trace, flag, False, before.cell, before.steps, made.cell, "" if before.type == item.type else _SHARED)
+        for cell, value in zip(self._cells, results[1 + len(found) :], strict=True):
+            trace.put(cell, value)
+        self._places.put(self._contents(found))
+        for place in self._changes.values():
+            if place.before is MISSING:
+                why = f"`{place.name}` is set in the steps of a while loop, of which there may be none: give it a value before"
+                self._places.put([(place.owner, place.key, Unset(why))])
+        return self._left(step, Merge(lambda a, b, name: found[_EXIT, name], self._places.knows, _STEP))

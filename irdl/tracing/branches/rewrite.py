@@ -1,0 +1,438 @@
+"""A function's branches and loops as calls, so that both sides of a branch can be recorded (`flow` has what is called).
+
+    if x > 0:                       def __true_1__():
+        y = x                           nonlocal y
+    else:                               y = x
+        y = -x              ->      def __false_2__():
+                                        nonlocal y
+                                        y = -x
+                                    __flow__.branch(x > 0, __true_1__, __false_2__)
+
+Each block is a function of its own, which shares the variables. It gives what leaves it early: `return v` is `return
+__flow__.leave(v)`, `break` is `return __flow__.BREAK`. What follows such an `if` in its block is a function too, `__rest_3__`, called
+where nothing has left. The lines and columns are those of the source, so that errors and dumps name them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+#: the name that the calls go through
+FLOW = "__flow__"
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_SCOPES = (*_FUNCTIONS, ast.ClassDef)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_LOOPS = (ast.For, ast.AsyncFor, ast.While)
+#: statements whose blocks stay blocks
+_LEFT_ALONE = (ast.Match, ast.TryStar, ast.AsyncFor, ast.AsyncWith)
+_SUSPENDS = (ast.Yield, ast.YieldFrom, ast.Await, ast.AsyncFor, ast.AsyncWith)
+
+
+def rewrite(node: ast.AST) -> None:
+    """Rewrite a function (a def or a lambda) in place, with the functions in it."""
+    if isinstance(node, ast.Lambda):
+        node.body = _Function(node).expression(node.body)
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        _Function(node).rewrite()
+    ast.fix_missing_locations(node)
+
+
+def _own(node: ast.AST | Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """All nodes of a scope, but for what is within the functions and classes in it; of those what is evaluated outside."""
+    waiting = [node] if isinstance(node, ast.AST) else list(node)
+    while waiting:
+        part = waiting.pop()
+        yield part
+        if isinstance(part, ast.Lambda):
+            waiting += [*part.args.defaults, *filter(None, part.args.kw_defaults)]
+        elif isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            waiting += [*part.decorator_list, *part.args.defaults, *filter(None, part.args.kw_defaults)]
+        elif isinstance(part, ast.ClassDef):
+            waiting += [*part.decorator_list, *part.bases]
+        else:
+            waiting += ast.iter_child_nodes(part)
+
+
+def _bound(statements: Sequence[ast.stmt]) -> set[str]:
+    """The names that statements bind in their scope."""
+    found: set[str] = set()
+    inner: set[ast.AST] = set()
+    for node in _own(statements):
+        if isinstance(node, _COMPREHENSIONS):  # its variables are its own
+            inner.update(part for clause in node.generators for part in ast.walk(clause.target))
+    for node in _own(statements):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load) and node not in inner:
+            found.add(node.id)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+        elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
+            found.add(node.name)
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            found.add(node.rest)
+    return found
+
+
+def _leaves(statements: Iterable[ast.AST]) -> bool:
+    """Whether what is behind the statements may be left out: they return, or break or continue a loop around them."""
+    for node in statements:
+        if isinstance(node, (ast.Return, ast.Break, ast.Continue)):
+            return True
+        if isinstance(node, _SCOPES):
+            continue
+        if isinstance(node, _LOOPS):
+            if any(isinstance(part, ast.Return) for part in _own(node.body)) or _leaves(node.orelse):
+                return True
+        elif _leaves(ast.iter_child_nodes(node)):
+            return True
+    return False
+
+
+def _holds(node: ast.AST | Iterable[ast.AST], kinds: type | tuple[type, ...]) -> bool:
+    return any(isinstance(part, kinds) for part in _own(node))
+
+
+def _call(name: str, *arguments: ast.expr) -> ast.Call:
+    return ast.Call(_flow(name), list(arguments), [])
+
+
+def _flow(name: str) -> ast.expr:
+    return ast.Attribute(ast.Name(FLOW, ast.Load()), name, ast.Load())
+
+
+def _later(expression: ast.expr, *parameters: str) -> ast.Lambda:
+    return ast.Lambda(_parameters(*parameters), expression)
+
+
+def _parameters(*names: str) -> ast.arguments:
+    return ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, [])
+
+
+def _read(name: str) -> ast.Name:
+    return ast.Name(name, ast.Load())
+
+
+class _Numbers:
+    """Names that nobody has, `__true_1__`."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def __call__(self, kind: str) -> str:
+        self._last += 1
+        return f"__{kind}_{self._last}__"
+
+
+class _Function:
+    """One function on its way."""
+
+    def __init__(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, names: _Numbers | None = None) -> None:
+        self._node = node
+        self._name = names or _Numbers()
+        own = node.body if isinstance(node.body, list) else [node.body]
+        self._globals = {name for part in _own(own) if isinstance(part, ast.Global) for name in part.names}
+        self._outer = {name for part in _own(own) if isinstance(part, ast.Nonlocal) for name in part.names}
+        arguments = node.args
+        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+        self._parameters = [argument.arg for argument in every if argument is not None]
+        #: a generator's blocks stay where they are if they leave, or wait
+        self._suspends = _holds(own, _SUSPENDS)
+        self._shared: set[str] = set()
+
+    def rewrite(self) -> None:
+        assert not isinstance(self._node, ast.Lambda)
+        statements = self._node.body
+        first = 1 if ast.get_docstring(self._node, clean=False) is not None else 0
+        body = self._block(statements[first:], self._returned)
+        # A name that only blocks bind is a variable of this function all the same.
+        names = sorted(self._shared - self._globals - self._outer - set(self._parameters))
+        declared: list[ast.stmt] = [ast.AnnAssign(ast.Name(name, ast.Store()), ast.Constant(None), None, 1) for name in names]
+        for statement in declared:
+            ast.copy_location(statement, self._node)
+        self._node.body = [*statements[:first], *declared, *body] or [ast.Pass()]
+
+    # How a block is left: from the function itself, from a block that is a function.
+
+    @staticmethod
+    def _returned(outcome: ast.expr) -> ast.stmt:
+        return ast.Return(_call("result", outcome))
+
+    @staticmethod
+    def _handed_on(outcome: ast.expr) -> ast.stmt:
+        return ast.Return(outcome)
+
+    # Statements.
+
+    def _block(self, statements: Sequence[ast.stmt], finish: Callable[[ast.expr], ast.stmt]) -> list[ast.stmt]:
+        """`finish`: how the block gives what leaves it."""
+        found: list[ast.stmt] = []
+        for place, statement in enumerate(statements):
+            if isinstance(statement, ast.Return) and finish is self._handed_on:
+                value = self.expression(statement.value) if statement.value else ast.Constant(None)
+                return [*found, ast.copy_location(ast.Return(_call("leave", value)), statement)]
+            if isinstance(statement, (ast.Break, ast.Continue)) and finish is self._handed_on:
+                return [*found, ast.copy_location(ast.Return(_flow(type(statement).__name__.upper())), statement)]
+            if isinstance(statement, _LEFT_ALONE) or (isinstance(statement, ast.Try) and _leaves(statement.finalbody)):
+                found.append(statement if finish is self._returned else _LeavesBlock(self).visit(statement))
+                continue
+            made, outcome = self._statement(statement, statements[place + 1 :])
+            for part in made:
+                ast.copy_location(part, statement)
+            found += made
+            if outcome is not None:
+                return [*found, ast.copy_location(finish(outcome), statement)]
+        return found
+
+    def _statement(self, statement: ast.stmt, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
+        """What becomes of a statement, and what leaves it and all that is `behind`; None of one that is left at its end."""
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            self._header(statement)
+            _Function(statement, self._name).rewrite()
+            return [statement], None
+        if isinstance(statement, ast.ClassDef):
+            for part in ast.walk(statement):
+                if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    _Function(part, self._name).rewrite()
+            return [statement], None
+        if self._suspends and (_holds(statement, _SUSPENDS) or _leaves([statement])):
+            return [statement], None
+        if isinstance(statement, ast.If):
+            return self._if(statement, behind)
+        if isinstance(statement, ast.While):
+            return self._while(statement, behind)
+        if isinstance(statement, ast.For):
+            return self._for(statement, behind)
+        if isinstance(statement, ast.With):
+            return self._with(statement, behind)
+        if isinstance(statement, ast.Try):
+            return self._try(statement, behind)
+        if isinstance(statement, ast.Assert):
+            return self._assert(statement)
+        return [_Expressions(self).visit(statement)], None
+
+    def _header(self, statement: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        """What is evaluated where the function is made."""
+        statement.decorator_list = [self.expression(part) for part in statement.decorator_list]
+        statement.args.defaults = [self.expression(part) for part in statement.args.defaults]
+        statement.args.kw_defaults = [part and self.expression(part) for part in statement.args.kw_defaults]
+
+    def _define(self, kind: str, statements: Sequence[ast.stmt], *parameters: str, first: Sequence[ast.stmt] = ()) -> ast.FunctionDef:
+        """A block as a function. `first`: what it begins with, as it will stand there."""
+        names = _bound([*first, *statements])
+        self._shared |= names - self._globals
+        header: list[ast.stmt] = []
+        if shared := sorted(names - self._globals):
+            header.append(ast.Nonlocal(shared))
+        if outside := sorted(names & self._globals):
+            header.append(ast.Global(outside))
+        body = [*header, *first, *self._block(statements, self._handed_on)] or [ast.Pass()]
+        return _function(self._name(kind), parameters, body)
+
+    def _rest(self, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr]:
+        """What follows, as a function."""
+        if not behind:
+            return [], ast.Constant(None)
+        rest = self._define("rest", behind)
+        return [ast.copy_location(rest, behind[0])], _read(rest.name)
+
+    def _part(self, kind: str, statements: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr]:
+        """A block that may be missing, as a function."""
+        if not statements:
+            return [], _flow("nothing")
+        block = self._define(kind, statements)
+        return [ast.copy_location(block, statements[0])], _read(block.name)
+
+    def _if(self, statement: ast.If, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
+        test = self.expression(statement.test)
+        on_true, true = self._part("true", statement.body)
+        on_false, false = self._part("false", statement.orelse)
+        sides = [*on_true, *on_false]
+        if not _leaves([statement]):
+            return [*sides, ast.Expr(ast.copy_location(_call("branch", test, true, false), statement))], None
+        rest, name = self._rest(behind)
+        return [*sides, *rest], ast.copy_location(_call("branch", test, true, false, name), statement.test)
+
+    def _while(self, statement: ast.While, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
+        names = _bound([ast.Expr(statement.test)])
+        self._shared |= names - self._globals
+        header: list[ast.stmt] = [ast.Nonlocal(sorted(names - self._globals))] if names - self._globals else []
+        test = _function(self._name("test"), (), [*header, ast.copy_location(ast.Return(self.expression(statement.test)), statement.test)])
+        body = self._define("body", statement.body)
+        orelse, name = self._part("else", statement.orelse)
+        outcome = ast.copy_location(_call("repeat", _read(test.name), _read(body.name), name), statement)
+        return self._loop_then([test, body, *orelse], outcome, statement, behind)
+
+    def _loop_then(
+        self, blocks: list[ast.stmt], outcome: ast.expr, statement: ast.stmt, behind: Sequence[ast.stmt]
+    ) -> tuple[list[ast.stmt], ast.expr | None]:
+        """What follows a loop: where the function may have returned from it, only what is not behind that."""
+        if not _leaves([statement]):
+            return [*blocks, ast.Expr(outcome)], None
+        rest, name = self._rest(behind)
+        return [*blocks, *rest], _call("then", outcome, name)
+
+    def _for(self, statement: ast.For, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
+        statement.iter = self.expression(statement.iter)
+        if not _leaves(statement.body) or _holds(statement, _SUSPENDS):
+            statement.body = self._block(statement.body, self._handed_on)
+            statement.orelse = self._block(statement.orelse, self._handed_on)
+            return [statement], None
+        item, loop = self._name("item"), self._name("loop")
+        target = ast.copy_location(ast.Assign([statement.target], _read(item)), statement.target)
+        body = self._define("body", statement.body, item, first=[target])
+        orelse, name = self._part("else", statement.orelse)
+        step = ast.Call(ast.Attribute(_read(loop), "step", ast.Load()), [_read(body.name), _read(item)], [])
+        each = ast.For(ast.Name(item, ast.Store()), statement.iter, [ast.If(step, [ast.Break()], [])], [])
+        begin = ast.Assign([ast.Name(loop, ast.Store())], _call("loop"))
+        outcome = ast.Call(ast.Attribute(_read(loop), "finish", ast.Load()), [name], [])
+        return self._loop_then([body, *orelse, begin, ast.copy_location(each, statement)], outcome, statement, behind)
+
+    def _with(self, statement: ast.With, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
+        for item in statement.items:
+            item.context_expr = self.expression(item.context_expr)
+        if not _leaves([statement]):
+            statement.body = self._block(statement.body, self._handed_on)
+            return [statement], None
+        body, outcome = self._define("with", statement.body), self._name("outcome")
+        statement.body = [ast.Assign([ast.Name(outcome, ast.Store())], ast.Call(_read(body.name), [], []))]
+        rest, name = self._rest(behind)
+        # What leaves nothing, as a context that hides an error does.
+        begin = ast.Assign([ast.Name(outcome, ast.Store())], ast.Constant(None))
+        return [body, *rest, begin, statement], _call("then", _read(outcome), name)
+
+    def _try(self, statement: ast.Try, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
+        """A try statement, in which what leaves is kept until its end."""
+        outcome = self._name("outcome")
+
+        def kept(block: ast.FunctionDef) -> list[ast.stmt]:
+            return [ast.Assign([ast.Name(outcome, ast.Store())], ast.Call(_read(block.name), [], []))]
+
+        blocks: list[ast.stmt] = []
+        body = self._define("try", statement.body)
+        blocks.append(body)
+        inner = kept(body)
+        if statement.handlers:
+            inner = [ast.With([ast.withitem(_call("handled"))], inner)]
+        statement.body = inner
+        for handler in statement.handlers:
+            block = self._define("except", handler.body)
+            blocks.append(block)
+            handler.body = kept(block)
+        if statement.orelse:
+            block = self._define("else", statement.orelse)
+            blocks.append(block)
+            statement.orelse = [ast.Assign([ast.Name(outcome, ast.Store())], _call("then", _read(outcome), _read(block.name)))]
+        statement.finalbody = self._block(statement.finalbody, self._handed_on)
+        begin = ast.Assign([ast.Name(outcome, ast.Store())], ast.Constant(None))
+        rest, name = self._rest(behind)
+        return [*blocks, *rest, begin, statement], _call("then", _read(outcome), name)
+
+    def _assert(self, statement: ast.Assert) -> tuple[list[ast.stmt], ast.expr | None]:
+        arguments = [self.expression(statement.test)]
+        if statement.msg is not None:
+            arguments.append(_later(self.expression(statement.msg)))
+        return [ast.Expr(_call("assert_", *arguments))], None
+
+    # Expressions.
+
+    def expression(self, node: ast.expr) -> ast.expr:
+        found: ast.expr = _Expressions(self).visit(node)
+        return found
+
+    def new_name(self, kind: str) -> str:
+        return self._name(kind)
+
+    @property
+    def first_parameter(self) -> str | None:
+        return self._parameters[0] if self._parameters else None
+
+
+def _function(name: str, parameters: Sequence[str], body: list[ast.stmt]) -> ast.FunctionDef:
+    made = ast.FunctionDef(name, _parameters(*parameters), body, [], None)
+    if "type_params" in ast.FunctionDef._fields:
+        made.type_params = []  # type: ignore[attr-defined]
+    return made
+
+
+class _Expressions(ast.NodeTransformer):
+    """The expressions of a function's own scope, and of the lambdas in it."""
+
+    def __init__(self, function: _Function) -> None:
+        self._function = function
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
+        self.generic_visit(node)
+        if _holds(node.values[1:], (ast.NamedExpr, *_SUSPENDS)):  # it would be bound elsewhere
+            return node
+        name = "both" if isinstance(node.op, ast.And) else "either"
+        found = node.values[-1]
+        for value in reversed(node.values[:-1]):
+            found = ast.copy_location(_call(name, value, _later(found)), node)
+        return found
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        self.generic_visit(node)
+        if _holds([node.body, node.orelse], (ast.NamedExpr, *_SUSPENDS)):
+            return node
+        return ast.copy_location(_call("choose", node.test, _later(node.body), _later(node.orelse)), node)
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        self.generic_visit(node)
+        return ast.copy_location(_call("negate", node.operand), node) if isinstance(node.op, ast.Not) else node
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        self.generic_visit(node)
+        if len(node.ops) == 1 or _holds(node.comparators, (ast.NamedExpr, *_SUSPENDS)):
+            return node
+        return self._chain(node.left, node, 0)
+
+    def _chain(self, left: ast.expr, node: ast.Compare, place: int) -> ast.expr:
+        """`a < b < c`: b is computed once, c only where the first holds."""
+        right, op = node.comparators[place], node.ops[place]
+        if place == len(node.ops) - 1:
+            return ast.copy_location(ast.Compare(left, [op], [right]), node)
+        names = self._function.new_name("left"), self._function.new_name("right")
+        rest = self._chain(_read(names[1]), node, place + 1)
+        both = ast.copy_location(_call("both", ast.Compare(_read(names[0]), [op], [_read(names[1])]), _later(rest)), node)
+        return ast.copy_location(ast.Call(_later(both, *names), [left, right], []), node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        first = self._function.first_parameter
+        if isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args and first is not None:
+            node.args = [_read("__class__"), _read(first)]  # a block is no method
+        return node
+
+
+class _LeavesBlock(ast.NodeTransformer):
+    """Of a statement that stays as it is, in a block that has become a function: how it leaves that."""
+
+    def __init__(self, function: _Function, within_loop: bool = False) -> None:
+        self._function = function
+        self._within_loop = within_loop
+
+    def _leave_alone(self, node: ast.AST) -> ast.AST:
+        return node
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = visit_ClassDef = _leave_alone
+
+    def _loop(self, node: Any) -> ast.AST:
+        inner = _LeavesBlock(self._function, True)
+        node.body = [inner.visit(part) for part in node.body]
+        node.orelse = [self.visit(part) for part in node.orelse]
+        return node
+
+    visit_For = visit_AsyncFor = visit_While = _loop
+
+    def visit_Return(self, node: ast.Return) -> ast.AST:
+        return ast.copy_location(ast.Return(_call("leave", node.value or ast.Constant(None))), node)
+
+    def visit_Break(self, node: ast.Break) -> ast.AST:
+        return node if self._within_loop else ast.copy_location(ast.Return(_flow("BREAK")), node)
+
+    def visit_Continue(self, node: ast.Continue) -> ast.AST:
+        return node if self._within_loop else ast.copy_location(ast.Return(_flow("CONTINUE")), node)

@@ -1,0 +1,247 @@
+"""Both sides of a branch, recorded as a `cond`: what either changes is chosen between, and so is how it is left."""
+
+from __future__ import annotations
+
+import threading
+import types
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from irdl.errors import TraceError
+from irdl.ir.graph import Value
+from irdl.ir.types import TensorType
+from irdl.ops.shape import BROADCAST, BroadcastAttributes
+from irdl.tracing import tree
+from irdl.tracing.aliases import connect
+from irdl.tracing.box import ARRAY, PYTHON, is_box, to_value, wrap
+from irdl.tracing.branches.blocks import NOTHING, RETURN_CODE, Block, Exit, capture, trace_block
+from irdl.tracing.branches.merge import ANYTHING, Merge
+from irdl.tracing.branches.places import MISSING, Places
+from irdl.tracing.conds import joined_dtype, joined_kind, record_cond
+from irdl.tracing.operations import cast
+from irdl.tracing.recorder import Cell, open_trace, user_line
+
+#: a block of the user's code as a function
+Run = Callable[[], Exit | None]
+
+
+class _Handlers(threading.local):
+    """How many `try` statements with handlers are being traced."""
+
+    depth = 0
+
+
+_handlers = _Handlers()
+
+
+@contextmanager
+def handled() -> Iterator[None]:
+    """The body of a `try` statement with handlers."""
+    _handlers.depth += 1
+    try:
+        yield
+    finally:
+        _handlers.depth -= 1
+
+
+def is_open(test: Any) -> bool:
+    """A test whose outcome the trace does not know."""
+    return is_box(test) and test.is_open
+
+
+def truth(test: Any) -> Value:
+    """Of one number, whether it is true, as a value."""
+    flat = np.reshape(test, ())
+    return to_value(flat if flat.dtype == np.bool_ else flat != 0)
+
+
+def then(found: Exit | None, rest: Run | None) -> Exit | None:
+    """What comes behind a block, where that was not left before its end."""
+    if rest is None:
+        return found
+    if found is None:
+        return rest()
+    if NOTHING not in found.ways:
+        return found
+    return where_left(found, rest)
+
+
+def without(found: Exit | None, way: int) -> Exit | None:
+    """How a block is left around one that is left like this, where one of the ways ends there."""
+    if found is None or way not in found.ways:
+        return found
+    ways = (found.ways - {way}) | {NOTHING}
+    if ways == {NOTHING}:
+        return None
+    return Exit(wrap(to_value(np.where(found.code == way, NOTHING, found.code)), PYTHON), found.value, ways)
+
+
+def where_left(found: Exit, run: Run) -> Exit | None:
+    """`run()` where a block was left at its end, as it may have been."""
+    ways = found.ways - {NOTHING}
+    left = Exit(next(iter(ways)) if len(ways) == 1 else found.code, found.value, ways)
+    return two_sides(found.code == NOTHING, run, lambda: left)
+
+
+def two_sides(test: Any, true: Run, false: Run, rest: Run | None = None) -> Exit | None:
+    """`if test: true() else: false()`, and `rest()` where neither leaves. Where one does, that belongs to the other."""
+    flag = truth(test)
+    places = Places([true, false, rest], capture())
+    on_true = trace_block(true, places, "if")
+    if on_true.raised is not None:
+        raises(on_true.raised, wrap(flag))
+        return then(false(), rest)
+    if rest is not None and on_true.exit is not None and NOTHING not in on_true.exit.ways:
+        inner, rest = rest, None
+        on_false = trace_block(lambda: then(false(), inner), places, "else")
+    else:
+        on_false = trace_block(false, places, "else")
+        if on_false.raised is None and rest is not None and on_false.exit is not None and NOTHING not in on_false.exit.ways:
+            last, rest = rest, None
+            on_true = trace_block(lambda: then(true(), last), places, "if")
+    if on_false.raised is not None:
+        raises(on_false.raised, np.logical_not(wrap(flag)))
+        return then(true(), rest)
+    if on_true.raised is not None:
+        raises(on_true.raised, wrap(flag))
+        return false()
+    return then(_join(flag, on_true, on_false, places), rest)
+
+
+def raises(error: Exception, fails: Any) -> None:
+    """One side raises: from here on the other is taken, where the call has not ended with that error."""
+    if _handlers.depth:
+        raise TraceError(
+            f"{type(error).__name__} is raised on one side of a branch, within a `try` that may handle it; which side is taken is not known "
+            f"while tracing: choose between values instead{user_line()}"
+        ) from error
+    raise TraceError(f"{type(error).__name__} is raised on one side of a branch: {error}{user_line()}") from error
+
+
+@dataclass
+class _Leaf:
+    """A number or an array that is another one on each side."""
+
+    pair: tuple[Any, Any]
+    type: TensorType
+    kind: str
+
+
+class Leaves:
+    """The numbers and arrays that are others on the two sides, and what stands for them behind the branch."""
+
+    def __init__(self) -> None:
+        self.items: list[_Leaf] = []
+        self._places: dict[tuple[int, int], int] = {}
+        self.found: list[Any] = []
+
+    def collect(self, a: Any, b: Any, name: str) -> Any:
+        """Take in two of them."""
+        if (id(a), id(b)) not in self._places:
+            self._places[id(a), id(b)] = len(self.items)
+            self.items.append(_Leaf((a, b), *joined(a, b, name)))
+        return a
+
+    def give(self, a: Any, b: Any, name: str) -> Any:
+        """What stands for two that were taken in."""
+        return self.found[self._places[id(a), id(b)]]
+
+
+def joined(a: Any, b: Any, name: str, what: str = "side of the branch") -> tuple[TensorType, str]:
+    """The type and the kind of what stands for two numbers or arrays.
+
+    Raises:
+        TraceError: they have different shapes.
+    """
+    given = [item for item in (a, b) if item is not ANYTHING]
+    types_ = [tree.leaf_type(item, f"`{name}`") for item in given]
+    kinds = [tree.leaf_kind(item) or ARRAY for item in given]
+    if len(given) == 1:
+        return types_[0], kinds[0]
+    if types_[0].shape != types_[1].shape:
+        raise TraceError(f"`{name}` is {types_[0]} on one {what} and {types_[1]} on the other: give it one shape{user_line()}")
+    type_ = TensorType(joined_dtype(types_[0].dtype, types_[1].dtype, *kinds), types_[0].shape)
+    return type_, joined_kind(Value(type_), *kinds)
+
+
+def as_type(leaf: Any, type_: TensorType) -> Value:
+    """A number or an array as a value of the current trace."""
+    if leaf is ANYTHING:
+        trace = open_trace()
+        zero = trace.constant(np.zeros((), type_.dtype))
+        return trace.apply(BROADCAST, [zero], BroadcastAttributes(type_.shape))[0] if type_.shape else zero
+    return cast(to_value(leaf), type_.dtype)
+
+
+def _join(flag: Value, on_true: Block, on_false: Block, places: Places) -> Exit | None:
+    """Record a cond of two traced sides; all that they have changed is what the taken one makes of it."""
+    trace, sides = open_trace(), (on_true, on_false)
+    leaves = Leaves()
+    _contents(Merge(leaves.collect, places.knows), sides)
+    cells = list(dict.fromkeys(cell for side in sides for cell in side.trace.stored))
+
+    def outputs(which: int) -> Callable[[], Sequence[Value]]:
+        return lambda: [
+            *(as_type(leaf.pair[which], leaf.type) for leaf in leaves.items),
+            *(sides[which].trace.read(cell) for cell in cells),
+        ]
+
+    regions = [side.region(outputs(which)) for which, side in enumerate(sides)]
+    results = record_cond(flag, [], regions, len(leaves.items) + len(cells))
+    for leaf, value in zip(leaves.items, results, strict=False):
+        made = wrap(value, leaf.kind)
+        leaves.found.append(made)
+        for which, side in enumerate(sides):
+            _connect(leaf.pair[which], side, flag, which == 0, made)
+    for cell, value in zip(cells, results[len(leaves.items) :], strict=True):
+        trace.put(cell, value)
+    contents, left = _contents(Merge(leaves.give, places.knows), sides)
+    places.put(contents)
+    return left
+
+
+def _contents(merge: Merge, sides: tuple[Block, Block]) -> tuple[list[tuple[Any, Any, Any]], Exit | None]:
+    """What the places hold that either side changes, and how both are left.
+
+    Raises:
+        TraceError: what they hold cannot be one thing.
+    """
+    found = []
+    for key in dict.fromkeys(key for side in sides for key in side.changes):
+        place = next(side.changes[key] for side in sides if key in side.changes)
+        a, b = (side.changes[key].after if key in side.changes else place.before for side in sides)
+        if (a is MISSING) != (b is MISSING) and not isinstance(place.owner, types.CellType):
+            raise TraceError(f"`{place.name}` is there on one side of a branch only: make it on both, or before{user_line()}")
+        found.append((place.owner, place.key, merge(a, b, place.name)))
+    return found, joined_exit(merge, sides[0].exit, sides[1].exit)
+
+
+def joined_exit(merge: Merge, a: Exit | None, b: Exit | None) -> Exit | None:
+    """How a block is left whose two sides are left like this."""
+    if a is None and b is None:
+        return None
+    first, second = (Exit(NOTHING, None, frozenset([NOTHING])) if item is None else item for item in (a, b))
+    values = [item.value if RETURN_CODE in item.ways else ANYTHING for item in (first, second)]
+    code = merge(first.code, second.code, "the way on")
+    return Exit(code, merge(*values, "the result") if first.ways | second.ways >= {RETURN_CODE} else None, first.ways | second.ways)
+
+
+def _connect(item: Any, side: Block, flag: Value, holds: bool, made: Any) -> None:
+    """Where an array was there before the branch, what stands for it behind may be that very one."""
+    if not is_box(item) or item.kind != ARRAY or item.cell.trace is side.trace:
+        return
+    refusal = ""
+    if item.type != made.type or any(cell.trace is side.trace for step in item.steps for cell in _cells(step)):
+        refusal = (
+            "an array is stored into that may be another one since a branch, with another dtype or seen at places that are not known: copy it "
+            "on that side of the branch"
+        )
+    connect(open_trace(), flag, holds, item.cell, item.steps, made.cell, refusal)
+
+
+def _cells(step: Any) -> tuple[Cell, ...]:
+    return getattr(step, "numbers", ()) or getattr(step, "starts", ())

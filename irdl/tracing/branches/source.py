@@ -1,0 +1,212 @@
+"""Functions that branch on traced values, rewritten from their source (`rewrite`).
+
+A function is traced as it is; only where it asks for the truth of a value that the trace does not know, it is rewritten, and traced
+again. What is found in the source has to compile to the very code that runs: of a file that has changed since, or of code that a tool
+has rewritten, nothing is made.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import re
+import threading
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from irdl.errors import TraceError
+from irdl.tracing.branches import rewrite
+from irdl.tracing.recorder import trace_stack
+from irdl.tracing.users import is_users
+
+_Result = TypeVar("_Result")
+_BLOCK = re.compile(r"\.<locals>\.__[a-z]+_\d+__(?=\.<locals>\.)")
+_lock = threading.RLock()
+
+
+def traced(attempt: Callable[[], _Result]) -> _Result:
+    """What `attempt` gives, which traces a whole function. Where that branches on a traced value, it is rewritten and traced again."""
+    while True:
+        try:
+            return attempt()
+        except TraceError as error:
+            code = getattr(error, "branching", None)
+            if code is None or trace_stack() or not _let_branch(code):
+                raise
+            error.__traceback__ = None  # of what it holds on to, the traced arrays, nothing is needed any more
+
+
+def code_of(code: types.CodeType) -> types.CodeType:
+    """The code of a function as it is traced: rewritten where it, or a function in it, branches on traced values."""
+    file = _files.get(code.co_filename)
+    return code if file is None else file.rewritten(code)
+
+
+def _let_branch(code: types.CodeType) -> bool:
+    """Have a function rewritten from now on; False where that cannot be done, or has been."""
+    if not is_users(code.co_filename):
+        return False
+    with _lock:
+        file = _files.get(code.co_filename)
+        if file is None or not (file.knows(code) or file.is_current()):
+            file = _files[code.co_filename] = _File(code.co_filename)
+        return file.let_branch(code)
+
+
+class _File:
+    """A file of source: its code as it is, and with some functions rewritten."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._text = _text_of(name)
+        #: where the functions begin that are rewritten
+        self._places: set[tuple[int, int]] = set()
+        self._original: types.CodeType | None = None
+        self._whole: types.CodeType | None = None
+        self._made: dict[types.CodeType, types.CodeType] = {}
+        #: what each code that was made stands for; None of blocks
+        self._stands_for: dict[types.CodeType, types.CodeType | None] = {}
+
+    def is_current(self) -> bool:
+        return _text_of(self._name) == self._text
+
+    def knows(self, code: types.CodeType) -> bool:
+        return code in self._stands_for or self._original_of(code) is not None
+
+    def let_branch(self, code: types.CodeType) -> bool:
+        code = self._stands_for.get(code, code)  # type: ignore[assignment]
+        if code is None:
+            return False
+        try:
+            tree = ast.parse(self._text)
+            if self._original is None:
+                self._original = compile(tree, self._name, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError):
+            return False
+        node = _node_of(tree, code) if self._original_of(code) else None
+        if node is None or any(node in ast.walk(part) for part in _outermost(tree, self._places)):
+            return False
+        self._places.add(_place(node))
+        for part in _outermost(tree, self._places):
+            rewrite.rewrite(part)
+        self._whole = compile(tree, self._name, "exec", dont_inherit=True)
+        self._made = {}
+        return True
+
+    def _original_of(self, code: types.CodeType) -> types.CodeType | None:
+        """The same code, compiled from this source."""
+        return next((other for other in _all_codes(self._original) if _is_same(other, code)), None) if self._original else None
+
+    def rewritten(self, code: types.CodeType) -> types.CodeType:
+        found = self._made.get(code)
+        if found is None:
+            with _lock:
+                found = self._made[code] = self._find(code)
+        return found
+
+    def _find(self, code: types.CodeType) -> types.CodeType:
+        """What has become of a function's code; the code itself where nothing has, or it is not from this source."""
+        if self._whole is None or self._original_of(code) is None:
+            return code
+        other = _in_place_of(code, self._whole)
+        if other is None or _is_same(other, code) or sorted(other.co_freevars) != sorted(code.co_freevars):
+            return code
+        self._stands_for.update(dict.fromkeys(_all_codes(other)))
+        for part in _all_codes(code):
+            if (made := _in_place_of(part, other)) is not None:
+                self._stands_for[made] = part
+        return other
+
+
+_files: dict[str, _File] = {}
+
+
+def _text_of(name: str) -> str:
+    linecache.checkcache(name)
+    return "".join(linecache.getlines(name))
+
+
+def _all_codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A code, and those of the functions in it."""
+    yield code
+    for part in code.co_consts:
+        if isinstance(part, types.CodeType):
+            yield from _all_codes(part)
+
+
+def _plain_name(code: types.CodeType) -> str:
+    """Its qualified name, without the blocks that have become functions."""
+    return _BLOCK.sub("", code.co_qualname)
+
+
+def _is_same(a: types.CodeType, b: types.CodeType) -> bool:
+    """They run the same, at the same lines."""
+    if (a.co_qualname, a.co_firstlineno, a.co_code, a.co_names) != (b.co_qualname, b.co_firstlineno, b.co_code, b.co_names):
+        return False
+    if (a.co_varnames, a.co_freevars, a.co_cellvars) != (b.co_varnames, b.co_freevars, b.co_cellvars) or _range(a) != _range(b):
+        return False
+    pairs = list(zip(a.co_consts, b.co_consts, strict=False))
+    return len(a.co_consts) == len(b.co_consts) and all(_is_same_constant(*pair) for pair in pairs)
+
+
+def _is_same_constant(a: Any, b: Any) -> bool:
+    if isinstance(a, types.CodeType) and isinstance(b, types.CodeType):
+        return _is_same(a, b)
+    return type(a) is type(b) and (a == b or repr(a) == repr(b))
+
+
+def _in_place_of(code: types.CodeType, whole: types.CodeType) -> types.CodeType | None:
+    """The code in `whole`, which may be rewritten, of the function that a code is of."""
+    for other in _all_codes(whole):
+        if (_plain_name(other), other.co_firstlineno) == (_plain_name(code), code.co_firstlineno):
+            if code.co_name != "<lambda>" or _is_within(_range(other), _range(code)):
+                return other
+    return None
+
+
+_Range = tuple[tuple[int, int], tuple[int, int]]
+
+
+def _range(code: types.CodeType) -> _Range:
+    """From where to where in the source its instructions come."""
+    places = [(line, column, end, last) for line, end, column, last in code.co_positions() if None not in (line, end, column, last)]
+    inside = [place for place in places if place[0] >= code.co_firstlineno and place[3]]
+    if not inside:
+        return (code.co_firstlineno, 0), (code.co_firstlineno, 0)
+    return min((line, column) for line, column, _, _ in inside), max((end, last) for _, _, end, last in inside)  # type: ignore[type-var]
+
+
+def _is_within(inner: _Range, outer: _Range) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def _is_function(node: ast.AST) -> bool:
+    return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+
+
+def _place(node: Any) -> tuple[int, int]:
+    return node.lineno, node.col_offset
+
+
+def _outermost(node: ast.AST, places: set[tuple[int, int]]) -> Iterator[ast.AST]:
+    """The functions that begin at these places, but for those within others."""
+    for part in list(ast.iter_child_nodes(node)):
+        if _is_function(part) and _place(part) in places:
+            yield part
+        else:
+            yield from _outermost(part, places)
+
+
+def _node_of(tree: ast.AST, code: types.CodeType) -> Any:
+    """The function in the source that a code is of."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Lambda) and code.co_name == "<lambda>" and node.lineno == code.co_firstlineno:
+            body = node.body
+            assert body.end_lineno is not None and body.end_col_offset is not None
+            if _is_within(_range(code), ((body.lineno, body.col_offset), (body.end_lineno, body.end_col_offset))):
+                return node
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name:
+            if min([node.lineno, *(part.lineno for part in node.decorator_list)]) == code.co_firstlineno:
+                return node
+    return None

@@ -101,6 +101,16 @@ def either(*calls: tuple[Any, ...]) -> Callable[[Made], Made]:
     return add
 
 
+def either_method(name: str, *calls: tuple[Any, ...], made: tuple[Any, ...] = ()) -> Callable[[Made], Made]:
+    """A class of whose object a method is as in NumPy at each call, or an error."""
+
+    def add(kind: Made) -> Made:
+        EITHER[f"{kind.__name__}.{name}"] = Program(f"{kind.__name__}.{name}", lambda: getattr(kind(*made), name), calls)
+        return kind
+
+    return add
+
+
 def raising(error: type[Exception], *calls: tuple[Any, ...]) -> Callable[[Made], Made]:
     """A function that raises this error at each of the calls."""
 

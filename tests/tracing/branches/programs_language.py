@@ -199,7 +199,7 @@ def augmented_in_place(x, k):
     """Stores into the caller's array, on one side only."""
     if x[k] > 0:
         x[k] += 1
-        x[:k] *= 2
+        x[:2] *= 2
     else:
         x[-1] -= 5
     return x.sum()
@@ -279,17 +279,6 @@ def walrus(x, y):
     elif (w := z + 10) < 10:
         return w * 2
     return z + w
-
-
-@program((3,), (0,), (7,))
-def match_statement(kind):
-    match kind:
-        case 0:
-            return 1.0
-        case 3:
-            return 2.0
-        case _:
-            return 3.0
 
 
 @program((2.0,), (-2.0,), (0.5,))

@@ -302,6 +302,30 @@ def integers_become_floats_in_a_loop(x, s):
     return x
 
 
+@either((3,), (0,), (7,))
+def match_statement(kind):
+    match kind:
+        case 0:
+            return 1.0
+        case 3:
+            return 2.0
+        case _:
+            return 3.0
+
+
+@either((5,), (0,), (1,), (12,), (-1,))
+def match_with_guards(n):
+    match n:
+        case 0 | 1:
+            return 1
+        case v if v > 10:
+            return v * 2
+        case v if v < 0:
+            return -v
+        case other:
+            return other + 100
+
+
 @raising(ValueError, (X,), (-X,))
 def truth_of_many(x):
     if x > 0:

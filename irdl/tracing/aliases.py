@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from irdl.errors import TraceError
 from irdl.ir.graph import Value
 from irdl.ops.elementwise import SELECT
-from irdl.tracing.recorder import Cell, Trace, user_line
+from irdl.tracing.recorder import Cell, Trace, trace_stack, user_line
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Alias:
 def connect(trace: Trace, flag: Value, holds: bool, whole: Cell, steps: Sequence[Any], part: Cell, refusal: str = "") -> None:
     """From now on two arrays may be one."""
     alias = Alias(trace, flag, holds, weakref.ref(whole), weakref.ref(part), tuple(steps), refusal)
+    trace_stack()[0].has_aliases = True
     for cell in (whole, part):
         cell.aliases = (*(other for other in cell.aliases if other.whole() is not None and other.part() is not None), alias)
 
@@ -85,3 +86,20 @@ def _shown_by(whole: Cell, alias: Alias, trace: Trace, new: Value) -> Value:
 def _chosen(trace: Trace, alias: Alias, new: Value, old: Value) -> Value:
     flag = trace.lift(alias.trace, alias.flag)
     return trace.apply(SELECT, [flag, new, old] if alias.holds else [flag, old, new])[0]
+
+
+def check_apart(kept: Iterable[tuple[str, Cell]]) -> None:
+    """No two of the arrays that stay behind a call may be one, which would not last from call to call.
+
+    Raises:
+        TraceError: two of them may; it names both.
+    """
+    names = {cell: name for name, cell in kept}
+    for cell, name in names.items():
+        for alias in cell.aliases:
+            other = alias.part() if alias.whole() is cell else alias.whole()
+            if other is not None and other is not cell and other in names:
+                raise TraceError(
+                    f"`{name}` is the array `{names[other]}` on one side of a branch and another one on the other, which is not kept from call "
+                    "to call: copy it on that side"
+                )

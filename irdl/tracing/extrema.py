@@ -1,4 +1,4 @@
-"""Python's `max` and `min` as traced code sees them: of numbers that the trace does not know, the choice is traced.
+"""Python's `max`, `min`, `any` and `all` as traced code sees them: of numbers that the trace does not know, the choice is traced.
 
 Python keeps the first of what compares equal, and of nan what comes first; so do these. Where Python would give one of several types,
 as `max(0, x)` does, the result has the type that NumPy finds for all of them.
@@ -7,7 +7,7 @@ as `max(0, x)` does, the result has the type that NumPy finds for all of them.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,28 @@ def traced_max(*items: Any, **options: Any) -> Any:
 def traced_min(*items: Any, **options: Any) -> Any:
     """`min`."""
     return _extremum(builtins.min, np.less, items, options)
+
+
+def traced_any(items: Iterable[Any]) -> Any:
+    """`any`."""
+    return _first(items, True, np.logical_or)
+
+
+def traced_all(items: Iterable[Any]) -> Any:
+    """`all`."""
+    return _first(items, False, np.logical_and)
+
+
+def _first(items: Iterable[Any], decisive: bool, joined: np.ufunc) -> Any:
+    """Whether one of the items is as decisive; what comes behind one that is known to be is not asked for."""
+    found: Any = None
+    for item in items:
+        if is_box(item) and item.is_open:
+            truth = np.reshape(item, ()) != 0
+            found = truth if found is None else joined(found, truth)
+        elif bool(item) is decisive:
+            return decisive
+    return not decisive if found is None else wrap(to_value(found), PYTHON)
 
 
 def _extremum(function: Callable[..., Any], is_better: np.ufunc, items: tuple[Any, ...], options: dict[str, Any]) -> Any:

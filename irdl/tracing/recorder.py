@@ -208,6 +208,10 @@ class Trace:
         self.is_block = False
         #: what it has stored into those
         self.stored: dict[Cell, Value] = {}
+        #: lists, dicts and objects that may not change any more, what they hold, and why (see `branches.merge`)
+        self.let_be: list[tuple[Any, Any, str]] = []
+        #: whether arrays of it may be one (see `aliases`)
+        self.has_aliases = False
 
     def __enter__(self) -> Trace:
         stack = trace_stack()
@@ -221,19 +225,22 @@ class Trace:
         assert stack[-1] is self
         stack.pop()
         self.ended = True
+        error = exception[0] if exception else None
         if kind is not None:
-            self._tell_printed()
+            self._tell_printed(error)
         elif self.failure is not None:
-            self._tell_printed()
+            self._tell_printed(self.failure)
             raise self.failure
 
-    def _tell_printed(self) -> None:
-        """Of a trace that fails, what was printed on the way there."""
+    def _tell_printed(self, error: object) -> None:
+        """Of a trace that fails, what was printed on the way there; where it is going to be traced again, the error keeps it."""
+        text = "".join([item.text for item in self.printed])
         if self.parent is not None:
             self.parent.printed += self.printed
+        elif isinstance(error, TraceError) and error.branching is not None:
+            error.printed += text
         else:
-            for item in self.printed:
-                print(item.text, end="")
+            print(text, end="")
 
     def input(self, type: TensorType, name: str | None = None, known: np.ndarray | None = None) -> Value:
         value = Value(type, name=name)

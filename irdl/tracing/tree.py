@@ -24,6 +24,7 @@ from irdl.forks import hold_while_forking
 from irdl.ir.dtypes import is_supported
 from irdl.ir.types import TensorType
 from irdl.tracing.box import ARRAY, PYTHON, PYTHON_NUMBERS, SCALAR, is_box
+from irdl.tracing.unset import Unset
 
 NAMESPACE = "irdl"
 #: what to do with an argument that is neither a tree nor a number
@@ -220,6 +221,8 @@ def leaf_type(leaf: Any, what: str) -> TensorType:
     """
     if is_box(leaf):
         return leaf.type
+    if isinstance(leaf, Unset):
+        leaf.refuse()
     if leaf_kind(leaf) is None:
         raise TraceError(f"{what} is a {type(leaf).__name__}, not an array or a number: {INSTEAD}")
     # NumPy imports its masked arrays when they are first asked for; without them there is none.

@@ -12,7 +12,7 @@ from irdl.ir.graph import Graph, Value
 from irdl.tracing.branches.places import Place, Places
 from irdl.tracing.printing import Printed, together
 from irdl.tracing.recorder import Trace, trace_stack
-from irdl.tracing.region import Region, check_kept
+from irdl.tracing.region import Region
 
 #: how a block is left
 NOTHING, BREAK_CODE, CONTINUE_CODE, RETURN_CODE = 0, 1, 2, 3
@@ -20,11 +20,19 @@ NOTHING, BREAK_CODE, CONTINUE_CODE, RETURN_CODE = 0, 1, 2, 3
 
 @dataclass(frozen=True)
 class Exit:
-    """How a block is left: the code of one of its `ways`, a traced number where there are several, and what the function returns."""
+    """How a block is left: the code of one of its `ways`, a traced number where there are several, and what the function returns.
+
+    Attributes:
+        partly: variables that are set on some of the ways only; what they hold refers to the exit by its `key`.
+        folded: ways that are taken for NOTHING by now.
+    """
 
     code: Any
     value: Any
     ways: frozenset[int]
+    partly: tuple[types.CellType, ...] = ()
+    key: Any = None
+    folded: frozenset[int] = frozenset()
 
 
 BREAK = Exit(BREAK_CODE, None, frozenset([BREAK_CODE]))
@@ -79,11 +87,6 @@ def trace_block(function: Callable[[], Exit | None], places: Places, name: str, 
     changes = places.changes()
     places.restore(changes)
     return Block(trace, found, changes, raised)
-
-
-def variables_of(*functions: Any) -> list[Any]:
-    """The functions among these, whose variables may change."""
-    return [function for function in functions if isinstance(function, types.FunctionType)]
 
 
 def capture() -> Any:

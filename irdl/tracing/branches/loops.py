@@ -11,7 +11,7 @@ from irdl.tracing.branches.repeat import repeat_open
 from irdl.tracing.branches.sides import Run, is_open, then, where_left, without
 
 
-class loop:  # noqa: N801 # called as a function is
+class loop:  # called as a function is
     """A `for` loop under way."""
 
     def __init__(self) -> None:

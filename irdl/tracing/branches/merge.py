@@ -10,40 +10,13 @@ from typing import Any
 from irdl.errors import TraceError
 from irdl.tracing import tree
 from irdl.tracing.box import is_box
-from irdl.tracing.branches.places import MISSING, contents_of, set_contents
-from irdl.tracing.recorder import user_line
+from irdl.tracing.branches.places import contents_of, set_contents
+from irdl.tracing.recorder import Trace, trace_stack, user_line
+from irdl.tracing.unset import Unset
 from irdl.tracing.users import is_users_class
 
 #: in the place of numbers that nobody reads
 ANYTHING = type("Anything", (), {"__repr__": lambda self: "anything"})()
-
-
-class Unset:
-    """In a variable that is set on one side of a branch only: whoever uses it is told."""
-
-    def __init__(self, why: str) -> None:
-        object.__setattr__(self, "_why", why)
-
-    def refuse(self, *_: Any, **__: Any) -> Any:
-        raise TraceError(f"{object.__getattribute__(self, '_why')}{user_line()}")
-
-    def __repr__(self) -> str:
-        return "<not set>"
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("refuse", "__class__", "__repr__"):
-            return object.__getattribute__(self, name)
-        return object.__getattribute__(self, "refuse")()
-
-
-for _name in (
-    *("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "floordiv", "rfloordiv", "mod", "rmod", "pow", "rpow", "matmul"),
-    *("rmatmul", "and", "rand", "or", "ror", "xor", "rxor", "lshift", "rlshift", "rshift", "rrshift", "divmod", "rdivmod", "neg", "pos", "abs"),
-    *("invert", "eq", "ne", "lt", "le", "gt", "ge", "bool", "int", "float", "complex", "index", "len", "iter", "getitem", "setitem", "delitem"),
-    *("contains", "call", "hash", "str", "format", "array", "array_ufunc", "array_function", "enter", "exit", "setattr", "round"),
-    *("next", "reversed", "copy", "deepcopy", "reduce_ex"),
-):
-    setattr(Unset, f"__{_name}__", Unset.refuse)
 
 
 class Merge:
@@ -67,10 +40,10 @@ class Merge:
         for item, other in ((a, b), (b, a)):
             if isinstance(item, Unset):
                 return item
-            if item is MISSING:
-                return Unset(f"`{name}` is set on one {self._what} only: give it a value before")
-            if item is ANYTHING and not _has_parts(other):
-                return other if tree.leaf_kind(other) is None else self._leaf(a, b, name)
+            if item is ANYTHING and tree.leaf_kind(other) is not None:
+                return self._leaf(a, b, name)
+            if item is ANYTHING and (not _has_parts(other) or self._is_old(other)):
+                return other
         if a is ANYTHING or b is ANYTHING or (type(a) is type(b) and _has_parts(a)):
             return self._parts(a, b, name)
         if tree.leaf_kind(a) is not None and tree.leaf_kind(b) is not None:
@@ -78,6 +51,14 @@ class Merge:
         if type(a) is type(b) and self._agree(a, b):
             return a
         raise self._differ(a, b, name)
+
+    def _let_be(self, items: list[Any], name: str) -> None:
+        """None of these may change any more, since it may be another."""
+        if len(items) > 1:
+            why = (
+                f"`{name}` may be one of several {type(items[0]).__name__}s behind a branch{user_line()}, and one of them was changed later"
+            )
+            trace_stack()[0].let_be += [(item, contents_of(item), why) for item in items]
 
     def _agree(self, a: Any, b: Any) -> bool:
         if isinstance(a, types.MethodType):
@@ -107,23 +88,23 @@ class Merge:
             met = self._partners.get(id(partner))
             if met is not None and met[1] is other:
                 return met[2]
-            if partner is not ANYTHING and (met is not None or self._is_old(partner)):
+            if partner is not ANYTHING and met is not None:
                 raise TraceError(
-                    f"`{name}` is another {type(item).__name__} on each {self._what}, one of which is known elsewhere too: what is stored "
-                    f"into it later would have to be seen there; copy it there{user_line()}"
+                    f"`{name}` is one {type(item).__name__} on one {self._what} and several on the other: copy it{user_line()}"
                 )
         found = [{} if part is ANYTHING else contents_of(part) or {} for part in (a, b)]
         keys = found[0].keys() | found[1].keys()
         if a is not ANYTHING and b is not ANYTHING and found[0].keys() != found[1].keys():
             raise self._differ(a, b, name)
         made = type(item)() if isinstance(item, (list, dict, deque, set)) else object.__new__(type(item))
-        self._partners[id(a)] = a, b, made
-        self._partners[id(b)] = b, a, made
         ordered = [key for key in found[0 if b is ANYTHING else 1] if key in keys]
         contents = {key: self(found[0].get(key, ANYTHING), found[1].get(key, ANYTHING), f"{name}[{key!r}]") for key in ordered}
-        set_contents(made, contents)
         if isinstance(item, deque):
-            made = deque(made, item.maxlen)
+            made = deque(maxlen=item.maxlen)
+        set_contents(made, contents)
+        self._partners[id(a)] = a, b, made
+        self._partners[id(b)] = b, a, made
+        self._let_be([made, *(part for part in (a, b) if part is not ANYTHING and self._is_old(part))], name)
         if hasattr(item, "default_factory"):
             made.default_factory = item.default_factory
         return made
@@ -153,3 +134,15 @@ def _described(item: Any) -> str:
         return f"a {type(item).__name__} of {len(item)}"
     text = repr(item)
     return text if len(text) < 40 else f"a {type(item).__name__}"
+
+
+def check_let_be(trace: Trace) -> None:
+    """Lists, dicts and objects of which two may be one are what they were then.
+
+    Raises:
+        TraceError: one has changed, which the other would have to show.
+    """
+    for item, before, why in trace.let_be:
+        now = contents_of(item) or {}
+        if now.keys() != before.keys() or any(now[key] is not before[key] for key in now):
+            raise TraceError(f"{why}, which would have to be seen in the other: copy it on that side of the branch")

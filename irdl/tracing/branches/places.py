@@ -6,15 +6,19 @@ Arrays are no part of this: a store rebinds their cell, which the trace of the b
 from __future__ import annotations
 
 import functools
+import itertools
+import operator
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from irdl.errors import TraceError
 from irdl.tracing.box import is_box
 from irdl.tracing.capture.containers import GrowingList
 from irdl.tracing.capture.objects import own_dict
+from irdl.tracing.recorder import user_line
 from irdl.tracing.users import is_users_class
 
 
@@ -59,6 +63,8 @@ class Places:
         """`blocks`: the functions that are about to be called. `more`: variables beside theirs."""
         self._capture = capture
         self._held: dict[int, _Held] = {}
+        #: iterators and generators, and how far they are
+        self._iterators: list[tuple[Any, Any, Callable[[], str]]] = []
         waiting: list[tuple[Any, Callable[[], str]]] = []
         for block in blocks:
             if isinstance(block, types.FunctionType):
@@ -81,6 +87,10 @@ class Places:
                 waiting += [(item.__self__, name), (item.__func__, name)]
             elif isinstance(item, functools.partial):
                 waiting += [(part, name) for part in (item.func, *item.args, *item.keywords.values())]
+            elif hasattr(type(item), "__next__"):
+                self._iterators.append((item, _position(item), name))
+                if type(item) in (zip, enumerate, map, filter):
+                    waiting += [(part, name) for part in item.__reduce__()[1]]
             elif (contents := contents_of(item)) is not None:
                 held[id(item)] = _Held(item, contents, name, isinstance(item, GrowingList) and item.is_unread)
                 naming = _attribute_name if _is_object(item) else _item_name
@@ -94,7 +104,17 @@ class Places:
         return id(item) in self._held
 
     def changes(self) -> dict[tuple[int, Any], Place]:
-        """What has another content than before."""
+        """What has another content than before.
+
+        Raises:
+            TraceError: an iterator is further than before, which cannot be undone.
+        """
+        for item, position, name in self._iterators:
+            if _position(item) != position:
+                raise TraceError(
+                    f"`{name()}`, an iterator, is advanced on one side of a branch, which would happen while tracing and not at each call: "
+                    f"call next() before{user_line()}"
+                )
         self._take_in()
         found: dict[tuple[int, Any], Place] = {}
         for identity, held in self._held.items():
@@ -138,6 +158,13 @@ class Places:
         for identity in dict.fromkeys(identity for identity, _ in changes):
             held = self._held[identity]
             set_contents(held.item, held.contents)
+
+
+def _position(item: Any) -> Any:
+    """How far an iterator is."""
+    if isinstance(item, types.GeneratorType):
+        return None if item.gi_frame is None else item.gi_frame.f_lasti
+    return repr(item) if isinstance(item, itertools.count) else operator.length_hint(item, -1)
 
 
 def _item_name(owner: Callable[[], str], key: Any) -> str:

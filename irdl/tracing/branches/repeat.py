@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,20 @@ from irdl.ir.types import TensorType
 from irdl.ops.control import WHILE, WhileAttributes
 from irdl.tracing.aliases import connect
 from irdl.tracing.box import ARRAY, PYTHON, is_box, wrap
-from irdl.tracing.branches.blocks import CONTINUE_CODE, NOTHING, RETURN_CODE, Block, Exit, capture, leave, trace_block
-from irdl.tracing.branches.merge import ANYTHING, Merge, Unset
+from irdl.tracing.branches.blocks import CONTINUE_CODE, NOTHING, Block, Exit, capture, leave, trace_block
+from irdl.tracing.branches.merge import Merge
+from irdl.tracing.branches.partly import joined_variable, known_where, ways_of
 from irdl.tracing.branches.places import MISSING, Place, Places
-from irdl.tracing.branches.sides import Run, as_type, is_open, joined, raises, truth, two_sides, without
+from irdl.tracing.branches.sides import Run, as_type, is_open, joined, joined_exit, raises, truth, two_sides, without
 from irdl.tracing.recorder import Cell, Trace, open_trace, user_line
+from irdl.tracing.unset import Partly
 
 #: so often the body is traced until what it changes stands
 _MOST_TRIES = 8
 _STEP = "step of the loop"
 _BOOL = TensorType(np.dtype(bool), ())
 _EXIT = ("exit",)
+_AT_THE_END = frozenset([NOTHING])
 _SHARED = "behind a step of the loop it is another array too, which would change with it; copy that where the loop takes it over"
 
 #: of what is carried: the place that holds it, and where it is in what that holds
@@ -47,7 +50,9 @@ def repeat_open(going: Any, test: Callable[[], Any], body: Run, found: Exit | No
     if loop.replaces_what_it_stores_into():
         # The first step stores into an array from outside, later ones into what they have made: it is a step of its own.
         first = two_sides(going, lambda: without(body(), CONTINUE_CODE), lambda: None)
-        return repeat_open(_chosen(going, lambda: _goes_on(first, test)), test, body, first)
+        going = _chosen(going, lambda: _goes_on(first, test))
+        loop = _Loop(test, body, first)
+        loop.settle()
     return loop.record(going)
 
 
@@ -102,13 +107,21 @@ class _Loop:
     """A loop that is being recorded."""
 
     def __init__(self, test: Callable[[], Any], body: Run, found: Exit | None) -> None:
-        self._test, self._body, self._found = test, body, found
-        self._places = Places([test, body], capture())
+        self._body, self._found = body, found
+        self._asked = test
+        #: whether its test has always been known to hold
+        self._is_endless = True
+        self._places = Places([test, body], capture(), () if found is None else found.partly)
         self._carried: dict[_Key, _Carried] = {}
         self._cells: list[Cell] = []
         #: what it changes
         self._changes: dict[Any, Place] = {}
         self._stored_at_first: set[Cell] = set()
+
+    def _test(self) -> Any:
+        outcome = self._asked()
+        self._is_endless &= not is_open(outcome) and bool(outcome)
+        return outcome
 
     def settle(self) -> None:
         """Trace the body until it carries what it changes, and with the types that it gives them."""
@@ -140,7 +153,7 @@ class _Loop:
                 step.boxes[key] = wrap(step.inputs[key], item.kind, _SHARED if item.is_shared else "")
             for cell in self._cells:
                 step.cells[cell] = trace.stored[cell] = trace.input(outer.read(cell).type)
-            self._places.put(self._contents(step.boxes))
+            self._places.put(self._contents(step.boxes, _AT_THE_END))
             found = without(self._body(), CONTINUE_CODE)
             step.going = _goes_on(found, self._test)
             return found
@@ -154,34 +167,50 @@ class _Loop:
             raise TraceError(f"print inside a while loop whose test is traced: how often is not known{user_line()}")
         return step
 
-    def _contents(self, given: dict[_Key, Any]) -> list[tuple[Any, Any, Any]]:
-        """What the places hold that the loop changes, with these in the places of numbers and arrays."""
+    def _merge(self, leaf: Callable[[Any, Any, str], Any]) -> Merge:
+        return Merge(leaf, self._places.knows, _STEP)
+
+    def _contents(self, given: dict[_Key, Any], ways: frozenset[int], key: Any = None) -> list[tuple[Any, Any, Any]]:
+        """What the places hold that the loop changes, with these in the places of numbers and arrays.
+
+        Args:
+            ways: those on which the step before, or the loop, was left.
+            key: what its exit is going to have.
+        """
         found = []
-        for key, place in self._changes.items():
-            merge = Merge(lambda a, b, name, key=key: given[key, name], self._places.knows, _STEP)  # type: ignore[misc]
-            if place.before is not MISSING:
+        for place_key, place in self._changes.items():
+            merge = self._merge(lambda a, b, name, place_key=place_key: given[place_key, name])  # type: ignore[misc]
+            if not isinstance(place.owner, types.CellType):
                 found.append((place.owner, place.key, merge(place.before, place.after, place.name)))
+                continue
+            sides = ((place.before, self._found), (place.after, self._step.block.exit))
+            why = f"`{place.name}` is set in the steps of a loop, of which there may be none{user_line()}: give it a value before"
+            found.append((place.owner, place.key, joined_variable(merge, sides, place.name, ways, key, why)))
         return found
 
     def _found_in(self, step: _Step) -> dict[_Key, _Carried]:
         """What the body has turned out to change."""
         self._changes = step.block.changes
         for key, place in step.block.changes.items():
-            if (place.before is MISSING or place.after is MISSING) and not isinstance(place.owner, types.CellType):
+            is_variable = isinstance(place.owner, types.CellType)
+            if not is_variable and (place.before is MISSING or place.after is MISSING):
                 raise TraceError(f"`{place.name}` is there on one side of a step of the loop only: make it before the loop{user_line()}")
-            if place.before is not MISSING:
-                Merge(self._collecting(step, key), self._places.knows, _STEP)(place.before, place.after, place.name)
-        self._left(step, Merge(self._collecting(step, _EXIT), self._places.knows, _STEP))
+            before, after = place.before, place.after
+            if is_variable:
+                before, after = known_where(before, self._found)[0], known_where(after, step.block.exit)[0]
+            if before is not after:
+                self._merge(self._collecting(step, key))(before, after, place.name)
+        self._left(step, self._merge(self._collecting(step, _EXIT)))
         holders = Counter(after.cell for _, after in step.leaves.values() if is_box(after) and after.kind == ARRAY)
         found = {}
-        for key, (before, after) in step.leaves.items():
-            type_, kind = joined(before, after, key[1], _STEP)
+        for leaf, (before, after) in step.leaves.items():
+            type_, kind = joined(before, after, leaf[1], _STEP)
             is_shared = False
             if is_box(after) and kind == ARRAY:
-                own = step.boxes[key].cell if key in step.boxes else None
+                own = step.boxes[leaf].cell if leaf in step.boxes else None
                 others = {box.cell for box in step.boxes.values()} - {own}
                 is_shared = after.cell.trace is not step.trace or holders[after.cell] > 1 or after.cell in others
-            found[key] = _Carried(type_, kind, is_shared)
+            found[leaf] = _Carried(type_, kind, is_shared)
         return found
 
     @staticmethod
@@ -197,10 +226,10 @@ class _Loop:
         before, after = self._found, step.block.exit
         if before is None and after is None:
             return None
-        first, second = (Exit(NOTHING, ANYTHING, frozenset([NOTHING])) if item is None else item for item in (before, after))
-        values = [item.value if RETURN_CODE in item.ways else ANYTHING for item in (first, second)]
-        ways = first.ways | second.ways | {NOTHING}
-        return Exit(merge(first.code, second.code, "the way on"), merge(*values, "the result") if RETURN_CODE in ways else None, ways)
+        at_the_end = Exit(NOTHING, None, _AT_THE_END)
+        found = joined_exit(merge, before or at_the_end, after or at_the_end, object())
+        assert found is not None
+        return replace(found, ways=(found.ways - _AT_THE_END) if self._is_endless else found.ways | _AT_THE_END)
 
     def record(self, going: Any) -> Exit | None:
         """The loop as an op; what it changes holds what that gives. How it is left."""
@@ -230,9 +259,7 @@ class _Loop:
                 connect(trace, flag, False, before.cell, before.steps, made.cell, "" if before.type == item.type else _SHARED)
         for cell, value in zip(self._cells, results[1 + len(found) :], strict=True):
             trace.put(cell, value)
-        self._places.put(self._contents(found))
-        for place in self._changes.values():
-            if place.before is MISSING:
-                why = f"`{place.name}` is set in the steps of a while loop, of which there may be none: give it a value before"
-                self._places.put([(place.owner, place.key, Unset(why))])
-        return self._left(step, Merge(lambda a, b, name: found[_EXIT, name], self._places.knows, _STEP))
+        left = self._left(step, self._merge(lambda a, b, name: found[_EXIT, name]))
+        contents = self._contents(found, ways_of(left), None if left is None else left.key)
+        self._places.put(contents)
+        return left and replace(left, partly=tuple(owner for owner, _, item in contents if isinstance(item, Partly)))

@@ -170,6 +170,7 @@ class _Function:
     def _block(self, statements: Sequence[ast.stmt], finish: Callable[[ast.expr], ast.stmt]) -> list[ast.stmt]:
         """`finish`: how the block gives what leaves it."""
         found: list[ast.stmt] = []
+        statements = [part for statement in statements for part in self._as_ifs(statement)]
         for place, statement in enumerate(statements):
             if isinstance(statement, ast.Return) and finish is self._handed_on:
                 value = self.expression(statement.value) if statement.value else ast.Constant(None)
@@ -213,6 +214,22 @@ class _Function:
         if isinstance(statement, ast.Assert):
             return self._assert(statement)
         return [_Expressions(self).visit(statement)], None
+
+    def _as_ifs(self, statement: ast.stmt) -> list[ast.stmt]:
+        """A `match` of plain values as `if` and `elif`; every other statement as it is."""
+        if not isinstance(statement, ast.Match):
+            return [statement]
+        subject = self._name("subject")
+        chain: list[ast.stmt] = []
+        for case in reversed(statement.cases):
+            test = _matches(case.pattern, subject)
+            if test is None:
+                return [statement]
+            if case.guard is not None:
+                test = ast.BoolOp(ast.And(), [test, case.guard])
+            chain = [ast.copy_location(ast.If(test, case.body, chain), case.pattern)]
+        begin = ast.copy_location(ast.Assign([ast.Name(subject, ast.Store())], statement.subject), statement)
+        return [ast.fix_missing_locations(part) for part in (begin, *chain)]
 
     def _header(self, statement: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         """What is evaluated where the function is made."""
@@ -356,6 +373,20 @@ def _function(name: str, parameters: Sequence[str], body: list[ast.stmt]) -> ast
     if "type_params" in ast.FunctionDef._fields:
         made.type_params = []  # type: ignore[attr-defined]
     return made
+
+
+def _matches(pattern: ast.pattern, subject: str) -> ast.expr | None:
+    """Whether a subject matches a pattern of plain values; None of others."""
+    if isinstance(pattern, ast.MatchValue):
+        return ast.Compare(_read(subject), [ast.Eq()], [pattern.value])
+    if isinstance(pattern, ast.MatchSingleton):
+        return ast.Compare(_read(subject), [ast.Is()], [ast.Constant(pattern.value)])
+    if isinstance(pattern, ast.MatchAs) and pattern.name is None:
+        return ast.Constant(True)
+    if isinstance(pattern, ast.MatchOr):
+        tests = [_matches(part, subject) for part in pattern.patterns]
+        return None if None in tests else ast.BoolOp(ast.Or(), [test for test in tests if test is not None])
+    return None
 
 
 class _Expressions(ast.NodeTransformer):

@@ -6,7 +6,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,12 @@ from irdl.tracing.aliases import connect
 from irdl.tracing.box import ARRAY, PYTHON, is_box, to_value, wrap
 from irdl.tracing.branches.blocks import NOTHING, RETURN_CODE, Block, Exit, capture, trace_block
 from irdl.tracing.branches.merge import ANYTHING, Merge
+from irdl.tracing.branches.partly import joined_variable, resolve, ways_of
 from irdl.tracing.branches.places import MISSING, Places
 from irdl.tracing.conds import joined_dtype, joined_kind, record_cond
 from irdl.tracing.operations import cast
 from irdl.tracing.recorder import Cell, open_trace, user_line
+from irdl.tracing.unset import Partly
 
 #: a block of the user's code as a function
 Run = Callable[[], Exit | None]
@@ -77,20 +79,32 @@ def without(found: Exit | None, way: int) -> Exit | None:
     ways = (found.ways - {way}) | {NOTHING}
     if ways == {NOTHING}:
         return None
-    return Exit(wrap(to_value(np.where(found.code == way, NOTHING, found.code)), PYTHON), found.value, ways)
+    code = wrap(to_value(np.where(found.code == way, NOTHING, found.code)), PYTHON)
+    return replace(found, code=code, ways=ways, folded=found.folded | {way})
 
 
 def where_left(found: Exit, run: Run) -> Exit | None:
     """`run()` where a block was left at its end, as it may have been."""
     ways = found.ways - {NOTHING}
-    left = Exit(next(iter(ways)) if len(ways) == 1 else found.code, found.value, ways)
-    return two_sides(found.code == NOTHING, run, lambda: left)
+    left = replace(found, code=next(iter(ways)) if len(ways) == 1 else found.code, ways=ways)
+    places = Places([run], capture(), found.partly)
+
+    def going() -> Exit | None:
+        resolve(found.partly, found, frozenset([NOTHING]), places)
+        return run()
+
+    def gone() -> Exit:
+        resolve(found.partly, found, ways, places)
+        return left
+
+    return two_sides(found.code == NOTHING, going, gone, None, places)
 
 
-def two_sides(test: Any, true: Run, false: Run, rest: Run | None = None) -> Exit | None:
-    """`if test: true() else: false()`, and `rest()` where neither leaves. Where one does, that belongs to the other."""
+def two_sides(test: Any, true: Run, false: Run, rest: Run | None = None, places: Places | None = None) -> Exit | None:
+    """`if test: true() else: false()`, and `rest()` where neither leaves. Where one does, that belongs to the other. `places`: what they
+    may change, where it is more than they reach."""
     flag = truth(test)
-    places = Places([true, false, rest], capture())
+    places = places or Places([true, false, rest], capture())
     on_true = trace_block(true, places, "if")
     if on_true.raised is not None:
         raises(on_true.raised, wrap(flag))
@@ -180,8 +194,8 @@ def as_type(leaf: Any, type_: TensorType) -> Value:
 def _join(flag: Value, on_true: Block, on_false: Block, places: Places) -> Exit | None:
     """Record a cond of two traced sides; all that they have changed is what the taken one makes of it."""
     trace, sides = open_trace(), (on_true, on_false)
-    leaves = Leaves()
-    _contents(Merge(leaves.collect, places.knows), sides)
+    leaves, key = Leaves(), object()
+    _contents(Merge(leaves.collect, places.knows), sides, key)
     cells = list(dict.fromkeys(cell for side in sides for cell in side.trace.stored))
 
     def outputs(which: int) -> Callable[[], Sequence[Value]]:
@@ -199,35 +213,45 @@ def _join(flag: Value, on_true: Block, on_false: Block, places: Places) -> Exit 
             _connect(leaf.pair[which], side, flag, which == 0, made)
     for cell, value in zip(cells, results[len(leaves.items) :], strict=True):
         trace.put(cell, value)
-    contents, left = _contents(Merge(leaves.give, places.knows), sides)
+    contents, left = _contents(Merge(leaves.give, places.knows), sides, key)
     places.put(contents)
     return left
 
 
-def _contents(merge: Merge, sides: tuple[Block, Block]) -> tuple[list[tuple[Any, Any, Any]], Exit | None]:
+def _contents(merge: Merge, sides: tuple[Block, Block], key: Any) -> tuple[list[tuple[Any, Any, Any]], Exit | None]:
     """What the places hold that either side changes, and how both are left.
 
     Raises:
         TraceError: what they hold cannot be one thing.
     """
-    found = []
-    for key in dict.fromkeys(key for side in sides for key in side.changes):
-        place = next(side.changes[key] for side in sides if key in side.changes)
-        a, b = (side.changes[key].after if key in side.changes else place.before for side in sides)
-        if (a is MISSING) != (b is MISSING) and not isinstance(place.owner, types.CellType):
+    found: list[tuple[Any, Any, Any]] = []
+    exits = [side.exit for side in sides]
+    ways = ways_of(exits[0]) | ways_of(exits[1])
+    for place_key in dict.fromkeys(key for side in sides for key in side.changes):
+        place = next(side.changes[place_key] for side in sides if place_key in side.changes)
+        a, b = (side.changes[place_key].after if place_key in side.changes else place.before for side in sides)
+        if isinstance(place.owner, types.CellType):
+            why = f"`{place.name}` is set on one side of a branch only{user_line()}: give it a value before"
+            item = joined_variable(merge, zip((a, b), exits, strict=True), place.name, ways, key, why)
+        elif (a is MISSING) != (b is MISSING):
             raise TraceError(f"`{place.name}` is there on one side of a branch only: make it on both, or before{user_line()}")
-        found.append((place.owner, place.key, merge(a, b, place.name)))
-    return found, joined_exit(merge, sides[0].exit, sides[1].exit)
+        else:
+            item = a if a is b else merge(a, b, place.name)
+        found.append((place.owner, place.key, item))
+    partly = [cell for side in exits if side is not None for cell in side.partly]
+    partly += [owner for owner, _, item in found if isinstance(item, Partly)]
+    return found, joined_exit(merge, *exits, key, tuple({id(cell): cell for cell in partly}.values()))
 
 
-def joined_exit(merge: Merge, a: Exit | None, b: Exit | None) -> Exit | None:
+def joined_exit(merge: Merge, a: Exit | None, b: Exit | None, key: Any, partly: tuple[types.CellType, ...] = ()) -> Exit | None:
     """How a block is left whose two sides are left like this."""
     if a is None and b is None:
         return None
-    first, second = (Exit(NOTHING, None, frozenset([NOTHING])) if item is None else item for item in (a, b))
+    first, second = (Exit(NOTHING, ANYTHING, ways_of(None)) if item is None else item for item in (a, b))
     values = [item.value if RETURN_CODE in item.ways else ANYTHING for item in (first, second)]
+    ways = first.ways | second.ways
     code = merge(first.code, second.code, "the way on")
-    return Exit(code, merge(*values, "the result") if first.ways | second.ways >= {RETURN_CODE} else None, first.ways | second.ways)
+    return Exit(code, merge(*values, "the result") if RETURN_CODE in ways else None, ways, partly, key)
 
 
 def _connect(item: Any, side: Block, flag: Value, holds: bool, made: Any) -> None:

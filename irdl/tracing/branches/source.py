@@ -31,8 +31,9 @@ def traced(attempt: Callable[[], _Result]) -> _Result:
         try:
             return attempt()
         except TraceError as error:
-            code = getattr(error, "branching", None)
+            code = error.branching
             if code is None or trace_stack() or not _let_branch(code):
+                print(error.printed, end="")
                 raise
             error.__traceback__ = None  # of what it holds on to, the traced arrays, nothing is needed any more
 
@@ -76,15 +77,13 @@ class _File:
 
     def let_branch(self, code: types.CodeType) -> bool:
         code = self._stands_for.get(code, code)  # type: ignore[assignment]
-        if code is None:
-            return False
         try:
             tree = ast.parse(self._text)
             if self._original is None:
                 self._original = compile(tree, self._name, "exec", dont_inherit=True)
         except (SyntaxError, ValueError):
             return False
-        node = _node_of(tree, code) if self._original_of(code) else None
+        node = None if code is None or not self._original_of(code) else _node_of(tree, _without_comprehensions(code, self._original))
         if node is None or any(node in ast.walk(part) for part in _outermost(tree, self._places)):
             return False
         self._places.add(_place(node))
@@ -154,6 +153,17 @@ def _is_same_constant(a: Any, b: Any) -> bool:
     if isinstance(a, types.CodeType) and isinstance(b, types.CodeType):
         return _is_same(a, b)
     return type(a) is type(b) and (a == b or repr(a) == repr(b))
+
+
+def _without_comprehensions(code: types.CodeType, whole: types.CodeType) -> types.CodeType:
+    """The function that a comprehension's code, which is one of its own before Python 3.12, is in."""
+    while code.co_name in ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"):
+        code = next(other for other in _all_codes(whole) if any(_is_code(part) and _is_same(part, code) for part in other.co_consts))
+    return code
+
+
+def _is_code(part: Any) -> bool:
+    return isinstance(part, types.CodeType)
 
 
 def _in_place_of(code: types.CodeType, whole: types.CodeType) -> types.CodeType | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from irdl.tracing.box import PYTHON_NUMBERS
 from irdl.tracing.branches.rewrite import FLOW
 from irdl.tracing.capture.reads import Always, DictItem, HasItem
-from irdl.tracing.extrema import traced_max, traced_min
+from irdl.tracing.extrema import traced_all, traced_any, traced_max, traced_min
 from irdl.tracing.marks import MarkedRange
 from irdl.tracing.numpy.builtin_type import TracedType
 from irdl.tracing.numpy.scalars import traced_type
@@ -51,7 +51,15 @@ class _Flow:
 _flow = _Flow()
 #: builtins that traced code sees otherwise
 _REPLACED = {
-    **{"range": MarkedRange, "print": traced_print, "max": traced_max, "min": traced_min, "type": TracedType},
+    **{
+        "range": MarkedRange,
+        "print": traced_print,
+        "max": traced_max,
+        "min": traced_min,
+        "any": traced_any,
+        "all": traced_all,
+        "type": TracedType,
+    },
     **{kind.__name__: traced_type(kind) for kind in PYTHON_NUMBERS},
 }
 

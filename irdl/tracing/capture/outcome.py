@@ -41,6 +41,7 @@ from irdl.tracing.numpy.scalars import real_type
 from irdl.tracing.printing import Printed, Slot, parts_of, together
 from irdl.tracing.recorder import Cell, open_trace
 from irdl.tracing.region import read_outputs
+from irdl.tracing.unset import Unset
 from irdl.tracing.users import is_plain_object
 from irdl.tracing.views import DynamicSliceStep, ReshapeStep, RowStep, SliceStep
 
@@ -142,6 +143,8 @@ class Recipes:
             instance = self._remember(item, Instance(original or cls))
             instance.attributes = {key: self.of(part, f"{name}.{key}") for key, part in self._capture.objects.attributes(item).items()}
             return instance
+        if isinstance(item, Unset):
+            item.refuse()
         if isinstance(item, Masked):
             raise item.refused(f"{name}, x[mask],")
         raise TraceError(

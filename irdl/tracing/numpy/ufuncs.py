@@ -70,6 +70,8 @@ def record_ufunc(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any = None) -> t
         instead = INSTEAD.get(name, "write it with ufuncs that have one")
         raise TraceError(f"{_full_name(ufunc)} has no rule in irdl: {instead}{user_line()}")
     if name in _EXACT_COMPARISONS:
+        # NumPy's scalars compare themselves as arrays.
+        inputs = [x[()] if type(x) is np.ndarray and x.ndim == 0 else x for x in inputs]
         exact = _compare_exactly(name, inputs)
         if exact is not None:
             return (exact,)

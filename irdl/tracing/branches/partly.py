@@ -1,0 +1,71 @@
+"""Variables that are set on some of the ways out of a block: behind `if c: y = 1 else: return` there is y, where nothing was returned."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable
+from typing import Any
+
+from irdl.tracing.branches.blocks import NOTHING, Exit
+from irdl.tracing.branches.merge import ANYTHING, Merge
+from irdl.tracing.branches.places import CONTENTS, MISSING, Places
+from irdl.tracing.unset import Partly, Unset
+
+_AT_THE_END = frozenset([NOTHING])
+
+
+def ways_of(found: Exit | None) -> frozenset[int]:
+    """The ways out of a block that is left like this."""
+    return _AT_THE_END if found is None else found.ways
+
+
+def known_where(item: Any, found: Exit | None) -> tuple[Any, frozenset[int]]:
+    """What a variable holds behind a block that is left like this, and on which ways out of that."""
+    ways = ways_of(found)
+    if isinstance(item, Partly) and found is not None and item.key is found.key:
+        known = item.ways
+        if not found.folded <= known:  # they look like its end
+            known = known - _AT_THE_END
+        return item.value, known & ways
+    if item is MISSING or isinstance(item, Unset):
+        return ANYTHING, frozenset()
+    return item, ways
+
+
+def joined_variable(merge: Merge, sides: Iterable[tuple[Any, Exit | None]], name: str, ways: frozenset[int], key: Any, why: str) -> Any:
+    """What a variable holds behind two blocks of which one is run: what it holds behind each, with how that is left.
+
+    Args:
+        ways: those out of both.
+        key: what the exit of both is going to have.
+        why: what to say where it is not set.
+    """
+    given = [(*known_where(item, found), ways_of(found), item) for item, found in sides]
+    if all(item is MISSING for *_, item in given):
+        return MISSING
+    known = frozenset(way for way in ways if all(way in where for _, where, possible, _ in given if way in possible))
+    if not known:
+        told = next((item for *_, item in given if isinstance(item, Unset)), None)
+        return told if told is not None and not isinstance(told, Partly) else Unset(why)
+    value = merge(given[0][0], given[1][0], name)
+    return value if known == ways else Partly(why, value, known, key)
+
+
+def resolve(cells: Iterable[types.CellType], found: Exit, ways: frozenset[int], places: Places) -> None:
+    """Let variables hold what they hold on these ways out of a block."""
+    for cell in cells:
+        item = cell.cell_contents if _is_set(cell) else MISSING
+        if isinstance(item, Partly) and item.key is found.key:
+            _, known = known_where(item, found)
+            if ways <= known:
+                places.put([(cell, CONTENTS, item.value)])
+            elif not ways & known:
+                places.put([(cell, CONTENTS, Unset(item.why))])
+
+
+def _is_set(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 # it is asked for
+    except ValueError:
+        return False
+    return True

@@ -38,8 +38,21 @@ class Refused:
     file: str
 
 
+@dataclass(frozen=True)
+class Raising:
+    """A function that raises in NumPy, and as compiled code: a branch on what has no truth."""
+
+    name: str
+    make: Callable[[], Callable[..., Any]]
+    calls: tuple[tuple[Any, ...], ...]
+    error: type[Exception]
+
+
 PROGRAMS: dict[str, Program] = {}
+#: may be refused as well, where they are not as in NumPy
+EITHER: dict[str, Program] = {}
 REFUSED: dict[str, Refused] = {}
+RAISING: dict[str, Raising] = {}
 
 
 def _add(item: Program) -> None:
@@ -72,6 +85,38 @@ def maker(*calls: tuple[Any, ...], gradient: tuple[int, ...] = ()) -> Callable[[
 
     def add(function: Made) -> Made:
         _add(Program(function.__name__, function, calls, gradient))
+        return function
+
+    return add
+
+
+def either(*calls: tuple[Any, ...]) -> Callable[[Made], Made]:
+    """A function that is as in NumPy, or an error."""
+
+    def add(function: Made) -> Made:
+        assert function.__name__ not in EITHER, f"two programs are called {function.__name__}"
+        EITHER[function.__name__] = Program(function.__name__, lambda: function, calls)
+        return function
+
+    return add
+
+
+def either_method(name: str, *calls: tuple[Any, ...], made: tuple[Any, ...] = ()) -> Callable[[Made], Made]:
+    """A class of whose object a method is as in NumPy at each call, or an error."""
+
+    def add(kind: Made) -> Made:
+        EITHER[f"{kind.__name__}.{name}"] = Program(f"{kind.__name__}.{name}", lambda: getattr(kind(*made), name), calls)
+        return kind
+
+    return add
+
+
+def raising(error: type[Exception], *calls: tuple[Any, ...]) -> Callable[[Made], Made]:
+    """A function that raises this error at each of the calls."""
+
+    def add(function: Made) -> Made:
+        assert function.__name__ not in RAISING, f"two programs are called {function.__name__}"
+        RAISING[function.__name__] = Raising(function.__name__, lambda: function, calls, error)
         return function
 
     return add

@@ -313,66 +313,11 @@ class ObjectsBySide:
 # Arrays that are one and the same on one side only, and are stored into.
 
 
-@refused("b", (X, 1.0), (X, -1.0))
-def argument_or_copy(a, s):
-    b = a if s > 0 else a.copy()
-    b[0] = 100
-    return a
-
-
-@refused("b", (X, 2 * X, 1.0), (X, 2 * X, -1.0))
-def one_or_the_other(a, c, s):
-    b = a if s > 0 else c
-    b += 1
-    return a, c
-
-
-@refused("y", (X, 1.0), (X, -1.0))
-def view_or_copy(x, s):
-    if s > 0:
-        y = x[1:]
-    else:
-        y = x[1:].copy()
-    y *= 2
-    return x
-
-
-@refused("a", (X, 2 * X, 1.0), (X, 2 * X, -1.0))
-def exchanged_then_stored_into(a, b, s):
-    if s > 0:
-        a, b = b, a
-    a[0] = 100
-    return b
-
-
-@refused("w", (X, 1.0), (X, -1.0))
-def in_place_or_anew(w, s):
-    """On one side w is the caller's array still, on the other a new one; then it is stored into."""
-    if s > 0:
-        w -= 1
-    else:
-        w = w - 1
-    w[0] = 5
-    return w.sum()
-
-
 @refused("rows", ([X, X], [-X, -X], 1.0), ([X, X], [-X, -X], -1.0))
 def lists_by_side(first, second, s):
     rows = first if s > 0 else second
     rows[0] = np.zeros(3)
     return first[0] + second[0]
-
-
-@refused_method("step", "fast", (X, 1.0), (X, -1.0))
-class SharedOnOneSide:
-    def __init__(self):
-        self.slow, self.fast = np.zeros(3), np.ones(3)
-
-    def step(self, x, s):
-        if s > 0:
-            self.fast = self.slow
-        self.fast += x
-        return self.slow.sum()
 
 
 # What cannot be undone.
@@ -388,7 +333,7 @@ def iterator_in_a_side(x, s):
 
 @refused("lines", (X, 1.0), (X, -1.0))
 def generator_in_a_side(x, s):
-    lines = (i * 10 for i in range(3))
+    lines = (10.0 + i for i in range(3))
     if s > 0:
         for line in lines:
             x = x + line

@@ -18,7 +18,7 @@ import pytest
 
 import irdl
 from irdl.errors import TraceError
-from tests.tracing.branches.corpus import PROGRAMS, REFUSED, Program
+from tests.tracing.branches.corpus import EITHER, PROGRAMS, RAISING, REFUSED, Program
 from tests.tracing.branches.sides import Sides
 
 FOLDER = Path(__file__).parent
@@ -86,9 +86,8 @@ def signatures(item: Program) -> int:
     return len({repr({path: kind(x) for path, x in leaves(arguments).items()}) for arguments in item.calls})
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_numpy_takes_every_side(name: str) -> None:
-    item = PROGRAMS[name]
+@pytest.mark.parametrize("item", [*PROGRAMS.values(), *EITHER.values()], ids=lambda item: item.name)
+def test_numpy_takes_every_side(item: Program) -> None:
     f = item.eager()
     with Sides((str(FOLDER / "programs_"), str(FOLDER / "helpers"))) as sides:
         for arguments in item.calls:
@@ -109,14 +108,8 @@ def in_single(x: Any) -> Any:
     return x
 
 
-@compiled_only
-@pytest.mark.parametrize("precision", ["double", pytest.param("single", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_as_numpy(name: str, precision: str) -> None:
+def check(item: Program) -> None:
     """All calls of one compiled function: whichever side the first one took, the others take theirs."""
-    item = PROGRAMS[name]
-    if precision == "single":
-        item = replace(item, calls=in_single(item.calls))
     eager = item.eager()
     expected = [run(eager, arguments, getattr(eager, "__self__", None)) for arguments in item.calls]
     dtypes: dict[str, set[Any]] = {}
@@ -129,6 +122,33 @@ def test_as_numpy(name: str, precision: str) -> None:
         compare(run(compiled, arguments, owner), expected[call], dtypes, call)
     if owner is None:
         assert compiled.cache_size() <= signatures(item)
+
+
+@compiled_only
+@pytest.mark.parametrize("precision", ["double", pytest.param("single", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_as_numpy(name: str, precision: str) -> None:
+    item = PROGRAMS[name]
+    check(item if precision == "double" else replace(item, calls=in_single(item.calls)))
+
+
+@compiled_only
+@pytest.mark.parametrize("name", EITHER)
+def test_as_numpy_or_refused(name: str) -> None:
+    with contextlib.suppress(TraceError):
+        check(EITHER[name])
+
+
+@compiled_only
+@pytest.mark.parametrize("name", RAISING)
+def test_raises_as_numpy(name: str) -> None:
+    item = RAISING[name]
+    eager, compiled = item.make(), irdl.jit(item.make())
+    for arguments in item.calls:
+        with pytest.raises(item.error):
+            run(eager, arguments)
+        with pytest.raises(item.error):
+            run(compiled, arguments)
 
 
 def total(f: Callable[..., Any], *arguments: Any) -> Any:

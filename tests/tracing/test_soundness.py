@@ -25,7 +25,7 @@ SINGLES = np.array([0.5, -1.25], np.float32)
 
 def decides(x: Any) -> Any:
     try:
-        if x.sum() > 0:
+        if sorted([x.sum(), 0])[0] == 0:
             return x + 1
     except Exception:
         return x * 10
@@ -59,7 +59,7 @@ def hashes_a_number(x: Any) -> Any:
 def in_a_loop(x: Any) -> Any:
     def body(c: Any, row: Any) -> Any:
         try:
-            return c + (1 if row[0] > 0 else 2), row
+            return c + len(range(int(row[0]))), row
         except TraceError:
             return c, row
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -105,7 +105,7 @@ class Merge:
         self._partners[id(a)] = a, b, made
         self._partners[id(b)] = b, a, made
         self._let_be([made, *(part for part in (a, b) if part is not ANYTHING and self._is_old(part))], name)
-        if hasattr(item, "default_factory"):
+        if isinstance(item, defaultdict):
             made.default_factory = item.default_factory
         return made
 

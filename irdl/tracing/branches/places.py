@@ -266,7 +266,7 @@ def set_contents(item: Any, contents: dict[Any, Any]) -> None:
 
 
 @functools.cache
-def _slots(cls: type) -> tuple[str, ...]:
+def _slots(cls: Any) -> tuple[str, ...]:
     found: list[str] = []
     for base in cls.__mro__:
         found += [name for name, member in vars(base).items() if isinstance(member, types.MemberDescriptorType)]

@@ -225,7 +225,7 @@ def _contents(merge: Merge, sides: tuple[Block, Block], key: Any) -> tuple[list[
         TraceError: what they hold cannot be one thing.
     """
     found: list[tuple[Any, Any, Any]] = []
-    exits = [side.exit for side in sides]
+    exits = sides[0].exit, sides[1].exit
     ways = ways_of(exits[0]) | ways_of(exits[1])
     for place_key in dict.fromkeys(key for side in sides for key in side.changes):
         place = next(side.changes[place_key] for side in sides if place_key in side.changes)
@@ -248,10 +248,12 @@ def joined_exit(merge: Merge, a: Exit | None, b: Exit | None, key: Any, partly: 
     if a is None and b is None:
         return None
     first, second = (Exit(NOTHING, ANYTHING, ways_of(None)) if item is None else item for item in (a, b))
-    values = [item.value if RETURN_CODE in item.ways else ANYTHING for item in (first, second)]
     ways = first.ways | second.ways
-    code = merge(first.code, second.code, "the way on")
-    return Exit(code, merge(*values, "the result") if RETURN_CODE in ways else None, ways, partly, key)
+    code, value = merge(first.code, second.code, "the way on"), None
+    if RETURN_CODE in ways:
+        one, other = (item.value if RETURN_CODE in item.ways else ANYTHING for item in (first, second))
+        value = merge(one, other, "the result")
+    return Exit(code, value, ways, partly, key)
 
 
 def _connect(item: Any, side: Block, flag: Value, holds: bool, made: Any) -> None:

@@ -180,11 +180,15 @@ _Range = tuple[tuple[int, int], tuple[int, int]]
 
 def _range(code: types.CodeType) -> _Range:
     """From where to where in the source its instructions come."""
-    places = [(line, column, end, last) for line, end, column, last in code.co_positions() if None not in (line, end, column, last)]
-    inside = [place for place in places if place[0] >= code.co_firstlineno and place[3]]
-    if not inside:
-        return (code.co_firstlineno, 0), (code.co_firstlineno, 0)
-    return min((line, column) for line, column, _, _ in inside), max((end, last) for _, _, end, last in inside)  # type: ignore[type-var]
+    begin = end = (code.co_firstlineno, 0)
+    places = []
+    for line, last_line, column, last_column in code.co_positions():
+        if line is None or last_line is None or column is None or not last_column or line < code.co_firstlineno:
+            continue  # nowhere in particular
+        places.append(((line, column), (last_line, last_column)))
+    if places:
+        begin, end = min(first for first, _ in places), max(last for _, last in places)
+    return begin, end
 
 
 def _is_within(inner: _Range, outer: _Range) -> bool:

@@ -38,10 +38,10 @@ class Result:
     stores: list[tuple[int, UpdateSliceAttributes, Location]] = field(default_factory=list)
 
 
-def results_apart(node: Node) -> tuple[list[Graph], list[Result]] | None:
+def results_apart(regions: Sequence[Graph]) -> tuple[list[Graph], list[Result]] | None:
     """The regions of a cond without what both hand through and without stores into what both are given; None if there is none."""
-    first, second = node.regions
-    places = [{value: place for place, value in enumerate(region.inputs)} for region in node.regions]
+    first, second = regions
+    places = [{value: place for place, value in enumerate(region.inputs)} for region in regions]
     results: list[Result] = []
     outputs: list[tuple[Value, Value]] = []
     for a, b in zip(first.outputs, second.outputs, strict=True):
@@ -59,11 +59,19 @@ def results_apart(node: Node) -> tuple[list[Graph], list[Result]] | None:
         outputs += [(x, y) for x, y, _, _ in pieces]
     if not any(result.is_operand for result in results):
         return None
-    return [Graph(region.inputs, side, region.name) for region, side in zip(node.regions, _sides(outputs), strict=True)], results
+    sides = [a for a, _ in outputs], [b for _, b in outputs]
+    return [Graph(region.inputs, side, region.name) for region, side in zip(regions, sides, strict=True)], results
 
 
-def _sides(pairs: Sequence[tuple[Value, Value]]) -> tuple[list[Value], list[Value]]:
-    return [a for a, _ in pairs], [b for _, b in pairs]
+def with_stores(make: Make, results: Sequence[Result], operands: Sequence[Value], values: Sequence[Value]) -> list[Value]:
+    """A cond's outputs, from its operands and the outputs of the new one of `results_apart`."""
+    found: list[Value] = []
+    for result in results:
+        value = operands[1 + result.source] if result.is_operand else values[result.source]
+        for place, attributes, location in result.stores:
+            value = make(UPDATE_SLICE, [value, values[place]], attributes, (), location).output
+        found.append(value)
+    return found
 
 
 _Piece: TypeAlias = tuple[Value, Value, UpdateSliceAttributes, Location]
@@ -125,19 +133,13 @@ def opened(make: Make, node: Node, operands: Sequence[Value]) -> list[Value]:
     regions = [_opened_within(region) for region in node.regions]
     if any(a is not b for a, b in zip(regions, node.regions, strict=True)):
         node = _like(node, node.operands, node.attributes, regions)
-    apart = results_apart(node) if node.op is COND else None
+    apart = results_apart(node.regions) if node.op is COND else None
     if apart is None:
         return list(known_outside(make, node, operands))
     regions, results = apart
     types = regions[0].output_types
     values = known_outside(make, Node(COND, node.operands, NO_ATTRIBUTES, regions, types, node.location), operands) if types else ()
-    found: list[Value] = []
-    for result in results:
-        value = operands[1 + result.source] if result.is_operand else values[result.source]
-        for place, attributes, location in result.stores:
-            value = make(UPDATE_SLICE, [value, values[place]], attributes, (), location).output
-        found.append(value)
-    return found
+    return with_stores(make, results, operands, values)
 
 
 def _opened_within(graph: Graph) -> Graph:

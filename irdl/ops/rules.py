@@ -11,7 +11,9 @@ from irdl.ir.builder import Builder, constant_of, rewrite
 from irdl.ir.dtypes import is_bool, is_complex, is_half, is_inexact
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
+from irdl.ops.choices import CHOICES
 from irdl.ops.contract import DOT
+from irdl.ops.control import COND
 from irdl.ops.joining import CONCAT, UPDATE_SLICE
 from irdl.ops.pieces import add_pieces, update_to_concat
 from irdl.ops.products import dot_of_axes_of_one, dot_of_transposed, sum_of_dot, unwindow_of_one, windows_of_one
@@ -362,3 +364,4 @@ RULES.setdefault(SUM, []).append(sum_of_dot)
 RULES.setdefault(DOT, []).extend([dot_of_transposed, dot_of_axes_of_one])
 RULES.setdefault(WINDOWS, []).append(windows_of_one)
 RULES.setdefault(UNWINDOW, []).append(unwindow_of_one)
+RULES.setdefault(COND, []).extend(CHOICES)

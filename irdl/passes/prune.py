@@ -88,16 +88,19 @@ def _scan(builder: Builder, node: Node, operands: list[Value], used: set[Value])
 
 
 def _with_known_inputs(node: Node, operands: list[Value]) -> Graph:
-    """The body with constants, and xs that are one element stretched over the steps, made inside it."""
+    """The body with constants, and xs that are one element stretched over the steps, made inside it; of what it is given twice as a
+    constant, or as xs, it reads the first."""
     (body,) = node.regions
     builder = Builder(fold=False)
     mapping: dict[Value, Value] = {}
     inputs: list[Value] = []
     first_x = node.attributes.consts + node.attributes.carry
+    given: dict[tuple[Value, bool], Value] = {}
     for place, (value, operand) in enumerate(zip(body.inputs, operands, strict=True)):
         fresh = Value(value.type, name=value.name)
         inputs.append(fresh)
-        mapping[value] = fresh
+        is_carry = node.attributes.consts <= place < first_x
+        mapping[value] = fresh if is_carry else given.setdefault((operand, place >= first_x), fresh)
         if place < node.attributes.consts:
             array = constant_of(operand)
             if array is not None and array.size == 1:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from irdl.ir.builder import Builder, constant_of, rewrite
+from irdl.ir.builder import Builder, constant_of, is_uniform, rewrite
 from irdl.ir.dtypes import is_bool, is_complex, is_half, is_inexact
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
@@ -66,10 +66,7 @@ def uniform_number(value: Value) -> Any:
         value = node.operands[0]
         node = value.node
     array = constant_of(value)
-    if array is None or array.size == 0:
-        return None
-    first = array.reshape(-1)[0]
-    return first if array.size == 1 or (array == first).all() else None
+    return array.reshape(-1)[0] if array is not None and is_uniform(array) else None
 
 
 def _is(value: Value, number: float) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from irdl.ir.builder import Builder, constant_of, copy_nodes, fresh_inputs
+from irdl.ir.builder import Builder, constant_of, copy_nodes, fresh_inputs, is_uniform
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
 from irdl.ops.loop_parts import LoopInputs
-from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
+from irdl.ops.shape import BROADCAST, BroadcastAttributes
 
 _CONTROL = (SCAN, COND, WHILE)
 
@@ -114,17 +114,14 @@ def _with_known_inputs(node: Node, operands: list[Value]) -> Graph:
 
 
 def _stretched(builder: Builder, operand: Value) -> Value | None:
-    """One step's element of xs that are a broadcast constant."""
+    """One step's element of xs that are one known number everywhere."""
     node = operand.node
-    if node is None or node.op is not BROADCAST:
+    while node is not None and node.op.is_view:
+        node = node.operands[0].node
+    array = None if node is None else constant_of(node.output)
+    if array is None or not is_uniform(array):
         return None
-    source = node.operands[0]
-    array = constant_of(source)
-    if array is None or array.size != 1:
-        return None
-    value = builder.constant(array)
-    if array.ndim:
-        value = builder.value(RESHAPE, [value], ReshapeAttributes(()))
+    value = builder.constant(array.reshape(-1)[0])
     shape = operand.shape[1:]
     return value if not shape else builder.value(BROADCAST, [value], BroadcastAttributes(shape))
 

@@ -36,6 +36,11 @@ RULES = {
         F,
     ),
     "x - 0": ("%0: f32[] = constant 0.0 %1: f32[3] = sub(x, %0) return %1", "return x", F),
+    "x - zeros of both signs stays": (
+        "%0: f32[3] = constant [0.0, -0.0, 0.0] %1: f32[3] = sub(x, %0) return %1",
+        "%0: f32[3] = constant [0.0, -0.0, 0.0] %1: f32[3] = sub(x, %0) return %1",
+        F,
+    ),
     "x / 1": ("%0: f32[] = constant 1.0 %1: f32[3] = div(x, %0) return %1", "return x", F),
     "-(-x)": ("%0: i32[3] = neg(x) %1: i32[3] = neg(%0) return %1", "return x", ()),
     "1 / (1 + exp(-x))": (

@@ -27,6 +27,7 @@ MATRICES = "tests/tracing/test_factorizations.py"
 SPECTRAL = "tests/tracing/test_spectral.py"
 SCALARS = "tests/tracing/test_scalar_types.py"
 PASSES, ROLLING = "tests/passes/test_passes.py", "tests/tracing/rolling/test_"
+CONVERTED, RULE = "tests/passes/test_if_convert.py", "tests/ops/test_rules.py"
 
 MUTANTS: list[Mutant] = [
     (
@@ -92,6 +93,27 @@ MUTANTS: list[Mutant] = [
         MORE + " -k 'scan_trees'",
     ),
     ("irdl/ops/rules.py", "if _is(y, 0) and _keeps(node, x):", "if _is(y, 1) and _keeps(node, x):", "tests/ops/test_rules.py"),
+    ("irdl/passes/if_convert.py", "if op.can_raise or node.regions:", "if node.regions:", CONVERTED + " -k fail"),
+    ("irdl/passes/if_convert.py", "[operands[0], a, b]", "[operands[0], b, a]", CONVERTED + " -k bit"),
+    ("irdl/passes/pipeline.py", 'Pass("if-convert", convert_branches),', "", "tests/passes/test_cases.py -k every_pass"),
+    ("irdl/ops/choices.py", "node.regions[::-1], node.location", "node.regions, node.location", RULE + " -k negation"),
+    ("irdl/ops/choices.py", "inner.constant(np.bool_(answer))", "inner.constant(np.bool_(True))", FUZZ),
+    ("irdl/ops/branches.py", "stores=stores[::-1]", "stores=stores", ROLLING + "branches.py -k two_places"),
+    (
+        "irdl/ops/branches.py",
+        "            return None\n        x = x.node.operands[0]",
+        "            pass\n        x = x.node.operands[0]",
+        ROLLING + "branches.py -k overlap",
+    ),
+    (
+        "irdl/ops/branches.py",
+        "if places[0][a] == places[1].get(b):\n                return places[0][a], pieces",
+        "if b in places[1]:\n                return places[0][a], pieces",
+        ROLLING + "branches.py -k another_buffer",
+    ),
+    ("irdl/tracing/rolling/align.py", "_is_wired_like(late[::-1], like, record) else found", "False else found", ROLLING + "branches.py"),
+    ("irdl/tracing/rolling/opening.py", "record.ghosts.add(value.node)", "pass", ROLLING + "branches.py -k unread"),
+    ("irdl/ir/builder.py", "array.tobytes() == array.flat[0].tobytes() * array.size", "True", RULE + " -k both_signs"),
     ("irdl/ops/pieces.py", "result.append(a if a[2] is not None else b)", "result.append(a)", PASSES + " -k every_stage"),
     (
         "irdl/passes/prune.py",

@@ -70,6 +70,13 @@ def constant_of(value: Value) -> np.ndarray | None:
     return None
 
 
+def is_uniform(array: np.ndarray) -> bool:
+    """One number everywhere, to the bit."""
+    return array.size == 1 or (
+        array.size > 0 and bool((array == array.flat[0]).all()) and array.tobytes() == array.flat[0].tobytes() * array.size
+    )
+
+
 def make_node(
     op: Op,
     operands: Sequence[Value],

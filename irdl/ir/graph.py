@@ -223,11 +223,11 @@ class Graph:
         return result
 
 
-def _canonical_order(graph: Graph) -> list[Node]:
+def canonical_order(outputs: Iterable[Value]) -> list[Node]:
     """Post-order from the outputs: it depends on structure alone, not on when nodes were made."""
     order: list[Node] = []
     done: set[Node] = set()
-    for output in graph.outputs:
+    for output in outputs:
         if output.node is None or output.node in done:
             continue
         stack: list[tuple[Node, int]] = [(output.node, 0)]
@@ -264,7 +264,7 @@ def _freeze(value: Any) -> Any:
 def _structure(graph: Graph) -> tuple[Any, ...]:
     number: dict[Value, int] = {value: position for position, value in enumerate(graph.inputs)}
     rows: list[tuple[Any, ...]] = [tuple(value.type for value in graph.inputs)]
-    for node in _canonical_order(graph):
+    for node in canonical_order(graph.outputs):
         try:
             operands = tuple(number[value] for value in node.operands)
         except KeyError as error:

@@ -10,7 +10,8 @@
     control             scan, cond and while (`loop_parts` names a scan's)
     fusion              made by passes
 
-`rules` holds the equations between them, with `products`, those of contractions, and `pieces`, those of arrays put together.
+`rules` holds the equations between them, with `products`, those of contractions, `pieces`, those of arrays put together,
+`choices`, those of cond, and `branches`, what of a region can be done outside of it.
 """
 
 from irdl.ops import contract, control, dynamic, elementwise, fusion, index, joining, linear, reduce, shape, sort, spectral, windows

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from irdl.ir.builder import Builder, constant_of, rewrite
+from irdl.ir.builder import Builder, constant_of, is_uniform, rewrite
 from irdl.ir.dtypes import is_bool, is_complex, is_half, is_inexact
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ops import elementwise as e
+from irdl.ops.choices import CHOICES
 from irdl.ops.contract import DOT
+from irdl.ops.control import COND
 from irdl.ops.joining import CONCAT, UPDATE_SLICE
 from irdl.ops.pieces import add_pieces, update_to_concat
 from irdl.ops.products import dot_of_axes_of_one, dot_of_transposed, sum_of_dot, unwindow_of_one, windows_of_one
@@ -64,10 +66,7 @@ def uniform_number(value: Value) -> Any:
         value = node.operands[0]
         node = value.node
     array = constant_of(value)
-    if array is None or array.size == 0:
-        return None
-    first = array.reshape(-1)[0]
-    return first if array.size == 1 or (array == first).all() else None
+    return array.reshape(-1)[0] if array is not None and is_uniform(array) else None
 
 
 def _is(value: Value, number: float) -> bool:
@@ -362,3 +361,4 @@ RULES.setdefault(SUM, []).append(sum_of_dot)
 RULES.setdefault(DOT, []).extend([dot_of_transposed, dot_of_axes_of_one])
 RULES.setdefault(WINDOWS, []).append(windows_of_one)
 RULES.setdefault(UNWINDOW, []).append(unwindow_of_one)
+RULES.setdefault(COND, []).extend(CHOICES)

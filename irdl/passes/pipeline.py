@@ -6,6 +6,7 @@ from irdl.ir.graph import Graph
 from irdl.passes.complex_parts import split_complex
 from irdl.passes.distribute import distribute
 from irdl.passes.factorize import factorize
+from irdl.passes.if_convert import convert_branches
 from irdl.passes.inline import forget_order, inline_calls
 from irdl.passes.manager import Pass
 from irdl.passes.prune import prune
@@ -20,6 +21,7 @@ GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     Pass("widen", widen, required=True),
     Pass("simplify", simplify),
     Pass("prune", prune),
+    Pass("if-convert", convert_branches),
     Pass("remat", remat),
     Pass("distribute", distribute, needs=("target",)),
     Pass("prune", prune),

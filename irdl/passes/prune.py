@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from irdl.ir.builder import Builder, constant_of, copy_nodes, fresh_inputs
+from irdl.ir.builder import Builder, constant_of, copy_nodes, fresh_inputs, is_uniform
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes, WhileAttributes
 from irdl.ops.loop_parts import LoopInputs
-from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
+from irdl.ops.shape import BROADCAST, BroadcastAttributes
 
 _CONTROL = (SCAN, COND, WHILE)
 
@@ -88,16 +88,19 @@ def _scan(builder: Builder, node: Node, operands: list[Value], used: set[Value])
 
 
 def _with_known_inputs(node: Node, operands: list[Value]) -> Graph:
-    """The body with constants, and xs that are one element stretched over the steps, made inside it."""
+    """The body with constants, and xs that are one element stretched over the steps, made inside it; of what it is given twice as a
+    constant, or as xs, it reads the first."""
     (body,) = node.regions
     builder = Builder(fold=False)
     mapping: dict[Value, Value] = {}
     inputs: list[Value] = []
     first_x = node.attributes.consts + node.attributes.carry
+    given: dict[tuple[Value, bool], Value] = {}
     for place, (value, operand) in enumerate(zip(body.inputs, operands, strict=True)):
         fresh = Value(value.type, name=value.name)
         inputs.append(fresh)
-        mapping[value] = fresh
+        is_carry = node.attributes.consts <= place < first_x
+        mapping[value] = fresh if is_carry else given.setdefault((operand, place >= first_x), fresh)
         if place < node.attributes.consts:
             array = constant_of(operand)
             if array is not None and array.size == 1:
@@ -111,17 +114,14 @@ def _with_known_inputs(node: Node, operands: list[Value]) -> Graph:
 
 
 def _stretched(builder: Builder, operand: Value) -> Value | None:
-    """One step's element of xs that are a broadcast constant."""
+    """One step's element of xs that are one known number everywhere."""
     node = operand.node
-    if node is None or node.op is not BROADCAST:
+    while node is not None and node.op.is_view:
+        node = node.operands[0].node
+    array = None if node is None else constant_of(node.output)
+    if array is None or not is_uniform(array):
         return None
-    source = node.operands[0]
-    array = constant_of(source)
-    if array is None or array.size != 1:
-        return None
-    value = builder.constant(array)
-    if array.ndim:
-        value = builder.value(RESHAPE, [value], ReshapeAttributes(()))
+    value = builder.constant(array.reshape(-1)[0])
     shape = operand.shape[1:]
     return value if not shape else builder.value(BROADCAST, [value], BroadcastAttributes(shape))
 

@@ -19,6 +19,7 @@ def graph(body: str, inputs: str = "x: i32[3]", outputs: str = "i32[3]") -> irdl
 
 F = ("x: f32[3]", "f32[3]")
 M = ("x: f32[2,3]", "f32[3,2]")
+C = ("p: bool[], x: f32[3], y: f32[3]", "f32[3]")
 
 RULES = {
     "x * 1": ("%0: i32[] = constant 1 %1: i32[3] = mul(x, %0) return %1", "return x", ()),
@@ -35,6 +36,11 @@ RULES = {
         F,
     ),
     "x - 0": ("%0: f32[] = constant 0.0 %1: f32[3] = sub(x, %0) return %1", "return x", F),
+    "x - zeros of both signs stays": (
+        "%0: f32[3] = constant [0.0, -0.0, 0.0] %1: f32[3] = sub(x, %0) return %1",
+        "%0: f32[3] = constant [0.0, -0.0, 0.0] %1: f32[3] = sub(x, %0) return %1",
+        F,
+    ),
     "x / 1": ("%0: f32[] = constant 1.0 %1: f32[3] = div(x, %0) return %1", "return x", F),
     "-(-x)": ("%0: i32[3] = neg(x) %1: i32[3] = neg(%0) return %1", "return x", ()),
     "1 / (1 + exp(-x))": (
@@ -46,6 +52,55 @@ RULES = {
         "%0: bool[3] = equal(x, x) %1: i32[3] = select(%0, x, x) return %1",
         "return x",
         (),
+    ),
+    "cond of a known predicate": (
+        "%0: bool[] = constant False %1: f32[3] = cond(%0, x, y) { (a: f32[3], b: f32[3]) { %2: f32[3] = sin(a) return %2 } "
+        "(a: f32[3], b: f32[3]) { %3: f32[3] = cos(b) return %3 } } return %1",
+        "%0: f32[3] = cos(y) return %0",
+        C,
+    ),
+    "cond of a negation": (
+        "%0: bool[] = invert(p) %1: f32[3] = cond(%0, x, y) { (a: f32[3], b: f32[3]) { %2: f32[3] = sin(a) return %2 } "
+        "(a: f32[3], b: f32[3]) { %3: f32[3] = cos(b) return %3 } } return %1",
+        "%1: f32[3] = cond(p, x, y) { (a: f32[3], b: f32[3]) { %2: f32[3] = cos(b) return %2 } "
+        "(a: f32[3], b: f32[3]) { %3: f32[3] = sin(a) return %3 } } return %1",
+        C,
+    ),
+    "cond of what is known, and known twice": (
+        "%0: f32[] = constant 2.0 %1: f32[3] = cond(p, x, %0, x) { (a: f32[3], b: f32[], c: f32[3]) { %2: f32[3] = mul(c, b) "
+        "return %2 } (a: f32[3], b: f32[], c: f32[3]) { %3: f32[3] = cos(a) return %3 } } return %1",
+        "%0: f32[3] = cond(p, x) { (a: f32[3]) { %1: f32[] = constant 2.0 %2: f32[3] = mul(a, %1) return %2 } "
+        "(a: f32[3]) { %3: f32[3] = cos(a) return %3 } } return %0",
+        C,
+    ),
+    "cond on a predicate asked again inside": (
+        "%0: f32[3] = cond(p, x, p) { (a: f32[3], q: bool[]) { %1: f32[3] = cond(q, a) { (b: f32[3]) { %2: f32[3] = sin(b) return %2 } "
+        "(b: f32[3]) { %3: f32[3] = exp(b) return %3 } } return %1 } (a: f32[3], q: bool[]) { %4: f32[3] = cos(a) return %4 } } return %0",
+        "%0: f32[3] = cond(p, x) { (a: f32[3]) { %1: f32[3] = sin(a) return %1 } (a: f32[3]) { %2: f32[3] = cos(a) return %2 } } return %0",
+        C,
+    ),
+    "cond that stores on one side": (
+        "%0: f32[3] = cond(p, x, y) { (a: f32[3], b: f32[3]) { %1: f32[1] = slice(b) start=(0,) limit=(1,) stride=(1,) "
+        "%2: f32[1] = sin(%1) %3: f32[3] = update_slice(a, %2) start=(2,) stride=(1,) return %3 } "
+        "(a: f32[3], b: f32[3]) { return a } } return %0",
+        "%0: f32[1] = cond(p, x, y) { (a: f32[3], b: f32[3]) { %1: f32[1] = slice(b) start=(0,) limit=(1,) stride=(1,) "
+        "%2: f32[1] = sin(%1) return %2 } (a: f32[3], b: f32[3]) { %3: f32[1] = slice(a) start=(2,) limit=(3,) stride=(1,) return %3 } } "
+        "%4: f32[3] = update_slice(x, %0) start=(2,) stride=(1,) return %4",
+        C,
+    ),
+    "cond that hands on": (
+        "%0: f32[3], %1: f32[3] = cond(p, x, y) { (a: f32[3], b: f32[3]) { %2: f32[3] = sin(a) return %2, b } "
+        "(a: f32[3], b: f32[3]) { %3: f32[3] = cos(a) return %3, b } } %4: f32[3] = add(%0, %1) return %4",
+        "%0: f32[3] = cond(p, x, y) { (a: f32[3], b: f32[3]) { %2: f32[3] = sin(a) return %2 } "
+        "(a: f32[3], b: f32[3]) { %3: f32[3] = cos(a) return %3 } } %4: f32[3] = add(%0, y) return %4",
+        C,
+    ),
+    "cond of equal results": (
+        "%0: f32[3], %1: f32[3] = cond(p, x, y) { (a: f32[3], b: f32[3]) { %2: f32[3] = sin(a) %3: f32[3] = exp(b) return %2, %3 } "
+        "(a: f32[3], b: f32[3]) { %4: f32[3] = cos(a) %5: f32[3] = exp(b) return %4, %5 } } %6: f32[3] = add(%0, %1) return %6",
+        "%0: f32[3] = cond(p, x, y) { (a: f32[3], b: f32[3]) { %2: f32[3] = sin(a) return %2 } "
+        "(a: f32[3], b: f32[3]) { %4: f32[3] = cos(a) return %4 } } %1: f32[3] = exp(y) %6: f32[3] = add(%0, %1) return %6",
+        C,
     ),
     "cast to itself": ("%0: f32[3] = cast(x) dtype=f32 return %0", "return x", F),
     "reshape twice": (

@@ -7,6 +7,7 @@ It works on the raw record of one trace (every node in the order recorded) and o
 before any gradient is taken and any rule applied. In the order of its course:
 
     record    the nodes as a tree of loops, and what has become of each value
+    opening   what differs by steps is taken out of conds and inner loops
     stores    reads of a buffer find what was stored there
     hidden    stores that later ones cover are left out
     roll      the loops from the inside out

@@ -56,7 +56,10 @@ class _Aligned:
         template, count = max(Counter(keys).items(), key=lambda item: (item[1], -len(item[0])))
         self.matches: list[Nodes | None] = []
         if count >= _MIN_ALIKE and len(template) * len(steps) >= cost.LIMITS.nodes:
-            matches = [step if key == template else _subsequence(step, key, template) for step, key in zip(steps, keys, strict=True)]
+            like = steps[keys.index(template)]
+            matches = [
+                step if key == template else _match(step, key, like, template, record) for step, key in zip(steps, keys, strict=True)
+            ]
             if len(steps) - matches.count(None) >= MIN_STEPS:
                 self.matches = matches
 
@@ -142,8 +145,29 @@ def _joined(steps: Sequence[Nodes]) -> Nodes:
     return [node for step in steps for node in step]
 
 
+def _match(step: Nodes, keys: tuple[int, ...], like: Nodes, template: tuple[int, ...], record: Record) -> Nodes | None:
+    """The nodes of a step that match the template in order, leaving out the others; None if they do not.
+
+    Where that can be done in several ways (constants look alike), from the front or from the end, whichever is wired like the template.
+    """
+    found = _subsequence(step, keys, template)
+    if found is None or _is_wired_like(found, like, record):
+        return found
+    late = _subsequence(step[::-1], keys[::-1], template[::-1])
+    return late[::-1] if late is not None and _is_wired_like(late[::-1], like, record) else found
+
+
+def _is_wired_like(found: Nodes, like: Nodes, record: Record) -> bool:
+    """Where a node of the template reads one of its own step, so does the node that matches it."""
+    place = {node: j for j, node in enumerate(like)}
+    for node, other in zip(found, like, strict=True):
+        for value, expected in zip(record.operands(node), record.operands(other), strict=True):
+            if expected.node in place and value.node is not found[place[expected.node]]:
+                return False
+    return True
+
+
 def _subsequence(step: Nodes, keys: tuple[int, ...], template: tuple[int, ...]) -> Nodes | None:
-    """The nodes of a step that match the template in order, leaving out the others; None if they do not."""
     found, place = [], 0
     for key in template:
         try:

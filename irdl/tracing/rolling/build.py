@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from irdl.ir.builder import make_node
+from irdl.ir.builder import constant_of, make_node
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.types import TensorType
 from irdl.ops.control import SCAN, ScanAttributes
@@ -72,6 +72,8 @@ class _Scan:
         self.xs: dict[tuple[Value, ...], tuple[Value, Value]] = {}
         self.tables: dict[tuple[bytes, tuple[int, ...]], tuple[Value, Value]] = {}
         self.inner: dict[int, Node] = {}
+        #: of outside values that hold the same the first one that was read
+        self.same: dict[Hashable, Value] = {}
 
     def make_body(self) -> None:
         family = self.family
@@ -119,7 +121,15 @@ class _Scan:
         if value.node in self.record.dead:  # what only ghosts read is not kept, and may be of any step
             raise Unfit(f"a value of {value.type} that the loop reads is not there any more")
         self.record.revive(value)
-        return value
+        return self.same.setdefault(self._identity(value), value)
+
+    def _identity(self, value: Value) -> Hashable:
+        """What values that hold the same share: constants of the same numbers, equal slices of an array."""
+        array = constant_of(value)
+        if array is not None:
+            return (value.type, array.tobytes())
+        element = self.stacks.element_of(value)
+        return value if element is None else (value.type, element)
 
     def _const(self, value: Value) -> Value:
         value = self._outside(value)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from irdl.ir.graph import Node, Value
 from irdl.ops.contract import DOT
-from irdl.ops.control import SCAN
+from irdl.ops.control import COND, SCAN, WHILE
 from irdl.ops.joining import CONCAT, UPDATE_SLICE
 
 #: fewer steps stay as they are
@@ -88,10 +88,15 @@ def check_pays(nodes: list[Node], steps: int) -> None:
         raise Unfit("nothing of it is read", hopeless=True)
     if all(moves(node) for node in nodes):
         raise Unfit("it only moves numbers", hopeless=True)
-    total = len(nodes) * steps
+    total = sum(map(_count, nodes)) * steps
     is_small = largest(nodes) <= SMALL_BYTES
     if total < (LIMITS.nodes if is_small or not is_elementwise(nodes) else LIMITS.elementwise_nodes):
         raise Unfit(f"{total} nodes in all are too few", hopeless=True)
+
+
+def _count(node: Node) -> int:
+    """A branch or a loop of unknown length is code of its own in each step."""
+    return 1 + sum(map(_count, (inner for region in node.regions for inner in region.nodes))) if node.op in (COND, WHILE) else 1
 
 
 def check_copies(nodes: list[Node], steps: int, bill: Bill) -> None:
@@ -118,6 +123,8 @@ def node_seconds(node: Node) -> float:
         return _NODE + _MULTIPLY_BYTE * node.output.dtype.itemsize * _multiplications(node)
     if node.op is SCAN:
         return float(node.attributes.length * sum(map(node_seconds, node.regions[0].nodes)))
+    if node.op in (COND, WHILE):  # one side, one round
+        return _NODE + sum(sum(map(node_seconds, region.nodes)) for region in node.regions) / len(node.regions)
     if moves(node):
         return _NODE
     elements = max(value.type.size for value in (*node.outputs, *node.operands))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from irdl.ir.graph import Node, Value
+from irdl.ops.branches import CONTROL
 from irdl.tracing.rolling.align import Attempt, roll_steps
 from irdl.tracing.rolling.collapse import collapse
 from irdl.tracing.rolling.cost import MIN_STEPS
 from irdl.tracing.rolling.hidden import without_hidden
+from irdl.tracing.rolling.opening import opened_in
 from irdl.tracing.rolling.record import Item, Loop, Mark, Record, loop_tree
 from irdl.tracing.rolling.repeats import Finder
 from irdl.tracing.rolling.stacks import Stacks
@@ -45,6 +47,9 @@ class _Roller:
         for item in items:
             if isinstance(item, Loop):
                 result += self.loop(item)
+            elif item.op in CONTROL:
+                for node in opened_in(self.record, item):
+                    result += self.stores.clean(node) if node.op in CLEANED else [node]
             elif item.op in CLEANED:
                 result += self.stores.clean(item)
             else:

@@ -1,7 +1,8 @@
 """Are two graphs the same computation, element by element? Loops are run through, data movement is followed exactly.
 
 Each array is an array of numbers of elements. Views, concatenations, stores, and gathers and slices at known places move numbers;
-every other op makes new numbers, the same for the same op over the same numbers. Two graphs are equal if their outputs hold the
+every other op makes new numbers, the same for the same op over the same numbers. Both sides of a cond are run, and an element that is
+one number on both is that number; of a while loop the carry is run through its regions as numbers that nothing else has. Two graphs are equal if their outputs hold the
 same numbers. It shares nothing with the rolling it checks. Linear in the elements: for small shapes.
 """
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Graph, Node, freeze_attributes
-from irdl.ops.control import SCAN
+from irdl.ops.control import COND, SCAN, WHILE
 from irdl.ops.dynamic import DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE
 from irdl.ops.index import GATHER, SCATTER_SET
 from irdl.ops.joining import CONCAT, PAD, UPDATE_SLICE
@@ -31,6 +32,8 @@ class _Numbering:
         self._next = 0
         #: number -> what it holds, for elements of constants
         self._constants: dict[int, np.generic] = {}
+        #: how many while loops are around
+        self._depth = 0
 
     def numbers(self, key: Any, shape: tuple[int, ...]) -> np.ndarray:
         if key not in self._table:
@@ -55,6 +58,10 @@ class _Numbering:
             return [np.array(flat, np.int64).reshape(array.shape)]
         if node.op is SCAN:
             return self._scan(node, operands)
+        if node.op is COND:
+            return self._cond(node, operands)
+        if node.op is WHILE:
+            return self._while(node, operands)
         if node.op in _PLACED:
             where = _PLACED[node.op]
             places = [self._constants.get(int(number)) for number in operands[where].reshape(-1)]
@@ -64,6 +71,27 @@ class _Numbering:
                 return [np.asarray(a) for a in node.op.evaluate(given, node.attributes, ())]
         key = (node.op.name, freeze_attributes(node.attributes), node.regions, tuple((a.shape, a.tobytes()) for a in operands))
         return [self.numbers((key, i), value.shape) for i, value in enumerate(node.outputs)]
+
+    def _cond(self, node: Node, operands: list[np.ndarray]) -> list[np.ndarray]:
+        predicate = int(operands[0])
+        found = []
+        for a, b in zip(*(self.run(region, operands[1:]) for region in node.regions), strict=True):
+            pairs = zip(a.reshape(-1).tolist(), b.reshape(-1).tolist(), strict=True)
+            chosen = [x if x == y else int(self.numbers(("cond", predicate, x, y), ())) for x, y in pairs]
+            found.append(np.array(chosen, np.int64).reshape(a.shape))
+        return found
+
+    def _while(self, node: Node, operands: list[np.ndarray]) -> list[np.ndarray]:
+        condition, body = node.regions
+        first, second = node.attributes.cond_consts, node.attributes.cond_consts + node.attributes.body_consts
+        start = operands[second:]
+        carry = [self.numbers(("carry", self._depth, i), a.shape) for i, a in enumerate(start)]
+        self._depth += 1
+        asked = self.run(condition, [*operands[:first], *carry])
+        after = self.run(body, [*operands[first:second], *carry])
+        self._depth -= 1
+        key = ("while", *((a.shape, a.tobytes()) for a in (*start, *carry, *asked, *after)))
+        return [self.numbers((key, i), a.shape) for i, a in enumerate(start)]
 
     def _scan(self, node: Node, operands: list[np.ndarray]) -> list[np.ndarray]:
         a = node.attributes

@@ -1,4 +1,4 @@
-"""Random functions with loops as people write them: nested, reversed, with stores, lists, dicts, break and conditions on t."""
+"""Random functions with loops as people write them: nested, reversed, with stores, lists, dicts, break, conditions on t and branches."""
 
 from __future__ import annotations
 
@@ -67,6 +67,18 @@ E[{t}] = {u}
 {v} = {u} + x[I[{t}]]
 B[I[{t}]] += {u}
 {v} = irdl.cond({u}[0, 0] > K[{t}], lambda p, q: p + q, lambda p, q: p * q, {u}, {w})
+{v} = irdl.cond({u}[0, 0] > {w}[1, 1], lambda p: p + x[{t}], lambda p: p * K[{t}] - x[{t} - 1], {u})
+{v} = irdl.cond({u}[0, 0] > 0, lambda: {w} + x[{t}].T, lambda: {w} * {t})
+{v}, n = irdl.cond({u}.sum() > K[{t}], lambda p: (p, 3), lambda p: (p * 0.5, n - 1), {u})
+{v} = irdl.cond(n > 0, lambda p: irdl.cond(p[0, 0] > 0, lambda o: o - x[{t}], lambda o: o + {k}, p), lambda p: p, {u})
+{v} = irdl.cond({u}[0, 1] > 0, lambda p: p @ W + B[{t}], lambda p: p, {w})
+B = irdl.cond({u}[0, 0] > 0, lambda p: put(p, {t}, {w}), lambda p: p, B)
+B = irdl.cond({u}[0, 0] > 0, lambda p: put(p, {t}, {w} * K[{t}]), lambda p: put(p, T - 1 - {t}, {u}), B)
+B, {v} = irdl.cond({u}[0, 0] > K[{t}], lambda p, o: (put(put(p, {t}, o), ({t}, 0), x[{t}, 1]), o), lambda p, o: (p, o + p[{t}]), B, {w})
+L.append(irdl.cond({u}[1, 0] > 0, lambda: x[{t}] + 1, lambda: {w}))
+going, {v} = irdl.cond(going, lambda p: (np.abs(p).sum() < 3, p + x[{t}]), lambda p: (np.array(False), p), {u})
+{v} = irdl.cond({u}[0, 0] > 0, lambda p: irdl.scan(lambda h, r: (h * 0.5 + r + x[{t}], None), p, x[:2])[0], lambda p: p, {w})
+{v} = irdl.while_loop(lambda p: np.abs(p).sum() > 1 + K[{t}], lambda p: p * 0.5 + 0.01 * x[{t}], {u})
 {v} = irdl.scan(lambda h, r: (np.tanh(h @ W + r), None), {u}, x[: 2 + {k}])[0]
 {v} = step({u}, {w})
 """.strip().splitlines()
@@ -91,6 +103,8 @@ _RETURNS = (
     "return c, sum(L), E",
     "return L, d, M",
     "return [m[0] for m in M], R, G",
+    "return a, B, n, going",
+    "return c, n",
 )
 
 
@@ -131,6 +145,7 @@ class _Writer:
             "B, C, G, R = np.zeros((T, 2, 2)), np.zeros((2, T, 2)), np.zeros((2, 2)), np.zeros((2 * T + 3, 2))",
             "L, M, d = [a, b, c], [[a, b] for _ in range(T)], {}",
             "E = B + 1",
+            "n, going = 2, np.array(True)",
             f"K = {[round(r.random(), 2) for _ in range(steps)]}",
             f"P = {r.sample(range(steps), steps)}",
         ]
@@ -140,6 +155,7 @@ class _Writer:
                 parts.append(self.statement(str(r.randint(0, steps - 1))))
         parts.append(r.choice(_RETURNS))
         helper = "def step(h, z):\n    s = h @ h.T\n    return np.tanh(s + z)\n\n"
+        helper += "def put(x, place, v):\n    x = x.copy()\n    x[place] = v\n    return x\n\n"
         return f"import irdl\nimport numpy as np\n\n{helper}def f(x, W, a, b, c, I):\n" + _indented("\n".join(parts)) + "\n"
 
 

@@ -27,9 +27,11 @@ OF_MATRICES = (SOLVE, CHOLESKY, EIGENVALUES, EIGENVECTORS, SINGULAR_VALUES, SING
 
 @dataclass(frozen=True)
 class CheckAttributes:
-    """`raises`: which errors a code stands for, in words ("ValueError: diverged"); what is traced knows the errors themselves."""
+    """`raises`: which errors codes stand for, in words ("ValueError: diverged"), each those up to one of `codes`, which ascend. A function
+    that was traced knows the errors themselves."""
 
-    raises: str
+    raises: tuple[str, ...]
+    codes: tuple[int, ...]
 
 
 class Check(Op):
@@ -43,11 +45,15 @@ class Check(Op):
     def infer(self, types: Sequence[TensorType], attributes: Any, regions: Sequence[Graph]) -> tuple[TensorType, ...]:
         if not types or types[0] != TensorType(np.dtype(np.int64), ()):
             raise GraphError(f"check takes a code int64[] first, not {', '.join(map(str, types))}")
+        if len(attributes.raises) != len(attributes.codes) or list(attributes.codes) != sorted(set(attributes.codes)):
+            raise GraphError(f"check takes texts and as many codes, which ascend, not {attributes.raises} and {attributes.codes}")
         return tuple(types)
 
     def evaluate(self, operands: Sequence[np.ndarray], attributes: Any, regions: Sequence[Graph]) -> Sequence[np.ndarray]:
-        if operands[0]:
-            raise out_of_bounds(int(operands[0]), CODE, 1, "", attributes.raises)
+        code = int(operands[0])
+        for last, raises in zip(attributes.codes, attributes.raises, strict=True):
+            if code and code <= last:
+                raise out_of_bounds(code, CODE, 1, "", raises)
         return operands
 
     def samples(self) -> Iterable[Sample]:
@@ -57,7 +63,9 @@ class Check(Op):
 CHECK = register(Check())
 
 
-def harmless(make: Callable[..., Value], constant: Callable[[Any, Any], Value], op: Op, operands: Sequence[Value], active: Value) -> list[Value]:
+def harmless(
+    make: Callable[..., Value], constant: Callable[[Any, Any], Value], op: Op, operands: Sequence[Value], active: Value
+) -> list[Value]:
     """Operands with which an op that can raise does not where the bool scalar `active` does not hold: indices are 0, matrices are ones.
 
     Args:
@@ -69,6 +77,6 @@ def harmless(make: Callable[..., Value], constant: Callable[[Any, Any], Value], 
         return [x, make(SELECT, [active, indices, constant(0, indices.dtype)], NO_ATTRIBUTES), *rest]
     if op in OF_MATRICES:
         a, *rest = operands
-        one = make(BROADCAST, [constant(np.eye(*a.shape[-2:]), a.dtype)], BroadcastAttributes(a.shape))
+        one = make(BROADCAST, [constant(np.eye(a.shape[-2], a.shape[-1]), a.dtype)], BroadcastAttributes(a.shape))
         return [make(SELECT, [active, a, one], NO_ATTRIBUTES), *rest]
     return list(operands)

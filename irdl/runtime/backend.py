@@ -15,7 +15,6 @@ from irdl.ir.op import registered_ops
 from irdl.loops.language import Program
 from irdl.loops.target import Gpu, Target
 from irdl.passes.manager import Pass
-from irdl.tracing.raised import Errors
 
 if TYPE_CHECKING:
     from irdl.runtime.build import Build

@@ -90,7 +90,9 @@ class _Native(Loaded):
             raise self._failure(value, code, hidden)
 
         keep = (self._loaded, memory, self._code.constants, hidden)
-        return make_entry(self._python_call, keep, self._loaded.addresses[PYTHON_ENTRY], (prepare, finish, fail), self._poll, fixed, address)
+        return make_entry(
+            self._python_call, keep, self._loaded.addresses[PYTHON_ENTRY], (prepare, finish, fail), self._poll, fixed, address
+        )
 
     def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         addresses = [array.ctypes.data for array in (*inputs, *outputs)] + self._fixed

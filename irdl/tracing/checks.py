@@ -9,7 +9,7 @@ harmless as it was before: indices there are 0, and loops end.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os.path import commonprefix
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.graph import Location, Value
 from irdl.ir.op import NO_ATTRIBUTES, Op
+from irdl.ir.types import TensorType
 from irdl.ops.checks import CHECK, CheckAttributes, harmless
 from irdl.ops.dynamic import DYNAMIC_SLICE, DynamicSliceAttributes
 from irdl.ops.elementwise import ADD, BITWISE_AND, BITWISE_OR, EQUAL, INVERT, MUL, NOT_EQUAL, SELECT
@@ -32,18 +33,21 @@ from irdl.tracing.recorder import Trace, open_trace, user_line, user_location
 Find = Callable[[int, Sequence[np.ndarray]], BaseException]
 
 _INT = np.dtype(np.int64)
-#: of the texts that stand in a dump
-_MOST_TEXTS = 4
+#: of the texts that stand in a dump, alone and joined
+_MOST_TEXTS = 16
+_MOST_JOINED = 4
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What the checks of a trace have come to: values of it, the code and then the numbers; the codes are 1 to `count`."""
+    """What the checks of a trace have come to: values of it, the code and then the numbers; the codes are 1 to `count`. `text`: what the
+    errors are in words."""
 
     values: Sequence[Value]
     count: int
     find: Find
-    texts: dict[Location, str]
+    text: str
+    location: Location
 
 
 class _Entry(NamedTuple):
@@ -72,14 +76,20 @@ def check(fails: Any, error: BaseException | type[BaseException]) -> None:
         return
     if fails.size != 1:
         raise ValueError(f"The truth value of an array of shape {fails.shape} is ambiguous. Use a.any() or a.all(){user_line()}")
-    holds = fails.decided()
-    if holds is None and fails.known is not None:
-        holds = bool(fails.known)
-    if holds is None:
-        flag = np.reshape(fails, ())
+    if fails.known is None:
+        flag: Any = np.reshape(fails, ())
         _checks_of(open_trace()).add((flag if flag.dtype == np.bool_ else flag != 0).value, error)
-    elif holds:
-        raise error
+    elif fails.known:
+        raise _known(error)
+
+
+def _known(error: BaseException | type[BaseException]) -> BaseException | type[BaseException]:
+    """The error, with the numbers that its traced ones are known to be, as those of a gradient outside of a compiled function are."""
+    trace = open_trace()
+    raised = Raised(error, user_location())
+    arrays = [trace.known_array(value) for value in raised.values]
+    known = [array for array in arrays if array is not None]
+    return raised.made(known) if known and len(known) == len(arrays) else error
 
 
 def _checks_of(trace: Trace) -> _Checks:
@@ -102,8 +112,9 @@ class _Checks:
         self.failing: Value | None = None
         self._entries: list[_Entry] = []
         self._places: dict[Any, list[int]] = {}
-        #: what the errors of each line are in words
+        #: what the errors of each line are in words, and the lines in their order, each with its last code
         self._texts: dict[Location, str] = {}
+        self._lines: list[tuple[int, Location]] = []
         #: of the loops of Python's that are under way, what `failing` and `code` were before them
         self._entered: dict[int, tuple[Value | None, Value | None]] = {}
 
@@ -115,19 +126,16 @@ class _Checks:
         location = self._trace.location if self._trace.location is not None else user_location()
         raised = Raised(error, location)
         code = self._trace.constant(self.count + 1, _INT)
-        self._record(fails, code, raised.values, 1, lambda _, arrays: raised.made(arrays), {location: raised.text}, location)
+        self._record(fails, code, raised.values, 1, lambda _, arrays: raised.made(arrays), raised.text, location)
 
     def absorb(self, inner: Checked, values: Sequence[Value]) -> None:
         """The checks of an inner trace, whose `values` are these here."""
         code = values[0]
         fails = self._made(NOT_EQUAL, code, self._trace.constant(0, _INT))
         behind = self._made(ADD, code, self._trace.constant(self.count, _INT))
-        location = frozenset[Any]().union(*inner.texts)
-        self._record(fails, behind, values[1:], inner.count, inner.find, inner.texts, location)
+        self._record(fails, behind, values[1:], inner.count, inner.find, inner.text, inner.location)
 
-    def _record(
-        self, fails: Value, code: Value, numbers: Sequence[Value], count: int, find: Find, texts: dict[Location, str], location: Location
-    ) -> None:
+    def _record(self, fails: Value, code: Value, numbers: Sequence[Value], count: int, find: Find, text: str, location: Location) -> None:
         is_first = self._made(EQUAL, self.code, self._trace.constant(0, _INT))
         here = self._made(BITWISE_AND, fails, is_first)
         self.code = self._made(SELECT, here, code, self.code)
@@ -135,28 +143,33 @@ class _Checks:
         key = (location, tuple(value.type for value in numbers))
         if key not in self._places:
             self._places[key] = [*range(len(self.numbers), len(self.numbers) + len(numbers))]
-            self.numbers += [self._zeros(value) for value in numbers]
+            self.numbers += [zeros(self._trace, value.type) for value in numbers]
         places = self._places[key]
         for place, value in zip(places, numbers, strict=True):
             self.numbers[place] = self._made(SELECT, here, value, self.numbers[place])
         self._entries.append(_Entry(self.count, find, places))
         self.count += count
-        for line, text in texts.items():
-            known = self._texts.setdefault(line, text)
-            if known != text:  # one step of a loop says another thing than the others
-                self._texts[line] = commonprefix([known.removesuffix("..."), text]) + "..."
+        known = self._texts.setdefault(location, text)
+        if known != text:  # one step of a loop says another thing than the others
+            self._texts[location] = commonprefix([known.removesuffix("..."), text]) + "..."
+        if self._lines and self._lines[-1][1] == location:
+            self._lines.pop()
+        self._lines.append((self.count, location))
         self.failing = fails if self.failing is None else self._made(BITWISE_OR, self.failing, fails)
-
-    def _zeros(self, value: Value) -> Value:
-        zero = self._trace.constant(0, value.dtype)
-        return self._made(BROADCAST, zero, attributes=BroadcastAttributes(value.shape)) if value.shape else zero
 
     def find(self, code: int, arrays: Sequence[np.ndarray]) -> BaseException:
         entry = self._entries[bisect_right(self._entries, code - 1, key=lambda entry: entry.start) - 1]
         return entry.find(code - entry.start, [arrays[place] for place in entry.places])
 
     def checked(self) -> Checked:
-        return Checked([self.code, *self.numbers], self.count, self.find, self._texts)
+        text, location = _joined(self._texts.values()), frozenset[Any]().union(*self._texts)
+        return Checked([self.code, *self.numbers], self.count, self.find, text, location)
+
+    def in_words(self) -> list[tuple[int, str]]:
+        """What the errors are in words, in the order of their codes: those up to each of these."""
+        if len(self._lines) > _MOST_TEXTS:
+            return [(self.count, _joined(self._texts.values()))]
+        return [(last, self._texts[location]) for last, location in self._lines]
 
     def at_mark(self, loop: int, step: int) -> None:
         """A step of a loop of Python's begins, or, where that is -1, the loop ends."""
@@ -168,6 +181,16 @@ class _Checks:
         if step < 0 and code is not self.code and not self._trace.ended:
             failed = self._made(NOT_EQUAL, self.code, self._trace.constant(0, _INT) if code is None else code)
             self.failing = failed if before is None else self._made(BITWISE_OR, before, failed)
+
+
+def _joined(texts: Iterable[str]) -> str:
+    different = list(dict.fromkeys(texts))
+    return " or ".join(different[:_MOST_JOINED]) + (" or others" if len(different) > _MOST_JOINED else "")
+
+
+def zeros(trace: Trace, type: TensorType) -> Value:
+    zero = trace.constant(0, type.dtype)
+    return trace.apply(BROADCAST, [zero], BroadcastAttributes(type.shape))[0] if type.shape else zero
 
 
 def failing(trace: Trace) -> Value | None:
@@ -268,7 +291,7 @@ def repeated(found: Checked | None, stacks: Sequence[Value], steps: int, reverse
     def find(code: int, arrays: Sequence[np.ndarray]) -> BaseException:
         return found.find((code - 1) % found.count + 1, arrays)
 
-    return Checked((), steps * found.count, find, found.texts), [code, *numbers]
+    return Checked((), steps * found.count, find, found.text, found.location), [code, *numbers]
 
 
 def concluded(trace: Trace) -> tuple[Errors | None, list[Value]]:
@@ -276,9 +299,8 @@ def concluded(trace: Trace) -> tuple[Errors | None, list[Value]]:
     found = checked(trace)
     if found is None:
         return None, []
-    texts = list(dict.fromkeys(found.texts.values()))
-    raises = " or ".join(texts[:_MOST_TEXTS]) + (" or others" if len(texts) > _MOST_TEXTS else "")
-    previous, trace.location = trace.location, frozenset[Any]().union(*found.texts)
-    outputs = trace.apply(CHECK, found.values, CheckAttributes(raises))
+    codes, texts = zip(*trace.checks.in_words(), strict=True)
+    previous, trace.location = trace.location, found.location
+    outputs = trace.apply(CHECK, found.values, CheckAttributes(texts, codes))
     trace.location = previous
     return Errors(len(outputs), found.find), list(outputs)

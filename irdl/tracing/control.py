@@ -126,7 +126,9 @@ def _trace_body(f: Any, init: Any, leaves: list[Any], structure: Any) -> tuple[l
 
     for _ in range(3):
         types = [value.type for value in values]
-        region = trace_region(body, [*types, *x_types], both, [*kinds, *(result_kind(type) for type in x_types)], "scan body", prints=True, raises=True)
+        region = trace_region(
+            body, [*types, *x_types], both, [*kinds, *(result_kind(type) for type in x_types)], "scan body", prints=True, raises=True
+        )
         returned = region.graph.output_types[: len(types)]
         settled = _settle_kinds(kinds, region.kinds)
         if tuple(types) == returned and settled == kinds:
@@ -300,7 +302,7 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     attributes = WhileAttributes(len(condition.operands), len(body.operands))
     # What its checks come to is carried: the loop ends where one fails.
     hidden = body.graph.outputs[count:]
-    first = [to_value(np.zeros(value.shape, value.dtype)) for value in hidden]
+    first = [checks.zeros(trace, value.type) for value in hidden]
     results = trace.apply(WHILE, [*condition.operands, *body.operands, *values, *first], attributes, _regions(condition, body, count))
     checks.absorb(body.checked, results[count:])
     results = results[:count]

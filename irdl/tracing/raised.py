@@ -62,9 +62,9 @@ class Raised:
         self._error = error
         self._where = format_location(location)
         # What C keeps of a builtin exception is in its arguments.
-        _, self._arguments, *state = _builtin(type(error)).__reduce__(error)  # type: ignore[misc]
-        self._arguments = self._kept(self._arguments)
-        self._state = self._kept(state[0] if state and state[0] else {})
+        parts: tuple[Any, ...] = _builtin(type(error)).__reduce__(error)  # type: ignore[assignment]
+        self._arguments: Any = self._kept(parts[1])
+        self._state: Any = self._kept(parts[2] if len(parts) > 2 and parts[2] else {})
         self.text = _described(error)
 
     def _kept(self, item: Any) -> Any:

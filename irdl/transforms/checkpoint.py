@@ -52,7 +52,9 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
             return f(*given, **named)
 
         kinds = [tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
-        region = trace_region(call, [value.type for value in values], flat, kinds, getattr(f, "__name__", "checkpoint"), prints=True, raises=True)
+        region = trace_region(
+            call, [value.type for value in values], flat, kinds, getattr(f, "__name__", "checkpoint"), prints=True, raises=True
+        )
         operands = [*values, *region.operands]
         try:
             regions = _with_derivative(region.graph)

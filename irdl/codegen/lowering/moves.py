@@ -230,9 +230,16 @@ def _check(
     for source, target in zip(operands, outputs, strict=True):
         if not is_same_place(source, target):
             result += schedule.copy(source, target, names)
-    checks.append(Check(CODE, 1, format_location(node.location), node.attributes.raises))
-    code = Load(operands[0].buffer, operands[0].offset)
-    return [*result, CheckIndex(Variable(names("k"), np.dtype(np.int64)), code, 1, len(checks) - 1)]
+    int64 = np.dtype(np.int64)
+    code, where = Variable(names("k"), int64), format_location(node.location)
+    result.append(Let(code, Load(operands[0].buffer, operands[0].offset)))
+    # Of several that fail the first is reported.
+    for last, raises in zip(node.attributes.codes, node.attributes.raises, strict=True):
+        checks.append(Check(CODE, 1, where, raises))
+        is_one = Operation("less_equal", (code, Literal(np.int64(last))), np.dtype(bool))
+        value = Operation("select", (is_one, code, Literal(np.int64(0))), int64)
+        result.append(CheckIndex(Variable(names("k"), int64), value, 1, len(checks) - 1))
+    return result
 
 
 MOVES: dict[Any, Move] = {

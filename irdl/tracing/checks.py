@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,7 +126,8 @@ class _Checks:
         location = self._trace.location if self._trace.location is not None else user_location()
         raised = Raised(error, location)
         code = self._trace.constant(self.count + 1, _INT)
-        self._record(fails, code, raised.values, 1, lambda _, arrays: raised.made(arrays), raised.text, location)
+        numbers, raised.values = raised.values, []  # what is kept for the calls keeps nothing of the trace
+        self._record(fails, code, numbers, 1, lambda _, arrays: raised.made(arrays), raised.text, location)
 
     def absorb(self, inner: Checked, values: Sequence[Value]) -> None:
         """The checks of an inner trace, whose `values` are these here."""
@@ -151,19 +152,22 @@ class _Checks:
         self.count += count
         known = self._texts.setdefault(location, text)
         if known != text:  # one step of a loop says another thing than the others
-            self._texts[location] = commonprefix([known.removesuffix("..."), text]) + "..."
+            same = takewhile(lambda pair: pair[0] == pair[1], zip(known.removesuffix("..."), text, strict=False))
+            self._texts[location] = "".join([letter for letter, _ in same]) + "..."
         if self._lines and self._lines[-1][1] == location:
             self._lines.pop()
         self._lines.append((self.count, location))
         self.failing = fails if self.failing is None else self._made(BITWISE_OR, self.failing, fails)
 
-    def find(self, code: int, arrays: Sequence[np.ndarray]) -> BaseException:
-        entry = self._entries[bisect_right(self._entries, code - 1, key=lambda entry: entry.start) - 1]
-        return entry.find(code - entry.start, [arrays[place] for place in entry.places])
-
     def checked(self) -> Checked:
         text, location = _joined(self._texts.values()), frozenset[Any]().union(*self._texts)
-        return Checked([self.code, *self.numbers], self.count, self.find, text, location)
+        entries = self._entries
+
+        def find(code: int, arrays: Sequence[np.ndarray]) -> BaseException:
+            entry = entries[bisect_right(entries, code - 1, key=lambda entry: entry.start) - 1]
+            return entry.find(code - entry.start, [arrays[place] for place in entry.places])
+
+        return Checked([self.code, *self.numbers], self.count, find, text, location)
 
     def in_words(self) -> list[tuple[int, str]]:
         """What the errors are in words, in the order of their codes: those up to each of these."""
@@ -288,10 +292,12 @@ def repeated(found: Checked | None, stacks: Sequence[Value], steps: int, reverse
     behind = made(ADD, code, made(MUL, step, trace.constant(found.count, _INT)))
     code = made(SELECT, made(NOT_EQUAL, code, trace.constant(0, _INT)), behind, trace.constant(0, _INT))
 
-    def find(code: int, arrays: Sequence[np.ndarray]) -> BaseException:
-        return found.find((code - 1) % found.count + 1, arrays)
+    find, count = found.find, found.count
 
-    return Checked((), steps * found.count, find, found.text, found.location), [code, *numbers]
+    def each(code: int, arrays: Sequence[np.ndarray]) -> BaseException:
+        return find((code - 1) % count + 1, arrays)
+
+    return Checked((), steps * count, each, found.text, found.location), [code, *numbers]
 
 
 def concluded(trace: Trace) -> tuple[Errors | None, list[Value]]:

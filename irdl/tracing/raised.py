@@ -59,12 +59,14 @@ class Raised:
         if isinstance(error, type):
             error = error()
         self.values: list[Value] = []
-        self._error = error
+        self._class, self._cause, self._is_alone = type(error), error.__cause__, error.__suppress_context__
         self._where = format_location(location)
         # What C keeps of a builtin exception is in its arguments.
         parts: tuple[Any, ...] = _builtin(type(error)).__reduce__(error)  # type: ignore[assignment]
         self._arguments: Any = self._kept(parts[1])
         self._state: Any = self._kept(parts[2] if len(parts) > 2 and parts[2] else {})
+        #: the exception itself is only kept where no other can be made: it may hold traced arrays, and they the whole trace
+        self._only = error if _new(self._class, parts[1]) is None else None
         self.text = _described(error)
 
     def _kept(self, item: Any) -> Any:
@@ -76,11 +78,14 @@ class Raised:
             parts = parts_of(item)
             if not any(isinstance(part, Slot) for part in parts):
                 return item
-            lift = open_trace().lift
-            return _Text([part if isinstance(part, str) else self._number(lift(part.trace, part.value), part.text) for part in parts])
+            return _Text([part if isinstance(part, str) else self._of_slot(part) for part in parts])
         if type(item) in (list, tuple):
             return type(item)(map(self._kept, item))
         return {key: self._kept(part) for key, part in item.items()} if type(item) is dict else item
+
+    def _of_slot(self, slot: Slot) -> _Number:
+        kind, convert = slot.kind, slot.convert
+        return self._number(open_trace().lift(slot.trace, slot.value), lambda array: convert(as_kind(array, kind)))
 
     def _number(self, value: Value, convert: Callable[[np.ndarray], Any]) -> _Number:
         place, apply = len(self.values), open_trace().apply
@@ -93,18 +98,24 @@ class Raised:
     def made(self, arrays: Sequence[np.ndarray]) -> BaseException:
         """The exception of a call. `arrays`: what the `values` were. Its class is not called again: what that takes need not be what
         an exception holds."""
-        error, cls = self._error, type(self._error)
-        arguments = _filled(self._arguments, arrays)
-        try:
-            found = cls.__new__(cls, *arguments)
-            _builtin(cls).__init__(found, *arguments)
-        except TypeError:  # a `__new__` of the user's that takes something else
-            found = error.with_traceback(None)
+        found = self._only or _new(self._class, _filled(self._arguments, arrays))
+        assert found is not None
+        found = found.with_traceback(None)
         BaseException.__setstate__(found, _filled(self._state, arrays))
-        found.__cause__, found.__suppress_context__ = error.__cause__, error.__suppress_context__
-        if self._where and found is not error:
+        found.__cause__, found.__suppress_context__ = self._cause, self._is_alone
+        if self._where and found is not self._only:
             found.add_note(f"raised at {self._where}")
         return found
+
+
+def _new(cls: type[BaseException], arguments: tuple[Any, ...]) -> BaseException | None:
+    """An exception that has these arguments; None of a class whose `__new__` takes something else."""
+    try:
+        found: BaseException = cls.__new__(cls, *arguments)
+        _builtin(cls).__init__(found, *arguments)
+    except TypeError:
+        return None
+    return found
 
 
 def _builtin(cls: type[BaseException]) -> type[BaseException]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from irdl.errors import IrdlError, ParseError, TraceError
 from irdl.ir.parser import parse
 from irdl.ir.printer import print_graph
 from irdl.tracing.checks import check
+from irdl.tracing.recorder import Trace
 from tests.codegen.cuda.stand_in import start
 from tests.teams import team_of
 
@@ -548,6 +550,18 @@ def test_causes_and_classes_made_otherwise() -> None:
         compiled(np.array([-0.5]))
 
 
+def test_what_is_kept_is_not_the_trace() -> None:
+    def traces() -> int:
+        gc.collect()
+        return sum(isinstance(item, Trace) for item in gc.get_objects())
+
+    before = traces()
+    compiled = [irdl.jit(program) for program in PROGRAMS]
+    for f in compiled:
+        outcome(f, X)
+    assert traces() <= before
+
+
 def test_what_is_known_is_raised_at_once() -> None:
     check(False, ValueError("no"))
     check(np.array([0.0]), ValueError)
@@ -678,6 +692,7 @@ import numpy as np
 import irdl
 from irdl.runtime import build
 from irdl.tracing.checks import check
+from irdl.tracing.recorder import Trace
 
 class Mine(Exception):
     pass

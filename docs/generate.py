@@ -32,6 +32,7 @@ FAMILIES = {
     "irdl.ops.windows": "Windows",
     "irdl.ops.dynamic": "Slices at places known at run time",
     "irdl.ops.control": "Control",
+    "irdl.ops.checks": "Errors",
     "irdl.ops.fusion": "Made by passes",
     "irdl.ir.builder": "Constants",
     "irdl.transforms.custom": "Gradients",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from types import CodeType
 from typing import ClassVar
@@ -52,12 +53,20 @@ class DonationError(IrdlError, ValueError):
     """A donated argument cannot be reused for a result."""
 
 
+#: in the place of an axis, of a check that is of no index: it has found the code of an error of the user's
+CODE = -1
+
+
 def out_of_bounds(index: int, axis: int, extent: int, where: str, raises: str = "") -> Exception:
-    """NumPy's error for an index, or `raises` ("LinAlgError: what is wrong"), with the user's line."""
+    """NumPy's error for an index, or `raises` ("LinAlgError: what is wrong"), with the user's line; an IrdlError of a class that it does
+    not know."""
     line = f" (at {where})" if where else ""
     if raises:
         name, _, message = raises.partition(": ")
-        return _RAISED[name](message + line)
+        found = _RAISED.get(name) or getattr(builtins, name, None)
+        if isinstance(found, type) and issubclass(found, Exception):
+            return found(message + line)
+        return IrdlError(raises + line)
     return IndexError(f"index {index} is out of bounds for axis {axis} with size {extent}{line}")
 
 

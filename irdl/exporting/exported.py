@@ -172,7 +172,8 @@ def _contract(traced: TracedFunction, changes: list[Change], call: Call, name: s
     count = len(call.leaves)
     pairs = paired(changes, traced)
     check_sharing(changes, traced, count)
-    stored = dict(zip(traced.stored, range(len(traced.kinds), len(traced.graph.outputs)), strict=True))
+    stored = dict(zip(traced.stored, range(len(traced.kinds), len(traced.graph.outputs)), strict=False))
+    hidden = traced.graph.outputs[len(traced.kinds) + len(traced.stored) :]
     numbers = range(len(traced.captured))
     kept = [number for number in numbers if number in pairs or count + number in stored]
     fixed = [number for number in numbers if number not in kept]
@@ -193,11 +194,12 @@ def _contract(traced: TracedFunction, changes: list[Change], call: Call, name: s
     results = list(results_of(traced))
     # What is bound and never read is nowhere in C, and not computed.
     used = sorted({output for output, _ in renewed} | {output for _, output in results})
-    graph = Graph(order, [traced.graph.outputs[output] for output in used], name)
+    graph = Graph(order, [*(traced.graph.outputs[output] for output in used), *hidden], name)
     renewed = [(used.index(output), place) for output, place in renewed]
     results = [(path, used.index(output)) for path, output in results]
     taken, replaced = zip(*renewed, strict=True) if renewed else ((), ())
-    donations = match_donations(graph, [place for place in call.donated if place not in replaced], taken)
+    others = [*taken, *range(len(used), len(graph.outputs))]
+    donations = match_donations(graph, [place for place in call.donated if place not in replaced], others)
     members = [(traced.captured[number].name.removeprefix(f"{traced.graph.name}."), array(number)) for number in kept]
     constants = [*map(array, fixed), *traced.static_arrays]
     arguments = [np.array(leaf, value.dtype, order="C") for leaf, value in zip(call.leaves, values, strict=False)]

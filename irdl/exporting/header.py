@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import irdl
-from irdl.errors import out_of_bounds
+from irdl.errors import CODE, out_of_bounds
 from irdl.exporting.interface import ALIGNMENT, Interface, Member, Parameter, parts_of
 from irdl.ir.types import TensorType
 
@@ -76,7 +76,10 @@ def _outcome(interface: Interface) -> list[str]:
         return ["Returns 0."]
     lines = ["Returns 0, or what was wrong, after which results and state hold anything:"]
     for code, check in enumerate(interface.checks, 1):
-        message = str(out_of_bounds(0, *check)).replace("index 0 is", "an index is").replace("*/", "* /")
+        message = str(out_of_bounds(0, *check)).replace("index 0 is", "an index is")
+        if check.axis == CODE:
+            message = f"{check.raises} (at {check.where})"
+        message = message.replace("*/", "* /")
         lines.append(f"    {code}  {message}")
     return lines
 

@@ -64,7 +64,8 @@ class Contract:
     """What is exported.
 
     Attributes:
-        graph: its inputs are the arguments, what is kept from call to call, and constants.
+        graph: its inputs are the arguments, what is kept from call to call, and constants; outputs that are neither results nor new
+            contents are nobody's.
         arguments, constants: arrays for those; `arguments` of the call that was traced.
         kept: of each what it is called, and its first contents.
         results: the way to each in what the function returns, and the output that it is.
@@ -169,7 +170,7 @@ def interface_of(contract: Contract, build: Build) -> Interface:
         homes = [inputs[place] for out, place in contract.renewed if out == output]
         wanted = [*homes, *results.get(output, [])] if output in build.in_place else [*results.get(output, []), *homes]
         # An input is read to the end.
-        if wanted[0] in inputs and output not in build.in_place:
+        if not wanted or (wanted[0] in inputs and output not in build.in_place):
             memory = -(-memory // ALIGNMENT) * ALIGNMENT
             wanted.insert(0, Place("memory", memory))
             memory += nbytes(value.type)

@@ -79,6 +79,14 @@ class Machine:
         self._numbers = {s.variable.name for s in walk(program.body) if isinstance(s, (Let, CheckIndex))}
 
     def call(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
+        results = self.start(arguments)
+        if self.failure is not None:
+            index, code = self.failure
+            raise out_of_bounds(index, *self.program.checks[code])
+        return results
+
+    def start(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run; the outputs as they are at its end, or where it has left because of its `failure`."""
         program = self.program
         for buffer, argument in zip(program.inputs, arguments, strict=True):
             self.memory[buffer] = np.ascontiguousarray(argument, buffer.dtype).reshape(-1)
@@ -87,9 +95,6 @@ class Machine:
         for first, second in program.aliased:
             self.memory[first] = self.memory[second] = self.memory[first].copy()
         self.run(program.body)
-        if self.failure is not None:
-            index, code = self.failure
-            raise out_of_bounds(index, *program.checks[code])
         return [self.array(buffer) for buffer in program.outputs]
 
     def run(self, body: Sequence[Statement]) -> None:

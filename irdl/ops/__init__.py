@@ -8,15 +8,17 @@
     windows             of neighbours
     linear, spectral    of matrices
     control             scan, cond and while (`loop_parts` names a scan's)
+    checks              errors of a whole call
     fusion              made by passes
 
 `rules` holds the equations between them, with `products`, those of contractions, `pieces`, those of arrays put together,
 `choices`, those of cond, and `branches`, what of a region can be done outside of it.
 """
 
-from irdl.ops import contract, control, dynamic, elementwise, fusion, index, joining, linear, reduce, shape, sort, spectral, windows
+from irdl.ops import checks, contract, control, dynamic, elementwise, fusion, index, joining, linear, reduce, shape, sort, spectral, windows
 
 __all__ = [
+    "checks",
     "contract",
     "control",
     "dynamic",

@@ -38,6 +38,7 @@ from irdl.loops.verify import verify_program
 from irdl.passes.manager import Context, Step, disabled_passes, run_passes
 from irdl.passes.precompute import precompute
 from irdl.runtime.backend import Backend
+from irdl.tracing.raised import Errors
 
 if TYPE_CHECKING:
     from irdl.codegen.cuda.model import Prediction
@@ -80,6 +81,7 @@ class Build:
         backend: whose passes run over the program.
         donations: output -> donated input of its type.
         stored: output -> the input that is stored into, whose new contents it is, if it may be computed there.
+        errors: those that the graph's last outputs, which are hidden, are for.
         disable: optional passes to leave out.
         shape: the signature to make a native entry for, if any.
         static_arrays: arrays for the graph's last inputs, the same at every call.
@@ -98,8 +100,10 @@ class Build:
         target: Target | Gpu | None = None,
         precision: str | None = None,
         stored: Mapping[int, int] | None = None,
+        errors: Errors | None = None,
     ) -> None:
         self.graph = graph
+        self.errors = errors
         self.backend = backend
         self.donations = dict(donations or {})
         self.stored = dict(stored or {})
@@ -127,6 +131,7 @@ class Build:
             repr(sorted(self.stored.items())),
             repr(sorted(self._disabled)),
             repr(self.precision),
+            repr(self.hidden),
         ]
         parts += [print_graph(self.graph), str(len(self.static_arrays)), self._python_text]
         for part in parts:
@@ -137,6 +142,11 @@ class Build:
                 digest.update(node.attributes.value.tobytes())
         return digest.hexdigest()
 
+    @property
+    def hidden(self) -> int:
+        """How many of the graph's outputs, the last ones, are no results: what errors are found by."""
+        return 0 if self.errors is None else self.errors.hidden
+
     @cached_property
     def graphs(self) -> list[Step[Graph]]:
         """The graph after each of its passes."""
@@ -146,7 +156,7 @@ class Build:
     @cached_property
     def _final(self) -> Graph:
         """What is lowered."""
-        return failures_first(self.graphs[-1].code) if self.stored else self.graphs[-1].code
+        return failures_first(self.graphs[-1].code, bool(self.stored))
 
     def programs(self, copy: Callable[[Program], Program] | None = None) -> list[Step[Program]]:
         """The program after each of its passes, which change it: `copy` keeps each as it was."""
@@ -177,7 +187,7 @@ class Build:
         text = emit_program(self.program, self.target)
         if self.shape is None:
             return text
-        fixed = len(self.program.constants) + (self.program.threads > 1)
+        fixed = self.hidden + len(self.program.constants) + (self.program.threads > 1)
         return text + PythonCall(self._shape_of(self.in_place), fixed, ENTRY, self.is_short).text() + "\n"
 
     def _shape_of(self, in_place: Mapping[int, int]) -> CallShape:

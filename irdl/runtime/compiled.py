@@ -72,6 +72,7 @@ class Compiled:
             options.backend,
             options.precision,
             dict(enumerate(traced.stored, self._results)),
+            traced.errors,
         )
         self.name = name
         #: builtin functions for calls of this signature (they give `MISS` for others); none where only the way through Python

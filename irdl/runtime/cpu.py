@@ -18,7 +18,6 @@ from irdl.codegen.cpu.llvm.python_call import PYTHON_ENTRY
 from irdl.codegen.cpu.llvm.status import FAILED, POLL, POLLED, STOPPED, WORDS
 from irdl.codegen.cpu.pipeline import CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
 from irdl.codegen.cpu.schedule import CpuSchedule
-from irdl.errors import out_of_bounds
 from irdl.loops.target import Target, Worth
 from irdl.runtime.backend import Backend, Loaded
 from irdl.runtime.build import ALIGNMENT, Build
@@ -27,6 +26,7 @@ from irdl.runtime.entry import make_entry
 from irdl.runtime.signals import poll_address, raise_polled
 from irdl.runtime.team import sweep, team_address, unload
 from irdl.runtime.threads import num_threads
+from irdl.tracing.raised import failure
 
 #: Arenas kept for reuse, per program; calls beyond that many at once allocate and free their own.
 _KEPT_ARENAS = 4
@@ -73,15 +73,26 @@ class _Native(Loaded):
             self._fixed.append(team_address(code.threads))
             sweep()
             self._loaded.hand_over(unload)
+        self._errors = build.errors
+        #: shapes and dtypes of the hidden outputs
+        self._hidden = [(value.shape, value.dtype) for value in build.graph.outputs[len(build.graph.outputs) - build.hidden :]]
         self._arenas: deque[tuple[np.ndarray, int]] = deque()
 
     def entry(self, prepare: Callable[..., Any], finish: Callable[..., Any]) -> Any:
         if self._python_call is None:
             return None
         memory, address = self._new_arena()
-        functions = (prepare, finish, self._fail)
-        keep = (self._loaded, memory, self._code.constants)
-        return make_entry(self._python_call, keep, self._loaded.addresses[PYTHON_ENTRY], functions, self._poll, self._fixed, address)
+        # An entry has hidden outputs of its own.
+        hidden = [np.empty(shape, dtype) for shape, dtype in self._hidden]
+        fixed = [*(array.ctypes.data for array in hidden), *self._fixed]
+
+        def fail(value: int, code: int) -> None:
+            raise self._failure(value, code, hidden)
+
+        keep = (self._loaded, memory, self._code.constants, hidden)
+        return make_entry(
+            self._python_call, keep, self._loaded.addresses[PYTHON_ENTRY], (prepare, finish, fail), self._poll, fixed, address
+        )
 
     def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         addresses = [array.ctypes.data for array in (*inputs, *outputs)] + self._fixed
@@ -96,11 +107,11 @@ class _Native(Loaded):
         if status[STOPPED]:
             raise_polled(status[POLLED : POLLED + 3])
         if status[FAILED]:
-            self._fail(status[1], status[2])
+            raise self._failure(status[1], status[2], outputs[len(outputs) - len(self._hidden) :])
 
-    def _fail(self, value: int, code: int) -> None:
-        """Raise what the status word says."""
-        raise out_of_bounds(value, *self._code.checks[code])
+    def _failure(self, value: int, code: int, hidden: Sequence[np.ndarray]) -> BaseException:
+        """What the status word says."""
+        return failure(self._errors, hidden, value, self._code.checks[code])
 
     def _take_arena(self) -> tuple[np.ndarray, int]:
         try:

@@ -13,7 +13,6 @@ from irdl.codegen.cuda.expressions import operations
 from irdl.codegen.cuda.fragments import TensorCores
 from irdl.codegen.cuda.pipeline import CUDA_GRAPH_PASSES, CUDA_PROGRAM_PASSES
 from irdl.codegen.cuda.schedule import CudaSchedule
-from irdl.errors import out_of_bounds
 from irdl.loops.target import Gpu
 from irdl.runtime.backend import Backend, Loaded
 from irdl.runtime.build import Build
@@ -21,6 +20,7 @@ from irdl.runtime.cubin import make_cubin
 from irdl.runtime.device import Borrowed, find_device
 from irdl.runtime.device_array import DeviceArray
 from irdl.runtime.launching import Launches
+from irdl.tracing.raised import failure
 
 #: bytes of the status word: whether an index was out of range, which, and what it was checked for
 _STATUS = 24
@@ -54,6 +54,7 @@ class _OnDevice(Loaded):
         self._device = device = find_device()
         self._program = program = build.program
         self.in_place = build.in_place
+        self._errors, self._hidden = build.errors, build.hidden
         self.arena_bytes = program.arena_bytes
         self.constant_bytes = sum(array.nbytes for _, array in program.constants)
         image = make_cubin(emit_cuda(program), device.gpu.capability)
@@ -85,7 +86,7 @@ class _OnDevice(Loaded):
             for address, array in zip(results, outputs, strict=True):
                 device.download(address, array)
             device.wait()
-        self._check(status)
+        self._check(status, outputs)
 
     def run_on_device(self, inputs: Sequence[Any], types: Sequence[tuple[tuple[int, ...], np.dtype]]) -> list[DeviceArray]:
         device, program = self._device, self._program
@@ -108,7 +109,8 @@ class _OnDevice(Loaded):
             status = self._launch(given, addresses, allocate)
             if program.checks:
                 device.wait()
-        self._check(status)
+        if status[0]:
+            self._check(status, [np.asarray(result) for result in results])
         return results
 
     def _place(self, inputs: Sequence[Any], allocate: Borrowed) -> list[int]:
@@ -138,6 +140,7 @@ class _OnDevice(Loaded):
             self._device.download(self._launches.status, status)
         return status
 
-    def _check(self, status: np.ndarray) -> None:
+    def _check(self, status: np.ndarray, outputs: Sequence[np.ndarray]) -> None:
         if status[0]:
-            raise out_of_bounds(int(status[1]), *self._program.checks[int(status[2])])
+            hidden = outputs[len(outputs) - self._hidden :]
+            raise failure(self._errors, hidden, int(status[1]), self._program.checks[int(status[2])])

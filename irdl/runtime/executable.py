@@ -14,6 +14,7 @@ from irdl.loops.language import Program
 from irdl.runtime.backends import find_backend
 from irdl.runtime.build import Build, real_view
 from irdl.runtime.device_array import DeviceArray
+from irdl.tracing.raised import Errors
 
 if TYPE_CHECKING:
     from irdl.codegen.cuda.model import Prediction
@@ -31,6 +32,7 @@ class Executable:
         static_arrays: arrays for the graph's last inputs, which calls leave out.
         backend: the name of what runs it.
         precision: how contractions may round what they multiply; see `jit`.
+        errors: those that the graph's last outputs are for, which calls leave out.
     """
 
     def __init__(
@@ -43,14 +45,17 @@ class Executable:
         backend: str = "cpu",
         precision: str | None = None,
         stored: Mapping[int, int] | None = None,
+        errors: Errors | None = None,
     ) -> None:
         self.graph = graph
         #: output position -> donated input position, whether or not the code itself works in place
-        self.donations = match_donations(graph, donated, stored or ())
+        hidden = errors.hidden if errors is not None else 0
+        self._shown = len(graph.outputs) - hidden
+        self.donations = match_donations(graph, donated, [*(stored or ()), *range(self._shown, len(graph.outputs))])
         found = find_backend(backend)
         shape = shape if found.has_entry else None
         stored = stored if found.stores_in_place else None
-        self.build = Build(graph, found, self.donations, disable, shape, static_arrays, precision=precision, stored=stored)
+        self.build = Build(graph, found, self.donations, disable, shape, static_arrays, precision=precision, stored=stored, errors=errors)
         self.loaded = found.load(self.build)
         self.build.forget()
         self._inputs = graph.inputs[: len(graph.inputs) - len(static_arrays)]
@@ -103,7 +108,7 @@ class Executable:
 
         Raises:
             IndexError: an index was out of range; the message names the axis and the user's line.
-            BaseException: a signal came, and its handler raised this: KeyboardInterrupt, for Ctrl-C. What the call stores into or
+            BaseException: the function raises it; or a signal came, and its handler raised this: KeyboardInterrupt, for Ctrl-C. What the call stores into or
                 was given as donated holds anything.
         """
         arrays = [np.require(a, value.dtype, ("C", "A")) for a, value in zip(inputs, self._inputs, strict=True)]
@@ -119,7 +124,7 @@ class Executable:
             if out not in in_place:
                 np.copyto(inputs[place], outputs[out])
                 outputs[out] = inputs[place]
-        return outputs
+        return outputs[: self._shown]
 
     def call_on_device(self, inputs: Sequence[np.ndarray | DeviceArray]) -> list[DeviceArray]:
         """As a call, on arrays of which some are on a GPU, where results stay. Donated ones that are there are gone afterwards.
@@ -141,7 +146,7 @@ class Executable:
                 donated.free()
             else:
                 np.copyto(donated, np.asarray(outputs[out]))
-        return outputs
+        return outputs[: self._shown]
 
 
 def match_donations(graph: Graph, donated: Collection[int], stored: Collection[int] = ()) -> dict[int, int]:

@@ -85,7 +85,7 @@ def call_shape(traced: TracedFunction, call: Call, donated: Collection[int]) -> 
     if any(traced.kinds[out] != ARRAY for out in donations):
         return None
     kinds = [*traced.kinds, *(ARRAY for _ in traced.stored)]
-    outputs = [(value.type, kind) for value, kind in zip(traced.graph.outputs, kinds, strict=True)]
+    outputs = [(value.type, kind) for value, kind in zip(traced.graph.outputs, kinds, strict=False)]  # those that are not hidden
     result = FROM_ARGUMENTS if traced.result is not None else tree.unflatten(traced.structure, range(len(traced.kinds)))
     aliases = tree.aliases(call.leaves)
     shape = CallShape(positional, keywords, arguments, captured, guards, outputs, traced.stored, result, donations, aliases)

@@ -10,10 +10,11 @@ from irdl.codegen.cpu.llvm.processor import host_target
 from irdl.codegen.cpu.pipeline import CPU_GRAPH_PASSES, CPU_PROGRAM_PASSES
 from irdl.codegen.cpu.schedule import CpuSchedule
 from irdl.ir.op import registered_ops
-from irdl.loops.interpret import interpret
+from irdl.loops.interpret import Machine
 from irdl.loops.target import Target
 from irdl.runtime.backend import Backend, Loaded
 from irdl.runtime.build import Build
+from irdl.tracing.raised import failure
 
 
 class Interpret(Backend):
@@ -41,9 +42,15 @@ class _Interpreted(Loaded):
     def __init__(self, build: Build) -> None:
         self.in_place = build.in_place
         self._program = build.program
+        self._errors, self._hidden = build.errors, build.hidden
         self.arena_bytes = self._program.arena_bytes
         self.constant_bytes = sum(array.nbytes for _, array in self._program.constants)
 
     def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
-        for output, result in zip(outputs, interpret(self._program, inputs), strict=True):
+        machine = Machine(self._program)
+        results = machine.start(inputs)
+        for output, result in zip(outputs, results, strict=True):
             output.reshape(-1)[...] = result
+        if machine.failure is not None:
+            value, code = machine.failure
+            raise failure(self._errors, outputs[len(outputs) - self._hidden :], value, self._program.checks[code])

@@ -234,6 +234,7 @@ def jit(
     Raises (when called):
         TraceError: the code cannot be traced; the message names the line and what to write instead.
         IndexError: an index was out of range at run time.
+        BaseException: what `f` raises, where that depends on numbers.
         DonationError: a donated argument is read-only, not contiguous, or shares memory with another.
     """
     options = options_of(backend, static_argnums, static_argnames, donate_argnums, donate_argnames, disable_passes, precision)

@@ -10,11 +10,11 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType
-from irdl.ops.control import SCAN, WHILE, ScanAttributes, WhileAttributes
-from irdl.tracing import tree
+from irdl.ops.control import SCAN, ScanAttributes
+from irdl.tracing import checks, tree
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, as_kind, is_box, result_kind, to_value, wrap
 from irdl.tracing.capture.capture import Capture
-from irdl.tracing.conds import joined_dtype, joined_kind, record_cond
+from irdl.tracing.of_regions import joined_dtype, joined_kind, record_cond, record_while
 from irdl.tracing.operations import cast
 from irdl.tracing.printing import repeated
 from irdl.tracing.recorder import Trace, current_trace, user_line
@@ -124,7 +124,9 @@ def _trace_body(f: Any, init: Any, leaves: list[Any], structure: Any) -> tuple[l
 
     for _ in range(3):
         types = [value.type for value in values]
-        region = trace_region(body, [*types, *x_types], both, [*kinds, *(result_kind(type) for type in x_types)], "scan body", prints=True)
+        region = trace_region(
+            body, [*types, *x_types], both, [*kinds, *(result_kind(type) for type in x_types)], "scan body", prints=True, raises=True
+        )
         returned = region.graph.output_types[: len(types)]
         settled = _settle_kinds(kinds, region.kinds)
         if tuple(types) == returned and settled == kinds:
@@ -156,8 +158,10 @@ def _scan_traced(f: Any, init: Any, leaves: list[Any], structure: Any, steps: in
     results = trace.apply(SCAN, operands, ScanAttributes(consts, count, steps, reverse), [body])
     carry = [wrap(value, kind) for value, kind in zip(results[:count], kinds, strict=True)]
     ys = [wrap(value) for value in results[count : len(region.kinds)]]
+    shown, codes = region.hidden(results)
     if region.printed is not None:
-        trace.printed.append(repeated(region.printed, results[len(region.kinds) :], steps, reverse))
+        trace.printed.append(repeated(region.printed, shown, steps, reverse))
+    checks.absorb(*checks.repeated(region.checked, codes, steps, reverse))
     init_structure = tree.flatten(init)[1]
     return tree.unflatten(init_structure, carry), tree.unflatten(_ys_structure(region), ys)
 
@@ -185,7 +189,7 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     values = [to_value(leaf) for leaf in leaves]
     kinds = [tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
     types = [value.type for value in values]
-    regions = [trace_region(fun, types, structure, kinds, "cond branch", prints=True) for fun in (true_fun, false_fun)]
+    regions = [_branch(fun, types, structure, kinds) for fun in (true_fun, false_fun)]
     if regions[0].structure != regions[1].structure:
         raise TraceError(f"the branches of a cond return different structures: {regions[0].structure} and {regions[1].structure}")
     count = len(regions[0].kinds)
@@ -197,10 +201,14 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
         kinds_of = zip(regions[0].kinds, regions[1].kinds, strict=True)
         dtypes = [joined_dtype(a.dtype, b.dtype, *pair) for a, b, pair in zip(first, second, kinds_of, strict=True)]
         functions = [_cast_results(fun, dtypes) for fun in (true_fun, false_fun)]
-        regions = [trace_region(fun, types, structure, kinds, "cond branch", prints=True) for fun in functions]
+        regions = [_branch(fun, types, structure, kinds) for fun in functions]
     results = record_cond(predicate, values, regions, count)
     kinds = [joined_kind(value, *pair) for value, pair in zip(results, zip(regions[0].kinds, regions[1].kinds, strict=True), strict=True)]
     return tree.unflatten(regions[0].structure, [wrap(value, kind) for value, kind in zip(results, kinds, strict=True)])
+
+
+def _branch(function: Callable[..., Any], types: Sequence[TensorType], structure: Any, kinds: Sequence[str]) -> Region:
+    return trace_region(function, types, structure, kinds, "cond branch", prints=True, raises=True)
 
 
 def _cast_results(function: Callable[..., Any], dtypes: Sequence[np.dtype]) -> Callable[..., Any]:
@@ -230,13 +238,14 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     wrapped = tree.flatten((init,))[1]
     for _ in range(3):
         types = [value.type for value in values]
-        body = trace_region(body_fun, types, wrapped, kinds, "while body")
+        body = trace_region(body_fun, types, wrapped, kinds, "while body", raises=True)
+        returned = body.graph.output_types[: len(types)]
         if body.structure != structure:
             raise TraceError(f"the body of a while_loop returned another structure: {body.structure}, not {structure}")
         settled = _settle_kinds(kinds, body.kinds)
-        if body.graph.output_types == tuple(types) and settled == kinds:
+        if returned == tuple(types) and settled == kinds:
             break
-        for place, (old, new) in enumerate(zip(types, body.graph.output_types, strict=True)):
+        for place, (old, new) in enumerate(zip(types, returned, strict=True)):
             if old.shape != new.shape:
                 raise TraceError(f"the carry{tree.paths(init)[place]} of a while_loop changes from {old} to {new}{user_line()}")
             weak = kinds[place] == PYTHON
@@ -245,13 +254,7 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     else:
         raise TraceError(f"the dtypes of the carry of a while_loop do not settle{user_line()}")
     condition = trace_region(_one_bool(cond_fun), types, wrapped, kinds, "while condition")
-    count = len(values)
-    graphs = [
-        Graph([*region.graph.inputs[count:], *region.graph.inputs[:count]], region.graph.outputs, region.graph.name)
-        for region in (condition, body)
-    ]
-    attributes = WhileAttributes(len(condition.operands), len(body.operands))
-    results = trace.apply(WHILE, [*condition.operands, *body.operands, *values], attributes, graphs)
+    results = record_while(condition, body, values)
     return tree.unflatten(structure, [wrap(value, kind) for value, kind in zip(results, kinds, strict=True)])
 
 
@@ -260,6 +263,7 @@ def _one_bool(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         result = function(carry)
         if np.size(result) != 1:
             raise TraceError(f"the condition of a while_loop is one bool, not an array of shape {np.shape(result)}{user_line()}")
-        return wrap(cast(to_value(np.reshape(result, ()) if is_box(result) else np.asarray(result).item()), np.dtype(bool)))
+        verdict = wrap(cast(to_value(np.reshape(result, ()) if is_box(result) else np.asarray(result).item()), np.dtype(bool)))
+        return checks.going(verdict)
 
     return wrapped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from irdl.tracing.capture.containers import boxes_within
 from irdl.tracing.capture.outcome import Recipes, Results, results_of
 from irdl.tracing.capture.reads import Always, Read
 from irdl.tracing.capture.recipes import Effect, Recipe
+from irdl.tracing.checks import concluded
+from irdl.tracing.raised import Errors
 from irdl.tracing.recorder import Cell, Trace
 from irdl.tracing.views import shadow_array
 
@@ -32,7 +34,7 @@ class TracedFunction:
     """A traced call.
 
     The graph's inputs are the argument leaves, then the captured arrays, then the `static_arrays`, those of static arguments; its outputs
-    are the result's leaves or what its recipe needs, then the new contents of the inputs listed in `stored`.
+    are the result's leaves or what its recipe needs, then the new contents of the inputs listed in `stored`, then those hidden ones.
 
     Attributes:
         structure, kinds: of the result's leaves. Where the result is a recipe, it needs as many arrays as there are kinds.
@@ -42,6 +44,7 @@ class TracedFunction:
         result: how to make the result, where it takes more than a tree of new arrays: it holds texts or objects, or what it holds is
             left behind elsewhere too.
         cells: where the captured arrays were during a trace that does not share.
+        errors: those that it raises where a traced bool holds, for which the graph has further, hidden outputs.
     """
 
     graph: Graph
@@ -55,6 +58,7 @@ class TracedFunction:
     result: Recipe | None
     static_arrays: list[np.ndarray]
     cells: Sequence[Cell] = ()
+    errors: Errors | None = None
 
 
 def bind(function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]) -> list[str]:
@@ -137,15 +141,16 @@ def _traced(
         changed = [cell.value is not value for cell, value in zip(cells, inputs, strict=True)]
         stored = [place for place, is_changed in enumerate(changed) if is_changed and place not in aliases]
         new_contents = [cells[place].value for place in stored]
+        errors, hidden = concluded(trace)
         if generator := capture.drawn_from():
             raise TraceError(
                 f"`{name}` drew from {generator} while it was traced: the same numbers would come "
                 "back at every call; use irdl.random with a key"
             )
-    outputs = trace.rolled([*results.values, *new_contents])
+    outputs = trace.rolled([*results.values, *new_contents, *hidden])
     count = len(results.values)
     results = results.settled(outputs[:count])
-    return _finished(capture, explicit, stored, results, outputs[count:], effects, share)
+    return replace(_finished(capture, explicit, stored, results, outputs[count:], effects, share), errors=errors)
 
 
 def _check_apart(capture: Capture, containers: Sequence[Given]) -> None:
@@ -164,7 +169,7 @@ def _finished(
     explicit: Sequence[Value],
     stored: Sequence[int],
     results: Results,
-    new_contents: Sequence[Value],
+    rest: Sequence[Value],
     effects: list[Effect],
     share: bool,
 ) -> TracedFunction:
@@ -172,10 +177,11 @@ def _finished(
 
     Args:
         explicit: the inputs of arguments.
-        stored: places of arguments and captured arrays that have `new_contents`.
+        stored: places of arguments and captured arrays that have new contents.
+        rest: those, and the hidden outputs.
     """
     inputs = [*explicit, *(item.value for item in capture.captured)]
-    outputs = [*results.values, *new_contents]
+    outputs = [*results.values, *rest]
     used = _used([*inputs, *(value for value, _ in capture.static_arrays)], outputs) | {inputs[place] for place in stored}
     statics = [item for item in capture.static_arrays if item[0] in used]
     keep = [place for place in range(len(inputs)) if place < len(explicit) or inputs[place] in used]

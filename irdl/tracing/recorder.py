@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -212,10 +212,16 @@ class Trace:
         self.let_be: list[tuple[Any, Any, str]] = []
         #: whether arrays of it may be one (see `aliases`)
         self.has_aliases = False
+        #: the errors that are raised where a traced bool holds (see `checks`), if there are any; and once there are, here or around,
+        #: what makes operands of an op that can raise such that it does not where one has been raised
+        self.checks: Any = None
+        self.harmless: Callable[[Trace, Op, Sequence[Value]], Sequence[Value]] | None = None
+        self.made_harmless: dict[Any, Value] = {}
 
     def __enter__(self) -> Trace:
         stack = trace_stack()
         self.parent = stack[-1] if stack else None
+        self.harmless = self.harmless if self.parent is None else self.parent.harmless
         self._rolls = self._rolls and (self.parent is None or self.parent._rolls)
         stack.append(self)
         return self
@@ -263,6 +269,8 @@ class Trace:
         if self.ended:
             raise LeakedTracerError(f"a traced array was used after its trace had ended{user_line()}")
         location = self.location if self.location is not None else user_location()
+        if op.can_raise and self.harmless is not None:
+            operands = self.harmless(self, op, operands)
         try:
             node = make_node(op, operands, attributes, regions, location)
         except GraphError as error:
@@ -291,6 +299,8 @@ class Trace:
     def mark(self, loop: int, step: int) -> None:
         """A step of a loop begins here; -1 is its end."""
         self.marks.append(Mark(len(self.nodes), loop, step))
+        if self.checks is not None:
+            self.checks.at_mark(loop, step)
 
     def rolled(self, outputs: Sequence[Value]) -> list[Value]:
         """The outputs of a finished trace, its loops rolled into scans where they can be.

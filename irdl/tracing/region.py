@@ -11,6 +11,7 @@ from irdl.ir.graph import Graph, Location, Value
 from irdl.ir.types import TensorType
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, Box, to_value
+from irdl.tracing.checks import Checked, checked
 from irdl.tracing.printing import Printed, together
 from irdl.tracing.recorder import Cell, Trace, current_trace, trace_stack, user_line
 from irdl.tracing.sources import check_source
@@ -19,13 +20,19 @@ from irdl.tracing.sources import check_source
 @dataclass(frozen=True)
 class Region:
     """A traced body: its graph takes the explicit inputs, then what it reads from outside (`operands`: the values of
-    the enclosing trace that stand for those), and gives its results, then what it printed."""
+    the enclosing trace that stand for those), and gives its results, then what it printed, then what its checks have come to."""
 
     graph: Graph
     operands: tuple[Value, ...]
     structure: Any
     kinds: tuple[str, ...]
     printed: Printed | None
+    checked: Checked | None
+
+    def hidden(self, results: Sequence[Value]) -> tuple[Sequence[Value], Sequence[Value]]:
+        """Of values for the outputs of the graph those of what is printed, and of the checks."""
+        end = len(self.kinds) + (len(self.printed.values) if self.printed is not None else 0)
+        return results[len(self.kinds) : end], results[end:]
 
 
 def trace_region(
@@ -36,11 +43,13 @@ def trace_region(
     name: str = "",
     names: Sequence[str | None] | None = None,
     prints: bool = False,
+    raises: bool = False,
 ) -> Region:
-    """Trace `function(*arguments)`, `structure` being that of the argument tuple. `prints`: whether it may.
+    """Trace `function(*arguments)`, `structure` being that of the argument tuple. `prints`, `raises`: whether it may print, and raise
+    errors that depend on traced numbers.
 
     Raises:
-        TraceError: the function stores into an argument, or returns something that is not an array.
+        TraceError: the function stores into an argument, or returns something that is not an array, or does what it may not.
     """
     trace = Trace(name or getattr(function, "__name__", ""))
     outer = current_trace()
@@ -55,6 +64,7 @@ def trace_region(
         outputs, out_structure, out_kinds = read_outputs(result, name)
         if trace.printed and not prints:
             raise TraceError(f"print inside a {name}: what it takes is not kept; print what comes out of it, or use irdl.scan")
+        found = checked(trace, "" if raises else name or trace.name)
         check_kept(trace, f"a {name or trace.name}")
         printed = together(trace.printed) if trace.printed else None
         for box, value in zip(boxes, explicit, strict=True):
@@ -64,8 +74,9 @@ def trace_region(
                     "values, so copy first (x = x.copy()) and return the copy"
                 )
     lifted = [trace.lifted[key] for key in trace.lifted]
-    graph = Graph([*explicit, *lifted], trace.rolled([*outputs, *(printed.values if printed else ())]), name)
-    return Region(graph, tuple(trace.lifted_operands()), out_structure, tuple(out_kinds), printed)
+    hidden = [*(printed.values if printed else ()), *(found.values if found else ())]
+    graph = Graph([*explicit, *lifted], trace.rolled([*outputs, *hidden]), name)
+    return Region(graph, tuple(trace.lifted_operands()), out_structure, tuple(out_kinds), printed, found)
 
 
 def check_kept(trace: Trace, what: str) -> None:

@@ -22,6 +22,7 @@ from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, is_box, result_kind, wr
 from irdl.tracing.capture.arguments import changes
 from irdl.tracing.capture.capture import Capture
 from irdl.tracing.capture.changes import leaked
+from irdl.tracing.checks import checked
 from irdl.tracing.printing import repeated, together
 from irdl.tracing.recorder import Cell, Trace, current_trace
 from irdl.tracing.region import check_kept, read_outputs
@@ -281,14 +282,15 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
             check_kept(trace, "vmap")
             if any(box.cell.value is not value for box, value in zip(boxes, explicit, strict=True)):
                 raise TraceError(f"{name_of(f)} stores into its argument inside vmap: copy it first")
-            printed = together(trace.printed)
-        graph = Graph([*explicit, *trace.lifted.values()], trace.rolled([*outputs, *printed.values]), name_of(f))
+            printed, found = together(trace.printed), checked(trace)
+        hidden = [*printed.values, *(found.values if found else ())]
+        graph = Graph([*explicit, *trace.lifted.values()], trace.rolled([*outputs, *hidden]), name_of(f))
         outer = [wrap(value) for value in trace.lifted_operands()] if trace.lifted else []
         marks = batched + [False] * len(outer)
         new, _ = batch_graph(graph, marks, int(size), [True] * len(graph.outputs))
         each = repeated(printed, (), int(size)) if trace.printed else None
         given = [*(leaf if is_box(leaf) else native(leaf) for leaf in front), *outer]
-        call = TracedCall(new, given, out_structure, [ARRAY] * len(outputs), {}, printed=each)
+        call = TracedCall(new, given, out_structure, [ARRAY] * len(outputs), {}, printed=each, checked=found, size=int(size))
         results = call.finish(call.run(new, []))
         result_axes = out_axes if isinstance(out_axes, (tuple, list)) else [out_axes] * len(results)
         if not all(isinstance(axis, (int, np.integer)) for axis in result_axes) or len(result_axes) != len(results):

@@ -23,6 +23,7 @@ from irdl.ops.joining import CONCAT, ConcatAttributes
 from irdl.ops.shape import RESHAPE, SLICE, ReshapeAttributes, SliceAttributes
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, is_box, to_value, wrap
+from irdl.tracing.checks import absorb
 from irdl.tracing.printing import show_later
 from irdl.tracing.recorder import current_trace
 from irdl.tracing.region import trace_region
@@ -51,7 +52,9 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
             return f(*given, **named)
 
         kinds = [tree.leaf_kind(leaf) or ARRAY for leaf in leaves]
-        region = trace_region(call, [value.type for value in values], flat, kinds, getattr(f, "__name__", "checkpoint"), prints=True)
+        region = trace_region(
+            call, [value.type for value in values], flat, kinds, getattr(f, "__name__", "checkpoint"), prints=True, raises=True
+        )
         operands = [*values, *region.operands]
         try:
             regions = _with_derivative(region.graph)
@@ -59,8 +62,10 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
             return f(*arguments, **options)  # a gradient, if any is asked for, says why there is none
         results = trace.apply(CUSTOM_VJP, operands, CustomVjpAttributes(len(operands), derived=True), regions)
         count = len(region.kinds)
+        shown, codes = region.hidden(results)
         if region.printed is not None:
-            show_later(region.printed, results[count:])
+            show_later(region.printed, shown)
+        absorb(region.checked, codes)
         return tree.unflatten(region.structure, [wrap(value, kind) for value, kind in zip(results[:count], region.kinds, strict=True)])
 
     return wrapped

@@ -10,15 +10,12 @@ import numpy as np
 from irdl.ir.builder import Builder, copy_nodes
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.types import TensorType
+from irdl.ops.checks import INDEXED, OF_MATRICES, harmless
 from irdl.ops.control import COND, SCAN, WHILE, WhileAttributes
 from irdl.ops.elementwise import SELECT
-from irdl.ops.index import GATHER, SCATTER_ADD, SCATTER_SET
-from irdl.ops.linear import CHOLESKY, SOLVE
-from irdl.ops.shape import BROADCAST, BroadcastAttributes
-from irdl.ops.spectral import EIGENVALUES, EIGENVECTORS, PINV, SINGULAR_VALUES, SINGULAR_VECTORS
+from irdl.ops.index import SCATTER_ADD, SCATTER_SET
 
-_INDEXED = (GATHER, SCATTER_ADD, SCATTER_SET)
-_OF_MATRICES = (SOLVE, CHOLESKY, EIGENVALUES, EIGENVECTORS, SINGULAR_VALUES, SINGULAR_VECTORS, PINV)
+STORES = (SCATTER_ADD, SCATTER_SET)
 
 
 def needs_guard(graph: Graph) -> bool:
@@ -37,10 +34,8 @@ def guarded(graph: Graph) -> Graph:
     mapping = dict(zip(graph.inputs, inputs, strict=True))
     for node in graph.nodes:
         operands = [mapping[value] for value in node.operands]
-        if node.op in _INDEXED:
-            outputs = [_indexed(builder, node, operands, active)]
-        elif node.op in _OF_MATRICES:
-            outputs = [_of_matrices(builder, node, operands, active)]
+        if node.op in INDEXED or node.op in OF_MATRICES:
+            outputs = [_harmless(builder, node, operands, active)]
         elif node.regions and any(needs_guard(region) for region in node.regions):
             outputs = _control(builder, node, operands, active)
         else:
@@ -50,18 +45,10 @@ def guarded(graph: Graph) -> Graph:
     return Graph([active, *inputs], [mapping[value] for value in graph.outputs], graph.name)
 
 
-def _indexed(builder: Builder, node: Node, operands: list[Value], active: Value) -> Value:
-    x, indices, *rest = operands
-    safe = builder.value(SELECT, [active, indices, builder.constant(0, indices.dtype)])
-    value = builder.value(node.op, [x, safe, *rest], node.attributes, location=node.location)
-    return value if node.op is GATHER else builder.value(SELECT, [active, value, x])
-
-
-def _of_matrices(builder: Builder, node: Node, operands: list[Value], active: Value) -> Value:
-    a, *rest = operands
-    one = builder.value(BROADCAST, [builder.constant(np.eye(*a.shape[-2:], dtype=a.dtype))], BroadcastAttributes(a.shape))
-    safe = builder.value(SELECT, [active, a, one])
-    return builder.value(node.op, [safe, *rest], node.attributes, location=node.location)
+def _harmless(builder: Builder, node: Node, operands: list[Value], active: Value) -> Value:
+    safe = harmless(builder.value, builder.constant, node.op, operands, active)
+    value = builder.value(node.op, safe, node.attributes, location=node.location)
+    return builder.value(SELECT, [active, value, operands[0]]) if node.op in STORES else value
 
 
 def _control(builder: Builder, node: Node, operands: list[Value], active: Value) -> list[Value]:

@@ -17,6 +17,7 @@ from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, is_box, to_value, wrap
 from irdl.tracing.capture.arguments import let_trace
 from irdl.tracing.capture.capture import Capture
 from irdl.tracing.capture.reads import Write
+from irdl.tracing.checks import Checked, absorb, checked, raise_first, repeated
 from irdl.tracing.printing import Printed, show_later, together
 from irdl.tracing.recorder import Cell, Trace, current_trace, trace_stack, user_line
 from irdl.tracing.region import read_outputs, splice
@@ -36,6 +37,10 @@ class TracedCall:
     kept: list[tuple[Write, str]] = field(default_factory=list)
     #: what it printed; outputs behind those
     printed: Printed | None = None
+    #: what its checks have come to; outputs behind those
+    checked: Checked | None = None
+    #: of a batch how many elements it has, each with checks of its own
+    size: int = 0
 
     def run(self, graph: Graph, extra: Sequence[Any]) -> list[Any]:
         """Results of a graph derived from this call's, over its arguments and `extra`, as values or arrays."""
@@ -47,14 +52,21 @@ class TracedCall:
 
     def finish(self, outputs: Sequence[Any]) -> list[Any]:
         """The call's results, given the outputs of its graph. What it kept is put in its place; what it printed is shown, or is the
-        enclosing trace's to show."""
+        enclosing trace's to show, as the errors of its checks are to raise."""
         count = len(self.kinds)
+        end = len(outputs)
+        if self.checked is not None:
+            end -= len(self.checked.values)
+            if current_trace() is None:
+                raise_first(self.checked, outputs[end:])
+            else:
+                absorb(*(repeated(self.checked, outputs[end:], self.size) if self.size else (self.checked, outputs[end:])))
         found = as_results(outputs[:count], self.kinds)
         first_kept = count - len(self.kept)
         for (write, _), item in zip(self.kept, found[first_kept:], strict=True):
             write(item)
         if self.printed is not None:
-            show_later(self.printed, outputs[count:])
+            show_later(self.printed, outputs[count:end])
         return found[:first_kept]
 
 
@@ -110,14 +122,17 @@ def trace_call(
                 raise DifferentiationError(f"{name} stores into its argument: copy it first (x = x.copy()) and return the copy")
         kept_values = [box.value for _, box in kept]
         printed = together(trace.printed) if trace.printed else None
+        found = checked(trace)
     lifted = list(trace.lifted.values())
-    graph = Graph([*explicit, *lifted], trace.rolled([*outputs, *aux_values, *kept_values, *(printed.values if printed else ())]), name)
+    hidden = [*(printed.values if printed else ()), *(found.values if found else ())]
+    graph = Graph([*explicit, *lifted], trace.rolled([*outputs, *aux_values, *kept_values, *hidden]), name)
     if not trace.followed:
         graph = apply_rules(apply_rules(graph))  # what is simpler now has a simpler gradient
     outer = [wrap(value) for value in trace.lifted_operands()] if lifted else []
     arguments = [leaf if is_box(leaf) else known for leaf, known in zip(leaves, knowns, strict=True)]
     kinds = [*kinds, *aux_kinds, *(box.kind for _, box in kept)]
-    call = TracedCall(graph, [*arguments, *outer], structure, kinds, trace.known, [(write, box.kind) for write, box in kept], printed)
+    writes = [(write, box.kind) for write, box in kept]
+    call = TracedCall(graph, [*arguments, *outer], structure, kinds, trace.known, writes, printed, found)
     return call, (aux_structure, len(outputs))
 
 

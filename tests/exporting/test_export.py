@@ -17,6 +17,7 @@ import pytest
 
 import irdl
 from irdl.errors import TraceError
+from irdl.tracing.checks import check
 from tests.exporting.programs import CASES, descent
 
 needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
@@ -564,3 +565,31 @@ def _longer(state: Any, x: Any) -> Any:
 def test_arguments_that_cannot_be_changed(function: Any, message: str) -> None:
     with pytest.raises(TraceError, match=message):
         irdl.export(function)({"h": np.zeros(3)}, np.ones(3))
+
+
+@needs_compiler
+def test_errors_that_are_raised(tmp_path: Path) -> None:
+    """Each has a number, which the call returns; the header has their texts."""
+
+    class Filter:
+        def __init__(self) -> None:
+            self.last = np.float64(0.5)
+
+        def step(self, x: Any, a: Any) -> Any:
+            check(np.logical_or(a <= 0, a > 1), ValueError(f'"a" is {a}, */ and not in (0, 1]'))
+            out = []
+            for t in range(len(x)):
+                self.last = self.last + a * (x[t] - self.last)
+                check(np.abs(self.last) > 10, OverflowError(f"step {t}: {self.last:.2f}"))
+                out.append(self.last)
+            return np.stack(out)
+
+    x = np.linspace(-1, 1, 9)
+    exported = irdl.export(Filter().step, name="filter")(x, 0.5)
+    assert re.search(r"1  ValueError: 'a' is \.\.\., \* / and not in \(0, 1\] \(at test_export\.py:\d+", exported.header)
+    assert re.search(r"2  OverflowError: step \.\.\. \(at test_export\.py", exported.header)
+    assert run(exported, tmp_path).returncode == 0
+    library, (memory, _) = loaded(exported, tmp_path), scratch(exported)
+    state, out = np.array([0.5]), np.empty(9)
+    for a, scale, code in ((0.5, 1, 0), (0.0, 1, 1), (2.0, 100, 1), (1.0, 100, 2), (0.5, 1, 0)):
+        assert library.filter(state.ctypes, (x * scale).ctypes, ctypes.c_double(a), out.ctypes, memory) == code

@@ -36,6 +36,8 @@ _BLOCK_ROWS, _BLOCK_PLANES = 4, 2
 class CpuSchedule(Schedule):
     """The loops of one thread; which of them are divided among several, a pass of the program finds."""
 
+    can_leave = True
+
     def __init__(self, target: Target, in_loop: bool = False) -> None:
         self.target, self.in_loop = target, in_loop
         self.stack_bytes = _STACK_OF_MANY if target.threads > 1 else _STACK

@@ -24,6 +24,7 @@ from irdl.ir.types import TensorType
 from irdl.loops.index import Index
 from irdl.loops.language import Buffer, Check, For, If, Kernel, Leave, Load, Program, Statement, While
 from irdl.loops.rewrite import Names
+from irdl.ops.checks import CHECK
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes
 from irdl.ops.fusion import FUSED
 from irdl.ops.shape import RESHAPE
@@ -50,7 +51,11 @@ def lower(graph: Graph, schedule: Schedule, in_place: Mapping[int, int] | None =
     # What is updated in place is one buffer, the output's.
     environment.update({graph.inputs[place]: destinations[out] for out, place in in_place.items()})
     statements = _GraphLowering(lowering, graph, environment, destinations)
-    body = statements.run(leaves=any(out in in_place for out in stored), first=first_writer(graph, in_place))
+    check = next((node for node in graph.nodes if node.op is CHECK), None)
+    if stored and check is not None:  # everything that can fail comes before it, or is checked there
+        body = statements.run(leaves=True, first=check)
+    else:
+        body = statements.run(leaves=any(out in in_place for out in stored), first=first_writer(graph, in_place))
     program = Program(identifier(graph.name, "main"), inputs, outputs, lowering.constants, body, lowering.checks)
     program.aliased = [(inputs[place], outputs[out]) for out, place in in_place.items()]
     return program
@@ -125,7 +130,11 @@ class _GraphLowering(Places):
         for node in self.graph.nodes:
             if leaves and node is first:
                 result += self._leave(node)
+            elif node.op is CHECK and self.shared.schedule.can_leave and self.shared.checks:
+                result.append(Leave())  # an index that is out of range is NumPy's error, whichever thread finds out first
             result += self.node(node)
+            if leaves and node.op is CHECK:
+                result.append(Leave())
         if leaves and first is None and self.shared.checks:
             result.append(Leave())
         for number, (value, layout) in enumerate(self.destinations):

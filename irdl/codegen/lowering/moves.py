@@ -12,10 +12,13 @@ from irdl.codegen.lowering.running import arg_reduce, running
 from irdl.codegen.lowering.scattering import Scatter, checked
 from irdl.codegen.lowering.schedule import Schedule
 from irdl.codegen.lowering.sorting import sort
+from irdl.errors import CODE
 from irdl.ir.graph import Node
+from irdl.ir.printer import format_location
 from irdl.loops.index import Index
 from irdl.loops.language import (
     Check,
+    CheckIndex,
     Expression,
     For,
     Let,
@@ -27,6 +30,7 @@ from irdl.loops.language import (
     Variable,
 )
 from irdl.loops.rewrite import Names
+from irdl.ops.checks import CHECK
 from irdl.ops.dynamic import DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE
 from irdl.ops.fusion import PACK
 from irdl.ops.index import SCATTER_ADD, SCATTER_SET
@@ -218,7 +222,28 @@ def check_indices(node: Node, indices: Layout, names: Names, checks: list[Check]
     return body
 
 
+def _check(
+    node: Node, operands: list[Layout], outputs: list[Layout], names: Names, schedule: Schedule, checks: list[Check]
+) -> list[Statement]:
+    """The code and the numbers are stored where they are found when it has failed."""
+    result: list[Statement] = []
+    for source, target in zip(operands, outputs, strict=True):
+        if not is_same_place(source, target):
+            result += schedule.copy(source, target, names)
+    int64 = np.dtype(np.int64)
+    code, where = Variable(names("k"), int64), format_location(node.location)
+    result.append(Let(code, Load(operands[0].buffer, operands[0].offset)))
+    # Of several that fail the first is reported.
+    for last, raises in zip(node.attributes.codes, node.attributes.raises, strict=True):
+        checks.append(Check(CODE, 1, where, raises))
+        is_one = Operation("less_equal", (code, Literal(np.int64(last))), np.dtype(bool))
+        value = Operation("select", (is_one, code, Literal(np.int64(0))), int64)
+        result.append(CheckIndex(Variable(names("k"), int64), value, 1, len(checks) - 1))
+    return result
+
+
 MOVES: dict[Any, Move] = {
+    CHECK: _check,
     CONCAT: _concat,
     PAD: _pad,
     UPDATE_SLICE: _update_slice,

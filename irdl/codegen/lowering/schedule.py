@@ -27,11 +27,13 @@ class Schedule(ABC):
     Attributes:
         stack_bytes: the most of a stack of all steps that is made for a carry alone, to spare it a copy in each step.
         chains: how many sequences of dependent operations one thread works at, so that one goes on while others wait.
+        can_leave: whether a program can leave where a check has failed.
         slots: how many pieces of work that need scratch memory of their own have it at once.
     """
 
     stack_bytes: int
     chains: int = 1
+    can_leave: bool = False
     slots: int = 64
 
     @abstractmethod

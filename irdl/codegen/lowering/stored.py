@@ -12,6 +12,7 @@ from typing import NamedTuple
 from irdl.codegen.lowering.in_place import can_overwrite, chain_to, last_reads, makers
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
+from irdl.ops.checks import CHECK
 from irdl.ops.fusion import FUSED
 from irdl.ops.index import GATHER, SCATTER_ADD, SCATTER_SET
 
@@ -49,15 +50,20 @@ def indices_of(node: Node) -> list[Indices] | None:
     return found
 
 
-def failures_first(graph: Graph) -> Graph:
-    """The graph with what can fail, and what that needs, before all else; where its indices are known before, what they need."""
+def failures_first(graph: Graph, stores: bool) -> Graph:
+    """Where something is stored into, the graph with what can fail, and what that needs, before all else; where its indices are known
+    before, what they need. An error of the user's comes last of what can fail: an index that is still checked then is of a place before
+    it in the user's code, or can not be out of range."""
     needed: set[Node] = set()
-    for node in graph.nodes:
+    for node in graph.nodes if stores else ():
         if can_fail(node):
             indices = indices_of(node)
             wanted = node.outputs if indices is None else [value for item in indices for value in item.operands]
             needed.update(reachable_nodes(wanted))
-    order = sorted(graph.nodes, key=lambda node: node not in needed)
+    if not stores and not graph.has((CHECK,)):
+        return graph
+    # Stays as it is where nothing is stored into, but for the errors.
+    order = sorted(graph.nodes, key=lambda node: 1 if node.op is CHECK else 2 if stores and node not in needed else 0)
     if order == list(graph.nodes):
         return graph
     builder = Builder(fold=False)
@@ -105,7 +111,7 @@ def checks_before(graph: Graph, first: Node) -> list[Indices]:
 def _checks_before(graph: Graph, first: Node | None) -> list[Indices] | None:
     found: list[Indices] = []
     for node in graph.nodes if first is not None else ():
-        if first is None or node.serial < first.serial or not can_fail(node):
+        if first is None or node.serial < first.serial or not can_fail(node) or (node is first and node.op is CHECK):
             continue
         indices = indices_of(node)
         if indices is None:

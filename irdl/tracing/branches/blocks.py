@@ -9,8 +9,10 @@ from typing import Any
 
 from irdl.errors import IrdlError
 from irdl.ir.graph import Graph, Value
+from irdl.tracing.box import ARRAY
 from irdl.tracing.branches.places import Place, Places
-from irdl.tracing.printing import Printed, together
+from irdl.tracing.checks import checked
+from irdl.tracing.printing import together
 from irdl.tracing.recorder import Trace, trace_stack
 from irdl.tracing.region import Region
 
@@ -58,17 +60,21 @@ class Block:
     changes: dict[tuple[int, Any], Place]
     raised: Exception | None
 
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether errors that it raises show numbers."""
+        return self.trace.checks is not None and bool(self.trace.checks.numbers)
+
     def region(self, leaves: Callable[[], Sequence[Value]], explicit: Sequence[Value] = ()) -> Region:
         """As a region that gives what `leaves` reads at its end. `explicit`: its inputs that are not read from outside."""
-        with self.trace.resumed():
+        trace = self.trace
+        with trace.resumed():
             outputs = list(leaves())
-        printed: Printed | None = together(self.trace.printed) if self.trace.printed else None
-        graph = Graph(
-            [*explicit, *self.trace.lifted.values()],
-            self.trace.rolled([*outputs, *(printed.values if printed else ())]),
-            self.trace.name,
-        )
-        return Region(graph, tuple(self.trace.lifted_operands()), None, (), printed)
+            found = checked(trace)
+        printed = together(trace.printed) if trace.printed else None
+        hidden = [*(printed.values if printed else ()), *(found.values if found else ())]
+        graph = Graph([*explicit, *trace.lifted.values()], trace.rolled([*outputs, *hidden]), trace.name)
+        return Region(graph, tuple(trace.lifted_operands()), None, (ARRAY,) * len(outputs), printed, found)
 
 
 def trace_block(function: Callable[[], Exit | None], places: Places, name: str, trace: Trace | None = None) -> Block:

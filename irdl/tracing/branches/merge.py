@@ -96,7 +96,7 @@ class Merge:
         keys = found[0].keys() | found[1].keys()
         if a is not ANYTHING and b is not ANYTHING and found[0].keys() != found[1].keys():
             raise self._differ(a, b, name)
-        made = type(item)() if isinstance(item, (list, dict, deque, set)) else object.__new__(type(item))
+        made: Any = type(item)() if isinstance(item, (list, dict, deque, set)) else object.__new__(type(item))
         ordered = [key for key in found[0 if b is ANYTHING else 1] if key in keys]
         contents = {key: self(found[0].get(key, ANYTHING), found[1].get(key, ANYTHING), f"{name}[{key!r}]") for key in ordered}
         if isinstance(item, deque):

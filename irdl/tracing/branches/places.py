@@ -12,6 +12,7 @@ import itertools
 import operator
 import random
 import types
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -265,12 +266,15 @@ def set_contents(item: Any, contents: dict[Any, Any]) -> None:
             own.update({key: part for key, part in contents.items() if key not in slots})
 
 
-@functools.cache
-def _slots(cls: Any) -> tuple[str, ...]:
-    found: list[str] = []
-    for base in cls.__mro__:
-        found += [name for name, member in vars(base).items() if isinstance(member, types.MemberDescriptorType)]
-    return tuple(found)
+def _slots(cls: type) -> tuple[str, ...]:
+    found = _slots_of.get(cls)
+    if found is None:
+        members = [(name, member) for base in cls.__mro__ for name, member in vars(base).items()]
+        found = _slots_of[cls] = tuple(name for name, member in members if isinstance(member, types.MemberDescriptorType))
+    return found
+
+
+_slots_of: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
 
 
 def _captured(capture: Any) -> Iterator[tuple[Any, dict[Any, Any], Callable[[], str]]]:

@@ -13,7 +13,6 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType
-from irdl.ops.control import WHILE, WhileAttributes
 from irdl.tracing.aliases import connect
 from irdl.tracing.box import ARRAY, PYTHON, Refusal, is_box, wrap
 from irdl.tracing.branches.blocks import CONTINUE_CODE, NOTHING, Block, Exit, capture, leave, trace_block
@@ -21,7 +20,9 @@ from irdl.tracing.branches.merge import Merge
 from irdl.tracing.branches.partly import joined_variable, known_where, ways_of
 from irdl.tracing.branches.places import MISSING, Place, Places
 from irdl.tracing.branches.sides import Run, as_type, is_open, joined, joined_exit, raises, truth, two_sides, without
+from irdl.tracing.of_regions import record_while
 from irdl.tracing.recorder import Cell, Trace, open_trace, user_line
+from irdl.tracing.region import Region
 from irdl.tracing.unset import Partly
 
 #: so often the body is traced until what it changes stands
@@ -46,7 +47,9 @@ def repeat_open(going: Any, test: Callable[[], Any], body: Run, found: Exit | No
     if found is not None:
         going = _goes_on(found, test)
     loop = _Loop(test, body, found)
-    loop.settle()
+    if not loop.settle():
+        raises(loop.raising, as_type(_as_bool(going), _BOOL), True)
+        return found
     if loop.replaces_what_it_stores_into():
         # The first step stores into an array from outside, later ones into what they have made: it is a step of its own.
         first = two_sides(going, lambda: without(body(), CONTINUE_CODE), lambda: None)
@@ -123,18 +126,25 @@ class _Loop:
         self._is_endless &= not is_open(outcome) and bool(outcome)
         return outcome
 
-    def settle(self) -> None:
-        """Trace the body until it carries what it changes, and with the types that it gives them."""
+    def settle(self) -> bool:
+        """Trace the body until it carries what it changes, and with the types that it gives them. False where it raises, whatever it is
+        given."""
         for attempt in range(_MOST_TRIES):
             self._step = step = self._traced()
+            if step.block.raised is not None:
+                return False
             if attempt == 0:
                 self._stored_at_first = set(step.block.trace.stored)
             carried, cells = self._found_in(step), list(dict.fromkeys([*self._cells, *step.trace.stored]))
             if carried == self._carried and cells == self._cells:
-                return
+                return True
             self._carried, self._cells = carried, cells
         names = ", ".join(f"`{name}`" for _, name in self._carried)
         raise TraceError(f"what a while loop carries from step to step does not settle: {names}{user_line()}")
+
+    @property
+    def raising(self) -> Block:
+        return self._step.block
 
     def replaces_what_it_stores_into(self) -> bool:
         """An array that it carries is one from outside at first, and the body stores into it."""
@@ -161,8 +171,6 @@ class _Loop:
         step.block = trace_block(run, self._places, trace.name, trace)
         if isinstance(error := step.block.raised, NameError):
             raise TraceError(f"{error}: before the first step of the loop it has none; give it one{user_line()}") from None
-        if error is not None:
-            raises(error, None)
         if trace.printed:
             raise TraceError(f"print inside a while loop whose test is traced: how often is not known{user_line()}")
         return step
@@ -246,10 +254,8 @@ class _Loop:
         initial = [as_type(before, type_) for (before, _), type_ in zip(step.leaves.values(), types_, strict=True)]
         carry = [flag, *initial, *(trace.read(cell) for cell in self._cells)]
         condition_inputs = [Value(value.type) for value in carry]
-        condition = Graph(condition_inputs, condition_inputs[:1], "while condition")
-        inputs = region.graph.inputs
-        body = Graph([*inputs[len(carry) :], *inputs[: len(carry)]], region.graph.outputs, region.graph.name)
-        results = trace.apply(WHILE, [*region.operands, *carry], WhileAttributes(0, len(region.operands)), [condition, body])
+        condition = Region(Graph(condition_inputs, condition_inputs[:1], "while condition"), (), None, (ARRAY,), None, None)
+        results = record_while(condition, region, carry)
         found = {}
         for key, value in zip(step.leaves, results[1:], strict=False):
             item = self._carried[key]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.graph import Value
+from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing import tree
@@ -22,9 +22,11 @@ from irdl.tracing.branches.blocks import NOTHING, RETURN_CODE, Block, Exit, capt
 from irdl.tracing.branches.merge import ANYTHING, Merge
 from irdl.tracing.branches.partly import joined_variable, resolve, ways_of
 from irdl.tracing.branches.places import MISSING, Places
-from irdl.tracing.conds import joined_dtype, joined_kind, record_cond
+from irdl.tracing.checks import check, fail
+from irdl.tracing.of_regions import joined_dtype, joined_kind, record_cond
 from irdl.tracing.operations import cast
 from irdl.tracing.recorder import Cell, open_trace, user_line
+from irdl.tracing.region import Region
 from irdl.tracing.unset import Partly
 
 #: a block of the user's code as a function
@@ -107,7 +109,7 @@ def two_sides(test: Any, true: Run, false: Run, rest: Run | None = None, places:
     places = places or Places([true, false, rest], capture())
     on_true = trace_block(true, places, "if")
     if on_true.raised is not None:
-        raises(on_true.raised, wrap(flag))
+        raises(on_true, flag, True)
         return then(false(), rest)
     if rest is not None and on_true.exit is not None and NOTHING not in on_true.exit.ways:
         inner, rest = rest, None
@@ -118,22 +120,32 @@ def two_sides(test: Any, true: Run, false: Run, rest: Run | None = None, places:
             last, rest = rest, None
             on_true = trace_block(lambda: then(true(), last), places, "if")
     if on_false.raised is not None:
-        raises(on_false.raised, np.logical_not(wrap(flag)))
+        raises(on_false, flag, False)
         return then(true(), rest)
     if on_true.raised is not None:
-        raises(on_true.raised, wrap(flag))
+        raises(on_true, flag, True)
         return false()
     return then(_join(flag, on_true, on_false, places), rest)
 
 
-def raises(error: Exception, fails: Any) -> None:
-    """One side raises: from here on the other is taken, where the call has not ended with that error."""
+def raises(block: Block, flag: Value, holds: bool) -> None:
+    """A side raises that is taken where the flag is `holds`: from here on the other one is, as the call has ended there with that error."""
+    error = block.raised
+    assert error is not None
     if _handlers.depth:
         raise TraceError(
             f"{type(error).__name__} is raised on one side of a branch, within a `try` that may handle it; which side is taken is not known "
             f"while tracing: choose between values instead{user_line()}"
         ) from error
-    raise TraceError(f"{type(error).__name__} is raised on one side of a branch: {error}{user_line()}") from error
+    with block.trace.resumed():
+        fail(error)
+    if block.takes_numbers:  # it shows numbers that are computed on that side
+        other = Region(Graph([], [], "else"), (), None, (), None, None)
+        sides = [block.region(tuple), other]
+        record_cond(flag, [], sides if holds else sides[::-1], 0)
+    else:
+        fails = wrap(flag)
+        check(fails if holds else np.logical_not(fails), error)
 
 
 @dataclass

@@ -80,10 +80,10 @@ class PythonCall(PythonResults):
         self._drop_held()
         if prepared:
             self._drop(prepared)
-        self._set_arena(self.arena)
         failed = b.fresh(f"load i64, ptr {status}")
         with self._leaving(b.fresh(f"icmp ne i64 {failed}, 0")):
             self._fail(status)
+        self._set_arena(self.arena)
         self._store(slots, count)
         b.do(f"ret ptr {self._result(arrays)}")
         b.restore({})

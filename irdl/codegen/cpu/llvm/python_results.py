@@ -92,16 +92,20 @@ class PythonResults(PythonReads):
             self._drop(b.fresh(f"load ptr, ptr {self._element(self.made_items, out)}"))
 
     def _fail(self, status: str) -> None:
-        """Leave with the exception that stopped the call, or that `fail(value, code)` raises."""
+        """Leave with the exception that stopped the call, or that `fail(value, code)` raises, which reads what the code has left in memory
+        that belongs to the entry: no other call may have it until then."""
         b = self.b
         self._drop_all(self.made_items, len(self.shape.outputs))
         with self._leaving(b.fresh(f"icmp ne i64 {b.fresh(f'load i64, ptr {self._number(status, STOPPED)}')}, 0")):
             parts = [b.fresh(f"load ptr, ptr {self._number(status, POLLED + place)}") for place in range(3)]
             b.do(f"call void {self._function('PyErr_Restore')}({', '.join(f'ptr {part}' for part in parts)})")
+            self._set_arena(self.arena)
             b.do("ret ptr null")
         value, code = (b.fresh(f"load i64, ptr {self._number(status, place)}") for place in (1, 2))
         call, given = self._function("PyObject_CallFunction"), f"ptr {self._entry(self.FAIL)}, ptr @irdl_two_numbers"
-        b.do(f"ret ptr {b.fresh(f'call ptr (ptr, ptr, ...) {call}({given}, i64 {value}, i64 {code})')}")
+        raised = b.fresh(f"call ptr (ptr, ptr, ...) {call}({given}, i64 {value}, i64 {code})")
+        self._set_arena(self.arena)
+        b.do(f"ret ptr {raised}")
 
     def _result(self, arrays: Sequence[str]) -> str:
         leaves = []

@@ -1,4 +1,4 @@
-"""A `cond` of the regions of its two sides: what they read, return and print brought together."""
+"""`cond` and `while` as ops, of the regions of their parts: what these read, return, print and check brought together."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import numpy as np
 
 from irdl.ir.builder import Builder
 from irdl.ir.graph import Graph, Value
-from irdl.ops.control import COND
+from irdl.ops.control import COND, WHILE, WhileAttributes
+from irdl.ops.elementwise import BITWISE_AND, EQUAL
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
+from irdl.tracing import checks
 from irdl.tracing.box import ARRAY, PYTHON, result_kind
 from irdl.tracing.printing import chosen, together
 from irdl.tracing.recorder import open_trace
@@ -25,13 +27,30 @@ def record_cond(predicate: Value, values: Sequence[Value], regions: Sequence[Reg
     """
     trace = open_trace()
     shared = list(dict.fromkeys([*regions[0].operands, *regions[1].operands]))
-    graphs = [_widen(region, shared, len(values)) for region in regions]
-    prints = any(region.printed is not None for region in regions)
-    if prints:
-        graphs = _give_both(graphs, count)
+    graphs = _give_both([_widen(region, shared, len(values)) for region in regions], count)
     results = trace.apply(COND, [predicate, *values, *shared], regions=graphs) if graphs[0].outputs else ()
-    if prints:
-        trace.printed.append(chosen(predicate, [region.printed or together(()) for region in regions], results[count:]))
+    end = len(regions[0].graph.outputs)
+    both = [region.hidden(hidden) for region, hidden in zip(regions, (results[:end], [*results[:count], *results[end:]]), strict=True)]
+    if any(region.printed is not None for region in regions):
+        shown = [value for printed, _ in both for value in printed]
+        trace.printed.append(chosen(predicate, [region.printed or together(()) for region in regions], shown))
+    for region, (_, codes) in zip(regions, both, strict=True):
+        checks.absorb(region.checked, codes)  # of the side that is not taken there are none
+    return list(results[:count])
+
+
+def record_while(condition: Region, body: Region, values: Sequence[Value]) -> list[Value]:
+    """What a while in the current trace carries at its end. Where a check of its body fails, that is its last step.
+
+    Args:
+        values: what it carries at first, of the types that the body takes and gives.
+    """
+    trace, count = open_trace(), len(values)
+    attributes = WhileAttributes(len(condition.operands), len(body.operands))
+    # What its checks come to is carried.
+    first = [checks.zeros(trace, value.type) for value in body.graph.outputs[count:]]
+    results = trace.apply(WHILE, [*condition.operands, *body.operands, *values, *first], attributes, _parts(condition, body, count))
+    checks.absorb(body.checked, results[count:])
     return list(results[:count])
 
 
@@ -66,3 +85,18 @@ def _give_both(graphs: Sequence[Graph], count: int) -> list[Graph]:
     ]
     outputs = ([*first, *zeros[1]], [*second[:count], *zeros[0], *second[count:]])
     return [Graph(graph.inputs, found, graph.name) for graph, found in zip(graphs, outputs, strict=True)]
+
+
+def _parts(condition: Region, body: Region, count: int) -> list[Graph]:
+    """The graphs of a while_loop: constants first, then the carry, behind it what the checks of the body come to."""
+    types = body.graph.output_types[count:]
+    graphs = []
+    for graph in (condition.graph, body.graph):
+        carried = [Value(type) for type in types]
+        outputs = graph.outputs
+        if graph is condition.graph and carried:
+            builder = Builder(fold=False)
+            none = builder.value(EQUAL, [carried[0], builder.constant(0, carried[0].dtype)])
+            outputs = (builder.value(BITWISE_AND, [*outputs, none]),)
+        graphs.append(Graph([*graph.inputs[count:], *graph.inputs[:count], *carried], outputs, graph.name))
+    return graphs

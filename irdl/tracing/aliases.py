@@ -54,22 +54,24 @@ def store(trace: Trace, cell: Cell, new: Value) -> None:
         trace.put(cell, new)
         return
     trace.put(cell, new)
-    waiting, met, done = [cell], {cell}, set[Alias]()
+    # Each with the flags that hold, or do not, where it is the array that was stored into.
+    waiting: list[tuple[Cell, dict[Value, bool]]] = [(cell, {})]
+    met, done = {cell}, set[Alias]()
     while waiting:
-        cell = waiting.pop()
-        reached = []
+        cell, flags = waiting.pop()
+        reached: dict[Cell, dict[Value, bool]] = {}
         for alias in cell.aliases:
             other = alias.other(cell)
-            if other is None or alias in done or alias.trace.ended:
+            if other is None or alias in done or alias.trace.ended or flags.get(alias.flag, alias.holds) is not alias.holds:
                 continue
             done.add(alias)
             if alias.refusal or (other in met and other not in reached):
                 raise TraceError(f"{alias.refusal or _TANGLED}{user_line()}")
             # Of two aliases of the same two arrays, as `b = a[1:] if c else a[:-1]`, one holds.
             trace.put(other, _seen_in(other, alias, trace, cell) if cell is alias.whole() else _shown_by(other, alias, trace, cell))
-            reached.append(other)
+            reached[other] = flags if other in reached else {**flags, alias.flag: alias.holds}
             met.add(other)
-        waiting += reached
+        waiting += reached.items()
 
 
 def _seen_in(part: Cell, alias: Alias, trace: Trace, whole: Cell) -> Value:

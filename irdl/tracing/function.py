@@ -155,7 +155,7 @@ def _traced(
 
 def _check_apart(capture: Capture, containers: Sequence[Given]) -> None:
     """Arrays among the arguments and in what stays are no others behind a branch."""
-    kept = [(name, box.cell) for name, _, box in capture.held(capture.trace)]
+    kept = [(name, box.cell) for name, box in changes.kept(capture)]
     for given in containers:
         if not is_box(given.made):
             kept += [(given.name, box.cell) for _, box in boxes_within(given.made, lambda _: None)]

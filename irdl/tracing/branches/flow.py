@@ -12,12 +12,13 @@ from irdl.errors import TraceError
 from irdl.tracing.box import PYTHON, is_box, to_value, wrap
 from irdl.tracing.branches.blocks import BREAK, CONTINUE, RETURN_CODE, Exit, leave
 from irdl.tracing.branches.loops import loop, repeat
+from irdl.tracing.branches.merge import may_be_one
 from irdl.tracing.branches.sides import Run, handled, is_open, then, truth, two_sides
 from irdl.tracing.extrema import traced_all, traced_any
 from irdl.tracing.recorder import user_line
 
 __all__ = ["BREAK", "CONTINUE", "assert_", "both", "branch", "choose", "either", "handled", "leave", "loop", "negate", "nothing", "repeat"]
-__all__ += ["result", "then", "within"]
+__all__ += ["result", "same", "then", "within"]
 
 
 def nothing() -> None:
@@ -74,6 +75,18 @@ def within(x: Any, items: Any) -> Any:
     if isinstance(items, (list, tuple, set, frozenset, range)) and any(is_box(item) and item.is_open for item in (x, *items)):
         return traced_any(x is item or x == item for item in items)
     return x in items
+
+
+def same(x: Any, y: Any) -> bool:
+    """`x is y`.
+
+    Raises:
+        TraceError: that depends on the side that a branch takes.
+    """
+    may_be = may_be_one(x, y) or (is_box(x) and is_box(y) and any(alias.other(x.cell) is y.cell for alias in x.cell.aliases))
+    if x is not y and may_be:
+        raise TraceError(f"`is` asks for two that are one on one side of a branch only: compare what they hold{user_line()}")
+    return x is y
 
 
 def assert_(test: Any, message: Callable[[], Any] | None = None) -> None:

@@ -136,6 +136,12 @@ def _described(item: Any) -> str:
     return text if len(text) < 40 else f"a {type(item).__name__}"
 
 
+def may_be_one(a: Any, b: Any) -> bool:
+    """Whether two lists, dicts or objects are one on one side of a branch."""
+    reasons = [{why for item, _, why in trace_stack()[0].let_be if item is part} for part in (a, b)]
+    return bool(reasons[0] & reasons[1])
+
+
 def check_let_be(trace: Trace) -> None:
     """Lists, dicts and objects of which two may be one are what they were then.
 

@@ -26,6 +26,7 @@ from irdl.tracing.capture.containers import GrowingList
 from irdl.tracing.capture.namespaces import Globals
 from irdl.tracing.capture.objects import own_dict
 from irdl.tracing.capture.reads import generator_state
+from irdl.tracing.numpy.creation import SeededGenerator
 from irdl.tracing.recorder import user_line
 from irdl.tracing.users import contents_of as contents_in_bytes
 from irdl.tracing.users import is_users_class
@@ -106,6 +107,8 @@ class Places:
             elif (contents := contents_of(item)) is not None:
                 held[id(item)] = _Held(item, contents, name, isinstance(item, GrowingList) and item.is_unread)
                 naming = _naming(item)
+                if isinstance(item, Globals):  # what is in them is captured, but for what the trace has bound
+                    contents = dict(item.written())
                 if isinstance(item, types.CellType):
                     waiting += [(part, name) for part in contents.values()]
                 else:
@@ -184,6 +187,8 @@ def _state(item: Any) -> Any:
         return item.closed, not item.closed and item.seekable() and item.tell()
     if hasattr(type(item), "__next__"):
         return repr(item) if isinstance(item, itertools.count) else operator.length_hint(item, -1)
+    if isinstance(item, SeededGenerator):
+        item = item.generator
     if isinstance(item, (np.random.Generator, np.random.RandomState, random.Random)):
         return generator_state(item)
     if isinstance(item, np.ndarray):

@@ -436,6 +436,9 @@ class _Expressions(ast.NodeTransformer):
         if len(node.ops) == 1 and isinstance(node.ops[0], (ast.In, ast.NotIn)):
             found = _placed(_call("within", node.left, node.comparators[0]), node)
             return found if isinstance(node.ops[0], ast.In) else _placed(_call("negate", found), node)
+        if len(node.ops) == 1 and isinstance(node.ops[0], (ast.Is, ast.IsNot)) and not isinstance(node.comparators[0], ast.Constant):
+            found = _placed(_call("same", node.left, node.comparators[0]), node)
+            return found if isinstance(node.ops[0], ast.Is) else _placed(_call("negate", found), node)
         if len(node.ops) == 1 or _holds(node.comparators, (ast.NamedExpr, *_SUSPENDS)):
             return node
         return self._chain(node.left, node, 0)

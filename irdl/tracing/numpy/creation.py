@@ -232,7 +232,7 @@ def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
             )
         if not is_literal((arguments, options)) or any(is_box(item) for item in (*arguments, *options.values())):
             raise TraceError(f"np.random.{function.__name__} takes a number as its seed in traced code{user_line()}")
-        return _Generator(function(*arguments, **options))
+        return SeededGenerator(function(*arguments, **options))
 
     return make
 
@@ -240,16 +240,16 @@ def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
 _SEEDED = (np.random.default_rng, np.random.RandomState)
 
 
-class _Generator:
+class SeededGenerator:
     """A seeded generator made in traced code: what it draws is known."""
 
     def __init__(self, generator: np.random.Generator | np.random.RandomState) -> None:
-        self._generator = generator
+        self.generator = generator
 
     def __getattr__(self, name: str) -> Any:
         if name == "shuffle":  # it would swap traced rows by views of them
             raise TraceError(f"a generator's shuffle cannot be traced: index with its permutation{user_line()}")
-        item = getattr(self._generator, name)
+        item = getattr(self.generator, name)
         return _from_numbers(item) if callable(item) else item
 
 

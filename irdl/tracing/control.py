@@ -302,7 +302,7 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     attributes = WhileAttributes(len(condition.operands), len(body.operands))
     # What its checks come to is carried: the loop ends where one fails.
     hidden = body.graph.outputs[count:]
-    first = [checks.zeros(trace, value.type) for value in hidden]
+    first = [checks.unrecorded(value.type) for value in hidden]
     results = trace.apply(WHILE, [*condition.operands, *body.operands, *values, *first], attributes, _regions(condition, body, count))
     checks.absorb(body.checked, results[count:])
     results = results[:count]

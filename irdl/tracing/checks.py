@@ -27,8 +27,9 @@ from irdl.ops.elementwise import ADD, BITWISE_AND, BITWISE_OR, EQUAL, INVERT, MU
 from irdl.ops.reduce import ARGMAX, ArgReduceAttributes
 from irdl.ops.shape import BROADCAST, RESHAPE, REVERSE, BroadcastAttributes, ReshapeAttributes, ReverseAttributes
 from irdl.tracing.box import is_box, wrap
+from irdl.tracing.handlers import catches
 from irdl.tracing.raised import Errors, Raised
-from irdl.tracing.recorder import Trace, open_trace, user_line, user_location
+from irdl.tracing.recorder import Trace, open_trace, trace_stack, user_line, user_location
 
 #: from a code and the numbers that are kept to the error
 Find = Callable[[int, Sequence[np.ndarray]], BaseException]
@@ -80,6 +81,12 @@ def check(fails: Any, error: BaseException | type[BaseException]) -> None:
     if fails.size != 1:
         raise ValueError(f"The truth value of an array of shape {fails.shape} is ambiguous. Use a.any() or a.all(){user_line()}")
     if fails.known is None:
+        cls = error if isinstance(error, type) else type(error)
+        if handler := catches(cls, trace_stack()[0].depth if trace_stack() else 0):
+            raise TraceError(
+                f"a {cls.__name__} that depends on traced numbers comes to the `except` at {handler}, and compiled code cannot go on there: "
+                f"choose by np.where or irdl.cond, or leave the error to the caller{user_line()}"
+            )
         flag: Any = np.reshape(fails, ()) if fails.shape else fails
         _checks_of(open_trace()).add((flag if flag.dtype == np.bool_ else flag != 0).value, error)
     elif fails.known:
@@ -255,7 +262,7 @@ def checked(trace: Trace, what: str = "") -> Checked | None:
     Raises:
         TraceError: it has some all the same.
     """
-    if trace.checks is None:
+    if trace.checks is None or not trace.checks.count:
         return None
     if what:
         raise TraceError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import subprocess
@@ -645,6 +646,80 @@ def test_what_cannot_be_checked() -> None:
 
     with pytest.raises(TraceError, match="raised inside a while condition"):
         irdl.jit(lambda x: irdl.while_loop(condition, lambda c: c + 1, x[0]))(X)
+
+
+def test_errors_that_are_caught() -> None:
+    def fails(x: np.ndarray) -> Any:
+        check(x[0] > 1, KeyError("no"))
+        return x
+
+    def by_its_class(x: np.ndarray) -> Any:
+        try:
+            return fails(x)
+        except KeyError:
+            return x * 2
+
+    def by_a_base(x: np.ndarray) -> Any:
+        try:
+            y = irdl.grad(lambda x: fails(x).sum())(x)
+        except (ValueError, LookupError) as error:
+            raise RuntimeError from error
+        return y
+
+    def by_all(x: np.ndarray) -> Any:
+        try:
+            with np.errstate():
+                y = fails(x)
+        except:  # noqa: E722
+            y = x
+        return y
+
+    def by_suppress(x: np.ndarray) -> Any:
+        y = x
+        with contextlib.suppress(KeyError):
+            y = fails(x)
+        return y
+
+    for function in (by_its_class, by_a_base, by_all, by_suppress):
+        with pytest.raises(TraceError, match=r"KeyError that depends on .* comes to the `except` at test_checks\.py:\d+.*\(at test_checks"):
+            irdl.jit(function)(X)
+
+    def not_by_others(x: np.ndarray) -> Any:
+        try:
+            y = fails(x)
+        except (ValueError, np.linalg.LinAlgError):
+            y = x
+        finally:
+            x = x + 1
+        return x + y
+
+    def not_elsewhere(x: np.ndarray) -> Any:
+        try:
+            y = x
+
+            def inner() -> Any:
+                return fails(x)
+
+            lambda_ = lambda: fails(x)  # noqa: E731
+        except KeyError:
+            return inner
+        else:
+            y = inner() + lambda_()
+        return y + fails(x)
+
+    for function in (not_by_others, not_elsewhere):
+        compiled = irdl.jit(function)
+        for x in (X, X * 4):
+            same(outcome(compiled, x), outcome(function, x))
+    # Around a call they are the caller's.
+    try:
+        irdl.vmap(fails)(np.full((2, 2), 5.0))
+    except KeyError as error:
+        assert error.args == ("no",)
+    try:
+        irdl.jit(fails)(X * 4)
+    except KeyError as error:
+        assert error.args == ("no",)
 
 
 def test_nothing_but_a_check() -> None:

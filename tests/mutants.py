@@ -25,7 +25,7 @@ COPIES = "tests/codegen/test_cuda_copies.py"
 SORTS, STORED = "tests/codegen/test_cuda_sorting.py", "tests/runtime/test_stores_in_place.py"
 MATRICES = "tests/tracing/test_factorizations.py"
 SPECTRAL = "tests/tracing/test_spectral.py"
-SCALARS = "tests/tracing/test_scalar_types.py"
+SCALARS, CHECKS = "tests/tracing/test_scalar_types.py", "tests/tracing/test_checks.py"
 PASSES, ROLLING = "tests/passes/test_passes.py", "tests/tracing/rolling/test_"
 CONVERTED, RULE = "tests/passes/test_if_convert.py", "tests/ops/test_rules.py"
 
@@ -848,6 +848,27 @@ MUTANTS: list[Mutant] = [
         "return False",
         "tests/tracing/test_products.py -k of_no_axes",
     ),
+    ("irdl/tracing/checks.py", "fails, is_first)", "fails, fails)", CHECKS + " -k 'eager and cpu and several'"),
+    (
+        "irdl/tracing/checks.py",
+        "behind = self._made(ADD, code, ",
+        "behind = self._made(MUL, code, ",
+        CHECKS + " -k 'eager and in_branches'",
+    ),
+    ("irdl/tracing/checks.py", "    if reverse:\n", "    if False:\n", CHECKS + " -k 'eager and backwards'"),
+    ("irdl/tracing/checks.py", "made(MUL, step, trace.constant(found.count, _INT))", "step", CHECKS + " -k 'eager and in_scans'"),
+    ("irdl/ops/checks.py", "    if op in INDEXED:\n", "    if False:\n", CHECKS + " -k 'eager and cpu and before_an_index'"),
+    ("irdl/ops/checks.py", "    if op in OF_MATRICES:\n", "    if False:\n", CHECKS + " -k 'eager and cpu and before_a_system'"),
+    ("irdl/tracing/raised.py", "np.array(arrays[self.place])", "np.asarray(arrays[self.place])", CHECKS + " -k error_stay"),
+    ("irdl/transforms/traced_call.py", "end -= len(self.checked.values)", "return []", CHECKS + " -k 'eager and in_a_gradient'"),
+    ("irdl/codegen/lowering/stored.py", "1 if node.op is CHECK else", "3 if node.op is CHECK else", CHECKS + " -k still_stored_in_place"),
+    (
+        "irdl/codegen/lowering/lower.py",
+        "            if leaves and node.op is CHECK:\n",
+        "            if False:\n",
+        CHECKS + " -k as_they_were",
+    ),
+    ("irdl/exporting/exported.py", "for output in used), *hidden]", "for output in used)]", EXPORT + " -k errors"),
 ]
 
 

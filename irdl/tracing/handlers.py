@@ -11,6 +11,7 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
 
+from irdl.tracing.branches.rewrite import IS_BLOCK
 from irdl.tracing.users import Owner, owner_of, short_path
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -77,6 +78,9 @@ def _found(expression: ast.expr, frame: Any) -> Any:
 @lru_cache(maxsize=1024)
 def _handlers(code: CodeType) -> tuple[_Handler, ...]:
     """Those of a function, as far as its source is there."""
+    if IS_BLOCK.match(code.co_name):  # a part of the function around it
+        around = [node for node in _functions(code.co_filename) if node.lineno <= code.co_firstlineno <= node.end_lineno]
+        return tuple(_within(max(around, key=lambda node: node.lineno))) if around else ()
     for function in _functions(code.co_filename):
         first = min([function.lineno, *(item.lineno for item in getattr(function, "decorator_list", ()))])
         if first == code.co_firstlineno and getattr(function, "name", "<lambda>") == code.co_name:

@@ -16,11 +16,14 @@ where nothing has left. The lines and columns are those of the source, so that e
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 #: the name that the calls go through
 FLOW = "__flow__"
+#: what the functions are called that blocks become
+IS_BLOCK = re.compile(r"__[a-z]+_\d+__")
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _SCOPES = (*_FUNCTIONS, ast.ClassDef)

@@ -25,7 +25,7 @@ COPIES = "tests/codegen/test_cuda_copies.py"
 SORTS, STORED = "tests/codegen/test_cuda_sorting.py", "tests/runtime/test_stores_in_place.py"
 MATRICES = "tests/tracing/test_factorizations.py"
 SPECTRAL = "tests/tracing/test_spectral.py"
-SCALARS = "tests/tracing/test_scalar_types.py"
+SCALARS, CHECKS = "tests/tracing/test_scalar_types.py", "tests/tracing/test_checks.py"
 PASSES, ROLLING = "tests/passes/test_passes.py", "tests/tracing/rolling/test_"
 CONVERTED, RULE = "tests/passes/test_if_convert.py", "tests/ops/test_rules.py"
 
@@ -93,11 +93,11 @@ MUTANTS: list[Mutant] = [
         MORE + " -k 'scan_trees'",
     ),
     ("irdl/ops/rules.py", "if _is(y, 0) and _keeps(node, x):", "if _is(y, 1) and _keeps(node, x):", "tests/ops/test_rules.py"),
-    ("irdl/passes/if_convert.py", "if op.can_raise or node.regions:", "if node.regions:", CONVERTED + " -k fail"),
+    ("irdl/passes/if_convert.py", 'else:\n            return float("inf")', "else:\n            total += 1", CONVERTED + " -k costly"),
     ("irdl/passes/if_convert.py", "[operands[0], a, b]", "[operands[0], b, a]", CONVERTED + " -k bit"),
     ("irdl/passes/pipeline.py", 'Pass("if-convert", convert_branches),', "", "tests/passes/test_cases.py -k every_pass"),
     ("irdl/ops/choices.py", "node.regions[::-1], node.location", "node.regions, node.location", RULE + " -k negation"),
-    ("irdl/ops/choices.py", "inner.constant(np.bool_(answer))", "inner.constant(np.bool_(True))", FUZZ),
+    ("irdl/ops/choices.py", "inner.constant(np.bool_(answer))", "inner.constant(np.bool_(True))", RULE + " -k again"),
     ("irdl/ops/branches.py", "stores=stores[::-1]", "stores=stores", ROLLING + "branches.py -k two_places"),
     (
         "irdl/ops/branches.py",
@@ -111,9 +111,14 @@ MUTANTS: list[Mutant] = [
         "if b in places[1]:\n                return places[0][a], pieces",
         ROLLING + "branches.py -k another_buffer",
     ),
-    ("irdl/tracing/rolling/align.py", "_is_wired_like(late[::-1], like, record) else found", "False else found", ROLLING + "branches.py"),
-    ("irdl/tracing/rolling/opening.py", "record.ghosts.add(value.node)", "pass", ROLLING + "branches.py -k unread"),
-    ("irdl/ir/builder.py", "array.tobytes() == array.flat[0].tobytes() * array.size", "True", RULE + " -k both_signs"),
+    (
+        "irdl/tracing/rolling/align.py",
+        "_is_wired_like(late[::-1], like, record) else found",
+        "False else found",
+        ROLLING + "branches.py -k every_step",
+    ),
+    ("irdl/tracing/rolling/opening.py", "record.ghosts.add(value.node)", "pass", ROLLING + "branches.py -k every_step"),
+    ("irdl/ir/builder.py", "array.tobytes() == array.flat[0].tobytes() * array.size", "True", RULE + " -k signs"),
     ("irdl/ops/pieces.py", "result.append(a if a[2] is not None else b)", "result.append(a)", PASSES + " -k every_stage"),
     (
         "irdl/passes/prune.py",
@@ -479,8 +484,8 @@ MUTANTS: list[Mutant] = [
     ("irdl/codegen/lowering/moves.py", 'start = Operation("minimum", (', 'start = Operation("maximum", (', OPS + " -k dynamic"),
     ("irdl/tracing/rolling/build.py", "*(register.starts[0] for", "*(register.starts[-1] for", ROLLING + "pitfalls.py -k swaps"),
     ("irdl/tracing/rolling/build.py", "count - 1 - k if self.reverse else k", "k", ROLLING + "pitfalls.py -k before_each_step"),
-    ("irdl/tracing/rolling/build.py", "if value.node in self.tainted:", "if False:", ROLLING + "random.py -k loops[40]"),
-    ("irdl/tracing/rolling/stores.py", "if number <= version), None)", "if number), None)", ROLLING + "random.py -k loops[80]"),
+    ("irdl/tracing/rolling/build.py", "if value.node in self.tainted:", "if False:", ROLLING + "random.py -k loops[80]"),
+    ("irdl/tracing/rolling/stores.py", "if number <= version), None)", "if number), None)", ROLLING + "random.py -k loops[40]"),
     ("irdl/tracing/rolling/build.py", "if value.node in self.record.dead:", "if False:", ROLLING + "pitfalls.py -k ghosts"),
     ("irdl/tracing/rolling/hidden.py", "(s - o) // w * w + o, s + n, w", "(s - o) // w * w + o, s + 1, w", ROLLING + "nested.py -k trace"),
     ("irdl/tracing/rolling/family.py", "        self._take_reshapes_in()\n", "", ROLLING + "nested.py -k aligned-6"),
@@ -848,6 +853,27 @@ MUTANTS: list[Mutant] = [
         "return False",
         "tests/tracing/test_products.py -k of_no_axes",
     ),
+    ("irdl/tracing/checks.py", "fails, is_first)", "fails, fails)", CHECKS + " -k 'eager and cpu and several'"),
+    (
+        "irdl/tracing/checks.py",
+        "behind = self._made(ADD, code, ",
+        "behind = self._made(MUL, code, ",
+        CHECKS + " -k 'eager and in_branches'",
+    ),
+    ("irdl/tracing/checks.py", "    if reverse:\n", "    if False:\n", CHECKS + " -k 'eager and backwards'"),
+    ("irdl/tracing/checks.py", "made(MUL, step, trace.constant(found.count, _INT))", "step", CHECKS + " -k 'eager and in_scans'"),
+    ("irdl/ops/checks.py", "    if op in INDEXED:\n", "    if False:\n", CHECKS + " -k 'eager and cpu and before_an_index'"),
+    ("irdl/ops/checks.py", "    if op in OF_MATRICES:\n", "    if False:\n", CHECKS + " -k 'eager and cpu and before_a_system'"),
+    ("irdl/tracing/raised.py", "np.array(arrays[self.place])", "np.asarray(arrays[self.place])", CHECKS + " -k error_stay"),
+    ("irdl/transforms/traced_call.py", "end -= len(self.checked.values)", "return []", CHECKS + " -k 'eager and in_a_gradient'"),
+    ("irdl/codegen/lowering/stored.py", "1 if node.op is CHECK else", "3 if node.op is CHECK else", CHECKS + " -k still_stored_in_place"),
+    (
+        "irdl/codegen/lowering/lower.py",
+        "            if leaves and node.op is CHECK:\n",
+        "            if False:\n",
+        CHECKS + " -k as_they_were",
+    ),
+    ("irdl/exporting/exported.py", "for output in used), *hidden]", "for output in used)]", EXPORT + " -k errors"),
 ]
 
 

@@ -52,7 +52,7 @@ def _cycles(region: Graph) -> float:
         op = node.op
         if op is CONSTANT or op.is_view:
             continue
-        if op.can_raise or node.regions:
+        if op.can_raise:
             return float("inf")
         if op.is_elementwise:
             total += op.cycles * _vectors(node.output)

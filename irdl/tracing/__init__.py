@@ -11,7 +11,8 @@ marks               loops report their steps
 rolling             Python's loops become scans again
 control, loops      `scan`, `cond`, `while_loop`, and what is made of them
 printing, extrema   Python's `print`, `max` and `min`
-checks              errors that are raised where a traced bool holds; `raised` keeps an exception for each call
+checks              errors that are raised where a traced bool holds; `raised` keeps an exception for each call,
+                    `handlers` finds what would catch it
 tree                trees of arrays
 users               whose code something is
 """

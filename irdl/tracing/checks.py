@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from irdl.errors import TraceError
+from irdl.ir.builder import CONSTANT, ConstantAttributes, make_node
 from irdl.ir.graph import Location, Value
 from irdl.ir.op import NO_ATTRIBUTES, Op
 from irdl.ir.types import TensorType
@@ -26,8 +27,9 @@ from irdl.ops.elementwise import ADD, BITWISE_AND, BITWISE_OR, EQUAL, INVERT, MU
 from irdl.ops.reduce import ARGMAX, ArgReduceAttributes
 from irdl.ops.shape import BROADCAST, RESHAPE, REVERSE, BroadcastAttributes, ReshapeAttributes, ReverseAttributes
 from irdl.tracing.box import is_box, wrap
+from irdl.tracing.handlers import catches
 from irdl.tracing.raised import Errors, Raised
-from irdl.tracing.recorder import Trace, open_trace, user_line, user_location
+from irdl.tracing.recorder import Trace, open_trace, trace_stack, user_line, user_location
 
 #: from a code and the numbers that are kept to the error
 Find = Callable[[int, Sequence[np.ndarray]], BaseException]
@@ -36,6 +38,8 @@ _INT = np.dtype(np.int64)
 #: of the texts that stand in a dump, alone and joined
 _MOST_TEXTS = 16
 _MOST_JOINED = 4
+#: elements of an array that is small
+_FEW = 16
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ def check(fails: Any, error: BaseException | type[BaseException]) -> None:
     if fails.size != 1:
         raise ValueError(f"The truth value of an array of shape {fails.shape} is ambiguous. Use a.any() or a.all(){user_line()}")
     if fails.known is None:
-        flag: Any = np.reshape(fails, ())
+        _check_handlers(error)
+        flag: Any = np.reshape(fails, ()) if fails.shape else fails
         _checks_of(open_trace()).add((flag if flag.dtype == np.bool_ else flag != 0).value, error)
     elif fails.known:
         raise _known(error)
@@ -85,8 +90,23 @@ def check(fails: Any, error: BaseException | type[BaseException]) -> None:
 
 def fail(error: BaseException) -> None:
     """The open trace, of one side of a branch, raises an error: the call does where it comes here."""
+    _check_handlers(error)
     trace = open_trace()
     _checks_of(trace).add(trace.constant(True, np.dtype(bool)), error)
+
+
+def _check_handlers(error: BaseException | type[BaseException]) -> None:
+    """Nothing in the traced code catches an error.
+
+    Raises:
+        TraceError: it does; the message names the line.
+    """
+    cls = error if isinstance(error, type) else type(error)
+    if handler := catches(cls, trace_stack()[0].depth if trace_stack() else 0):
+        raise TraceError(
+            f"a {cls.__name__} that depends on traced numbers comes to the `except` at {handler}, and compiled code cannot go on there: "
+            f"choose by np.where or irdl.cond, or leave the error to the caller{user_line()}"
+        )
 
 
 def _known(error: BaseException | type[BaseException]) -> BaseException | type[BaseException]:
@@ -110,7 +130,8 @@ class _Checks:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
-        self.code = trace.constant(0, _INT)
+        # Of no step of a loop, in which the first check may be: it is as the others then.
+        self.code = self._zero = unrecorded(TensorType(_INT, ()))
         self.numbers: list[Value] = []
         self.count = 0
         #: whether one has failed, as far as what follows depends on it: in a loop only of the step and of what was before the loop, so
@@ -138,22 +159,26 @@ class _Checks:
     def absorb(self, inner: Checked, values: Sequence[Value]) -> None:
         """The checks of an inner trace, whose `values` are these here."""
         code = values[0]
-        fails = self._made(NOT_EQUAL, code, self._trace.constant(0, _INT))
+        fails = self._made(NOT_EQUAL, code, self._zero)
         behind = self._made(ADD, code, self._trace.constant(self.count, _INT))
         self._record(fails, behind, values[1:], inner.count, inner.find, inner.text, inner.location)
 
     def _record(self, fails: Value, code: Value, numbers: Sequence[Value], count: int, find: Find, text: str, location: Location) -> None:
-        is_first = self._made(EQUAL, self.code, self._trace.constant(0, _INT))
+        trace = self._trace
+        previous, trace.location = trace.location, location
+        is_first = self._made(EQUAL, self.code, self._zero)
         here = self._made(BITWISE_AND, fails, is_first)
         self.code = self._made(SELECT, here, code, self.code)
         # Of a line that is met again, as in a loop, the numbers take the same places.
         key = (location, tuple(value.type for value in numbers))
         if key not in self._places:
             self._places[key] = [*range(len(self.numbers), len(self.numbers) + len(numbers))]
-            self.numbers += [zeros(self._trace, value.type) for value in numbers]
+            # A small one begins as zeros, so that the steps of a loop are alike; a large one as it is, so that nothing is copied.
+            self.numbers += [value if value.type.size > _FEW else unrecorded(value.type) for value in numbers]
         places = self._places[key]
         for place, value in zip(places, numbers, strict=True):
-            self.numbers[place] = self._made(SELECT, here, value, self.numbers[place])
+            if value is not self.numbers[place]:
+                self.numbers[place] = self._made(SELECT, here, value, self.numbers[place])
         self._entries.append(_Entry(self.count, find, places))
         self.count += count
         known = self._texts.setdefault(location, text)
@@ -164,6 +189,7 @@ class _Checks:
             self._lines.pop()
         self._lines.append((self.count, location))
         self.failing = fails if self.failing is None else self._made(BITWISE_OR, self.failing, fails)
+        trace.location = previous
 
     def checked(self) -> Checked:
         text, location = _joined(self._texts.values()), frozenset[Any]().union(*self._texts)
@@ -189,7 +215,7 @@ class _Checks:
         before, code = self._entered.get(loop, (None, None))
         self.failing = before
         if step < 0 and code is not self.code and not self._trace.ended:
-            failed = self._made(NOT_EQUAL, self.code, self._trace.constant(0, _INT) if code is None else code)
+            failed = self._made(NOT_EQUAL, self.code, self._zero if code is None else code)
             self.failing = failed if before is None else self._made(BITWISE_OR, before, failed)
 
 
@@ -198,9 +224,10 @@ def _joined(texts: Iterable[str]) -> str:
     return " or ".join(different[:_MOST_JOINED]) + (" or others" if len(different) > _MOST_JOINED else "")
 
 
-def zeros(trace: Trace, type: TensorType) -> Value:
-    zero = trace.constant(0, type.dtype)
-    return trace.apply(BROADCAST, [zero], BroadcastAttributes(type.shape))[0] if type.shape else zero
+def unrecorded(type: TensorType) -> Value:
+    """Zeros, which stand beside the record of a trace."""
+    zero = make_node(CONSTANT, (), ConstantAttributes(np.zeros((), type.dtype))).output
+    return make_node(BROADCAST, [zero], BroadcastAttributes(type.shape)).output if type.shape else zero
 
 
 def failing(trace: Trace) -> Value | None:
@@ -251,7 +278,7 @@ def checked(trace: Trace, what: str = "") -> Checked | None:
     Raises:
         TraceError: it has some all the same.
     """
-    if trace.checks is None:
+    if trace.checks is None or not trace.checks.count:
         return None
     if what:
         raise TraceError(

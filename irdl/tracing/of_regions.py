@@ -48,7 +48,7 @@ def record_while(condition: Region, body: Region, values: Sequence[Value]) -> li
     trace, count = open_trace(), len(values)
     attributes = WhileAttributes(len(condition.operands), len(body.operands))
     # What its checks come to is carried.
-    first = [checks.zeros(trace, value.type) for value in body.graph.outputs[count:]]
+    first = [checks.unrecorded(value.type) for value in body.graph.outputs[count:]]
     results = trace.apply(WHILE, [*condition.operands, *body.operands, *values, *first], attributes, _parts(condition, body, count))
     checks.absorb(body.checked, results[count:])
     return list(results[:count])

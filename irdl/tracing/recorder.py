@@ -22,6 +22,7 @@ from irdl.ir.builder import CONSTANT, ConstantAttributes, constant_of, make_node
 from irdl.ir.graph import NOWHERE, Graph, Line, Location, Node, Value
 from irdl.ir.op import NO_ATTRIBUTES, Op
 from irdl.ir.types import TensorType
+from irdl.tracing.handlers import depth
 from irdl.tracing.rolling.record import Mark
 from irdl.tracing.rolling.roll import roll
 from irdl.tracing.users import Owner, is_users, owner_of, short_path
@@ -191,6 +192,8 @@ class Trace:
         self.lifted: dict[Value, Value] = {}
         self.lifted_cells: dict[Value, tuple[Trace, Value]] = {}
         self.parent: Trace | None = None
+        #: of the outermost trace, how many frames are around it
+        self.depth = 0
         self.location: Location | None = None
         self.ended = False
         #: everything recorded, in order, and where the steps of loops begin
@@ -222,6 +225,7 @@ class Trace:
         stack = trace_stack()
         self.parent = stack[-1] if stack else None
         self.harmless = self.harmless if self.parent is None else self.parent.harmless
+        self.depth = depth() if self.parent is None else 0
         self._rolls = self._rolls and (self.parent is None or self.parent._rolls)
         stack.append(self)
         return self

@@ -40,7 +40,7 @@ class TracedCall:
     #: what its checks have come to; outputs behind those
     checked: Checked | None = None
     #: of a batch how many elements it has, each with checks of its own
-    size: int = 0
+    size: int | None = None
 
     def run(self, graph: Graph, extra: Sequence[Any]) -> list[Any]:
         """Results of a graph derived from this call's, over its arguments and `extra`, as values or arrays."""
@@ -60,7 +60,7 @@ class TracedCall:
             if current_trace() is None:
                 raise_first(self.checked, outputs[end:])
             else:
-                absorb(*(repeated(self.checked, outputs[end:], self.size) if self.size else (self.checked, outputs[end:])))
+                absorb(*((self.checked, outputs[end:]) if self.size is None else repeated(self.checked, outputs[end:], self.size)))
         found = as_results(outputs[:count], self.kinds)
         first_kept = count - len(self.kept)
         for (write, _), item in zip(self.kept, found[first_kept:], strict=True):

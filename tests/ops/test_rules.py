@@ -75,7 +75,8 @@ RULES = {
     ),
     "cond on a predicate asked again inside": (
         "%0: f32[3] = cond(p, x, p) { (a: f32[3], q: bool[]) { %1: f32[3] = cond(q, a) { (b: f32[3]) { %2: f32[3] = sin(b) return %2 } "
-        "(b: f32[3]) { %3: f32[3] = exp(b) return %3 } } return %1 } (a: f32[3], q: bool[]) { %4: f32[3] = cos(a) return %4 } } return %0",
+        "(b: f32[3]) { %3: f32[3] = exp(b) return %3 } } return %1 } (a: f32[3], q: bool[]) { %4: f32[3] = cond(q, a) { (b: f32[3]) { %5: f32[3] = exp(b) return %5 } "
+        "(b: f32[3]) { %6: f32[3] = cos(b) return %6 } } return %4 } } return %0",
         "%0: f32[3] = cond(p, x) { (a: f32[3]) { %1: f32[3] = sin(a) return %1 } (a: f32[3]) { %2: f32[3] = cos(a) return %2 } } return %0",
         C,
     ),

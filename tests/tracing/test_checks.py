@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import subprocess
@@ -460,16 +461,16 @@ def test_a_call_stays_native() -> None:
     assert compiled.entries
     entry = compiled.entries[0]
     for _ in range(100):
-        with pytest.raises(ValueError, match="the least is 0.250 of 4, at 3"):
+        with pytest.raises(ValueError, match=r"the least is 0\.250 of 4, at 3"):
             entry(X)
     np.testing.assert_equal(entry(X + 1), X + 2)
 
 
 def test_arguments_that_only_python_takes() -> None:
     compiled = irdl.jit(numbers_in_a_text)
-    with pytest.raises(ValueError, match="the least is 0.250 of 4, at 0"):
+    with pytest.raises(ValueError, match=r"the least is 0\.250 of 4, at 0"):
         compiled(X[::-1])
-    with pytest.raises(ValueError, match="the least is 0.250 of 4, at 3"):
+    with pytest.raises(ValueError, match=r"the least is 0\.250 of 4, at 3"):
         compiled(X.astype(">f8"))
 
 
@@ -515,6 +516,27 @@ def test_errors_are_new_ones_each_time() -> None:
     assert first is not second and first.seen is not second.seen and first.args == second.args
     assert first.__notes__ == second.__notes__ == [f"raised at test_checks.py:{several.__code__.co_firstlineno + 3}"]
     assert type(first.seen["loss"]) is np.float64
+
+
+def test_numbers_of_an_error_stay() -> None:
+    compiled = irdl.compile(traced_arguments)(X)
+    with pytest.raises(ValueError, match="too large") as first:
+        compiled(X)
+    with pytest.raises(ValueError, match="too large"):
+        compiled(X * 10)
+    np.testing.assert_equal(first.value.args[1:3], (2.0, [X, 3]))
+
+
+def test_arrays_on_a_device(tmp_path_factory: pytest.TempPathFactory) -> None:
+    start(tmp_path_factory.getbasetemp() / "stand_in")
+    compiled = irdl.jit(traced_arguments, backend="cuda")
+    x = irdl.device_put(X)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="too large") as raised:
+            compiled(x)
+        assert raised.value.args[1] == 2.0
+        np.testing.assert_equal(raised.value.args[2], [X, 3])
+    np.testing.assert_equal(np.asarray(compiled(irdl.device_put(X * 0.25))), X[:2] * 0.25j)
 
 
 def test_causes_and_classes_made_otherwise() -> None:
@@ -626,6 +648,80 @@ def test_what_cannot_be_checked() -> None:
         irdl.jit(lambda x: irdl.while_loop(condition, lambda c: c + 1, x[0]))(X)
 
 
+def test_errors_that_are_caught() -> None:
+    def fails(x: np.ndarray) -> Any:
+        check(x[0] > 1, KeyError("no"))
+        return x
+
+    def by_its_class(x: np.ndarray) -> Any:
+        try:
+            return fails(x)
+        except KeyError:
+            return x * 2
+
+    def by_a_base(x: np.ndarray) -> Any:
+        try:
+            y = irdl.grad(lambda x: fails(x).sum())(x)
+        except (ValueError, LookupError) as error:
+            raise RuntimeError from error
+        return y
+
+    def by_all(x: np.ndarray) -> Any:
+        try:
+            with np.errstate():
+                y = fails(x)
+        except:  # noqa: E722
+            y = x
+        return y
+
+    def by_suppress(x: np.ndarray) -> Any:
+        y = x
+        with contextlib.suppress(KeyError):
+            y = fails(x)
+        return y
+
+    for function in (by_its_class, by_a_base, by_all, by_suppress):
+        with pytest.raises(TraceError, match=r"KeyError that depends on .* comes to the `except` at test_checks\.py:\d+.*\(at test_checks"):
+            irdl.jit(function)(X)
+
+    def not_by_others(x: np.ndarray) -> Any:
+        try:
+            y = fails(x)
+        except (ValueError, np.linalg.LinAlgError):
+            y = x
+        finally:
+            x = x + 1
+        return x + y
+
+    def not_elsewhere(x: np.ndarray) -> Any:
+        try:
+            y = x
+
+            def inner() -> Any:
+                return fails(x)
+
+            lambda_ = lambda: fails(x)  # noqa: E731
+        except KeyError:
+            return inner
+        else:
+            y = inner() + lambda_()
+        return y + fails(x)
+
+    for function in (not_by_others, not_elsewhere):
+        compiled = irdl.jit(function)
+        for x in (X, X * 4):
+            same(outcome(compiled, x), outcome(function, x))
+    # Around a call they are the caller's.
+    try:
+        irdl.vmap(fails)(np.full((2, 2), 5.0))
+    except KeyError as error:
+        assert error.args == ("no",)
+    try:
+        irdl.jit(fails)(X * 4)
+    except KeyError as error:
+        assert error.args == ("no",)
+
+
 def test_nothing_but_a_check() -> None:
     def f(x: np.ndarray) -> None:
         check(x[0] > 1, ValueError(f"{x[0]}"))
@@ -649,6 +745,37 @@ def test_captured_arrays_that_only_a_check_reads() -> None:
     limit[0] = 0.25
     with pytest.raises(ValueError, match=r"above 0\.25"):
         f(X)
+
+
+def test_no_steps_and_no_elements() -> None:
+    for program in (in_a_loop, in_a_scan, in_a_batch_of_branches):
+        if program is not in_a_loop:  # NumPy stacks nothing of nothing
+            same(outcome(irdl.jit(program), X[:0]), outcome(program, X[:0]))
+        same(outcome(irdl.jit(program), X[:1]), outcome(program, X[:1]))
+        same(outcome(irdl.jit(program), X[1:2]), outcome(program, X[1:2]))
+
+    def f(x: np.ndarray) -> Any:
+        check(np.any(x > 1), ValueError("never"))
+        check(np.all(x > 1), ValueError(f"always {x}"))
+        return x
+
+    with pytest.raises(ValueError, match=r"always \[\]"):
+        irdl.jit(f)(np.zeros((0,)))
+
+
+@pytest.mark.parametrize("size", [1, 5, 33, 1000])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "int8", "uint64", "bool", "complex64"])
+def test_numbers_of_all_kinds(size: int, dtype: str) -> None:
+    import ml_dtypes  # noqa: F401
+
+    def f(x: np.ndarray) -> Any:
+        y = x[::-1]
+        check(np.abs(x[0]) >= 1, ValueError(f"{y} and {x[-1]}", y, x[-1]))
+        return x
+
+    compiled = irdl.jit(f)
+    for x in (np.zeros(size), np.arange(size, 0, -1) % 3):
+        same(outcome(compiled, x.astype(dtype)), outcome(f, x.astype(dtype)))
 
 
 def test_many_results_and_long_loops() -> None:
@@ -692,7 +819,6 @@ import numpy as np
 import irdl
 from irdl.runtime import build
 from irdl.tracing.checks import check
-from irdl.tracing.recorder import Trace
 
 class Mine(Exception):
     pass

@@ -13,11 +13,11 @@ from irdl.tracing.box import PYTHON, is_box, to_value, wrap
 from irdl.tracing.branches.blocks import BREAK, CONTINUE, RETURN_CODE, Exit, leave
 from irdl.tracing.branches.loops import loop, repeat
 from irdl.tracing.branches.merge import may_be_one
-from irdl.tracing.branches.sides import Run, handled, is_open, then, truth, two_sides
+from irdl.tracing.branches.sides import Run, is_open, then, truth, two_sides
 from irdl.tracing.extrema import traced_all, traced_any
 from irdl.tracing.recorder import user_line
 
-__all__ = ["BREAK", "CONTINUE", "assert_", "both", "branch", "choose", "either", "handled", "leave", "loop", "negate", "nothing", "repeat"]
+__all__ = ["BREAK", "CONTINUE", "assert_", "both", "branch", "choose", "either", "leave", "loop", "negate", "nothing", "repeat"]
 __all__ += ["result", "same", "then", "within"]
 
 

@@ -16,11 +16,14 @@ where nothing has left. The lines and columns are those of the source, so that e
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 #: the name that the calls go through
 FLOW = "__flow__"
+#: what the functions are called that blocks become
+IS_BLOCK = re.compile(r"__[a-z]+_\d+__")
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _SCOPES = (*_FUNCTIONS, ast.ClassDef)
@@ -331,7 +334,7 @@ class _Function:
     def _try(self, statement: ast.Try, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
         """A try statement, in which what leaves is kept until its end."""
         if not _leaves([statement]):
-            statement.body = self._watched(statement, self._block(statement.body, self._handed_on))
+            statement.body = self._block(statement.body, self._handed_on)
             for handler in statement.handlers:
                 handler.body = self._block(handler.body, self._handed_on)
             statement.orelse = self._block(statement.orelse, self._handed_on)
@@ -345,7 +348,7 @@ class _Function:
         blocks: list[ast.stmt] = []
         body = self._define("try", statement.body)
         blocks.append(body)
-        statement.body = self._watched(statement, kept(body))
+        statement.body = kept(body)
         for handler in statement.handlers:
             block = self._define("except", handler.body)
             blocks.append(block)
@@ -358,11 +361,6 @@ class _Function:
         begin = ast.Assign([ast.Name(outcome, ast.Store())], ast.Constant(None))
         rest, name = self._rest(behind)
         return [*blocks, *rest, begin, statement], _call("then", _read(outcome), name)
-
-    @staticmethod
-    def _watched(statement: ast.Try, body: list[ast.stmt]) -> list[ast.stmt]:
-        """What is tried, where errors may be handled."""
-        return [ast.With([ast.withitem(_call("handled"))], body)] if statement.handlers else body
 
     def _assert(self, statement: ast.Assert) -> tuple[list[ast.stmt], ast.expr | None]:
         arguments = [self.expression(statement.test)]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import types
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,25 +29,6 @@ from irdl.tracing.unset import Partly
 
 #: a block of the user's code as a function
 Run = Callable[[], Exit | None]
-
-
-class _Handlers(threading.local):
-    """How many `try` statements with handlers are being traced."""
-
-    depth = 0
-
-
-_handlers = _Handlers()
-
-
-@contextmanager
-def handled() -> Iterator[None]:
-    """The body of a `try` statement with handlers."""
-    _handlers.depth += 1
-    try:
-        yield
-    finally:
-        _handlers.depth -= 1
 
 
 def is_open(test: Any) -> bool:
@@ -132,11 +111,6 @@ def raises(block: Block, flag: Value, holds: bool) -> None:
     """A side raises that is taken where the flag is `holds`: from here on the other one is, as the call has ended there with that error."""
     error = block.raised
     assert error is not None
-    if _handlers.depth:
-        raise TraceError(
-            f"{type(error).__name__} is raised on one side of a branch, within a `try` that may handle it; which side is taken is not known "
-            f"while tracing: choose between values instead{user_line()}"
-        ) from error
     with block.trace.resumed():
         fail(error)
     if block.takes_numbers:  # it shows numbers that are computed on that side

@@ -21,7 +21,9 @@ from irdl.tracing.recorder import trace_stack
 from irdl.tracing.users import is_users
 
 _Result = TypeVar("_Result")
-_BLOCK = re.compile(r"\.<locals>\.__[a-z]+_\d+__(?=\.<locals>\.)")
+_WITHIN_BLOCK = re.compile(rf"\.<locals>\.{rewrite.IS_BLOCK.pattern}(?=\.<locals>\.)")
+#: what Python says where an object's `__bool__` gives a traced truth value
+_NO_BOOL = "__bool__ should return bool, returned Box"
 _lock = threading.RLock()
 
 
@@ -30,12 +32,24 @@ def traced(attempt: Callable[[], _Result]) -> _Result:
     while True:
         try:
             return attempt()
-        except TraceError as error:
-            code = error.branching
+        except (TraceError, TypeError) as error:
+            code = _branching(error)
             if code is None or trace_stack() or not _let_branch(code):
-                print(error.printed, end="")
+                print(getattr(error, "printed", ""), end="")
                 raise
             error.__traceback__ = None  # of what it holds on to, the traced arrays, nothing is needed any more
+
+
+def _branching(error: TraceError | TypeError) -> types.CodeType | None:
+    """The code that asked for the truth of a traced value, where that is what the error is about."""
+    if isinstance(error, TraceError):
+        return error.branching
+    if str(error) != _NO_BOOL:
+        return None
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return None if trace is None else trace.tb_frame.f_code
 
 
 def code_of(code: types.CodeType) -> types.CodeType:
@@ -136,7 +150,7 @@ def _all_codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 def _plain_name(code: types.CodeType) -> str:
     """Its qualified name, without the blocks that have become functions."""
-    return _BLOCK.sub("", code.co_qualname)
+    return _WITHIN_BLOCK.sub("", code.co_qualname)
 
 
 def _is_same(a: types.CodeType, b: types.CodeType) -> bool:

@@ -111,7 +111,7 @@ def stores_of_two_places(x, out):
     for t in range(T):
 
         def side(out, t=t):
-            return stored(stored(out, (t, 0), x[t]), (t, 1), -x[t])
+            return stored(stored(stored(out, (t, 0), x[t]), (t, 1), -x[t]), (t, 0), 2 * x[t])
 
         out = irdl.cond(x[t] > 0, side, lambda out, t=t: stored(out, (t, 1), 1.0), out)
     return out
@@ -138,11 +138,11 @@ def another_buffer(x, a, b):
 @program(1, X, np.zeros(T))
 def unread_stores(x, out):
     """The last step's stores are read by nothing."""
-    found = []
+    found, y = [], 0.5
     for t in range(T):
         found.append(out[t - 1] + x[t])
-        out = irdl.cond(x[t] > 0, lambda out, t=t: stored(out, t, x[t]), lambda out: out, out)
-    return np.stack(found)
+        out, y = irdl.cond(x[t] > 0, lambda out, y, t=t: (stored(out, t, x[t]), y + 1), lambda out, y: (out, y * 0.5), out, y)
+    return np.stack(found), y
 
 
 @program(1, X, np.zeros(T + 1))
@@ -231,6 +231,15 @@ def test_rolled_is_what_was_traced(name: str) -> None:
     with limits():
         assert scans(rolled(f, *arguments)) == expected
         assert scans(rolled(f, *arguments, marked=False)) >= min(expected, 1)
+
+
+@pytest.mark.parametrize("name", ["follower", "follower_of_closures", "one_side_stores", "nested", "unread_stores"])
+def test_every_step_is_rolled(name: str) -> None:
+    """The first one too, which starts from numbers, and the last, whose results are not read."""
+    f, arguments, _ = PROGRAMS[name]
+    with limits():
+        lengths = [node.attributes.length for node in rolled(f, *arguments).nodes if node.op.name == "scan"]
+    assert lengths == [T]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

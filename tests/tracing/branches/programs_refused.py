@@ -341,7 +341,7 @@ def generator_in_a_side(x, s):
     return x + sum(lines)
 
 
-@refused("try", (X, 1.0), (X, -1.0))
+@refused("except", (X, 1.0), (X, -1.0))
 def raises_and_catches(x, s):
     try:
         if s < 0:

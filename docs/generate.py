@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import linecache
 import re
 import sys
 from collections import Counter
@@ -91,6 +92,8 @@ def tutorial_page(text: str) -> str:
         printed = io.StringIO()
         # Line numbers in the dump are those of all blocks put together.
         padded = "\n" * offset + block
+        # As of a cell of a notebook: functions that branch are traced from their source.
+        linecache.cache[str(source)] = (len(padded), None, padded.splitlines(True), str(source))
         offset += block.count("\n")
         with contextlib.redirect_stdout(printed):
             exec(compile(padded, str(source), "exec"), namespace)

@@ -23,6 +23,7 @@ from irdl.ir.graph import NOWHERE, Graph, Line, Location, Node, Value
 from irdl.ir.op import NO_ATTRIBUTES, Op
 from irdl.ir.types import TensorType
 from irdl.tracing.handlers import depth
+from irdl.tracing.rolling.cost import LIMITS
 from irdl.tracing.rolling.record import Mark
 from irdl.tracing.rolling.roll import roll
 from irdl.tracing.users import Owner, is_users, owner_of, short_path
@@ -312,7 +313,7 @@ class Trace:
         A gradient of known numbers is left as it is: its graph runs once. So is a record that rolling fails on, which is a bug of
         irdl's that the log tells of.
         """
-        if not self._rolls or config.ROLL.value == "0" or self.followed:
+        if not self._rolls or config.ROLL.value == "0" or self.followed or len(self.nodes) < LIMITS.nodes:
             return list(outputs)
         shown = "roll" in config.LOG.value
         try:

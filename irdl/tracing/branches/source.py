@@ -24,6 +24,7 @@ _Result = TypeVar("_Result")
 _WITHIN_BLOCK = re.compile(rf"\.<locals>\.{rewrite.IS_BLOCK.pattern}(?=\.<locals>\.)")
 #: what Python says where an object's `__bool__` gives a traced truth value
 _NO_BOOL = "__bool__ should return bool, returned Box"
+_NO_SOURCE = "Both sides of such a branch are recorded where the source of the function is at hand; this one's is not, or is not what runs"
 _lock = threading.RLock()
 
 
@@ -33,9 +34,12 @@ def traced(attempt: Callable[[], _Result]) -> _Result:
         try:
             return attempt()
         except (TraceError, TypeError) as error:
-            code = _branching(error)
-            if code is None or trace_stack() or not _let_branch(code):
+            code = None if trace_stack() else _branching(error)
+            reason = "" if code is None else _let_branch(code)
+            if code is None or reason is not None:
                 print(getattr(error, "printed", ""), end="")
+                if reason and isinstance(error, TraceError):
+                    raise TraceError(f"{error}. {reason}") from None
                 raise
             error.__traceback__ = None  # of what it holds on to, the traced arrays, nothing is needed any more
 
@@ -58,10 +62,10 @@ def code_of(code: types.CodeType) -> types.CodeType:
     return code if file is None else file.rewritten(code)
 
 
-def _let_branch(code: types.CodeType) -> bool:
-    """Have a function rewritten from now on; False where that cannot be done, or has been."""
+def _let_branch(code: types.CodeType) -> str | None:
+    """Have a function rewritten from now on; else why that cannot be done, or nothing where it has been."""
     if not is_users(code.co_filename):
-        return False
+        return ""
     with _lock:
         file = _files.get(code.co_filename)
         if file is None or not (file.knows(code) or file.is_current()):
@@ -89,23 +93,28 @@ class _File:
     def knows(self, code: types.CodeType) -> bool:
         return code in self._stands_for or self._original_of(code) is not None
 
-    def let_branch(self, code: types.CodeType) -> bool:
-        code = self._stands_for.get(code, code)  # type: ignore[assignment]
+    def let_branch(self, code: types.CodeType) -> str | None:
+        """As `_let_branch`."""
+        original = self._stands_for.get(code, code)
+        if original is None:
+            return ""
         try:
             tree = ast.parse(self._text)
             if self._original is None:
                 self._original = compile(tree, self._name, "exec", dont_inherit=True)
         except (SyntaxError, ValueError):
-            return False
-        node = None if code is None or not self._original_of(code) else _node_of(tree, _without_comprehensions(code, self._original))
+            return _NO_SOURCE
+        if self._original_of(original) is None:
+            return _NO_SOURCE
+        node = _node_of(tree, _without_comprehensions(original, self._original))
         if node is None or any(node in ast.walk(part) for part in _outermost(tree, self._places)):
-            return False
+            return ""
         self._places.add(_place(node))
         for part in _outermost(tree, self._places):
             rewrite.rewrite(part)
         self._whole = compile(tree, self._name, "exec", dont_inherit=True)
         self._made = {}
-        return True
+        return None
 
     def _original_of(self, code: types.CodeType) -> types.CodeType | None:
         """The same code, compiled from this source."""

@@ -38,21 +38,12 @@ class Refused:
     file: str
 
 
-@dataclass(frozen=True)
-class Raising:
-    """A function that raises in NumPy, and as compiled code: a branch on what has no truth."""
-
-    name: str
-    make: Callable[[], Callable[..., Any]]
-    calls: tuple[tuple[Any, ...], ...]
-    error: type[Exception]
-
-
 PROGRAMS: dict[str, Program] = {}
 #: may be refused as well, where they are not as in NumPy
 EITHER: dict[str, Program] = {}
 REFUSED: dict[str, Refused] = {}
-RAISING: dict[str, Raising] = {}
+#: raise errors at some calls
+RAISING: dict[str, Program] = {}
 
 
 def _add(item: Program) -> None:
@@ -111,12 +102,12 @@ def either_method(name: str, *calls: tuple[Any, ...], made: tuple[Any, ...] = ()
     return add
 
 
-def raising(error: type[Exception], *calls: tuple[Any, ...]) -> Callable[[Made], Made]:
-    """A function that raises this error at each of the calls."""
+def raising(*calls: tuple[Any, ...]) -> Callable[[Made], Made]:
+    """A function that raises an error at some of the calls."""
 
     def add(function: Made) -> Made:
         assert function.__name__ not in RAISING, f"two programs are called {function.__name__}"
-        RAISING[function.__name__] = Raising(function.__name__, lambda: function, calls, error)
+        RAISING[function.__name__] = Program(function.__name__, lambda: function, calls)
         return function
 
     return add

@@ -3,7 +3,6 @@ numbers stay small multiples of a power of two, so that every comparison is exac
 
 from __future__ import annotations
 
-import os
 import linecache
 import random
 from collections.abc import Callable
@@ -23,7 +22,7 @@ rows = [s, 1.0, y * 1]
 table = {"u": t, "w": x + y}
 item = Item(s, y - 1)
 """
-HELPERS = '''\
+HELPERS = """\
 import numpy as np
 
 
@@ -71,7 +70,7 @@ def halved(v):
     return n
 
 
-'''
+"""
 CONDITIONS = (
     "{f} > {g}",
     "{f} <= 1",
@@ -108,21 +107,70 @@ VALUES = {
     "b": ("{q}", "not {b}", "{q} and {q2}", "{q} or {q2}", "False", "True", "{b} and not {q}"),
     "a": (
         *("{c} * 1", "({a} + {c}) % 8", "{c} - {f}", "np.where({c} > {f}, {a}, {c})", "np.zeros(4)", "np.minimum({a}, {c})", "{c}.copy()"),
-        *("np.full(4, {f})", "np.array([v if v > {f} else {f} for v in {c}])", "np.roll({c}, 1)", "rows[2] * 1", 'table["w"] + 1', "item.a % 4"),
+        *(
+            "np.full(4, {f})",
+            "np.array([v if v > {f} else {f} for v in {c}])",
+            "np.roll({c}, 1)",
+            "rows[2] * 1",
+            'table["w"] + 1',
+            "item.a % 4",
+        ),
         *("{a} * 0.5 if {q} else {c} + 1",),
     ),
     "p": ("{p} + 1", "{a}[:2] * 1", "({p} + {a}[2:]) % 8", "np.array([{f}, {g}])", "np.zeros(2)"),
 }
 CHANGES = (
-    *("{f} += 1", "{f} *= 0.5", "{n} += 1", "{n} -= 1", "{a}[{i}] = {f}", "{a}[{n} % 4] = {f}", "{a}[{n} % 4] += 1", "{a} += 1", "{a}[1:3] = {p}"),
+    *(
+        "{f} += 1",
+        "{f} *= 0.5",
+        "{n} += 1",
+        "{n} -= 1",
+        "{a}[{i}] = {f}",
+        "{a}[{n} % 4] = {f}",
+        "{a}[{n} % 4] += 1",
+        "{a} += 1",
+        "{a}[1:3] = {p}",
+    ),
     *("{a}[:] = {c}", "{a}[::2] -= {f}", "{p} += {f}", "{p}[0] = {f}", "{p}[{n} % 2] = {f}", "{a}[{i}], {a}[{j}] = {a}[{j}], {a}[{i}]"),
-    *("{f}, {g} = {g}, {f}", "{n}, {m} = {m}, {n} + 1", "{a}[{c} > {f}] = {g}", "rows[0] = {f}", "rows[1] += 1", "rows[2] = {c} * 1", "rows[2][{i}] = {f}"),
-    *('table["u"] = {f}', 'table["u"] += 1', 'table["w"] = {c} - 1', 'table["w"][{i}] += {f}', "item.f = {f}", "item.n += 1", "item.a = {c} * 1"),
+    *(
+        "{f}, {g} = {g}, {f}",
+        "{n}, {m} = {m}, {n} + 1",
+        "{a}[{c} > {f}] = {g}",
+        "rows[0] = {f}",
+        "rows[1] += 1",
+        "rows[2] = {c} * 1",
+        "rows[2][{i}] = {f}",
+    ),
+    *(
+        'table["u"] = {f}',
+        'table["u"] += 1',
+        'table["w"] = {c} - 1',
+        'table["w"][{i}] += {f}',
+        "item.f = {f}",
+        "item.n += 1",
+        "item.a = {c} * 1",
+    ),
     *("item.a[{i}] = {f}", "item.bump({f})", 'print("at", {n})', 'print(f"{{{f}:.2f}}")', "rows[0], rows[1] = rows[1], rows[0]"),
 )
 #: two names for one array
-NAMES = ("{a} = {c}", "{a}, {c} = {c}, {a}", "rows[2] = {c}", "item.a = {c}", '{a} = table["w"]', "{a} = item.a", '{a} = {a} if {q} else {c}')
-VIEWS = ("{p} = {a}[1:3]", "{p} = {a}[::2]", "{p} = {a}[:2]", "{a} = {c}[::-1]", "{a} = {c}[:]", "{p} = {p}[::-1]", "{p} = {a}[:2] if {q} else {a}[2:]")
+NAMES = (
+    "{a} = {c}",
+    "{a}, {c} = {c}, {a}",
+    "rows[2] = {c}",
+    "item.a = {c}",
+    '{a} = table["w"]',
+    "{a} = item.a",
+    "{a} = {a} if {q} else {c}",
+)
+VIEWS = (
+    "{p} = {a}[1:3]",
+    "{p} = {a}[::2]",
+    "{p} = {a}[:2]",
+    "{a} = {c}[::-1]",
+    "{a} = {c}[:]",
+    "{p} = {p}[::-1]",
+    "{p} = {a}[:2] if {q} else {a}[2:]",
+)
 
 
 class Draw:
@@ -177,15 +225,15 @@ class Draw:
             return [self.simple()]
         if chance < 0.75:
             return self.branch(depth, in_loop)
-        if chance < 0.88:
+        if chance < 0.86:
             return self.loop(depth)
-        if in_loop and chance < 0.94:
+        if in_loop and chance < 0.92:
             return [f"if {self.condition()}:", *_in(self.block(depth + 1, False, 1)), "    " + self.random.choice(("break", "continue"))]
-        if chance < 0.96:
+        if chance < 0.94:
             return [f"if {self.condition()}:", *_in(self.block(depth + 1, False, 1)), "    " + self.result()]
-        if chance < 0.98 and not os.environ.get("NO_TRY"):
+        if chance < 0.97:
             return ["try:", *_in(self.block(depth + 1, in_loop)), "finally:", *_in([self.simple()])]
-        return [f"with np.errstate(all='ignore'):", *_in(self.block(depth + 1, in_loop))]
+        return ["with np.errstate(all='ignore'):", *_in(self.block(depth + 1, in_loop))]
 
     def branch(self, depth: int, in_loop: bool) -> list[str]:
         lines = [f"if {self.condition()}:", *_in(self.block(depth + 1, in_loop))]

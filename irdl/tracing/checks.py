@@ -20,6 +20,7 @@ from irdl.errors import TraceError
 from irdl.ir.builder import CONSTANT, ConstantAttributes, make_node
 from irdl.ir.graph import Location, Value
 from irdl.ir.op import NO_ATTRIBUTES, Op
+from irdl.ir.printer import at_location
 from irdl.ir.types import TensorType
 from irdl.ops.checks import CHECK, CheckAttributes, harmless
 from irdl.ops.dynamic import DYNAMIC_SLICE, DynamicSliceAttributes
@@ -186,10 +187,10 @@ class _Checks:
         return Checked([self.code, *self.numbers], self.count, find, text, location)
 
     def in_words(self) -> list[tuple[int, str]]:
-        """What the errors are in words, in the order of their codes: those up to each of these."""
+        """What the errors are in words, with their lines, in the order of their codes: those up to each of these."""
         if len(self._lines) > _MOST_TEXTS:
             return [(self.count, _joined(self._texts.values()))]
-        return [(last, self._texts[location]) for last, location in self._lines]
+        return [(last, self._texts[location] + at_location(location)) for last, location in self._lines]
 
     def at_mark(self, loop: int, step: int) -> None:
         """A step of a loop of Python's begins, or, where that is -1, the loop ends."""

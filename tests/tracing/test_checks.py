@@ -53,7 +53,10 @@ def same(found: Any, expected: Any) -> None:
         np.testing.assert_equal(first[2:], second[2:])
         assert [type(item) for item in first[2]] == [type(item) for item in second[2]]
     else:
-        np.testing.assert_equal(irdl.tree.map(np.asarray, first), irdl.tree.map(np.asarray, second))
+        leaves, structure = irdl.tree.flatten(second)
+        assert irdl.tree.flatten(first)[1] == structure
+        for got, leaf in zip(irdl.tree.flatten(first)[0], leaves, strict=True):
+            np.testing.assert_allclose(np.asarray(got), np.asarray(leaf), 1e-12)
     np.testing.assert_equal(after, wanted)
 
 
@@ -261,6 +264,59 @@ def in_a_checkpoint(x: np.ndarray) -> Any:
         return y * y
 
     return irdl.grad(lambda y: f(y).sum())(x), f(x)
+
+
+def in_a_gradient_of_little_memory(x: np.ndarray) -> Any:
+    def loss(y: Any) -> Any:
+        def body(c: Any, v: Any) -> Any:
+            c = np.tanh(c + v)
+            check(v > 1.75, ValueError(f"{v:.3f} {c:.3f}"))
+            return c, c * 2
+
+        c, ys = irdl.scan(body, np.float64(0), np.concatenate([y] * 50))
+        return c + ys.sum()
+
+    return irdl.grad(loss, max_bytes=8000)(x)
+
+
+def in_other_derivatives(x: np.ndarray) -> Any:
+    def f(y: Any) -> Any:
+        check(y[0] > 0.75, ValueError(f"{y[0]}"))
+        return y**3
+
+    return irdl.jacrev(f)(x), irdl.jacfwd(f)(x), irdl.hessian(lambda y: f(y).sum())(x)
+
+
+def in_elements(x: np.ndarray) -> Any:
+    def f(v: Any) -> Any:
+        check(v > 1.75, ValueError(f"{v}"))
+        return v * 2.0
+
+    return np.vectorize(f)(x), [f(v) for v in x[::-1]]
+
+
+def in_loops_made_of_others(x: np.ndarray) -> Any:
+    def body(i: Any, c: Any) -> Any:
+        check(c > 5, ValueError(f"{i}: {c:.2f}"))
+        return c + x[i % 4]
+
+    def join(a: Any, b: Any) -> Any:
+        check(a > 3, ValueError(f"{a} {b}"))
+        return a + b
+
+    known, unknown = irdl.fori_loop(0, 10, body, 0.0), irdl.fori_loop(0, x[0].astype(np.int64) + 9, body, 0.0)
+    return known, unknown, irdl.associative_scan(join, x)
+
+
+def in_a_batch_of_scans(x: np.ndarray) -> Any:
+    def f(v: Any) -> Any:
+        def body(c: Any, w: Any) -> Any:
+            check(c > 3, ValueError(f"{c} {v}"))
+            return c + w * v, c
+
+        return irdl.scan(body, np.float64(0), x)[0]
+
+    return irdl.vmap(f)(x)
 
 
 def in_a_batch(x: np.ndarray) -> Any:

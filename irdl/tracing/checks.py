@@ -82,16 +82,34 @@ def check(fails: Any, error: BaseException | type[BaseException]) -> None:
     if fails.size != 1:
         raise ValueError(f"The truth value of an array of shape {fails.shape} is ambiguous. Use a.any() or a.all(){user_line()}")
     if fails.known is None:
-        cls = error if isinstance(error, type) else type(error)
-        if handler := catches(cls, trace_stack()[0].depth if trace_stack() else 0):
-            raise TraceError(
-                f"a {cls.__name__} that depends on traced numbers comes to the `except` at {handler}, and compiled code cannot go on there: "
-                f"choose by np.where or irdl.cond, or leave the error to the caller{user_line()}"
-            )
+        _check_handlers(error)
         flag: Any = np.reshape(fails, ()) if fails.shape else fails
         _checks_of(open_trace()).add((flag if flag.dtype == np.bool_ else flag != 0).value, error)
     elif fails.known:
         raise _known(error)
+
+
+def fail(error: BaseException | type[BaseException]) -> None:
+    """Raise `error` where the call comes to what is being traced, which may be a side of a `cond` that it does not take; what is recorded
+    behind it counts for nothing then. At the outermost, where every call comes to, and outside of a trace it is raised at once."""
+    stack = trace_stack()
+    if len(stack) < 2:
+        raise _known(error) if stack else error
+    _check_handlers(error)
+    _checks_of(stack[-1]).add(stack[-1].constant(True), error)
+
+
+def _check_handlers(error: BaseException | type[BaseException]) -> None:
+    """
+    Raises:
+        TraceError: an `except` in the traced code would catch the error.
+    """
+    cls, stack = error if isinstance(error, type) else type(error), trace_stack()
+    if handler := catches(cls, stack[0].depth if stack else 0):
+        raise TraceError(
+            f"a {cls.__name__} that depends on traced numbers comes to the `except` at {handler}, and compiled code cannot go on there: "
+            f"choose by np.where or irdl.cond, or leave the error to the caller{user_line()}"
+        )
 
 
 def _known(error: BaseException | type[BaseException]) -> BaseException | type[BaseException]:

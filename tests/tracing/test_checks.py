@@ -18,7 +18,7 @@ import irdl
 from irdl.errors import IrdlError, ParseError, TraceError
 from irdl.ir.parser import parse
 from irdl.ir.printer import print_graph
-from irdl.tracing.checks import check
+from irdl.tracing.checks import check, fail
 from irdl.tracing.recorder import Trace
 from tests.codegen.cuda.stand_in import start
 from tests.teams import team_of
@@ -202,6 +202,18 @@ def in_branches(x: np.ndarray) -> Any:
     y = irdl.cond(x[0] > 0.4, yes, no, x)
     y = irdl.cond(x[1] > 0.4, nothing, no, y)
     return irdl.cond(x[0] > 0.3, lambda v: irdl.cond(v[1] > 0.3, yes, no, v), nothing, y)
+
+
+def in_sides_that_only_raise(x: np.ndarray) -> Any:
+    def raises(v: Any) -> Any:
+        total = v.sum()
+        fail(ValueError(f"of all {total:.3f}"))
+        return v[::-1]
+
+    def others(v: Any) -> Any:
+        return irdl.cond(v[0] > v[3], lambda v: v * 2, lambda v: (fail(KeyError(v[0])), v)[1], v)
+
+    return irdl.cond(x[1] > 1.5, raises, others, x)
 
 
 def in_a_while_loop(x: np.ndarray) -> Any:
@@ -645,6 +657,11 @@ def test_what_is_known_is_raised_at_once() -> None:
     check(np.array([0.0]), ValueError)
     with pytest.raises(ValueError, match=r"^yes$"):
         check(np.bool_(True), ValueError("yes"))
+
+    with pytest.raises(KeyError):
+        fail(KeyError)
+    with pytest.raises(KeyError, match="at once"):
+        irdl.jit(lambda x: fail(KeyError("at once")))(X)
 
     def f(x: np.ndarray, n: int) -> Any:
         check(len(x) > 3, ValueError("long"))

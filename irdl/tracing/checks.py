@@ -245,7 +245,7 @@ def failing(trace: Trace) -> Value | None:
 
 def _once(trace: Trace, op: Op, operands: Sequence[Value], attributes: Any = NO_ATTRIBUTES) -> Value:
     """A value made of these, the same each time: a place that is read and stored into stays one place."""
-    key = (op, *operands)
+    key = (op, attributes, *operands)
     if key not in trace.made_harmless:
         trace.made_harmless[key] = trace.apply(op, operands, attributes)[0]
     return trace.made_harmless[key]

@@ -98,17 +98,17 @@ MUTANTS: list[Mutant] = [
     ("irdl/passes/pipeline.py", 'Pass("if-convert", convert_branches),', "", "tests/passes/test_cases.py -k every_pass"),
     ("irdl/ops/choices.py", "node.regions[::-1], node.location", "node.regions, node.location", RULE + " -k negation"),
     ("irdl/ops/choices.py", "inner.constant(np.bool_(answer))", "inner.constant(np.bool_(True))", RULE + " -k again"),
-    ("irdl/ops/branches.py", "stores=stores[::-1]", "stores=stores", ROLLING + "branches.py -k two_places"),
+    ("irdl/ops/side_stores.py", "stores=stores[::-1]", "stores=stores", ROLLING + "branches.py -k two_places"),
     (
-        "irdl/ops/branches.py",
+        "irdl/ops/side_stores.py",
         "            return None\n        x = x.node.operands[0]",
         "            pass\n        x = x.node.operands[0]",
         ROLLING + "branches.py -k overlap",
     ),
     (
-        "irdl/ops/branches.py",
-        "if places[0][a] == places[1].get(b):\n                return places[0][a], pieces",
-        "if b in places[1]:\n                return places[0][a], pieces",
+        "irdl/ops/side_stores.py",
+        "places[0][a] == places[1].get(b)",
+        "b in places[1]",
         ROLLING + "branches.py -k another_buffer",
     ),
     (

@@ -1,131 +1,27 @@
-"""Equations of regions: what a cond's sides, or a loop's body, hold of the outside is computed outside.
+"""Conds and loops opened: what their regions hold of the outside is computed outside.
 
-    cond(p, update_slice(x, a, place), x)   ->  update_slice(x, cond(p, a, x[place]), place)
-    cond(p, f(x[3], 2.0), g(x))             ->  cond(p, f(x3, two), g(x)), of x3 = x[3] and two = 2.0
+    cond(p, f(x[3], 2.0), g(x))   ->  cond(p, f(x3, two), g(x)), of x3 = x[3] and two = 2.0
 
-Neither can fail where it was not computed before: views, constants and slices at known places cannot.
+Nothing can fail that was not computed before: views and constants cannot. With it stores of a cond's sides are done behind it
+(`side_stores`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from irdl.ir.builder import CONSTANT, make_node
-from irdl.ir.graph import Graph, Location, Node, Value, canonical_order
-from irdl.ir.op import NO_ATTRIBUTES, Op
+from irdl.ir.graph import Graph, Node, Value, canonical_order
+from irdl.ir.op import NO_ATTRIBUTES
 from irdl.ops.control import COND, SCAN, WHILE, WhileAttributes
-from irdl.ops.joining import UPDATE_SLICE, UpdateSliceAttributes
-from irdl.ops.shape import RESHAPE, REVERSE, SLICE, TRANSPOSE, SliceAttributes
-
-#: makes a node: `make_node`, or a builder's method
-Make: TypeAlias = Callable[[Op, Sequence[Value], Any, Sequence[Graph], Location], Node]
+from irdl.ops.shape import RESHAPE, REVERSE, SLICE, TRANSPOSE
+from irdl.ops.side_stores import Make, results_apart, with_stores
 
 CONTROL = frozenset((COND, SCAN, WHILE))
 #: views that are computed outside; a broadcast would be an array of its own there
 _VIEWS = frozenset((SLICE, RESHAPE, TRANSPOSE, REVERSE))
-#: so many stores of one result are done behind a cond
-_MAX_STORES = 32
-
-
-@dataclass
-class Result:
-    """How an output of a cond is made: from the operand or the new cond's output `source`, by stores of others of its outputs."""
-
-    source: int
-    is_operand: bool
-    stores: list[tuple[int, UpdateSliceAttributes, Location]] = field(default_factory=list)
-
-
-def results_apart(regions: Sequence[Graph]) -> tuple[list[Graph], list[Result]] | None:
-    """The regions of a cond without what both hand through and without stores into what both are given; None if there is none."""
-    first, second = regions
-    places = [{value: place for place, value in enumerate(region.inputs)} for region in regions]
-    results: list[Result] = []
-    outputs: list[tuple[Value, Value]] = []
-    for a, b in zip(first.outputs, second.outputs, strict=True):
-        if a in places[0] and places[0][a] == places[1].get(b):
-            results.append(Result(places[0][a], is_operand=True))
-            continue
-        found = _stores_of(a, b, places) if UPDATE_SLICE in (a.node and a.node.op, b.node and b.node.op) else None
-        if found is None:
-            results.append(Result(len(outputs), is_operand=False))
-            outputs.append((a, b))
-            continue
-        base, pieces = found
-        stores = [(len(outputs) + number, attributes, location) for number, (_, _, attributes, location) in enumerate(pieces)]
-        results.append(Result(base, is_operand=True, stores=stores[::-1]))
-        outputs += [(x, y) for x, y, _, _ in pieces]
-    if not any(result.is_operand for result in results):
-        return None
-    sides = [a for a, _ in outputs], [b for _, b in outputs]
-    return [Graph(region.inputs, side, region.name) for region, side in zip(regions, sides, strict=True)], results
-
-
-def with_stores(make: Make, results: Sequence[Result], operands: Sequence[Value], values: Sequence[Value]) -> list[Value]:
-    """A cond's outputs, from its operands and the outputs of the new one of `results_apart`."""
-    found: list[Value] = []
-    for result in results:
-        value = operands[1 + result.source] if result.is_operand else values[result.source]
-        for place, attributes, location in result.stores:
-            value = make(UPDATE_SLICE, [value, values[place]], attributes, (), location).output
-        found.append(value)
-    return found
-
-
-_Piece: TypeAlias = tuple[Value, Value, UpdateSliceAttributes, Location]
-
-
-def _stores_of(a: Value, b: Value, places: Sequence[dict[Value, int]]) -> tuple[int, list[_Piece]] | None:
-    """The input that both sides store into, and what they store, the last store first; None if there is no such input."""
-    pieces: list[_Piece] = []
-    while len(pieces) <= _MAX_STORES:
-        if a in places[0]:
-            if places[0][a] == places[1].get(b):
-                return places[0][a], pieces
-            stored = b
-        else:
-            stored = a
-        node = stored.node
-        if node is None or node.op is not UPDATE_SLICE:
-            return None
-        other = _part(b if stored is a else a, node.attributes, node.operands[1].shape)
-        if other is None:
-            return None
-        mine, theirs = node.operands[1], other
-        pieces.append((*((mine, theirs) if stored is a else (theirs, mine)), node.attributes, node.location))
-        rest = _before(b if stored is a else a, node.attributes, mine.shape)
-        a, b = (node.operands[0], rest) if stored is a else (rest, node.operands[0])
-    return None
-
-
-def _is_at(store: Node, attributes: UpdateSliceAttributes, shape: tuple[int, ...]) -> bool:
-    return store.attributes == attributes and store.operands[1].shape == shape
-
-
-def _before(x: Value, attributes: UpdateSliceAttributes, shape: tuple[int, ...]) -> Value:
-    """`x` without a last store into that very place."""
-    node = x.node
-    return node.operands[0] if node is not None and node.op is UPDATE_SLICE and _is_at(node, attributes, shape) else x
-
-
-def _part(x: Value, attributes: UpdateSliceAttributes, shape: tuple[int, ...]) -> Value | None:
-    """`x[place]`, seen through stores into it; None where one of them stores a part of the place."""
-    start, stride = attributes.start, attributes.stride
-    limit = tuple([s + (n - 1) * step + 1 if n else s for s, n, step in zip(start, shape, stride, strict=True)])
-    location = x.location
-    while x.node is not None and x.node.op is UPDATE_SLICE:
-        if _is_at(x.node, attributes, shape):
-            return x.node.operands[1]
-        store, piece = x.node.attributes, x.node.operands[1].shape
-        ends = [s + (n - 1) * step + 1 if n else s for s, n, step in zip(store.start, piece, store.stride, strict=True)]
-        if not any(e <= s or l <= b for s, l, b, e in zip(start, limit, store.start, ends, strict=True)):
-            return None
-        x = x.node.operands[0]
-    if x.shape == shape:
-        return x
-    return make_node(SLICE, [x], SliceAttributes(start, limit, stride), (), location).output
 
 
 def opened(make: Make, node: Node, operands: Sequence[Value]) -> list[Value]:

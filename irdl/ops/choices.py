@@ -11,10 +11,10 @@ from irdl.ir.builder import FOLD_LIMIT, Builder, constant_of, copy_nodes, fresh_
 from irdl.ir.dtypes import is_bool
 from irdl.ir.graph import Graph, Node, Value, freeze_attributes
 from irdl.ir.op import NO_ATTRIBUTES
-from irdl.ops.branches import results_apart, with_stores
 from irdl.ops.control import COND
 from irdl.ops.elementwise import INVERT
 from irdl.ops.shape import BROADCAST, RESHAPE
+from irdl.ops.side_stores import results_apart, with_stores
 
 
 def cond_known(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:

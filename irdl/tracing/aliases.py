@@ -21,6 +21,7 @@ class Alias:
 
     Attributes:
         refusal: where that cannot be expressed, what a store would do.
+        line: of the branch.
     """
 
     trace: Trace
@@ -30,6 +31,7 @@ class Alias:
     part: weakref.ref[Cell]
     steps: tuple[Any, ...]
     refusal: str = ""
+    line: str = ""
 
     def other(self, cell: Cell) -> Cell | None:
         """The other one of the two; None where that is gone."""
@@ -38,7 +40,7 @@ class Alias:
 
 def connect(trace: Trace, flag: Value, holds: bool, whole: Cell, steps: Sequence[Any], part: Cell, refusal: str = "") -> None:
     """From now on two arrays may be one."""
-    alias = Alias(trace, flag, holds, weakref.ref(whole), weakref.ref(part), tuple(steps), refusal)
+    alias = Alias(trace, flag, holds, weakref.ref(whole), weakref.ref(part), tuple(steps), refusal, user_line())
     trace_stack()[0].has_aliases = True
     for cell in (whole, part):
         cell.aliases = (*(other for other in cell.aliases if other.whole() is not None and other.part() is not None), alias)
@@ -111,5 +113,5 @@ def check_apart(kept: Iterable[tuple[str, Cell]]) -> None:
             if other is not None and other is not cell and other in names:
                 raise TraceError(
                     f"`{name}` is the array `{names[other]}` on one side of a branch and another one on the other, which is not kept from call "
-                    "to call: copy it on that side"
+                    f"to call: copy it on that side{alias.line}"
                 )

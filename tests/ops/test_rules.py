@@ -89,6 +89,14 @@ RULES = {
         "%4: f32[3] = update_slice(x, %0) start=(2,) stride=(1,) return %4",
         C,
     ),
+    "cond that stores on one side, at a place known at run time": (
+        "%0: f32[3] = cond(p, x, i, y) { (a: f32[3], i: i64[1], b: f32[1]) { %1: f32[] = reshape(b) shape=() "
+        "%2: f32[3] = scatter_set(a, i, %1) axes=(0,) return %2 } (a: f32[3], i: i64[1], b: f32[1]) { return a } } return %0",
+        "%0: i64[1], %1: f32[] = cond(p, x, i, y) { (a: f32[3], i: i64[1], b: f32[1]) { %2: f32[] = reshape(b) shape=() return i, %2 } "
+        "(a: f32[3], i: i64[1], b: f32[1]) { %3: i64[1] = constant [0] %4: f32[1] = slice(a) start=(0,) limit=(1,) stride=(1,) "
+        "%5: f32[] = reshape(%4) shape=() return %3, %5 } } %6: f32[3] = scatter_set(x, %0, %1) axes=(0,) return %6",
+        ("p: bool[], x: f32[3], i: i64[1], y: f32[1]", "f32[3]"),
+    ),
     "cond that hands on": (
         "%0: f32[3], %1: f32[3] = cond(p, x, y) { (a: f32[3], b: f32[3]) { %2: f32[3] = sin(a) return %2, b } "
         "(a: f32[3], b: f32[3]) { %3: f32[3] = cos(a) return %3, b } } %4: f32[3] = add(%0, %1) return %4",

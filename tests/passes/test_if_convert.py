@@ -77,6 +77,9 @@ def test_what_may_fail_is_not_computed_in_vain() -> None:
     compiled = irdl.jit(stored)
     np.testing.assert_array_equal(compiled(x, 1), [0, 7, 2])
     np.testing.assert_array_equal(compiled(x, 9), x)
+    np.testing.assert_array_equal(compiled(x, -1), [0, 1, 7])
+    with pytest.raises(IndexError, match="index -4 is out of bounds"):
+        compiled(x, -4)
 
     def solved(a: Any, b: Any) -> Any:
         return irdl.cond(a[0, 0] > 0, lambda: np.linalg.solve(a, b), lambda: b)
@@ -85,6 +88,33 @@ def test_what_may_fail_is_not_computed_in_vain() -> None:
     np.testing.assert_array_equal(compiled(np.zeros((2, 2)), np.ones(2)), np.ones(2))
     with pytest.raises((np.linalg.LinAlgError, IrdlError)):
         compiled(np.ones((2, 2)), np.ones(2))
+
+
+def test_stores_of_one_side_are_done_in_place() -> None:
+    """The array is no result of the branch, so that a step does not copy it."""
+
+    def delayed(x: Any, n: int) -> Any:
+        def step(carry: Any, v: Any) -> Any:
+            line, i = carry
+
+            def side(line: Any) -> Any:
+                line = line.copy()
+                line[i] = v
+                return line
+
+            line = irdl.cond(v > 0, side, lambda line: line, line)
+            i = (i + 1) % n
+            return (line, i), line[i]
+
+        return irdl.scan(step, (np.zeros(n), np.int64(0)), x)
+
+    x = np.random.default_rng(0).standard_normal(50)
+    for n in (1, 7):
+        function = lambda x, n=n: delayed(x, n)  # noqa: E731
+        assert conds(function, x) == 0
+        for a, b in zip(irdl.jit(function)(x)[0], function(x)[0], strict=True):
+            np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(irdl.jit(function)(x)[1], function(x)[1])
 
 
 def test_costly_sides_stay_a_branch() -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from irdl.errors import IrdlError
+from irdl.errors import IrdlError, TraceError
 from irdl.ir.graph import Graph, Value
 from irdl.tracing.box import ARRAY
 from irdl.tracing.branches.places import Place, Places
 from irdl.tracing.checks import checked
 from irdl.tracing.printing import together
-from irdl.tracing.recorder import Trace, trace_stack
+from irdl.tracing.recorder import Trace, trace_stack, user_line
 from irdl.tracing.region import Region
 
 #: how a block is left
@@ -86,8 +86,12 @@ def trace_block(function: Callable[[], Exit | None], places: Places, name: str, 
     with trace:
         try:
             found = function()
-        except IrdlError:
+        except (IrdlError, MemoryError):
             raise
+        except RecursionError as error:
+            raise TraceError(
+                f"a recursion whose end depends on traced numbers has no end while it is traced: write it as a loop{user_line()}"
+            ) from error
         except Exception as error:
             raised = error
     changes = places.changes()

@@ -44,9 +44,10 @@ def repeat_open(going: Any, test: Callable[[], Any], body: Run, found: Exit | No
         going: the outcome of the test, where it was asked already.
         found: how the step before was left, if that is not known.
     """
+    is_endless = found is not None  # so far its test has held whatever happened
     if found is not None:
         going = _goes_on(found, test)
-    loop = _Loop(test, body, found)
+    loop = _Loop(test, body, found, is_endless)
     if not loop.settle():
         raises(loop.raising, as_type(_as_bool(going), _BOOL), True)
         return found
@@ -54,7 +55,7 @@ def repeat_open(going: Any, test: Callable[[], Any], body: Run, found: Exit | No
         # The first step stores into an array from outside, later ones into what they have made: it is a step of its own.
         first = two_sides(going, lambda: without(body(), CONTINUE_CODE), lambda: None)
         going = _chosen(going, lambda: _goes_on(first, test))
-        loop = _Loop(test, body, first)
+        loop = _Loop(test, body, first, is_endless)
         loop.settle()
     return loop.record(going)
 
@@ -109,11 +110,11 @@ class _Step:
 class _Loop:
     """A loop that is being recorded."""
 
-    def __init__(self, test: Callable[[], Any], body: Run, found: Exit | None) -> None:
+    def __init__(self, test: Callable[[], Any], body: Run, found: Exit | None, is_endless: bool) -> None:
         self._body, self._found = body, found
         self._asked = test
         #: whether its test has always been known to hold
-        self._is_endless = True
+        self._is_endless = is_endless
         self._places = Places([test, body], capture(), () if found is None else found.partly)
         self._carried: dict[_Key, _Carried] = {}
         self._cells: list[Cell] = []

@@ -209,18 +209,19 @@ class _Function:
                 if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
                     _Function(part, self._name).rewrite()
             return [statement], None
-        if self._suspends and (_holds(statement, _SUSPENDS) or _leaves([statement])):
+        leaves = _leaves([statement])  # before anything in it has become something else
+        if self._suspends and (leaves or _holds(statement, _SUSPENDS)):
             return [statement], None
         if isinstance(statement, ast.If):
-            return self._if(statement, behind)
+            return self._if(statement, behind, leaves)
         if isinstance(statement, ast.While):
-            return self._while(statement, behind)
+            return self._while(statement, behind, leaves)
         if isinstance(statement, ast.For):
-            return self._for(statement, behind)
+            return self._for(statement, behind, leaves)
         if isinstance(statement, ast.With):
-            return self._with(statement, behind)
+            return self._with(statement, behind, leaves)
         if isinstance(statement, ast.Try):
-            return self._try(statement, behind)
+            return self._try(statement, behind, leaves)
         if isinstance(statement, ast.Assert):
             return self._assert(statement)
         return [_Expressions(self).visit(statement)], None
@@ -273,17 +274,17 @@ class _Function:
         block = self._define(kind, statements)
         return [_placed(block, statements[0])], _read(block.name)
 
-    def _if(self, statement: ast.If, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
+    def _if(self, statement: ast.If, behind: Sequence[ast.stmt], leaves: bool) -> tuple[list[ast.stmt], ast.expr | None]:
         test = self.expression(statement.test)
         on_true, true = self._part("true", statement.body)
         on_false, false = self._part("false", statement.orelse)
         sides = [*on_true, *on_false]
-        if not _leaves([statement]):
+        if not leaves:
             return [*sides, ast.Expr(_placed(_call("branch", test, true, false), statement))], None
         rest, name = self._rest(behind)
         return [*sides, *rest], _placed(_call("branch", test, true, false, name), statement.test)
 
-    def _while(self, statement: ast.While, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
+    def _while(self, statement: ast.While, behind: Sequence[ast.stmt], leaves: bool) -> tuple[list[ast.stmt], ast.expr | None]:
         names = _bound([ast.Expr(statement.test)])
         self._shared |= names - self._globals
         header: list[ast.stmt] = [ast.Nonlocal(sorted(names - self._globals))] if names - self._globals else []
@@ -291,18 +292,18 @@ class _Function:
         body = self._define("body", statement.body)
         orelse, name = self._part("else", statement.orelse)
         outcome = _placed(_call("repeat", _read(test.name), _read(body.name), name), statement)
-        return self._loop_then([test, body, *orelse], outcome, statement, behind)
+        return self._loop_then([test, body, *orelse], outcome, behind, leaves)
 
     def _loop_then(
-        self, blocks: list[ast.stmt], outcome: ast.expr, statement: ast.stmt, behind: Sequence[ast.stmt]
+        self, blocks: list[ast.stmt], outcome: ast.expr, behind: Sequence[ast.stmt], leaves: bool
     ) -> tuple[list[ast.stmt], ast.expr | None]:
         """What follows a loop: where the function may have returned from it, only what is not behind that."""
-        if not _leaves([statement]):
+        if not leaves:
             return [*blocks, ast.Expr(outcome)], None
         rest, name = self._rest(behind)
         return [*blocks, *rest], _call("then", outcome, name)
 
-    def _for(self, statement: ast.For, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
+    def _for(self, statement: ast.For, behind: Sequence[ast.stmt], leaves: bool) -> tuple[list[ast.stmt], ast.expr | None]:
         statement.iter = self.expression(statement.iter)
         if not _leaves(statement.body) or _holds(statement, _SUSPENDS):
             statement.body = self._block(statement.body, self._handed_on)
@@ -316,12 +317,12 @@ class _Function:
         each = ast.For(ast.Name(item, ast.Store()), statement.iter, [ast.If(step, [ast.Break()], [])], [])
         begin = ast.Assign([ast.Name(loop, ast.Store())], _call("loop"))
         outcome = ast.Call(ast.Attribute(_read(loop), "finish", ast.Load()), [name], [])
-        return self._loop_then([body, *orelse, begin, _placed(each, statement)], outcome, statement, behind)
+        return self._loop_then([body, *orelse, begin, _placed(each, statement)], outcome, behind, leaves)
 
-    def _with(self, statement: ast.With, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
+    def _with(self, statement: ast.With, behind: Sequence[ast.stmt], leaves: bool) -> tuple[list[ast.stmt], ast.expr | None]:
         for item in statement.items:
             item.context_expr = self.expression(item.context_expr)
-        if not _leaves([statement]):
+        if not leaves:
             statement.body = self._block(statement.body, self._handed_on)
             return [statement], None
         body, outcome = self._define("with", statement.body), self._name("outcome")
@@ -331,9 +332,9 @@ class _Function:
         begin = ast.Assign([ast.Name(outcome, ast.Store())], ast.Constant(None))
         return [body, *rest, begin, statement], _call("then", _read(outcome), name)
 
-    def _try(self, statement: ast.Try, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
+    def _try(self, statement: ast.Try, behind: Sequence[ast.stmt], leaves: bool) -> tuple[list[ast.stmt], ast.expr | None]:
         """A try statement, in which what leaves is kept until its end."""
-        if not _leaves([statement]):
+        if not leaves:
             statement.body = self._block(statement.body, self._handed_on)
             for handler in statement.handlers:
                 handler.body = self._block(handler.body, self._handed_on)

@@ -9,7 +9,7 @@ from irdl.ir.builder import make_node
 from irdl.ir.graph import Graph, Location, Node, Value
 from irdl.ir.op import Op
 from irdl.ops.branches import opened
-from irdl.ops.joining import UPDATE_SLICE
+from irdl.ops.side_stores import STORES
 from irdl.tracing.rolling.record import Record
 
 
@@ -28,7 +28,7 @@ def opened_in(record: Record, node: Node) -> list[Node]:
     else:
         # Stores of results that nothing reads are kept like all that nothing reads.
         for old, value in zip(node.outputs, values, strict=True):
-            while not record.readers(old) and value.node in inside and value.node.op is UPDATE_SLICE:
+            while not record.readers(old) and value.node in inside and value.node.op in STORES:
                 record.ghosts.add(value.node)
                 value = value.node.operands[0]
     for new in made:

@@ -117,6 +117,18 @@ def stores_of_two_places(x, out):
     return out
 
 
+@program(1, X, np.zeros((4, 2)), _random.integers(0, 4, T))
+def stores_at_indices(x, ring, places):
+    """A ring that one side stores into at a place known when it runs, and the other at another, or at none."""
+    out = []
+    for t in range(T):
+        i = places[t]
+        ring = irdl.cond(x[t] > 0, lambda r, t=t, i=i: stored(r, i, x[t]), lambda r: r, ring)
+        ring = irdl.cond(x[t] < 1, lambda r, i=i: stored(r, (i, 0), 0.5), lambda r, t=t: stored(r, (3 - places[t], 0), x[t]), ring)
+        out.append(ring[i].sum())
+    return np.stack(out), ring
+
+
 @program(0, X, np.zeros(T + 1))
 def stores_that_overlap(x, out):
     """Of two places that share an element neither is read where the other is stored."""

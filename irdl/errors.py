@@ -63,6 +63,7 @@ def out_of_bounds(index: int, axis: int, extent: int, where: str, raises: str = 
     line = f" (at {where})" if where else ""
     if raises:
         name, _, message = raises.partition(": ")
+        name = name.partition(" ")[0]
         found = _RAISED.get(name) or getattr(builtins, name, None)
         if isinstance(found, type) and issubclass(found, Exception):
             return found(message + line)

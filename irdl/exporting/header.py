@@ -78,7 +78,7 @@ def _outcome(interface: Interface) -> list[str]:
     for code, check in enumerate(interface.checks, 1):
         message = str(out_of_bounds(0, *check)).replace("index 0 is", "an index is")
         if check.axis == CODE:
-            message = f"{check.raises} (at {check.where})"
+            message = check.raises
         message = message.replace("*/", "* /")
         lines.append(f"    {code}  {message}")
     return lines

@@ -5,7 +5,8 @@
                | constant buffer = numbers
                | arena buffer at offset [depth n]
                | alias buffer buffer                                    they share memory
-               | check axis n of extent "where" [raises "error"]        what a failing check says, by its code
+               | check axis n of extent "where" [raises "error"]        what a failing check says, by its code; of axis -1, which
+                                                                        is none, it has found the code of an error of the user's
     statement  = for v in start:stop[:step] [kind] [turning with v] { statement* }
                | let x = expression
                | let x = check expression in extent code n              made non-negative; out of range reports, and binds 0

@@ -27,7 +27,7 @@ OF_MATRICES = (SOLVE, CHOLESKY, EIGENVALUES, EIGENVECTORS, SINGULAR_VALUES, SING
 
 @dataclass(frozen=True)
 class CheckAttributes:
-    """`raises`: which errors codes stand for, in words ("ValueError: diverged"), each those up to one of `codes`, which ascend. A function
+    """`raises`: which errors codes stand for, in words ("ValueError: diverged (at model.py:12)"), each those up to one of `codes`, which ascend. A function
     that was traced knows the errors themselves."""
 
     raises: tuple[str, ...]

@@ -20,6 +20,7 @@ from irdl.errors import TraceError
 from irdl.ir.builder import CONSTANT, ConstantAttributes, make_node
 from irdl.ir.graph import Location, Value
 from irdl.ir.op import NO_ATTRIBUTES, Op
+from irdl.ir.printer import at_location
 from irdl.ir.types import TensorType
 from irdl.ops.checks import CHECK, CheckAttributes, harmless
 from irdl.ops.dynamic import DYNAMIC_SLICE, DynamicSliceAttributes
@@ -88,21 +89,23 @@ def check(fails: Any, error: BaseException | type[BaseException]) -> None:
         raise _known(error)
 
 
-def fail(error: BaseException) -> None:
-    """The open trace, of one side of a branch, raises an error: the call does where it comes here."""
+def fail(error: BaseException | type[BaseException]) -> None:
+    """Raise `error` where the call comes to what is being traced, which may be a side of a `cond` that it does not take; what is recorded
+    behind it counts for nothing then. At the outermost, where every call comes to, and outside of a trace it is raised at once."""
+    stack = trace_stack()
+    if len(stack) < 2:
+        raise _known(error) if stack else error
     _check_handlers(error)
-    trace = open_trace()
-    _checks_of(trace).add(trace.constant(True, np.dtype(bool)), error)
+    _checks_of(stack[-1]).add(stack[-1].constant(True), error)
 
 
 def _check_handlers(error: BaseException | type[BaseException]) -> None:
-    """Nothing in the traced code catches an error.
-
-    Raises:
-        TraceError: it does; the message names the line.
     """
-    cls = error if isinstance(error, type) else type(error)
-    if handler := catches(cls, trace_stack()[0].depth if trace_stack() else 0):
+    Raises:
+        TraceError: an `except` in the traced code would catch the error.
+    """
+    cls, stack = error if isinstance(error, type) else type(error), trace_stack()
+    if handler := catches(cls, stack[0].depth if stack else 0):
         raise TraceError(
             f"a {cls.__name__} that depends on traced numbers comes to the `except` at {handler}, and compiled code cannot go on there: "
             f"choose by np.where or irdl.cond, or leave the error to the caller{user_line()}"
@@ -202,10 +205,10 @@ class _Checks:
         return Checked([self.code, *self.numbers], self.count, find, text, location)
 
     def in_words(self) -> list[tuple[int, str]]:
-        """What the errors are in words, in the order of their codes: those up to each of these."""
+        """What the errors are in words, with their lines, in the order of their codes: those up to each of these."""
         if len(self._lines) > _MOST_TEXTS:
             return [(self.count, _joined(self._texts.values()))]
-        return [(last, self._texts[location]) for last, location in self._lines]
+        return [(last, self._texts[location] + at_location(location)) for last, location in self._lines]
 
     def at_mark(self, loop: int, step: int) -> None:
         """A step of a loop of Python's begins, or, where that is -1, the loop ends."""
@@ -242,7 +245,7 @@ def failing(trace: Trace) -> Value | None:
 
 def _once(trace: Trace, op: Op, operands: Sequence[Value], attributes: Any = NO_ATTRIBUTES) -> Value:
     """A value made of these, the same each time: a place that is read and stored into stays one place."""
-    key = (op, *operands)
+    key = (op, attributes, *operands)
     if key not in trace.made_harmless:
         trace.made_harmless[key] = trace.apply(op, operands, attributes)[0]
     return trace.made_harmless[key]

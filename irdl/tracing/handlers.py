@@ -36,8 +36,8 @@ def depth() -> int:
 
 
 def catches(error: type[BaseException], outermost: int) -> str:
-    """The line of a handler that would catch an error raised by the caller, further in than the frame of depth `outermost`: model.py:12.
-    Nothing where there is none, or none whose source can be read."""
+    """The line of a handler that would catch an error raised here, further in than the frame of depth `outermost`: model.py:12. Nothing
+    where there is none, or none whose source can be read."""
     frame: Any = sys._getframe(1)
     for _ in range(depth() - 1 - outermost):
         code, number = frame.f_code, frame.f_lineno

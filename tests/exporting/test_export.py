@@ -568,6 +568,32 @@ def test_arguments_that_cannot_be_changed(function: Any, message: str) -> None:
 
 
 @needs_compiler
+def test_errors_behind_indices(tmp_path: Path) -> None:
+    def pick(x: Any, i: Any) -> Any:
+        y = x[i]
+        check(y > 8, AssertionError)
+        check(y < 2, ValueError(f"{y} is low"))
+        return y * x[i - 1]
+
+    x, out = np.arange(10.0), np.empty(())
+    exported = irdl.export(pick)(x, np.int64(5))
+    library, (memory, _) = loaded(exported, tmp_path), scratch(exported)
+    line = pick.__code__.co_firstlineno + 2
+    for i, message in (
+        (5, None),
+        (9, f"AssertionError (at test_export.py:{line})"),
+        (1, f"ValueError: ... is low (at test_export.py:{line + 1})"),
+    ):
+        code = library.pick(x.ctypes, ctypes.c_int64(i), out.ctypes, memory)
+        assert (code == 0) is (message is None)
+        assert message is None or f"     {code}  {message}\n" in exported.header
+    assert (
+        "index is out of bounds"
+        in exported.header.split(f"     {library.pick(x.ctypes, ctypes.c_int64(10), out.ctypes, memory)}  ")[1].split("\n")[0]
+    )
+
+
+@needs_compiler
 def test_errors_that_are_raised(tmp_path: Path) -> None:
     """Each has a number, which the call returns; the header has their texts."""
 

@@ -18,7 +18,7 @@ import irdl
 from irdl.errors import IrdlError, ParseError, TraceError
 from irdl.ir.parser import parse
 from irdl.ir.printer import print_graph
-from irdl.tracing.checks import check
+from irdl.tracing.checks import check, fail
 from irdl.tracing.recorder import Trace
 from tests.codegen.cuda.stand_in import start
 from tests.teams import team_of
@@ -53,7 +53,10 @@ def same(found: Any, expected: Any) -> None:
         np.testing.assert_equal(first[2:], second[2:])
         assert [type(item) for item in first[2]] == [type(item) for item in second[2]]
     else:
-        np.testing.assert_equal(irdl.tree.map(np.asarray, first), irdl.tree.map(np.asarray, second))
+        leaves, structure = irdl.tree.flatten(second)
+        assert irdl.tree.flatten(first)[1] == structure
+        for got, leaf in zip(irdl.tree.flatten(first)[0], leaves, strict=True):
+            np.testing.assert_allclose(np.asarray(got), np.asarray(leaf), 1e-12)
     np.testing.assert_equal(after, wanted)
 
 
@@ -120,6 +123,13 @@ def before_a_system(x: np.ndarray) -> Any:
     a = np.array([[1.0, 2.0], [0.5, 1.0]]) * x[:2]
     check(np.abs(a[0, 0] * a[1, 1] - a[0, 1] * a[1, 0]) < 1e-9, ZeroDivisionError("singular"))
     return np.linalg.solve(a, x[:2])
+
+
+def before_many_systems(x: np.ndarray) -> Any:
+    check(x[0] == 0, ZeroDivisionError(f"{x[1]}"))
+    a = np.eye(2) * x[0]
+    stack = np.eye(2) * x[:3, None, None] ** 2 + a
+    return np.linalg.solve(a, x[:2]), np.linalg.inv(stack), np.linalg.cholesky(stack * stack), np.linalg.eigvalsh(a)
 
 
 def in_a_loop(x: np.ndarray) -> Any:
@@ -201,6 +211,18 @@ def in_branches(x: np.ndarray) -> Any:
     return irdl.cond(x[0] > 0.3, lambda v: irdl.cond(v[1] > 0.3, yes, no, v), nothing, y)
 
 
+def in_sides_that_only_raise(x: np.ndarray) -> Any:
+    def raises(v: Any) -> Any:
+        total = v.sum()
+        fail(ValueError(f"of all {total:.3f}"))
+        return v[::-1]
+
+    def others(v: Any) -> Any:
+        return irdl.cond(v[0] > v[3], lambda v: v * 2, lambda v: (fail(KeyError(v[0])), v)[1], v)
+
+    return irdl.cond(x[1] > 1.5, raises, others, x)
+
+
 def in_a_while_loop(x: np.ndarray) -> Any:
     def body(c: Any) -> Any:
         n, v = c
@@ -263,6 +285,59 @@ def in_a_checkpoint(x: np.ndarray) -> Any:
     return irdl.grad(lambda y: f(y).sum())(x), f(x)
 
 
+def in_a_gradient_of_little_memory(x: np.ndarray) -> Any:
+    def loss(y: Any) -> Any:
+        def body(c: Any, v: Any) -> Any:
+            c = np.tanh(c + v)
+            check(v > 1.75, ValueError(f"{v:.3f} {c:.3f}"))
+            return c, c * 2
+
+        c, ys = irdl.scan(body, np.float64(0), np.concatenate([y] * 50))
+        return c + ys.sum()
+
+    return irdl.grad(loss, max_bytes=8000)(x)
+
+
+def in_other_derivatives(x: np.ndarray) -> Any:
+    def f(y: Any) -> Any:
+        check(y[0] > 0.75, ValueError(f"{y[0]}"))
+        return y**3
+
+    return irdl.jacrev(f)(x), irdl.jacfwd(f)(x), irdl.hessian(lambda y: f(y).sum())(x)
+
+
+def in_elements(x: np.ndarray) -> Any:
+    def f(v: Any) -> Any:
+        check(v > 1.75, ValueError(f"{v}"))
+        return v * 2.0
+
+    return np.vectorize(f)(x), [f(v) for v in x[::-1]]
+
+
+def in_loops_made_of_others(x: np.ndarray) -> Any:
+    def body(i: Any, c: Any) -> Any:
+        check(c > 5, ValueError(f"{i}: {c:.2f}"))
+        return c + x[i % 4]
+
+    def join(a: Any, b: Any) -> Any:
+        check(a > 3, ValueError(f"{a} {b}"))
+        return a + b
+
+    known, unknown = irdl.fori_loop(0, 10, body, 0.0), irdl.fori_loop(0, x[0].astype(np.int64) + 9, body, 0.0)
+    return known, unknown, irdl.associative_scan(join, x)
+
+
+def in_a_batch_of_scans(x: np.ndarray) -> Any:
+    def f(v: Any) -> Any:
+        def body(c: Any, w: Any) -> Any:
+            check(c > 3, ValueError(f"{c} {v}"))
+            return c + w * v, c
+
+        return irdl.scan(body, np.float64(0), x)[0]
+
+    return irdl.vmap(f)(x)
+
+
 def in_a_batch(x: np.ndarray) -> Any:
     def f(v: Any, w: Any) -> Any:
         check(v > 1.4, ValueError(f"{v:.2f}"))
@@ -311,7 +386,7 @@ def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_as_eager_code_does(program: Callable[..., Any], backend: str) -> None:
     compiled = irdl.jit(program, backend=backend)
     for _ in range(2):
-        for x in ARGUMENTS if backend == "cpu" else ARGUMENTS[:5]:
+        for x in ARGUMENTS if backend == "cpu" else [*ARGUMENTS[:5], ARGUMENTS[6]]:
             with np.errstate(all="ignore"):
                 same(outcome(compiled, x), outcome(program, x))
 
@@ -589,6 +664,11 @@ def test_what_is_known_is_raised_at_once() -> None:
     check(np.array([0.0]), ValueError)
     with pytest.raises(ValueError, match=r"^yes$"):
         check(np.bool_(True), ValueError("yes"))
+
+    with pytest.raises(KeyError):
+        fail(KeyError)
+    with pytest.raises(KeyError, match="at once"):
+        irdl.jit(lambda x: fail(KeyError("at once")))(X)
 
     def f(x: np.ndarray, n: int) -> Any:
         check(len(x) > 3, ValueError("long"))

@@ -14,7 +14,6 @@ from irdl.codegen.lowering.schedule import Schedule
 from irdl.codegen.lowering.sorting import sort
 from irdl.errors import CODE
 from irdl.ir.graph import Node
-from irdl.ir.printer import format_location
 from irdl.loops.index import Index
 from irdl.loops.language import (
     Check,
@@ -231,11 +230,11 @@ def _check(
         if not is_same_place(source, target):
             result += schedule.copy(source, target, names)
     int64 = np.dtype(np.int64)
-    code, where = Variable(names("k"), int64), format_location(node.location)
+    code = Variable(names("k"), int64)
     result.append(Let(code, Load(operands[0].buffer, operands[0].offset)))
     # Of several that fail the first is reported.
     for last, raises in zip(node.attributes.codes, node.attributes.raises, strict=True):
-        checks.append(Check(CODE, 1, where, raises))
+        checks.append(Check(CODE, 1, "", raises))
         is_one = Operation("less_equal", (code, Literal(np.int64(last))), np.dtype(bool))
         value = Operation("select", (is_one, code, Literal(np.int64(0))), int64)
         result.append(CheckIndex(Variable(names("k"), int64), value, 1, len(checks) - 1))

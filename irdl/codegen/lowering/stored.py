@@ -62,7 +62,6 @@ def failures_first(graph: Graph, stores: bool) -> Graph:
             needed.update(reachable_nodes(wanted))
     if not stores and not graph.has((CHECK,)):
         return graph
-    # Stays as it is where nothing is stored into, but for the errors.
     order = sorted(graph.nodes, key=lambda node: 1 if node.op is CHECK else 2 if stores and node not in needed else 0)
     if order == list(graph.nodes):
         return graph

@@ -214,6 +214,8 @@ class Trace:
         self.stored: dict[Cell, Value] = {}
         #: lists, dicts and objects that may not change any more, what they hold, and why (see `branches.merge`)
         self.let_be: list[tuple[Any, Any, str]] = []
+        #: numbers that are of one type or another since a branch, and these types
+        self.types: dict[Cell, tuple[type, type]] = {}
         #: whether arrays of it may be one (see `aliases`)
         self.has_aliases = False
         #: the errors that are raised where a traced bool holds (see `checks`), if there are any; and once there are, here or around,

@@ -23,7 +23,7 @@ from irdl.tracing.branches.places import MISSING, Places
 from irdl.tracing.checks import check, fail
 from irdl.tracing.of_regions import joined_dtype, joined_kind, record_cond
 from irdl.tracing.operations import cast
-from irdl.tracing.recorder import Cell, open_trace, user_line
+from irdl.tracing.recorder import Cell, open_trace, trace_stack, user_line
 from irdl.tracing.region import Region
 from irdl.tracing.unset import Partly
 
@@ -195,6 +195,9 @@ def _join(flag: Value, on_true: Block, on_false: Block, places: Places) -> Exit 
     for leaf, value in zip(leaves.items, results, strict=False):
         made = wrap(value, leaf.kind)
         leaves.found.append(made)
+        kinds = tuple(item.__class__ for item in leaf.pair)
+        if kinds[0] is not kinds[1] and not any(item is ANYTHING for item in leaf.pair):
+            trace_stack()[0].types[made.cell] = kinds
         for which, side in enumerate(sides):
             _connect(leaf.pair[which], side, flag, which == 0, made)
     for cell, value in zip(cells, results[len(leaves.items) :], strict=True):

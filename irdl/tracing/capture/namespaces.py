@@ -10,7 +10,7 @@ from irdl.tracing.branches.rewrite import FLOW
 from irdl.tracing.capture.reads import Always, DictItem, HasItem
 from irdl.tracing.extrema import traced_all, traced_any, traced_max, traced_min
 from irdl.tracing.marks import MarkedRange
-from irdl.tracing.numpy.builtin_type import TracedType
+from irdl.tracing.numpy.builtin_type import TracedType, traced_isinstance
 from irdl.tracing.numpy.scalars import traced_type
 from irdl.tracing.printing import traced_print
 from irdl.tracing.users import is_users
@@ -59,6 +59,7 @@ _REPLACED = {
         "any": traced_any,
         "all": traced_all,
         "type": TracedType,
+        "isinstance": traced_isinstance,
     },
     **{kind.__name__: traced_type(kind) for kind in PYTHON_NUMBERS},
 }

@@ -215,3 +215,156 @@ class KeepsWhatItGets:
 def is_the_same_array(x, s):
     y = x if s > 0 else x.copy()
     return x * 2 if y is x else x * 3
+
+
+# An array that has another name by more than one branch.
+
+
+@either((X, 1.0, 1), (X, -1.0, 1), (X, 1.0, 0))
+def named_in_nested_branches(x, s, k):
+    b = x * 1
+    if k > 0:
+        if s > 0:
+            b = x
+    b[0] = 9
+    return b
+
+
+@either((X, 1.0, 1), (X, -1.0, 1), (X, 1.0, 0), (X, -1.0, 0))
+def named_then_replaced(x, s, k):
+    b = x * 1
+    if k > 0:
+        b = x
+    if s > 0:
+        b = x + 5
+    b[0] = 9
+    return b
+
+
+@either((X, 1.0, 1), (X, -1.0, 1), (X, 1.0, 0), (X, -1.0, 0))
+def named_in_an_elif(x, s, k):
+    b = x * 1
+    if k > 0:
+        pass
+    elif s > 0:
+        b = x
+    b[0] = 9
+    return b
+
+
+@either((X, 1.0), (X, -1.0), (X, 2.0))
+def named_after_what_is_named(x, s):
+    a = x * 1
+    if s > 0:
+        a = x
+    b = a
+    if s > 1:
+        b = x * 2
+    b[0] = 9
+    return a
+
+
+@either((X, 1.0), (X, -1.0), (X, 2.0))
+def item_named_and_changed(x, s):
+    items = {"a": x * 1}
+    if s > 0:
+        items["a"] = x
+    if s > 1:
+        items["a"][1] = 5
+    items["a"][0] = 9
+    return x
+
+
+@either((X, 1.0), (X, -1.0), (X, 2.0))
+def part_then_replaced(x, s):
+    part = x[:2] if s > 0 else x[1:]
+    if s > 1:
+        part = part + 1
+    part[0] = 9
+    return x
+
+
+@either((X, 1.0), (X, -1.0), (X, 2.0))
+def part_or_part(x, s):
+    part = x[:2] if s > 0 else x[1:]
+    other = part if s > 1 else x[:2]
+    other[0] = 9
+    return x
+
+
+@either((X, 1.0), (X, -1.0), (X, 0.5))
+def named_then_stored_into_in_a_loop(x, s):
+    a = x * 1
+    if s > 0:
+        a = x
+    for i in range(2):
+        if s > i:
+            a[i] = 7
+    return x
+
+
+@either((X, 1.0), (X, -1.0), (X, 2.0))
+def named_in_a_while_loop(x, s):
+    a = x * 1
+    i = 0
+    while i < s:
+        a = x
+        i += 1
+    a[0] = 9
+    return x
+
+
+@either((X, 1.0), (X, -1.0), (X, 2.0))
+def exchanged_twice(x, s):
+    a, b = x * 1, x * 2
+    if s > 0:
+        a, b = b, a
+    if s > 1:
+        a, b = b, a
+    a[0] = 9
+    return b
+
+
+def either_of(a, b, s):
+    if s > 0:
+        return a
+    return b
+
+
+@either((X, X + 1, 1.0), (X, X + 1, -1.0), (X, X + 1, 2.0))
+def chosen_of_what_is_chosen(x, y, s):
+    a = either_of(x, either_of(y, x, s - 1), s)
+    a[0] = 9
+    return x, y
+
+
+@either((X, X + 1, 1.0), (X, X + 1, -1.0), (X, X + 1, 2.0))
+def changed_after_it_is_chosen(x, y, s):
+    a = either_of(x, y, s)
+    b = either_of(a, y, s - 1)
+    x[1], y[1] = 100, 200
+    return a, b
+
+
+@either((X, -1.0), (X, 1.0), (X, 0.5), (X, 2.5))
+def replaced_or_changed(y, t):
+    """In each step another array from then on, or a store into the one there is."""
+    a = y + 1
+    for i in range(3):
+        if t > i:
+            y = a
+        else:
+            y[0] -= 1
+    return a
+
+
+@either((X, 1.0), (X, -1.0), (X, 2.0))
+def changed_through_the_old_name(x, s):
+    a = x * 1
+    if s > 0:
+        a = x
+    x[1] = 100
+    if s > 1:
+        x = x * 1
+    x[2] = 50
+    return a

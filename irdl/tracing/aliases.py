@@ -1,37 +1,41 @@
-"""Arrays that may be one: after `b = a if x > 0 else c`, what is stored into b is stored into a where x > 0, and the other way round."""
+"""Arrays that may be one: after `b = a if x > 0 else c`, what is stored into b is stored into a where x > 0, and the other way round.
+
+Each array knows all others that it may be, whatever number of branches lies between them: one step along these reaches all of them.
+"""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from irdl.errors import TraceError
 from irdl.ir.graph import Value
-from irdl.ops.elementwise import SELECT
+from irdl.ops.elementwise import BITWISE_AND, BITWISE_OR, INVERT, SELECT
 from irdl.tracing.recorder import Cell, Trace, trace_stack, user_line
 
-_TANGLED = "an array is stored into that several branches may have made another one, in more than one way: copy it on the side of one"
+_TANGLED = "an array is stored into that several branches may have made a part of another one: copy it on that side of the branch"
 
 
 @dataclass(frozen=True, eq=False)
 class Alias:
-    """Where `flag`, a value of `trace`, is `holds`, the array of `whole`, seen through `steps`, is that of `part`.
+    """Where the flags, values of `trace`, are what is said here, the array of `whole`, seen through `steps`, is that of `part`.
 
     Attributes:
+        holds: that, as one value.
         refusal: where that cannot be expressed, what a store would do.
         line: of the branch.
     """
 
     trace: Trace
-    flag: Value
-    holds: bool
+    flags: dict[Value, bool]
+    holds: Value
     whole: weakref.ref[Cell]
     part: weakref.ref[Cell]
     steps: tuple[Any, ...]
-    refusal: str = ""
-    line: str = ""
+    refusal: str
+    line: str
 
     def other(self, cell: Cell) -> Cell | None:
         """The other one of the two; None where that is gone."""
@@ -39,11 +43,48 @@ class Alias:
 
 
 def connect(trace: Trace, flag: Value, holds: bool, whole: Cell, steps: Sequence[Any], part: Cell, refusal: str = "") -> None:
-    """From now on two arrays may be one."""
-    alias = Alias(trace, flag, holds, weakref.ref(whole), weakref.ref(part), tuple(steps), refusal, user_line())
+    """From now on two arrays, of which the part is a new one, may be one: where the flag is `holds`. So may those that the first may be."""
+    line = user_line()
+    condition = flag if holds else trace.apply(INVERT, [flag])[0]
+    _add(Alias(trace, {flag: holds}, condition, weakref.ref(whole), weakref.ref(part), tuple(steps), refusal, line))
+    for known in whole.aliases:
+        other = known.other(whole)
+        if other is None or other is part or known.trace.ended or known.flags.get(flag, holds) is not holds:
+            continue
+        why, ends, way = refusal or known.refusal, (other, part), (*known.steps, *steps)
+        if whole is known.whole():
+            # Both are seen in the whole: the new one shows all of it, or the same.
+            ends, way = (part, other), known.steps
+            if steps and tuple(steps) == known.steps:
+                way = ()
+            elif steps:
+                why = why or _TANGLED
+        both = trace.apply(BITWISE_AND, [trace.lift(known.trace, known.holds), condition])[0]
+        first, second = map(weakref.ref, ends)
+        _add(Alias(trace, {**known.flags, flag: holds}, both, first, second, way, why, line))
+
+
+def _add(alias: Alias) -> None:
+    """Take in an alias; two ways in which the same two arrays are one become one."""
     trace_stack()[0].has_aliases = True
+    whole, part = alias.whole(), alias.part()
+    if whole is None or part is None:
+        return
+    for known in whole.aliases:
+        if known.part() is part and known.whole() is whole and known.steps == alias.steps and not known.trace.ended:
+            trace = alias.trace
+            either = trace.apply(BITWISE_OR, [trace.lift(known.trace, known.holds), alias.holds])[0]
+            flags = {flag: holds for flag, holds in alias.flags.items() if known.flags.get(flag) is holds}
+            alias = replace(alias, flags=flags, holds=either, refusal=alias.refusal or known.refusal)
+            _drop(known, whole, part)
+            break
     for cell in (whole, part):
         cell.aliases = (*(other for other in cell.aliases if other.whole() is not None and other.part() is not None), alias)
+
+
+def _drop(alias: Alias, *cells: Cell) -> None:
+    for cell in cells:
+        cell.aliases = tuple(other for other in cell.aliases if other is not alias)
 
 
 def store(trace: Trace, cell: Cell, new: Value) -> None:
@@ -52,28 +93,14 @@ def store(trace: Trace, cell: Cell, new: Value) -> None:
     Raises:
         TraceError: of one of these it cannot be said what it holds then.
     """
-    if not cell.aliases:
-        trace.put(cell, new)
-        return
     trace.put(cell, new)
-    # Each with the flags that hold, or do not, where it is the array that was stored into.
-    waiting: list[tuple[Cell, dict[Value, bool]]] = [(cell, {})]
-    met, done = {cell}, set[Alias]()
-    while waiting:
-        cell, flags = waiting.pop()
-        reached: dict[Cell, dict[Value, bool]] = {}
-        for alias in cell.aliases:
-            other = alias.other(cell)
-            if other is None or alias in done or alias.trace.ended or flags.get(alias.flag, alias.holds) is not alias.holds:
-                continue
-            done.add(alias)
-            if alias.refusal or (other in met and other not in reached):
-                raise TraceError(f"{alias.refusal or _TANGLED}{user_line()}")
-            # Of two aliases of the same two arrays, as `b = a[1:] if c else a[:-1]`, one holds.
-            trace.put(other, _seen_in(other, alias, trace, cell) if cell is alias.whole() else _shown_by(other, alias, trace, cell))
-            reached[other] = flags if other in reached else {**flags, alias.flag: alias.holds}
-            met.add(other)
-        waiting += reached.items()
+    for alias in cell.aliases:
+        other = alias.other(cell)
+        if other is None or alias.trace.ended:
+            continue
+        if alias.refusal:
+            raise TraceError(f"{alias.refusal}{user_line()}")
+        trace.put(other, _seen_in(other, alias, trace, cell) if cell is alias.whole() else _shown_by(other, alias, trace, cell))
 
 
 def _seen_in(part: Cell, alias: Alias, trace: Trace, whole: Cell) -> Value:
@@ -96,8 +123,7 @@ def _shown_by(whole: Cell, alias: Alias, trace: Trace, part: Cell) -> Value:
 
 
 def _chosen(trace: Trace, alias: Alias, new: Value, old: Value) -> Value:
-    flag = trace.lift(alias.trace, alias.flag)
-    return trace.apply(SELECT, [flag, new, old] if alias.holds else [flag, old, new])[0]
+    return trace.apply(SELECT, [trace.lift(alias.trace, alias.holds), new, old])[0]
 
 
 def check_apart(kept: Iterable[tuple[str, Cell]]) -> None:

@@ -222,6 +222,14 @@ class _Loop:
             found[leaf] = _Carried(type_, kind, is_shared)
         return found
 
+    def _others(self, after: Any) -> list[Cell]:
+        """The arrays from outside that a shared one may be behind the last step."""
+        arrays = [item for leaf, _ in self._step.leaves.values() for item in (leaf,) if is_box(item) and item.kind == ARRAY]
+        found = [after, *arrays] if is_box(after) else arrays
+        cells = [item.cell for item in found if item.cell.trace is not self._step.trace]
+        aliases = [alias.other(item.cell) for item in found for alias in item.cell.aliases if item.cell.trace is self._step.trace]
+        return list(dict.fromkeys([*cells, *(cell for cell in aliases if cell is not None and cell.trace is not self._step.trace)]))
+
     @staticmethod
     def _collecting(step: _Step, key: Any) -> Callable[[Any, Any, str], Any]:
         def collect(before: Any, after: Any, name: str) -> Any:
@@ -264,6 +272,9 @@ class _Loop:
             before = step.leaves[key][0]
             if is_box(before) and before.kind == ARRAY == item.kind:  # where there was no step
                 connect(trace, flag, False, before.cell, before.steps, made.cell, "" if before.type == item.type else _SHARED)
+            if item.is_shared:
+                for other in self._others(step.leaves[key][1]):
+                    connect(trace, flag, True, other, (), made.cell, _SHARED)
         for cell, value in zip(self._cells, results[1 + len(found) :], strict=True):
             trace.put(cell, value)
         left = self._left(step, self._merge(lambda a, b, name: found[_EXIT, name]))

@@ -27,6 +27,10 @@ from irdl.tracing.recorder import Cell, open_trace, trace_stack, user_line
 from irdl.tracing.region import Region
 from irdl.tracing.unset import Partly
 
+_OTHER = (
+    "an array is stored into that may be another one since a branch, with another dtype, seen at places that are not known, or decided "
+    "within the branch: copy it on that side"
+)
 #: a block of the user's code as a function
 Run = Callable[[], Exit | None]
 
@@ -198,8 +202,8 @@ def _join(flag: Value, on_true: Block, on_false: Block, places: Places) -> Exit 
         kinds = tuple(item.__class__ for item in leaf.pair)
         if kinds[0] is not kinds[1] and not any(item is ANYTHING for item in leaf.pair):
             trace_stack()[0].types[made.cell] = kinds
-        for which, side in enumerate(sides):
-            _connect(leaf.pair[which], side, flag, which == 0, made)
+    for which, side in enumerate(sides):
+        _connect(leaves.items, leaves.found, side, which, flag)
     for cell, value in zip(cells, results[len(leaves.items) :], strict=True):
         trace.put(cell, value)
     contents, left = _contents(Merge(leaves.give, places.knows), sides, key)
@@ -245,17 +249,30 @@ def joined_exit(merge: Merge, a: Exit | None, b: Exit | None, key: Any, partly: 
     return Exit(code, value, ways, partly, key)
 
 
-def _connect(item: Any, side: Block, flag: Value, holds: bool, made: Any) -> None:
-    """Where an array was there before the branch, what stands for it behind may be that very one."""
-    if not is_box(item) or item.kind != ARRAY or item.cell.trace is side.trace:
-        return
-    refusal = ""
-    if item.type != made.type or any(cell.trace is side.trace for step in item.steps for cell in _cells(step)):
+def _connect(leaves: Sequence[_Leaf], found: Sequence[Any], side: Block, which: int, flag: Value) -> None:
+    """Where an array was there before the branch, what stands for it behind may be that very one; so may two of which the side has made
+    one."""
+    trace, holds = open_trace(), which == 0
+    met: dict[Cell, tuple[Any, Any]] = {}
+    for leaf, made in zip(leaves, found, strict=True):
+        item = leaf.pair[which]
+        if not is_box(item) or item.kind != ARRAY:
+            continue
+        is_new = item.cell.trace is side.trace
         refusal = (
-            "an array is stored into that may be another one since a branch, with another dtype or seen at places that are not known: copy it "
-            "on that side of the branch"
+            "" if item.type == made.type and not any(cell.trace is side.trace for step in item.steps for cell in _cells(step)) else _OTHER
         )
-    connect(open_trace(), flag, holds, item.cell, item.steps, made.cell, refusal)
+        if not is_new:
+            connect(trace, flag, holds, item.cell, item.steps, made.cell, refusal)
+            continue
+        for alias in item.cell.aliases:  # within the side it may be one that was there
+            other = alias.other(item.cell)
+            if other is not None and other.trace is not side.trace:
+                connect(trace, flag, holds, other, (), made.cell, _OTHER)
+        if item.cell in met:
+            one, shown = met[item.cell]
+            connect(trace, flag, holds, shown.cell, (), made.cell, refusal if one.steps == item.steps else _OTHER)
+        met.setdefault(item.cell, (item, made))
 
 
 def _cells(step: Any) -> tuple[Cell, ...]:

@@ -104,7 +104,7 @@ class DictOfState:
             s["count"] += 1
             self.rows[0] = x
         else:
-            s["nested"]["last"] = s["h"]
+            s["nested"]["last"] = s["h"].copy()
             self.rows[1] *= 2
         if s["h"].max() > 5:
             s["h"] = np.zeros(2)

@@ -26,7 +26,7 @@ _VIEWS = frozenset((SLICE, RESHAPE, TRANSPOSE, REVERSE))
 
 def opened(make: Make, node: Node, operands: Sequence[Value]) -> list[Value]:
     """What stands for the outputs of a cond or a loop once all that can be is done outside of it, of those within it too."""
-    regions = [_opened_within(region) for region in node.regions]
+    regions = [opened_within(region) for region in node.regions]
     if any(a is not b for a, b in zip(regions, node.regions, strict=True)):
         node = _like(node, node.operands, node.attributes, regions)
     apart = results_apart(node.regions) if node.op is COND else None
@@ -38,7 +38,7 @@ def opened(make: Make, node: Node, operands: Sequence[Value]) -> list[Value]:
     return with_stores(make, results, operands, values)
 
 
-def _opened_within(graph: Graph) -> Graph:
+def opened_within(graph: Graph) -> Graph:
     """A graph with its conds and loops opened."""
     if not any(node.op in CONTROL for node in graph.nodes):
         return graph

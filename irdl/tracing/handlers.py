@@ -11,7 +11,7 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
 
-from irdl.tracing.branches.rewrite import IS_BLOCK
+from irdl.tracing.branches.nodes import IS_BLOCK
 from irdl.tracing.users import Owner, owner_of, short_path
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)

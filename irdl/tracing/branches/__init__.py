@@ -1,10 +1,11 @@
 """Branches of Python on values that the trace does not know, as `cond` and `while`.
 
-source      a function that has such a branch is found in its file, and traced again as
-rewrite     its branches and loops as calls of
-flow        what Python does where the test is known; else
-sides       both sides of a branch are recorded, `loops` and `repeat` have `for` and `while`
-blocks      one block of code traced for itself
-places      what it may change: variables, attributes, items of lists and dicts
-merge       what these hold behind both sides
+    source      a function that has such a branch is found in its file, and traced again as
+    rewrite     its branches and loops as calls; `expressions` too, `scopes` are what blocks bind and how they
+                are left, `nodes` pieces of code
+    flow        what is called: what Python does where the test is known; else
+    sides       both sides of a branch are recorded, `loops` and `repeat` have `for` and `while`
+    blocks      one block of code traced for itself
+    places      what it may change: variables, attributes, items of lists and dicts
+    merge       what these hold behind both sides; `partly`: on some of the ways out of them
 """

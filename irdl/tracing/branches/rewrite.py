@@ -16,22 +16,15 @@ where nothing has left. The lines and columns are those of the source, so that e
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-#: the name that the calls go through
-FLOW = "__flow__"
-#: what the functions are called that blocks become
-IS_BLOCK = re.compile(r"__[a-z]+_\d+__")
+from irdl.tracing.branches.expressions import Expressions, matches
+from irdl.tracing.branches.nodes import call_of, flow, function_of, later, placed, read
+from irdl.tracing.branches.scopes import SUSPENDS, bound_names, holds, leaves_block, own_nodes
 
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-_SCOPES = (*_FUNCTIONS, ast.ClassDef)
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-_LOOPS = (ast.For, ast.AsyncFor, ast.While)
 #: statements whose blocks stay blocks
 _LEFT_ALONE = (ast.Match, ast.TryStar, ast.AsyncFor, ast.AsyncWith)
-_SUSPENDS = (ast.Yield, ast.YieldFrom, ast.Await, ast.AsyncFor, ast.AsyncWith)
 
 
 def rewrite(node: ast.AST) -> None:
@@ -41,89 +34,6 @@ def rewrite(node: ast.AST) -> None:
     elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         _Function(node).rewrite()
     ast.fix_missing_locations(node)
-
-
-def _own(node: ast.AST | Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """All nodes of a scope, but for what is within the functions and classes in it; of those what is evaluated outside."""
-    waiting = [node] if isinstance(node, ast.AST) else list(node)
-    while waiting:
-        part = waiting.pop()
-        yield part
-        if isinstance(part, ast.Lambda):
-            waiting += [*part.args.defaults, *filter(None, part.args.kw_defaults)]
-        elif isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            waiting += [*part.decorator_list, *part.args.defaults, *filter(None, part.args.kw_defaults)]
-        elif isinstance(part, ast.ClassDef):
-            waiting += [*part.decorator_list, *part.bases]
-        else:
-            waiting += ast.iter_child_nodes(part)
-
-
-def _bound(statements: Sequence[ast.stmt]) -> set[str]:
-    """The names that statements bind in their scope."""
-    found: set[str] = set()
-    inner: set[ast.AST] = set()
-    for node in _own(statements):
-        if isinstance(node, _COMPREHENSIONS):  # its variables are its own
-            inner.update(part for clause in node.generators for part in ast.walk(clause.target))
-    for node in _own(statements):
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load) and node not in inner:
-            found.add(node.id)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found.add(node.name)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            found.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
-        elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
-            found.add(node.name)
-        elif isinstance(node, ast.MatchMapping) and node.rest:
-            found.add(node.rest)
-    return found
-
-
-def _leaves(statements: Iterable[ast.AST]) -> bool:
-    """Whether what is behind the statements may be left out: they return, or break or continue a loop around them."""
-    for node in statements:
-        if isinstance(node, (ast.Return, ast.Break, ast.Continue)):
-            return True
-        if isinstance(node, _SCOPES):
-            continue
-        if isinstance(node, _LOOPS):
-            if any(isinstance(part, ast.Return) for part in _own(node.body)) or _leaves(node.orelse):
-                return True
-        elif _leaves(ast.iter_child_nodes(node)):
-            return True
-    return False
-
-
-def _holds(node: ast.AST | Iterable[ast.AST], kinds: type | tuple[type, ...]) -> bool:
-    return any(isinstance(part, kinds) for part in _own(node))
-
-
-def _placed(node: Any, source: Any) -> Any:
-    """A node at the place where another one begins. Where it ends is left out: Python takes calls for being on the last line of their name."""
-    node.lineno = node.end_lineno = source.lineno
-    node.col_offset = node.end_col_offset = source.col_offset
-    return node
-
-
-def _call(name: str, *arguments: ast.expr) -> ast.Call:
-    return ast.Call(_flow(name), list(arguments), [])
-
-
-def _flow(name: str) -> ast.expr:
-    return ast.Attribute(ast.Name(FLOW, ast.Load()), name, ast.Load())
-
-
-def _later(expression: ast.expr, *parameters: str) -> ast.Lambda:
-    return ast.Lambda(_parameters(*parameters), expression)
-
-
-def _parameters(*names: str) -> ast.arguments:
-    return ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, [])
-
-
-def _read(name: str) -> ast.Name:
-    return ast.Name(name, ast.Load())
 
 
 class _Numbers:
@@ -144,13 +54,13 @@ class _Function:
         self._node = node
         self._name = names or _Numbers()
         own = node.body if isinstance(node.body, list) else [node.body]
-        self._globals = {name for part in _own(own) if isinstance(part, ast.Global) for name in part.names}
-        self._outer = {name for part in _own(own) if isinstance(part, ast.Nonlocal) for name in part.names}
+        self._globals = {name for part in own_nodes(own) if isinstance(part, ast.Global) for name in part.names}
+        self._outer = {name for part in own_nodes(own) if isinstance(part, ast.Nonlocal) for name in part.names}
         arguments = node.args
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
         self._parameters = [argument.arg for argument in every if argument is not None]
         #: a generator's blocks stay where they are if they leave, or wait
-        self._suspends = _holds(own, _SUSPENDS)
+        self._suspends = holds(own, SUSPENDS)
         self._shared: set[str] = set()
 
     def rewrite(self) -> None:
@@ -162,14 +72,14 @@ class _Function:
         names = sorted(self._shared - self._globals - self._outer - set(self._parameters))
         declared: list[ast.stmt] = [ast.AnnAssign(ast.Name(name, ast.Store()), ast.Constant(None), None, 1) for name in names]
         for statement in declared:
-            _placed(statement, self._node)
+            placed(statement, self._node)
         self._node.body = [*statements[:first], *declared, *body] or [ast.Pass()]
 
     # How a block is left: from the function itself, from a block that is a function.
 
     @staticmethod
     def _returned(outcome: ast.expr) -> ast.stmt:
-        return ast.Return(_call("result", outcome))
+        return ast.Return(call_of("result", outcome))
 
     @staticmethod
     def _handed_on(outcome: ast.expr) -> ast.stmt:
@@ -184,18 +94,18 @@ class _Function:
         for place, statement in enumerate(statements):
             if isinstance(statement, ast.Return) and finish is self._handed_on:
                 value = self.expression(statement.value) if statement.value else ast.Constant(None)
-                return [*found, _placed(ast.Return(_call("leave", value)), statement)]
+                return [*found, placed(ast.Return(call_of("leave", value)), statement)]
             if isinstance(statement, (ast.Break, ast.Continue)) and finish is self._handed_on:
-                return [*found, _placed(ast.Return(_flow(type(statement).__name__.upper())), statement)]
-            if isinstance(statement, _LEFT_ALONE) or (isinstance(statement, ast.Try) and _leaves(statement.finalbody)):
+                return [*found, placed(ast.Return(flow(type(statement).__name__.upper())), statement)]
+            if isinstance(statement, _LEFT_ALONE) or (isinstance(statement, ast.Try) and leaves_block(statement.finalbody)):
                 found.append(statement if finish is self._returned else _LeavesBlock(self).visit(statement))
                 continue
             made, outcome = self._statement(statement, statements[place + 1 :])
             for part in made:
-                _placed(part, statement)
+                placed(part, statement)
             found += made
             if outcome is not None:
-                return [*found, _placed(finish(outcome), statement)]
+                return [*found, placed(finish(outcome), statement)]
         return found
 
     def _statement(self, statement: ast.stmt, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr | None]:
@@ -209,8 +119,8 @@ class _Function:
                 if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
                     _Function(part, self._name).rewrite()
             return [statement], None
-        leaves = _leaves([statement])  # before anything in it has become something else
-        if self._suspends and (leaves or _holds(statement, _SUSPENDS)):
+        leaves = leaves_block([statement])  # before anything in it has become something else
+        if self._suspends and (leaves or holds(statement, SUSPENDS)):
             return [statement], None
         if isinstance(statement, ast.If):
             return self._if(statement, behind, leaves)
@@ -224,7 +134,7 @@ class _Function:
             return self._try(statement, behind, leaves)
         if isinstance(statement, ast.Assert):
             return self._assert(statement)
-        return [_Expressions(self).visit(statement)], None
+        return [Expressions(self._first_parameter, self._name).visit(statement)], None
 
     def _as_ifs(self, statement: ast.stmt) -> list[ast.stmt]:
         """A `match` of plain values as `if` and `elif`; every other statement as it is."""
@@ -233,13 +143,13 @@ class _Function:
         subject = self._name("subject")
         chain: list[ast.stmt] = []
         for case in reversed(statement.cases):
-            test = _matches(case.pattern, subject)
+            test = matches(case.pattern, subject)
             if test is None:
                 return [statement]
             if case.guard is not None:
                 test = ast.BoolOp(ast.And(), [test, case.guard])
-            chain = [_placed(ast.If(test, case.body, chain), case.pattern)]
-        begin = _placed(ast.Assign([ast.Name(subject, ast.Store())], statement.subject), statement)
+            chain = [placed(ast.If(test, case.body, chain), case.pattern)]
+        begin = placed(ast.Assign([ast.Name(subject, ast.Store())], statement.subject), statement)
         return [ast.fix_missing_locations(part) for part in (begin, *chain)]
 
     def _header(self, statement: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
@@ -250,7 +160,7 @@ class _Function:
 
     def _define(self, kind: str, statements: Sequence[ast.stmt], *parameters: str, first: Sequence[ast.stmt] = ()) -> ast.FunctionDef:
         """A block as a function. `first`: what it begins with, as it will stand there."""
-        names = _bound([*first, *statements])
+        names = bound_names([*first, *statements])
         self._shared |= names - self._globals
         header: list[ast.stmt] = []
         if shared := sorted(names - self._globals):
@@ -258,21 +168,21 @@ class _Function:
         if outside := sorted(names & self._globals):
             header.append(ast.Global(outside))
         body = [*header, *first, *self._block(statements, self._handed_on)] or [ast.Pass()]
-        return _function(self._name(kind), parameters, body)
+        return function_of(self._name(kind), parameters, body)
 
     def _rest(self, behind: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr]:
         """What follows, as a function."""
         if not behind:
             return [], ast.Constant(None)
         rest = self._define("rest", behind)
-        return [_placed(rest, behind[0])], _read(rest.name)
+        return [placed(rest, behind[0])], read(rest.name)
 
     def _part(self, kind: str, statements: Sequence[ast.stmt]) -> tuple[list[ast.stmt], ast.expr]:
         """A block that may be missing, as a function."""
         if not statements:
-            return [], _flow("nothing")
+            return [], flow("nothing")
         block = self._define(kind, statements)
-        return [_placed(block, statements[0])], _read(block.name)
+        return [placed(block, statements[0])], read(block.name)
 
     def _if(self, statement: ast.If, behind: Sequence[ast.stmt], leaves: bool) -> tuple[list[ast.stmt], ast.expr | None]:
         test = self.expression(statement.test)
@@ -280,18 +190,18 @@ class _Function:
         on_false, false = self._part("false", statement.orelse)
         sides = [*on_true, *on_false]
         if not leaves:
-            return [*sides, ast.Expr(_placed(_call("branch", test, true, false), statement))], None
+            return [*sides, ast.Expr(placed(call_of("branch", test, true, false), statement))], None
         rest, name = self._rest(behind)
-        return [*sides, *rest], _placed(_call("branch", test, true, false, name), statement.test)
+        return [*sides, *rest], placed(call_of("branch", test, true, false, name), statement.test)
 
     def _while(self, statement: ast.While, behind: Sequence[ast.stmt], leaves: bool) -> tuple[list[ast.stmt], ast.expr | None]:
-        names = _bound([ast.Expr(statement.test)])
+        names = bound_names([ast.Expr(statement.test)])
         self._shared |= names - self._globals
         header: list[ast.stmt] = [ast.Nonlocal(sorted(names - self._globals))] if names - self._globals else []
-        test = _function(self._name("test"), (), [*header, _placed(ast.Return(self.expression(statement.test)), statement.test)])
+        test = function_of(self._name("test"), (), [*header, placed(ast.Return(self.expression(statement.test)), statement.test)])
         body = self._define("body", statement.body)
         orelse, name = self._part("else", statement.orelse)
-        outcome = _placed(_call("repeat", _read(test.name), _read(body.name), name), statement)
+        outcome = placed(call_of("repeat", read(test.name), read(body.name), name), statement)
         return self._loop_then([test, body, *orelse], outcome, behind, leaves)
 
     def _loop_then(
@@ -301,23 +211,23 @@ class _Function:
         if not leaves:
             return [*blocks, ast.Expr(outcome)], None
         rest, name = self._rest(behind)
-        return [*blocks, *rest], _call("then", outcome, name)
+        return [*blocks, *rest], call_of("then", outcome, name)
 
     def _for(self, statement: ast.For, behind: Sequence[ast.stmt], leaves: bool) -> tuple[list[ast.stmt], ast.expr | None]:
         statement.iter = self.expression(statement.iter)
-        if not _leaves(statement.body) or _holds(statement, _SUSPENDS):
+        if not leaves_block(statement.body) or holds(statement, SUSPENDS):
             statement.body = self._block(statement.body, self._handed_on)
             statement.orelse = self._block(statement.orelse, self._handed_on)
             return [statement], None
         item, loop = self._name("item"), self._name("loop")
-        target = _placed(ast.Assign([statement.target], _read(item)), statement.target)
+        target = placed(ast.Assign([statement.target], read(item)), statement.target)
         body = self._define("body", statement.body, item, first=[target])
         orelse, name = self._part("else", statement.orelse)
-        step = ast.Call(ast.Attribute(_read(loop), "step", ast.Load()), [_read(body.name), _read(item)], [])
+        step = ast.Call(ast.Attribute(read(loop), "step", ast.Load()), [read(body.name), read(item)], [])
         each = ast.For(ast.Name(item, ast.Store()), statement.iter, [ast.If(step, [ast.Break()], [])], [])
-        begin = ast.Assign([ast.Name(loop, ast.Store())], _call("loop"))
-        outcome = ast.Call(ast.Attribute(_read(loop), "finish", ast.Load()), [name], [])
-        return self._loop_then([body, *orelse, begin, _placed(each, statement)], outcome, behind, leaves)
+        begin = ast.Assign([ast.Name(loop, ast.Store())], call_of("loop"))
+        outcome = ast.Call(ast.Attribute(read(loop), "finish", ast.Load()), [name], [])
+        return self._loop_then([body, *orelse, begin, placed(each, statement)], outcome, behind, leaves)
 
     def _with(self, statement: ast.With, behind: Sequence[ast.stmt], leaves: bool) -> tuple[list[ast.stmt], ast.expr | None]:
         for item in statement.items:
@@ -326,11 +236,11 @@ class _Function:
             statement.body = self._block(statement.body, self._handed_on)
             return [statement], None
         body, outcome = self._define("with", statement.body), self._name("outcome")
-        statement.body = [ast.Assign([ast.Name(outcome, ast.Store())], ast.Call(_read(body.name), [], []))]
+        statement.body = [ast.Assign([ast.Name(outcome, ast.Store())], ast.Call(read(body.name), [], []))]
         rest, name = self._rest(behind)
         # What leaves nothing, as a context that hides an error does.
         begin = ast.Assign([ast.Name(outcome, ast.Store())], ast.Constant(None))
-        return [body, *rest, begin, statement], _call("then", _read(outcome), name)
+        return [body, *rest, begin, statement], call_of("then", read(outcome), name)
 
     def _try(self, statement: ast.Try, behind: Sequence[ast.stmt], leaves: bool) -> tuple[list[ast.stmt], ast.expr | None]:
         """A try statement, in which what leaves is kept until its end."""
@@ -344,7 +254,7 @@ class _Function:
         outcome = self._name("outcome")
 
         def kept(block: ast.FunctionDef) -> list[ast.stmt]:
-            return [ast.Assign([ast.Name(outcome, ast.Store())], ast.Call(_read(block.name), [], []))]
+            return [ast.Assign([ast.Name(outcome, ast.Store())], ast.Call(read(block.name), [], []))]
 
         blocks: list[ast.stmt] = []
         body = self._define("try", statement.body)
@@ -357,107 +267,27 @@ class _Function:
         if statement.orelse:
             block = self._define("else", statement.orelse)
             blocks.append(block)
-            statement.orelse = [ast.Assign([ast.Name(outcome, ast.Store())], _call("then", _read(outcome), _read(block.name)))]
+            statement.orelse = [ast.Assign([ast.Name(outcome, ast.Store())], call_of("then", read(outcome), read(block.name)))]
         statement.finalbody = self._block(statement.finalbody, self._handed_on)
         begin = ast.Assign([ast.Name(outcome, ast.Store())], ast.Constant(None))
         rest, name = self._rest(behind)
-        return [*blocks, *rest, begin, statement], _call("then", _read(outcome), name)
+        return [*blocks, *rest, begin, statement], call_of("then", read(outcome), name)
 
     def _assert(self, statement: ast.Assert) -> tuple[list[ast.stmt], ast.expr | None]:
         arguments = [self.expression(statement.test)]
         if statement.msg is not None:
-            arguments.append(_later(self.expression(statement.msg)))
-        return [ast.Expr(_call("assert_", *arguments))], None
+            arguments.append(later(self.expression(statement.msg)))
+        return [ast.Expr(call_of("assert_", *arguments))], None
 
     # Expressions.
 
     def expression(self, node: ast.expr) -> ast.expr:
-        found: ast.expr = _Expressions(self).visit(node)
+        found: ast.expr = Expressions(self._first_parameter, self._name).visit(node)
         return found
-
-    def new_name(self, kind: str) -> str:
-        return self._name(kind)
 
     @property
-    def first_parameter(self) -> str | None:
+    def _first_parameter(self) -> str | None:
         return self._parameters[0] if self._parameters else None
-
-
-def _function(name: str, parameters: Sequence[str], body: list[ast.stmt]) -> ast.FunctionDef:
-    made = ast.FunctionDef(name, _parameters(*parameters), body, [], None)
-    if "type_params" in ast.FunctionDef._fields:
-        made.type_params = []  # type: ignore[attr-defined]
-    return made
-
-
-def _matches(pattern: ast.pattern, subject: str) -> ast.expr | None:
-    """Whether a subject matches a pattern of plain values; None of others."""
-    if isinstance(pattern, ast.MatchValue):
-        return ast.Compare(_read(subject), [ast.Eq()], [pattern.value])
-    if isinstance(pattern, ast.MatchSingleton):
-        return ast.Compare(_read(subject), [ast.Is()], [ast.Constant(pattern.value)])
-    if isinstance(pattern, ast.MatchAs) and pattern.name is None:
-        return ast.Constant(True)
-    if isinstance(pattern, ast.MatchOr):
-        tests = [_matches(part, subject) for part in pattern.patterns]
-        return None if None in tests else ast.BoolOp(ast.Or(), [test for test in tests if test is not None])
-    return None
-
-
-class _Expressions(ast.NodeTransformer):
-    """The expressions of a function's own scope, and of the lambdas in it."""
-
-    def __init__(self, function: _Function) -> None:
-        self._function = function
-
-    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
-        self.generic_visit(node)
-        if _holds(node.values[1:], (ast.NamedExpr, *_SUSPENDS)):  # it would be bound elsewhere
-            return node
-        name = "both" if isinstance(node.op, ast.And) else "either"
-        found = node.values[-1]
-        for value in reversed(node.values[:-1]):
-            found = _placed(_call(name, value, _later(found)), node)
-        return found
-
-    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
-        self.generic_visit(node)
-        if _holds([node.body, node.orelse], (ast.NamedExpr, *_SUSPENDS)):
-            return node
-        return _placed(_call("choose", node.test, _later(node.body), _later(node.orelse)), node)
-
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
-        self.generic_visit(node)
-        return _placed(_call("negate", node.operand), node) if isinstance(node.op, ast.Not) else node
-
-    def visit_Compare(self, node: ast.Compare) -> ast.AST:
-        self.generic_visit(node)
-        if len(node.ops) == 1 and isinstance(node.ops[0], (ast.In, ast.NotIn)):
-            found = _placed(_call("within", node.left, node.comparators[0]), node)
-            return found if isinstance(node.ops[0], ast.In) else _placed(_call("negate", found), node)
-        if len(node.ops) == 1 and isinstance(node.ops[0], (ast.Is, ast.IsNot)) and not isinstance(node.comparators[0], ast.Constant):
-            found = _placed(_call("same", node.left, node.comparators[0]), node)
-            return found if isinstance(node.ops[0], ast.Is) else _placed(_call("negate", found), node)
-        if len(node.ops) == 1 or _holds(node.comparators, (ast.NamedExpr, *_SUSPENDS)):
-            return node
-        return self._chain(node.left, node, 0)
-
-    def _chain(self, left: ast.expr, node: ast.Compare, place: int) -> ast.expr:
-        """`a < b < c`: b is computed once, c only where the first holds."""
-        right, op = node.comparators[place], node.ops[place]
-        if place == len(node.ops) - 1:
-            return _placed(ast.Compare(left, [op], [right]), node)
-        names = self._function.new_name("left"), self._function.new_name("right")
-        rest = self._chain(_read(names[1]), node, place + 1)
-        both = _placed(_call("both", ast.Compare(_read(names[0]), [op], [_read(names[1])]), _later(rest)), node)
-        return _placed(ast.Call(_later(both, *names), [left, right], []), node)
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        first = self._function.first_parameter
-        if isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args and first is not None:
-            node.args = [_read("__class__"), _read(first)]  # a block is no method
-        return node
 
 
 class _LeavesBlock(ast.NodeTransformer):
@@ -481,10 +311,10 @@ class _LeavesBlock(ast.NodeTransformer):
     visit_For = visit_AsyncFor = visit_While = _loop
 
     def visit_Return(self, node: ast.Return) -> ast.AST:
-        return _placed(ast.Return(_call("leave", node.value or ast.Constant(None))), node)
+        return placed(ast.Return(call_of("leave", node.value or ast.Constant(None))), node)
 
     def visit_Break(self, node: ast.Break) -> ast.AST:
-        return node if self._within_loop else _placed(ast.Return(_flow("BREAK")), node)
+        return node if self._within_loop else placed(ast.Return(flow("BREAK")), node)
 
     def visit_Continue(self, node: ast.Continue) -> ast.AST:
-        return node if self._within_loop else _placed(ast.Return(_flow("CONTINUE")), node)
+        return node if self._within_loop else placed(ast.Return(flow("CONTINUE")), node)

@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 
 from irdl.errors import TraceError
 from irdl.tracing.branches import rewrite
+from irdl.tracing.branches.nodes import IS_BLOCK
 from irdl.tracing.recorder import trace_stack
 from irdl.tracing.users import is_users
 
 _Result = TypeVar("_Result")
-_WITHIN_BLOCK = re.compile(rf"\.<locals>\.{rewrite.IS_BLOCK.pattern}(?=\.<locals>\.)")
+_WITHIN_BLOCK = re.compile(rf"\.<locals>\.{IS_BLOCK.pattern}(?=\.<locals>\.)")
 #: what Python says where an object's `__bool__` gives a traced truth value
 _NO_BOOL = "__bool__ should return bool, returned Box"
 _NO_SOURCE = "Both sides of such a branch are recorded where the source of the function is at hand; this one's is not, or is not what runs"

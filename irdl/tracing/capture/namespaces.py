@@ -6,7 +6,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from irdl.tracing.box import PYTHON_NUMBERS
-from irdl.tracing.branches.rewrite import FLOW
+from irdl.tracing.branches.nodes import FLOW
 from irdl.tracing.capture.reads import Always, DictItem, HasItem
 from irdl.tracing.extrema import traced_all, traced_any, traced_max, traced_min
 from irdl.tracing.marks import MarkedRange

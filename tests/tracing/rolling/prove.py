@@ -32,8 +32,6 @@ class _Numbering:
         self._next = 0
         #: number -> what it holds, for elements of constants
         self._constants: dict[int, np.generic] = {}
-        #: number -> predicate and both sides, for elements that a cond chooses
-        self._choices: dict[int, tuple[int, int, int]] = {}
         #: how many while loops are around
         self._depth = 0
 
@@ -65,8 +63,6 @@ class _Numbering:
         if node.op is WHILE:
             return self._while(node, operands)
         if node.op in _PLACED:
-            if node.op in (SCATTER_SET, DYNAMIC_UPDATE_SLICE) and (split := self._split(node, operands)) is not None:
-                return split
             where = _PLACED[node.op]
             places = [self._constants.get(int(number)) for number in operands[where].reshape(-1)]
             if None not in places:
@@ -77,33 +73,13 @@ class _Numbering:
         return [self.numbers((key, i), value.shape) for i, value in enumerate(node.outputs)]
 
     def _cond(self, node: Node, operands: list[np.ndarray]) -> list[np.ndarray]:
-        sides = (self.run(region, operands[1:]) for region in node.regions)
-        return [self._chosen(int(operands[0]), a, b) for a, b in zip(*sides, strict=True)]
-
-    def _chosen(self, predicate: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        predicate = int(operands[0])
         found = []
-        for x, y in zip(a.reshape(-1).tolist(), b.reshape(-1).tolist(), strict=True):
-            number = x if x == y else int(self.numbers(("cond", predicate, x, y), ()))
-            if x != y:
-                self._choices[number] = predicate, x, y
-            found.append(number)
-        return np.array(found, np.int64).reshape(a.shape)
-
-    def _split(self, node: Node, operands: list[np.ndarray]) -> list[np.ndarray] | None:
-        """A store of what a cond chooses, or at a place that it chooses, is the choice of two stores."""
-        stored = [int(number) for operand in operands[1:] for number in operand.reshape(-1)]
-        predicate = next((self._choices[number][0] for number in stored if number in self._choices), None)
-        if predicate is None:
-            return None
-        sides = []
-        for side in (1, 2):
-            given = [operands[0]]
-            for operand in operands[1:]:
-                chosen = [self._choices.get(int(number), (None,)) for number in operand.reshape(-1)]
-                numbers = [c[side] if c[0] == predicate else int(n) for c, n in zip(chosen, operand.reshape(-1), strict=True)]
-                given.append(np.array(numbers, np.int64).reshape(operand.shape))
-            sides.append(self._node(node, given)[0])
-        return [self._chosen(predicate, *sides)]
+        for a, b in zip(*(self.run(region, operands[1:]) for region in node.regions), strict=True):
+            pairs = zip(a.reshape(-1).tolist(), b.reshape(-1).tolist(), strict=True)
+            chosen = [x if x == y else int(self.numbers(("cond", predicate, x, y), ())) for x, y in pairs]
+            found.append(np.array(chosen, np.int64).reshape(a.shape))
+        return found
 
     def _while(self, node: Node, operands: list[np.ndarray]) -> list[np.ndarray]:
         condition, body = node.regions

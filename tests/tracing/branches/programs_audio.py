@@ -280,7 +280,7 @@ def shape_sample(v):
     return v - v**3 / 3
 
 
-@program((2 * noise(10),), (0.3 * noise(10) - 2.0,), gradient=(0,))
+@program((2 * noise(10),), (0.3 * noise(10) - 2.0,), (0.1 * noise(10),), gradient=(0,))
 def waveshaper(x):
     return np.array([shape_sample(v) for v in x])
 

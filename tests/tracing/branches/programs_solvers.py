@@ -134,7 +134,7 @@ def conjugate_gradients(A, b):
     rs = r @ r
     used = 0
     for k in range(8):
-        if np.sqrt(rs) < 1e-10:
+        if np.sqrt(rs) < 1e-4:
             break
         Ap = A @ p
         alpha = rs / (p @ Ap)

@@ -163,7 +163,7 @@ class PassiveAggressive:
     def learn(self, x, y):
         margin = y * (self.w @ x)
         loss = 1 - margin
-        if loss <= 1e-9:
+        if loss <= 1e-5:
             return 0.0
         step = loss / (x @ x)
         if step > 0.5:

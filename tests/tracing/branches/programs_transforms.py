@@ -128,7 +128,10 @@ def checkpointed(x):
 @program(
     (np.array([1.0, -2.0, 0.1]), np.ones(3)),
     (np.array([-1.0, -2.0, 0.1]), np.zeros(3)),
-    reference=lambda x, v: (np.array([three_ways(a) for a in x]), np.array([2 * a if a > 0.5 else 1 if a < -0.8 else 2 for a in x]) * v),
+    reference=lambda x, v: (
+        np.array([three_ways(a) for a in x]),
+        np.array([2 * a if a > 0.5 else 1 if a < -0.8 else 2 for a in x], v.dtype) * v,
+    ),
 )
 def forward_mode(x, v):
     return irdl.jvp(lambda x: np.array([three_ways(a) for a in x]), (x,), (v,))

@@ -485,7 +485,7 @@ MUTANTS: list[Mutant] = [
     ("irdl/tracing/rolling/build.py", "*(register.starts[0] for", "*(register.starts[-1] for", ROLLING + "pitfalls.py -k swaps"),
     ("irdl/tracing/rolling/build.py", "count - 1 - k if self.reverse else k", "k", ROLLING + "pitfalls.py -k before_each_step"),
     ("irdl/tracing/rolling/build.py", "if value.node in self.tainted:", "if False:", ROLLING + "random.py -k loops[80]"),
-    ("irdl/tracing/rolling/stores.py", "if number <= version), None)", "if number), None)", ROLLING + "random.py -k loops[40]"),
+    ("irdl/tracing/rolling/stores.py", "if number <= version), None)", "if number), None)", ROLLING + "programs.py -k gradient_of_comb"),
     ("irdl/tracing/rolling/build.py", "if value.node in self.record.dead:", "if False:", ROLLING + "pitfalls.py -k ghosts"),
     ("irdl/tracing/rolling/hidden.py", "(s - o) // w * w + o, s + n, w", "(s - o) // w * w + o, s + 1, w", ROLLING + "nested.py -k trace"),
     ("irdl/tracing/rolling/family.py", "        self._take_reshapes_in()\n", "", ROLLING + "nested.py -k aligned-6"),

@@ -54,7 +54,7 @@ def proved_roll(nodes: Sequence[Node], marks: Sequence[Mark], outputs: Sequence[
         found[bool(given)] = roll(nodes, given, outputs)
         rolled = Graph(inputs, found[bool(given)][0])
         verify(rolled)
-        assert prove.is_same(plain, rolled), f"{plain}\n{rolled}"
+        assert prove.is_same(plain, opened_within(rolled)), f"{plain}\n{rolled}"
     return found[marked and bool(marks)]
 
 
@@ -66,7 +66,7 @@ def agree(first: Graph, second: Graph) -> None:
     arguments = [np.abs(x) % 4 if x.dtype.kind == "i" else x for x in arguments]
     with np.errstate(all="ignore"):
         for a, b in zip(evaluate(first, arguments), evaluate(second, arguments), strict=True):
-            np.testing.assert_array_equal(a, b)
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
 def rolled(f: Callable[..., Any], *arguments: Any, marked: bool = True) -> Graph:

@@ -122,7 +122,7 @@ class Box:
         if self.kind != ARRAY:
             raise TypeError(f"'{self.type.dtype}' object does not support item assignment{user_line()}")
         if isinstance(self.read_only, Refusal):
-            raise TraceError(f"an array is stored into that is not its own: {self.read_only}{user_line()}")
+            raise TraceError(f"{self.read_only}{user_line()}")
         if self.read_only:
             raise ValueError(f"assignment destination is read-only: {self.read_only}{user_line()}")
         trace = current_trace() or self.cell.trace

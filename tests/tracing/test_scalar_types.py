@@ -212,7 +212,12 @@ def test_numbers_of_python_that_numpy_refuses() -> None:
             f(X)
         with pytest.raises(TypeError):
             irdl.jit(f)(X)
-    for g in (lambda x: range(int(x[0, 0])), lambda x: {int(x[0, 0]): 1}, lambda x: x[: int(x[0, 0])], lambda x: sorted([bool(x[0, 0]), True])):
+    for g in (
+        lambda x: range(int(x[0, 0])),
+        lambda x: {int(x[0, 0]): 1},
+        lambda x: x[: int(x[0, 0])],
+        lambda x: sorted([bool(x[0, 0]), True]),
+    ):
         with pytest.raises(TraceError, match="test_scalar_types"):
             irdl.jit(g)(X)
 

@@ -31,7 +31,10 @@ _STEP = "step of the loop"
 _BOOL = TensorType(np.dtype(bool), ())
 _EXIT = ("exit",)
 _AT_THE_END = frozenset([NOTHING])
-_SHARED = Refusal("behind a step of the loop it is another array too, which would change with it; copy that where the loop takes it over")
+_SHARED = Refusal(
+    "an array is stored into that, behind a step of the loop, may be another one too, which would change with it: copy it where the loop "
+    "takes it over"
+)
 
 #: of what is carried: the place that holds it, and where it is in what that holds
 _Key = tuple[Any, str]

@@ -102,7 +102,7 @@ class DictOfState:
         if x.sum() > 0:
             s["h"] = s["h"] + x
             s["count"] += 1
-            self.rows[0] = x
+            self.rows[0] = x.copy()
         else:
             s["nested"]["last"] = s["h"].copy()
             self.rows[1] *= 2

@@ -26,6 +26,8 @@ SORTS, STORED = "tests/codegen/test_cuda_sorting.py", "tests/runtime/test_stores
 MATRICES = "tests/tracing/test_factorizations.py"
 SPECTRAL = "tests/tracing/test_spectral.py"
 SCALARS, CHECKS = "tests/tracing/test_scalar_types.py", "tests/tracing/test_checks.py"
+BRANCHES = "tests/tracing/branches/test_branch_programs.py"
+REWRITING = "tests/tracing/branches/test_rewriting.py"
 PASSES, ROLLING = "tests/passes/test_passes.py", "tests/tracing/rolling/test_"
 CONVERTED, RULE = "tests/passes/test_if_convert.py", "tests/ops/test_rules.py"
 
@@ -602,7 +604,7 @@ MUTANTS: list[Mutant] = [
     ("irdl/ops/linear.py", "np.eye(factor.shape[-1], dtype=factor.dtype) / 2", "0", MATRICES + " -k gradients"),
     ("irdl/ops/linear.py", "transposed(np.tril(inner, -1))", "transposed(np.tril(inner))", MATRICES + " -k gradients_of_orth"),
     ("irdl/passes/factorization/columns.py", "np.where(rest == 0, head, -", "np.where(rest < 0, head, -", MATRICES + " -k orthonormal"),
-    ("irdl/transforms/guard.py", "[active, a, one]", "[active, a, a]", MATRICES + " -k errors_of_numbers"),
+    ("irdl/ops/checks.py", "[active, a, one]", "[active, a, a]", MATRICES + " -k errors_of_numbers"),
     ("irdl/ops/spectral.py", "together - transposed(together)", "together + transposed(together)", SPECTRAL + " -k gradients"),
     ("irdl/passes/factorization/jacobi.py", "cond(np.any(is_null), complete, lambda x: x, right)", "right", SPECTRAL + " -k hard"),
     (
@@ -768,8 +770,8 @@ MUTANTS: list[Mutant] = [
     ("irdl/exporting/interface.py", "for place in wanted[1:]]", "for place in wanted[2:]]", EXPORT + " -k changed_arguments"),
     (
         "irdl/exporting/interface.py",
-        "if wanted[0] in inputs and output not in build.in_place:",
-        "if False:",
+        "if not wanted or (wanted[0] in inputs and output not in build.in_place):",
+        "if not wanted:",
         EXPORT + " -k trades",
     ),
     (
@@ -874,6 +876,28 @@ MUTANTS: list[Mutant] = [
         CHECKS + " -k as_they_were",
     ),
     ("irdl/exporting/exported.py", "for output in used), *hidden]", "for output in used)]", EXPORT + " -k errors"),
+    # Branches on traced values.
+    ("irdl/tracing/aliases.py", "alias.holds), new, old]", "alias.holds), old, new]", BRANCHES + " -k exchanged_then_stored_into"),
+    ("irdl/tracing/aliases.py", "known.flags.get(flag, holds) is not holds", "False", BRANCHES + " -k exchanged_then_stored_into"),
+    (
+        "irdl/tracing/aliases.py",
+        "for known in whole.aliases:\n        other",
+        "for known in ():\n        other",
+        BRANCHES + " -k named_then_replaced",
+    ),
+    ("irdl/tracing/branches/blocks.py", "    places.restore(changes)\n", "", BRANCHES + " -k DictOfState"),
+    ("irdl/tracing/branches/partly.py", "if not found.folded <= known:", "if False:", REWRITING + " -k continue"),
+    ("irdl/tracing/branches/loops.py", "orelse), BREAK_CODE)\n\n\ndef", "orelse), CONTINUE_CODE)\n\n\ndef", BRANCHES + " -k for_else"),
+    ("irdl/tracing/branches/rewrite.py", "leaves = leaves_block([statement])", "leaves = False", REWRITING + " -k follows"),
+    ("irdl/tracing/branches/repeat.py", "is_endless = found is not None", "is_endless = True", BRANCHES + " -k while_else"),
+    ("irdl/tracing/branches/source.py", "if self._original_of(original) is None:", "if False:", REWRITING + " -k changed_since"),
+    ("irdl/tracing/branches/places.py", "(zip, enumerate, map, filter)", "()", REWRITING + " -k enumerate"),
+    (
+        "irdl/tracing/branches/merge.py",
+        "] = a, b, made\n        self._let_be(",
+        "] = a, b, made\n        (lambda *_: 0)(",
+        REWRITING + " -k one_or_another_and",
+    ),
 ]
 
 

@@ -39,10 +39,15 @@ def test_what_is_known_is_compared_by_python() -> None:
     check(lambda n: (max(n[0], 0), min(n[0], n[1]), max(n[0], -1)), np.array([3, 4], np.uint8))
 
 
-@pytest.mark.parametrize("f", [lambda n: max(n, n), lambda n: max(n, key=lambda v: -v), lambda n: sorted(n)])
+@pytest.mark.parametrize("f", [lambda n: max(n, key=lambda v: -v), lambda n: sorted(n)])
 def test_what_is_open_says_so(f: Any) -> None:
     with pytest.raises(TraceError, match=r"np\.where"):
         irdl.jit(f)(np.array([3, 4], np.uint8))
+
+
+def test_an_array_is_no_number() -> None:
+    with pytest.raises(ValueError, match="ambiguous"):
+        irdl.jit(lambda n: max(n, n))(NUMBERS)
 
 
 def warped(x: Any, y: Any) -> Any:

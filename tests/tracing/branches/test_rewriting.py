@@ -267,3 +267,56 @@ def test_large_arrays_take_one_side() -> None:
 def test_truth_of_more_than_one_number() -> None:
     with pytest.raises(ValueError, match=r"truth value of an array.*ambiguous.*test_rewriting"):
         irdl.jit(lambda x: x if x > 0 else -x)(np.ones(3))
+
+
+def test_a_variable_that_a_step_set_before_it_continued() -> None:
+    """Whoever comes to the next statement has not been there."""
+
+    def f(x: Any) -> Any:
+        for i in range(2):
+            if x > i:
+                if x > i + 2:
+                    continue
+                y = x
+            else:
+                y = -x
+            x = x + y
+        return x
+
+    as_numpy(f, (-1.0,), (0.5,), (1.5,), (9.0,))
+
+
+def test_a_variable_that_only_some_ways_set() -> None:
+    def f(x: Any) -> Any:
+        for _ in range(2):
+            if x > 0:
+                continue
+            y = x
+        return y
+
+    with pytest.raises(TraceError, match=r"`y` is set on one side.*test_rewriting"):
+        irdl.jit(f)(1.0)
+
+
+def test_an_iterator_within_enumerate() -> None:
+    def f(x: Any) -> Any:
+        rest = enumerate(iter([1.0, 2.0, 3.0]))
+        if x > 0:
+            next(rest)
+        return x * next(rest)[1]
+
+    with pytest.raises(TraceError, match=r"is changed on one side of a branch.*test_rewriting"):
+        irdl.jit(f)(1.0)
+
+
+def test_a_list_that_is_one_or_another_and_changes() -> None:
+    def f(x: Any, change: bool) -> Any:
+        old = [0.0, 1.0]
+        state = [x, x] if x > 0 else old
+        if change:
+            old[0] = 5.0
+        return state[0] + old[0]
+
+    with pytest.raises(TraceError, match=r"may be one of several lists.*test_rewriting.*copy it"):
+        irdl.jit(f, static_argnames="change")(1.0, True)
+    as_numpy(lambda x: f(x, False), (1.0,), (-1.0,))

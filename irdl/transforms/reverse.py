@@ -117,7 +117,7 @@ def _pullback(builder: Builder, old: Node, node: Node, active: set[Value]) -> Pu
         def refuse(given: list[Value | None]) -> list[Value | None]:
             raise DifferentiationError(
                 "a while_loop cannot be differentiated in reverse: the number of its steps is not known, so nothing can "
-                f"be saved; use irdl.scan with a fixed length{at_location(node.location)}"
+                f"be saved; use irdl.scan with a fixed length, or a `for` over a known range that breaks{at_location(node.location)}"
             )
 
         return refuse

@@ -14,6 +14,7 @@ from irdl.ir.graph import Graph, Value
 from irdl.ops.rules import apply_rules
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, is_box, to_value, wrap
+from irdl.tracing.branches.merge import check_let_be
 from irdl.tracing.capture.arguments import let_trace
 from irdl.tracing.capture.capture import Capture
 from irdl.tracing.capture.reads import Write
@@ -104,6 +105,7 @@ def trace_call(
         if capture is not None:
             let_trace(given, capture.classes)
         result = _called(function, *given)
+        check_let_be(trace)
         aux: Any = None
         if allow_aux:
             if not isinstance(result, tuple) or len(result) != 2:

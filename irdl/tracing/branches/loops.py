@@ -6,9 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from irdl.errors import TraceError
 from irdl.tracing.branches.blocks import BREAK_CODE, CONTINUE_CODE, NOTHING, Exit
 from irdl.tracing.branches.repeat import repeat_open
 from irdl.tracing.branches.sides import Run, is_open, then, where_left, without
+from irdl.tracing.recorder import user_line
+
+#: a loop with more steps behind one that may have ended it may as well have no end
+_MOST_STEPS = 20_000
 
 
 class loop:  # called as a function is
@@ -16,12 +21,23 @@ class loop:  # called as a function is
 
     def __init__(self) -> None:
         self._found: Exit | None = None
+        self._steps = 0
 
     def step(self, body: Callable[[Any], Exit | None], item: Any) -> bool:
-        """One step; whether it is known to be the last."""
+        """One step; whether it is known to be the last.
+
+        Raises:
+            TraceError: there are too many, behind one that may have been it.
+        """
         if self._found is None:
             self._found = without(body(item), CONTINUE_CODE)
         else:
+            self._steps += 1
+            if self._steps > _MOST_STEPS:
+                raise TraceError(
+                    f"a `for` whose end depends on traced numbers has more than {_MOST_STEPS} steps, and each of them is traced: write it as "
+                    f"a `while`{user_line()}"
+                )
             self._found = where_left(self._found, lambda: without(body(item), CONTINUE_CODE))
         return self._found is not None and NOTHING not in self._found.ways
 

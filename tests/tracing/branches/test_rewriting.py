@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import itertools
 import linecache
 import sys
 import textwrap
@@ -16,7 +17,8 @@ import numpy as np
 import pytest
 
 import irdl
-from irdl.errors import TraceError
+from irdl.errors import DifferentiationError, TraceError
+from irdl.tracing.branches import loops
 from irdl.tracing.branches.rewrite import rewrite
 
 
@@ -320,3 +322,39 @@ def test_a_list_that_is_one_or_another_and_changes() -> None:
     with pytest.raises(TraceError, match=r"may be one of several lists.*test_rewriting.*copy it"):
         irdl.jit(f, static_argnames="change")(1.0, True)
     as_numpy(lambda x: f(x, False), (1.0,), (-1.0,))
+
+
+def test_a_loop_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def f(x: Any) -> Any:
+        for _ in itertools.count():
+            x = x * 0.5
+            if x < 1:
+                break
+        return x
+
+    monkeypatch.setattr(loops, "_MOST_STEPS", 50)
+    with pytest.raises(TraceError, match=r"more than 50 steps.*`while`.*test_rewriting"):
+        irdl.jit(f)(3.0)
+
+
+def test_a_break_has_a_gradient() -> None:
+    """A `for` that breaks goes to a known last step: its gradient is that of the steps that were taken."""
+
+    def root(a: Any) -> Any:
+        x = a
+        for _ in range(30):
+            if abs(x * x - a) < 1e-12:
+                break
+            x = 0.5 * (x + a / x)
+        return x
+
+    assert irdl.jit(irdl.grad(root))(2.0) == pytest.approx(0.5 / np.sqrt(2.0), rel=1e-9)
+
+    def unknown(a: Any) -> Any:
+        x = a
+        while abs(x * x - a) > 1e-12:
+            x = 0.5 * (x + a / x)
+        return x
+
+    with pytest.raises(DifferentiationError, match=r"`for` over a known range that breaks.*test_rewriting"):
+        irdl.jit(irdl.grad(unknown))(2.0)

@@ -358,3 +358,48 @@ def test_a_break_has_a_gradient() -> None:
 
     with pytest.raises(DifferentiationError, match=r"`for` over a known range that breaks.*test_rewriting"):
         irdl.jit(irdl.grad(unknown))(2.0)
+
+
+def test_a_variable_of_a_step_that_was_left_by_continue() -> None:
+    """What the last step set is there only where that came to its end."""
+
+    def f(x: Any) -> Any:
+        total = 0.0
+        for i in range(3):
+            if i > 0:
+                total = total + y  # noqa: F821 # of the step before
+            if x > 5:
+                break
+            if x > 1:
+                continue
+            y = x  # noqa: F841
+        return total
+
+    assert f(0.5) == 1.0
+    with pytest.raises(TraceError, match=r"`y` is set on one side.*test_rewriting"):
+        irdl.jit(f)(0.5)
+
+
+def test_a_loop_that_breaks_or_returns() -> None:
+    def f(x: Any) -> Any:
+        for _ in range(3):
+            if x > 5:
+                return -1.0
+            if x > 2:
+                break
+            x = x + 1
+        return x * 10
+
+    as_numpy(f, (-4.0,), (0.5,), (2.5,), (9.0,))
+
+
+def test_a_while_that_always_breaks() -> None:
+    def f(x: Any) -> Any:
+        n = 0
+        while x > 0:
+            break
+        else:
+            n = 1
+        return n + x * 0
+
+    as_numpy(f, (-1.0,), (1.0,))

@@ -1,5 +1,5 @@
 """Programs as people write them: recurrent networks with their backward passes by hand, layers that keep caches, states that are
-objects in a list, dynamic programs, loops over everything. None of them knows of irdl.
+objects in a list, dynamic programs, loops over everything, loops that branch. None of them knows of irdl.
 
 Each module's `PROGRAMS` maps a name to a function from sizes and a random generator to (function, arguments); a function may be a
 method of an object, which it changes.
@@ -31,9 +31,9 @@ Maker = Callable[[Sizes, np.random.Generator], tuple[Callable[..., Any], tuple[A
 
 
 def programs() -> dict[str, Maker]:
-    from benchmarks.handwritten import courses, dynamic, layers, sequences
+    from benchmarks.handwritten import branching, courses, dynamic, layers, sequences
 
-    return {**courses.PROGRAMS, **layers.PROGRAMS, **sequences.PROGRAMS, **dynamic.PROGRAMS}
+    return {**courses.PROGRAMS, **layers.PROGRAMS, **sequences.PROGRAMS, **dynamic.PROGRAMS, **branching.PROGRAMS}
 
 
 # The suite: each program as it is, compiled and in NumPy.

@@ -191,6 +191,10 @@ class Draw:
         parts |= {"i": self.random.randrange(4), "j": self.random.randrange(4)}
         for key in ("q", "q2"):
             parts[key] = self.condition(0.1) if "{" + key + "}" in form else ""
+        # Of `n, n = n, n + 1` some versions of Python (3.11.2) make another thing than they say.
+        for one, other, all_of in (("f", "g", FLOATS), ("n", "m", INTEGERS), ("a", "c", ARRAYS)):
+            if "{" + one + "}, {" + other + "} =" in form and parts[one] == parts[other]:
+                parts[other] = next(name for name in all_of if name != parts[one])
         return form.format(**parts)
 
     def condition(self, more: float = 0.3) -> str:

@@ -6,7 +6,7 @@ Each array knows all others that it may be, whatever number of branches lies bet
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,20 +124,3 @@ def _shown_by(whole: Cell, alias: Alias, trace: Trace, part: Cell) -> Value:
 
 def _chosen(trace: Trace, alias: Alias, new: Value, old: Value) -> Value:
     return trace.apply(SELECT, [trace.lift(alias.trace, alias.holds), new, old])[0]
-
-
-def check_apart(kept: Iterable[tuple[str, Cell]]) -> None:
-    """No two of the arrays that stay behind a call may be one, which would not last from call to call.
-
-    Raises:
-        TraceError: two of them may; it names both.
-    """
-    names = {cell: name for name, cell in kept}
-    for cell, name in names.items():
-        for alias in cell.aliases:
-            other = alias.other(cell)
-            if other is not None and other is not cell and other in names:
-                raise TraceError(
-                    f"`{name}` is the array `{names[other]}` on one side of a branch and another one on the other, which is not kept from call "
-                    f"to call: copy it on that side{alias.line}"
-                )

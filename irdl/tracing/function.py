@@ -12,14 +12,13 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.graph import Graph, Value, reachable_nodes
 from irdl.tracing import tree
-from irdl.tracing.aliases import check_apart
-from irdl.tracing.box import ARRAY, Box, is_box
+from irdl.tracing.box import ARRAY, Box
+from irdl.tracing.branches.apart import check_apart
 from irdl.tracing.branches.merge import check_let_be
 from irdl.tracing.branches.source import traced
 from irdl.tracing.capture import changes
-from irdl.tracing.capture.arguments import Given, argument_effects, containers_of, let_trace
+from irdl.tracing.capture.arguments import argument_effects, containers_of, let_trace
 from irdl.tracing.capture.capture import Capture, Captured
-from irdl.tracing.capture.containers import boxes_within
 from irdl.tracing.capture.outcome import Recipes, Results, results_of
 from irdl.tracing.capture.reads import Always, Read
 from irdl.tracing.capture.recipes import Effect, Recipe
@@ -130,7 +129,7 @@ def _traced(
         result = _called(function, capture, given, static, name)
         check_let_be(trace)
         if trace.has_aliases:
-            _check_apart(capture, containers)
+            check_apart(capture, containers)
         recipes = Recipes(capture, share)
         effects = [*recipes.printed(trace.printed), *argument_effects(containers, recipes), *changes.effects(capture, recipes)]
         if not effects:
@@ -151,17 +150,6 @@ def _traced(
     count = len(results.values)
     results = results.settled(outputs[:count])
     return replace(_finished(capture, explicit, stored, results, outputs[count:], effects, share), errors=errors)
-
-
-def _check_apart(capture: Capture, containers: Sequence[Given]) -> None:
-    """Arrays among the arguments and in what stays are no others behind a branch."""
-    kept = [(name, box.cell) for name, box in changes.kept(capture)]
-    for given in containers:
-        if not is_box(given.made):
-            kept += [(given.name, box.cell) for _, box in boxes_within(given.made, lambda _: None)]
-        elif len(given.path[1]) == 1:  # the caller has it
-            kept.append((given.made.cell.value.name or given.name, given.made.cell))
-    check_apart(kept)
 
 
 def _finished(

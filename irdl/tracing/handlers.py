@@ -8,7 +8,6 @@ import linecache
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
-from types import CodeType
 from typing import Any, NamedTuple
 
 from irdl.tracing.branches.nodes import IS_BLOCK
@@ -42,7 +41,7 @@ def catches(error: type[BaseException], outermost: int) -> str:
     for _ in range(depth() - 1 - outermost):
         code, number = frame.f_code, frame.f_lineno
         if owner_of(code.co_filename) in (Owner.USER, Owner.LAYER, Owner.LIBRARY):
-            for handler in _handlers(code):
+            for handler in _handlers(code.co_filename, code.co_firstlineno, code.co_name):
                 if handler.first <= number <= handler.last and _is_caught(error, handler.classes, frame):
                     return f"{short_path(code.co_filename)}:{handler.line}"
         frame = frame.f_back
@@ -76,14 +75,15 @@ def _found(expression: ast.expr, frame: Any) -> Any:
 
 
 @lru_cache(maxsize=1024)
-def _handlers(code: CodeType) -> tuple[_Handler, ...]:
-    """Those of a function, as far as its source is there."""
-    if IS_BLOCK.match(code.co_name):  # a part of the function around it
-        around = [node for node in _functions(code.co_filename) if node.lineno <= code.co_firstlineno <= node.end_lineno]
+def _handlers(file: str, line: int, name: str) -> tuple[_Handler, ...]:
+    """Those of the function of this name that begins at a line, as far as its source is there. (Code is no key: that of two files may be
+    equal.)"""
+    if IS_BLOCK.match(name):  # a part of the function around it
+        around = [node for node in _functions(file) if node.lineno <= line <= node.end_lineno]
         return tuple(_within(max(around, key=lambda node: node.lineno))) if around else ()
-    for function in _functions(code.co_filename):
+    for function in _functions(file):
         first = min([function.lineno, *(item.lineno for item in getattr(function, "decorator_list", ()))])
-        if first == code.co_firstlineno and getattr(function, "name", "<lambda>") == code.co_name:
+        if first == line and getattr(function, "name", "<lambda>") == name:
             return tuple(_within(function))
     return ()
 

@@ -8,4 +8,5 @@ sides       both sides of a branch are recorded, `loops` and `repeat` have `for`
 blocks      one block of code traced for itself
 places      what it may change: variables, attributes, items of lists and dicts
 merge       what these hold behind both sides; `partly`: on some of the ways out of them
+    apart       what stays behind a call may not be one array on one side only
 """

@@ -8,7 +8,8 @@ from typing import Any
 
 from irdl.tracing.branches.blocks import NOTHING, Exit
 from irdl.tracing.branches.merge import ANYTHING, Merge
-from irdl.tracing.branches.places import CONTENTS, MISSING, Places
+from irdl.tracing.branches.places import CONTENTS, Places, contents_of
+from irdl.tracing.capture.objects import MISSING
 from irdl.tracing.unset import Partly, Unset
 
 _AT_THE_END = frozenset([NOTHING])
@@ -54,18 +55,10 @@ def joined_variable(merge: Merge, sides: Iterable[tuple[Any, Exit | None]], name
 def resolve(cells: Iterable[types.CellType], found: Exit, ways: frozenset[int], places: Places) -> None:
     """Let variables hold what they hold on these ways out of a block."""
     for cell in cells:
-        item = cell.cell_contents if _is_set(cell) else MISSING
+        item = (contents_of(cell) or {}).get(CONTENTS)
         if isinstance(item, Partly) and item.key is found.key:
             _, known = known_where(item, found)
             if ways <= known:
                 places.put([(cell, CONTENTS, item.value)])
             elif not ways & known:
                 places.put([(cell, CONTENTS, Unset(item.why))])
-
-
-def _is_set(cell: types.CellType) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018 # it is asked for
-    except ValueError:
-        return False
-    return True

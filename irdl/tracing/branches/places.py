@@ -24,22 +24,13 @@ from irdl.errors import TraceError
 from irdl.tracing.box import is_box
 from irdl.tracing.capture.containers import GrowingList
 from irdl.tracing.capture.namespaces import Globals
-from irdl.tracing.capture.objects import own_dict
+from irdl.tracing.capture.objects import MISSING, own_dict
 from irdl.tracing.capture.reads import generator_state
 from irdl.tracing.numpy.creation import SeededGenerator
 from irdl.tracing.recorder import user_line
 from irdl.tracing.users import contents_of as contents_in_bytes
 from irdl.tracing.users import is_users_class
 
-
-class Missing:
-    """In the place of what is not there."""
-
-    def __repr__(self) -> str:
-        return "nothing"
-
-
-MISSING = Missing()
 #: numbers of a real array that are compared
 _MOST_COMPARED = 100_000
 #: the key of what a variable holds

@@ -18,8 +18,9 @@ from irdl.tracing.box import ARRAY, PYTHON, Refusal, is_box, wrap
 from irdl.tracing.branches.blocks import CONTINUE_CODE, NOTHING, Block, Exit, capture, leave, trace_block
 from irdl.tracing.branches.merge import Merge
 from irdl.tracing.branches.partly import joined_variable, known_where, ways_of
-from irdl.tracing.branches.places import MISSING, Place, Places
+from irdl.tracing.branches.places import Place, Places
 from irdl.tracing.branches.sides import Run, as_type, is_open, joined, joined_exit, raises, truth, two_sides, without
+from irdl.tracing.capture.objects import MISSING
 from irdl.tracing.of_regions import record_while
 from irdl.tracing.recorder import Cell, Trace, open_trace, user_line
 from irdl.tracing.region import Region
@@ -97,17 +98,21 @@ class _Step:
     """The body, traced over what it carries: at its beginning that is `inputs`, and `boxes` of them, and `cells`.
 
     Attributes:
+        flag: the input that says whether there is such a step; `going` is whether there is another.
         leaves: of what it carries, what it is before the loop and behind the step.
     """
 
-    trace: Trace
+    block: Block
     flag: Value
-    inputs: dict[_Key, Value] = field(default_factory=dict)
-    boxes: dict[_Key, Any] = field(default_factory=dict)
-    cells: dict[Cell, Value] = field(default_factory=dict)
-    block: Block = None  # type: ignore[assignment]
-    going: Any = None
+    inputs: dict[_Key, Value]
+    boxes: dict[_Key, Any]
+    cells: dict[Cell, Value]
+    going: Any
     leaves: dict[_Key, tuple[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def trace(self) -> Trace:
+        return self.block.trace
 
 
 class _Loop:
@@ -138,7 +143,7 @@ class _Loop:
             if step.block.raised is not None:
                 return False
             if attempt == 0:
-                self._stored_at_first = set(step.block.trace.stored)
+                self._stored_at_first = set(step.trace.stored)
             carried, cells = self._found_in(step), list(dict.fromkeys([*self._cells, *step.trace.stored]))
             if carried == self._carried and cells == self._cells:
                 return True
@@ -159,25 +164,28 @@ class _Loop:
         """The body, traced over what is known to be carried so far."""
         outer = open_trace()
         trace = Trace("while body")
-        step = _Step(trace, trace.input(_BOOL))
+        flag = trace.input(_BOOL)
+        inputs = {key: trace.input(item.type) for key, item in self._carried.items()}
+        cells = {cell: trace.input(outer.read(cell).type) for cell in self._cells}
+        trace.stored.update(cells)
+        boxes: dict[_Key, Any] = {}
+        going: Any = None
 
         def run() -> Exit | None:
+            nonlocal going
             for key, item in self._carried.items():
-                step.inputs[key] = trace.input(item.type)
-                step.boxes[key] = wrap(step.inputs[key], item.kind, _SHARED if item.is_shared else "")
-            for cell in self._cells:
-                step.cells[cell] = trace.stored[cell] = trace.input(outer.read(cell).type)
-            self._places.put(self._contents(step.boxes, _AT_THE_END))
+                boxes[key] = wrap(inputs[key], item.kind, _SHARED if item.is_shared else "")
+            self._places.put(self._contents(boxes, _AT_THE_END))
             found = without(self._body(), CONTINUE_CODE)
-            step.going = _goes_on(found, self._test)
+            going = _goes_on(found, self._test)
             return found
 
-        step.block = trace_block(run, self._places, trace.name, trace)
-        if isinstance(error := step.block.raised, NameError):
+        block = trace_block(run, self._places, trace.name, trace)
+        if isinstance(error := block.raised, NameError):
             raise TraceError(f"{error}: before the first step of the loop it has none; give it one{user_line()}") from None
         if trace.printed:
             raise TraceError(f"print inside a while loop whose test is traced: how often is not known{user_line()}")
-        return step
+        return _Step(block, flag, inputs, boxes, cells, going)
 
     def _merge(self, leaf: Callable[[Any, Any, str], Any]) -> Merge:
         return Merge(leaf, self._places.knows, _STEP)
@@ -191,7 +199,7 @@ class _Loop:
         """
         found = []
         for place_key, place in self._changes.items():
-            merge = self._merge(lambda a, b, name, place_key=place_key: given[place_key, name])  # type: ignore[misc]
+            merge = self._merge(self._giving(given, place_key))
             if not isinstance(place.owner, types.CellType):
                 found.append((place.owner, place.key, merge(place.before, place.after, place.name)))
                 continue
@@ -227,11 +235,16 @@ class _Loop:
 
     def _others(self, after: Any) -> list[Cell]:
         """The arrays from outside that a shared one may be behind the last step."""
-        arrays = [item for leaf, _ in self._step.leaves.values() for item in (leaf,) if is_box(item) and item.kind == ARRAY]
-        found = [after, *arrays] if is_box(after) else arrays
-        cells = [item.cell for item in found if item.cell.trace is not self._step.trace]
-        aliases = [alias.other(item.cell) for item in found for alias in item.cell.aliases if item.cell.trace is self._step.trace]
-        return list(dict.fromkeys([*cells, *(cell for cell in aliases if cell is not None and cell.trace is not self._step.trace)]))
+        inside = self._step.trace
+        arrays = [
+            item.cell for item in (after, *(before for before, _ in self._step.leaves.values())) if is_box(item) and item.kind == ARRAY
+        ]
+        aliases = [alias.other(cell) for cell in arrays if cell.trace is inside for alias in cell.aliases]
+        return list(dict.fromkeys(cell for cell in (*arrays, *aliases) if cell is not None and cell.trace is not inside))
+
+    @staticmethod
+    def _giving(given: dict[_Key, Any], key: Any) -> Callable[[Any, Any, str], Any]:
+        return lambda before, after, name: given[key, name]
 
     @staticmethod
     def _collecting(step: _Step, key: Any) -> Callable[[Any, Any, str], Any]:
@@ -280,7 +293,7 @@ class _Loop:
                     connect(trace, flag, True, other, (), made.cell, _SHARED)
         for cell, value in zip(self._cells, results[1 + len(found) :], strict=True):
             trace.put(cell, value)
-        left = self._left(step, self._merge(lambda a, b, name: found[_EXIT, name]))
+        left = self._left(step, self._merge(self._giving(found, _EXIT)))
         contents = self._contents(found, ways_of(left), None if left is None else left.key)
         self._places.put(contents)
         return left and replace(left, partly=tuple(owner for owner, _, item in contents if isinstance(item, Partly)))

@@ -19,7 +19,8 @@ from irdl.tracing.box import ARRAY, PYTHON, is_box, to_value, wrap
 from irdl.tracing.branches.blocks import NOTHING, RETURN_CODE, Block, Exit, capture, trace_block
 from irdl.tracing.branches.merge import ANYTHING, Merge
 from irdl.tracing.branches.partly import joined_variable, resolve, ways_of
-from irdl.tracing.branches.places import MISSING, Places
+from irdl.tracing.branches.places import Places
+from irdl.tracing.capture.objects import MISSING
 from irdl.tracing.checks import check, fail
 from irdl.tracing.of_regions import joined_dtype, joined_kind, record_cond
 from irdl.tracing.operations import cast

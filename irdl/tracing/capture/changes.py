@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from irdl.errors import TraceError
-from irdl.tracing.capture.containers import boxes_within, container_effects, delete_attribute, restored, set_attribute, write_into
+from irdl.tracing.capture.containers import container_effects, delete_attribute, restored, set_attribute, write_into
 from irdl.tracing.capture.objects import MISSING, own_dict
 from irdl.tracing.capture.outcome import Recipes
 from irdl.tracing.capture.reads import Attribute, CellContents, DictItem, generator_state
@@ -70,28 +69,6 @@ def effects(capture: Capture, recipes: Recipes) -> list[Effect]:
         contents, write = recipes.of(variable.made.cell_contents, name), write_into(functools.partial(setattr, cell), "cell_contents")
         found.append(Effect(None, contents, write, name, [(CellContents(cell), contents)], variable.is_read))
     return found + [effect for container in capture.containers for effect in container_effects(container, recipes)]
-
-
-def kept(capture: Capture) -> Iterator[tuple[str, Any]]:
-    """The arrays that names, objects, lists and dicts hold at the end, by their names."""
-    things = [(copied.copy, copied.before, copied.name) for copied in capture.objects]
-    things += [(container.made, container.before, container.name) for container in capture.containers]
-    held = [(item, before if isinstance(before, dict) else dict(enumerate(before)), _parts(item), name) for item, before, name in things]
-    names = [dict(names.written()) for names, _ in capture.functions.globals]
-    names += [{variable.name: variable.made.cell_contents} for variable in capture.functions.bound_variables()]
-    now = {id(part) for parts in (*names, *(parts for _, _, parts, _ in held)) for part in parts.values()}
-    gone = {id(part) for _, before, _, _ in held for part in before.values()} - now
-    for item, _, parts, name in held:
-        if id(item) not in gone:  # it has been replaced where it was
-            yield from ((f"{name}.{key}", box) for key, part in parts.items() for _, box in boxes_within(part, lambda _: None))
-    for parts in names:
-        yield from ((name, box) for name, part in parts.items() for _, box in boxes_within(part, lambda _: None))
-
-
-def _parts(item: Any) -> dict[Any, Any]:
-    if isinstance(item, dict):
-        return dict(item)
-    return dict(enumerate(list.__iter__(item) if isinstance(item, list) else item)) if isinstance(item, (list, deque)) else own_dict(item)
 
 
 def leaked(capture: Capture, trace: Trace) -> list[str]:

@@ -143,6 +143,8 @@ class Scatter(Op):
         taken = gather(ct, indices, attributes.axes)
         if self.adds:
             return [ct, None, taken]
+        if indices.ndim == 1:  # one place
+            return [scatter(ct, indices, np.zeros_like(taken), attributes.axes, adds=False), None, taken]
         # Only the last store to a place counts: give each store its number and see whose number stayed.
         count = int(np.prod(indices.shape[:-1]))
         lead = indices.shape[:-1]

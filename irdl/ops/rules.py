@@ -14,6 +14,8 @@ from irdl.ops import elementwise as e
 from irdl.ops.choices import CHOICES
 from irdl.ops.contract import DOT
 from irdl.ops.control import COND
+from irdl.ops.dynamic import DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE, DynamicSliceAttributes
+from irdl.ops.index import SCATTER_ADD
 from irdl.ops.joining import CONCAT, UPDATE_SLICE
 from irdl.ops.pieces import add_pieces, update_to_concat
 from irdl.ops.products import dot_of_axes_of_one, dot_of_transposed, sum_of_dot, unwindow_of_one, windows_of_one
@@ -100,6 +102,25 @@ def divide_by_one(builder: Builder, node: Node, operands: list[Value]) -> Sequen
 def subtract_zero(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
     """x - 0 = x"""
     return [operands[0]] if _is(operands[1], 0) and _keeps(node, operands[0]) else None
+
+
+@rule(e.ADD)
+def add_at_one_place(builder: Builder, node: Node, operands: list[Value]) -> Sequence[Value] | None:
+    """x + scatter_add(0, i, u) = scatter_add(x, i, u) of one place; x + dynamic_update_slice(0, u, i) likewise: nothing else is touched"""
+    for x, y in (operands, operands[::-1]):
+        made = y.node
+        if made is None or made.op not in (SCATTER_ADD, DYNAMIC_UPDATE_SLICE) or x.type != y.type or uniform_number(made.operands[0]) != 0:
+            continue
+        if made.op is SCATTER_ADD:
+            _, indices, updates = made.operands
+            if indices.type.rank == 1:
+                return builder.node(SCATTER_ADD, [x, indices, updates], made.attributes, (), node.location).outputs
+            continue
+        _, update, starts = made.operands
+        sizes = tuple(update.shape[axis] for axis in made.attributes.axes)
+        there = builder.value(DYNAMIC_SLICE, [x, starts], DynamicSliceAttributes(made.attributes.axes, sizes))
+        return [builder.value(DYNAMIC_UPDATE_SLICE, [x, builder.value(e.ADD, [there, update]), starts], made.attributes)]
+    return None
 
 
 @rule(e.ADD)

@@ -20,6 +20,7 @@ from irdl.ir.op import Op
 from irdl.ir.types import TensorType
 from irdl.tracing import views
 from irdl.tracing.aliases import store
+from irdl.tracing.long_loops import plans
 from irdl.tracing.marks import marked
 from irdl.tracing.operations import cast, viewed
 from irdl.tracing.recorder import Cell, Trace, current_trace, open_trace, trace_stack, user_frame, user_line
@@ -30,6 +31,8 @@ ARRAY, SCALAR, PYTHON = "array", "scalar", "python"
 PYTHON_NUMBERS = (bool, int, float, complex)
 
 
+#: so many rows of an array are put together as a slice of it
+_MANY_ROWS = 64
 #: by family
 PYTHON_TYPES: dict[str, type] = {"b": bool, "i": int, "f": float, "c": complex}
 
@@ -196,7 +199,7 @@ class Box:
         return (self[position] for position in marked(range(self.type.shape[0])))  # type: ignore[index]
 
     def __reversed__(self) -> Iterator[Any]:
-        return (self[position] for position in marked(reversed(range(len(self)))))  # type: ignore[index]
+        return (self[position] for position in marked(range(len(self))[::-1]))  # type: ignore[index]
 
     def __hash__(self) -> int:
         if self.kind == ARRAY:
@@ -238,7 +241,7 @@ class Box:
         """Whether it is true in this call, where that follows from captured numbers alone; else None."""
         if self.known is None and self.type.size == 1:
             decided: bool | None = self._of_whole_trace("decided")
-            return decided
+            return plans.decided(_innermost(self.cell), self.value) if decided is None else decided
         return None
 
     @property
@@ -388,5 +391,32 @@ def _leaves(x: Any) -> Iterator[Any]:
 
 def _stack_nested(items: Sequence[Any]) -> Value:
     """`[a, b]` of traced arrays, as np.array would stack them."""
-    boxes = [wrap_result(to_value(item)) for item in items]
+    boxes = [item if is_box(item) else wrap_result(to_value(item)) for item in items]
     return np.stack(boxes).value  # type: ignore[attr-defined]
+
+
+def runs_of_rows(items: Sequence[Any]) -> Iterator[tuple[Any, Box | None]]:
+    """The items one by one; where many are one after the other the rows of one array, these rows (of the last of them)."""
+    place = 0
+    while place < len(items):
+        end = place + 1
+        if (row := _row(items[place])) is not None:
+            first = items[place]
+            while end < len(items) and is_box(items[end]) and items[end].cell is first.cell and _row(items[end]) == row + end - place:
+                end += 1
+        if end - place >= min(_MANY_ROWS, plans.MANY_STEPS) and row is not None:
+            base = Box(first.cell, first.cell.value.type)
+            part = slice(row, row + end - place)
+            yield (
+                items[place],
+                base.through(views.basic_index_steps(base.shape, (part, *[slice(None)] * (base.ndim - 1))), base.shadow[part]),
+            )
+        else:
+            for item in items[place:end]:
+                yield item, None
+        place = end
+
+
+def _row(item: Any) -> int | None:
+    """Which row of its cell's array a box is."""
+    return views.row_of(item._steps, item.cell.value.type.shape) if is_box(item) else None

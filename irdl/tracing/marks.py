@@ -6,18 +6,26 @@ Marks only propose where steps begin; nothing depends on their being right.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from irdl.tracing.long_loops import plans
 from irdl.tracing.recorder import current_trace
 
 
-def marked(items: Iterable[Any]) -> Iterator[Any]:
-    """The items; the trace that is being recorded hears where each step begins, and where the loop ends, however it does."""
+def marked(items: Sequence[Any], is_known: bool = False) -> Iterator[Any]:
+    """The items; the trace that is being recorded hears where each step begins, and where the loop ends, however it does. `is_known`:
+    that it goes step by step is settled.
+
+    Raises:
+        LongLoop: there are many.
+    """
     trace = current_trace()
     if trace is None:
         yield from items
         return
+    if not is_known:
+        plans.ask(len(items))
     loop = trace.begin_loop()
     try:
         for step, item in enumerate(items):
@@ -39,6 +47,10 @@ class MarkedRange(metaclass=_RangeType):
 
     def __init__(self, *limits: Any) -> None:
         self._range = builtins.range(*limits)
+
+    @property
+    def plain(self) -> builtins.range:
+        return self._range
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:

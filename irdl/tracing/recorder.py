@@ -184,7 +184,7 @@ class Trace:
 
     def __init__(self, name: str = "", roll: bool = True) -> None:
         self.name = name
-        self._rolls = roll
+        self.rolls = roll
         self.inputs: list[Value] = []
         self.known: dict[Value, np.ndarray] = {}
         #: of the known values those that depend on inputs: their numbers are there, but a derivative may pass through them
@@ -216,6 +216,10 @@ class Trace:
         self.let_be: list[tuple[Any, Any, str]] = []
         #: numbers that are of one type or another since a branch, and these types
         self.types: dict[Cell, tuple[type, type]] = {}
+        #: inputs that it has stored into
+        self.changed: set[Cell] = set()
+        #: values that count the steps of a loop, and which steps those are
+        self.counters: dict[Value, range] = {}
         #: whether arrays of it may be one (see `aliases`)
         self.has_aliases = False
         #: the errors that are raised where a traced bool holds (see `checks`), if there are any; and once there are, here or around,
@@ -229,7 +233,7 @@ class Trace:
         self.parent = stack[-1] if stack else None
         self.harmless = self.harmless if self.parent is None else self.parent.harmless
         self.depth = depth() if self.parent is None else 0
-        self._rolls = self._rolls and (self.parent is None or self.parent._rolls)
+        self.rolls = self.rolls and (self.parent is None or self.parent.rolls)
         stack.append(self)
         return self
 
@@ -315,7 +319,7 @@ class Trace:
         A gradient of known numbers is left as it is: its graph runs once. So is a record that rolling fails on, which is a bug of
         irdl's that the log tells of.
         """
-        if not self._rolls or config.ROLL.value == "0" or self.followed or len(self.nodes) < LIMITS.nodes:
+        if not self.rolls or config.ROLL.value == "0" or self.followed or len(self.nodes) < LIMITS.nodes:
             return list(outputs)
         shown = "roll" in config.LOG.value
         try:
@@ -359,6 +363,8 @@ class Trace:
     def put(self, cell: Cell, value: Value) -> None:
         """Let a cell hold another value, one of this trace."""
         if cell.trace is self:
+            if cell.value.node is None:
+                self.changed.add(cell)
             cell.value = value
         else:
             self.stored[cell] = value

@@ -179,6 +179,11 @@ class DynamicSliceStep:
         return trace.apply(DYNAMIC_UPDATE_SLICE, [base, new, _numbers(trace, self.starts)], where)[0]
 
 
+def cells_of(step: Any) -> tuple[Cell, ...]:
+    """The traced numbers that say where a step goes."""
+    return getattr(step, "numbers", ()) or getattr(step, "starts", ())
+
+
 def _numbers(trace: Trace, cells: Sequence[Cell]) -> Value:
     """Numbers as one array of int64."""
     parts = []
@@ -269,6 +274,16 @@ def row_steps(shape: tuple[int, ...], row: int) -> list[Any]:
         row %= extent
         steps.append(SliceStep(SliceAttributes((row, *[0] * len(rest)), (row + 1, *rest), (1,) * len(shape))))
     return [*steps, ReshapeStep(ReshapeAttributes(rest))]
+
+
+def row_of(steps: Sequence[Any], shape: tuple[int, ...]) -> int | None:
+    """The row that these steps show of an array of a shape; None where they show something else."""
+    if len(steps) != 2 or type(steps[0]) is not SliceStep or type(steps[1]) is not ReshapeStep:
+        return None
+    part, rest = steps[0].attributes, shape[1:]
+    row: int = part.start[0]
+    is_row = part.limit[0] == row + 1 and not any(part.start[1:]) and part.limit[1:] == rest and steps[1].attributes.shape == rest
+    return row if is_row and all(by == 1 for by in part.stride) else None
 
 
 def expand_index(index: Any, rank: int) -> tuple[Any, ...]:

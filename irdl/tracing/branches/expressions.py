@@ -26,10 +26,26 @@ def matches(pattern: ast.pattern, subject: str) -> ast.expr | None:
 class Expressions(ast.NodeTransformer):
     """The expressions of a function's own scope, and of the lambdas in it."""
 
-    def __init__(self, first_parameter: str | None, new_name: Callable[[str], str]) -> None:
-        """`first_parameter`: the function's, which is a method's object. `new_name` gives names that nobody has."""
+    def __init__(self, first_parameter: str | None, new_name: Callable[[str], str], grows: bool = False) -> None:
+        """`first_parameter`: the function's, which is a method's object. `new_name` gives names that nobody has. `grows`: whether lists
+        may grow in loops that are traced once."""
+        self._grows = grows
         self._first_parameter = first_parameter
         self._new_name = new_name
+
+    def visit_List(self, node: ast.List) -> ast.AST:
+        self.generic_visit(node)
+        return self._growing(node) if isinstance(node.ctx, ast.Load) and not node.elts else node
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        self.generic_visit(node)
+        node.value = self._growing(node.value)
+        if isinstance(node.value, ast.Tuple):
+            node.value.elts = [self._growing(part) for part in node.value.elts]
+        return node
+
+    def _growing(self, node: ast.expr) -> ast.expr:
+        return placed(call_of("GrownList", node), node) if self._grows and isinstance(node, ast.List) else node
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
         self.generic_visit(node)

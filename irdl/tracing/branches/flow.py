@@ -15,10 +15,28 @@ from irdl.tracing.branches.loops import loop, repeat
 from irdl.tracing.branches.merge import may_be_one
 from irdl.tracing.branches.sides import Run, is_open, then, truth, two_sides
 from irdl.tracing.extrema import traced_all, traced_any
+from irdl.tracing.long_loops.each import each
+from irdl.tracing.long_loops.growing import GrownList
+from irdl.tracing.long_loops.items import items
 from irdl.tracing.recorder import user_line
 
-__all__ = ["BREAK", "CONTINUE", "assert_", "both", "branch", "choose", "either", "leave", "loop", "negate", "nothing", "repeat"]
-__all__ += ["result", "same", "then", "within"]
+__all__ = [
+    "BREAK",
+    "CONTINUE",
+    "GrownList",
+    "assert_",
+    "both",
+    "branch",
+    "choose",
+    "each",
+    "either",
+    "items",
+    "leave",
+    "loop",
+    "negate",
+    "nothing",
+]
+__all__ += ["repeat", "result", "same", "then", "within"]
 
 
 def nothing() -> None:

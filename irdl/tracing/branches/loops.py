@@ -41,6 +41,11 @@ class loop:  # called as a function is
             self._found = where_left(self._found, lambda: without(body(item), CONTINUE_CODE))
         return self._found is not None and NOTHING not in self._found.ways
 
+    @property
+    def is_left(self) -> bool:
+        """Whether a step may have ended it."""
+        return self._found is not None
+
     def finish(self, orelse: Run) -> Exit | None:
         """Behind the last step: `else`, where nothing has ended the loop."""
         return without(then(self._found, orelse), BREAK_CODE)

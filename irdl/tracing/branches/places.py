@@ -105,6 +105,10 @@ class Places:
                 else:
                     waiting += [(part, functools.partial(naming, name, key)) for key, part in contents.items()]
 
+    def moving(self) -> str | None:
+        """The name of an iterator among what can be reached, if there is one."""
+        return next((name() for item, _, name in self._opaque if hasattr(type(item), "__next__")), None)
+
     def knows(self, item: Any) -> bool:
         """Whether it was there before the block, as something that can change."""
         return id(item) in self._held

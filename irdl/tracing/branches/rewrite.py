@@ -16,7 +16,7 @@ where nothing has left. The lines and columns are those of the source, so that e
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from irdl.tracing.branches.expressions import Expressions, matches
@@ -27,20 +27,34 @@ from irdl.tracing.branches.scopes import SUSPENDS, bound_names, holds, leaves_bl
 _LEFT_ALONE = (ast.Match, ast.TryStar, ast.AsyncFor, ast.AsyncWith)
 
 
-def rewrite(node: ast.AST) -> None:
-    """Rewrite a function (a def or a lambda) in place, with the functions in it."""
+def rewrite(node: ast.AST, loops: Collection[tuple[int, int]] = ()) -> None:
+    """Rewrite a function (a def or a lambda) in place, with the functions in it.
+
+    Args:
+        loops: where the `for` loops begin whose steps become calls too.
+    """
+    names = _Numbers(loops)
     if isinstance(node, ast.Lambda):
-        node.body = _Function(node).expression(node.body)
+        node.body = _Function(node, names).expression(node.body)
     elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        _Function(node).rewrite()
+        _Function(node, names).rewrite()
     ast.fix_missing_locations(node)
 
 
-class _Numbers:
-    """Names that nobody has, `__true_1__`."""
+def loop_at(node: ast.AST, line: int) -> ast.For | None:
+    """The `for` loop that begins at a line, if its steps can become calls: none of them waits."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.For) and part.lineno <= line <= (part.iter.end_lineno or part.lineno):
+            return None if holds(part, SUSPENDS) else part
+    return None
 
-    def __init__(self) -> None:
+
+class _Numbers:
+    """Names that nobody has, `__true_1__`; and which loops become calls."""
+
+    def __init__(self, loops: Collection[tuple[int, int]]) -> None:
         self._last = 0
+        self.loops = loops
 
     def __call__(self, kind: str) -> str:
         self._last += 1
@@ -50,9 +64,9 @@ class _Numbers:
 class _Function:
     """One function on its way."""
 
-    def __init__(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, names: _Numbers | None = None) -> None:
+    def __init__(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, names: _Numbers) -> None:
         self._node = node
-        self._name = names or _Numbers()
+        self._name = names
         own = node.body if isinstance(node.body, list) else [node.body]
         self._globals = {name for part in own_nodes(own) if isinstance(part, ast.Global) for name in part.names}
         self._outer = {name for part in own_nodes(own) if isinstance(part, ast.Nonlocal) for name in part.names}
@@ -134,7 +148,7 @@ class _Function:
             return self._try(statement, behind, leaves)
         if isinstance(statement, ast.Assert):
             return self._assert(statement)
-        return [Expressions(self._first_parameter, self._name).visit(statement)], None
+        return [self._expressions.visit(statement)], None
 
     def _as_ifs(self, statement: ast.stmt) -> list[ast.stmt]:
         """A `match` of plain values as `if` and `elif`; every other statement as it is."""
@@ -214,6 +228,8 @@ class _Function:
         return [*blocks, *rest], call_of("then", outcome, name)
 
     def _for(self, statement: ast.For, behind: Sequence[ast.stmt], leaves: bool) -> tuple[list[ast.stmt], ast.expr | None]:
+        if (statement.lineno, statement.col_offset) in self._name.loops:
+            return self._each(statement, behind, leaves)
         statement.iter = self.expression(statement.iter)
         if not leaves_block(statement.body) or holds(statement, SUSPENDS):
             statement.body = self._block(statement.body, self._handed_on)
@@ -228,6 +244,24 @@ class _Function:
         begin = ast.Assign([ast.Name(loop, ast.Store())], call_of("loop"))
         outcome = ast.Call(ast.Attribute(read(loop), "finish", ast.Load()), [name], [])
         return self._loop_then([body, *orelse, begin, placed(each, statement)], outcome, behind, leaves)
+
+    def _each(self, statement: ast.For, behind: Sequence[ast.stmt], leaves: bool) -> tuple[list[ast.stmt], ast.expr | None]:
+        """A loop that may be traced once."""
+        items, name = self._items(statement.iter), self._name("item")
+        target = placed(ast.Assign([statement.target], read(name)), statement.target)
+        body = self._define("body", statement.body, name, first=[target])
+        orelse, otherwise = self._part("else", statement.orelse)
+        call = placed(call_of("each", items, read(body.name), otherwise, ast.Constant(statement.lineno)), statement)
+        return self._loop_then([body, *orelse], call, behind, leaves)
+
+    def _items(self, node: ast.expr) -> ast.expr:
+        """What a loop goes over; of Python's own that put iterables together, each for itself."""
+        is_known = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("zip", "enumerate", "reversed")
+        if not is_known or any(isinstance(part, ast.Starred) for part in node.args):  # type: ignore[attr-defined]
+            return self.expression(node)
+        assert isinstance(node, ast.Call)
+        keywords = [ast.keyword(part.arg, self.expression(part.value)) for part in node.keywords]
+        return placed(ast.Call(flow("items"), [node.func, *map(self._items, node.args)], keywords), node)
 
     def _with(self, statement: ast.With, behind: Sequence[ast.stmt], leaves: bool) -> tuple[list[ast.stmt], ast.expr | None]:
         for item in statement.items:
@@ -282,12 +316,12 @@ class _Function:
     # Expressions.
 
     def expression(self, node: ast.expr) -> ast.expr:
-        found: ast.expr = Expressions(self._first_parameter, self._name).visit(node)
+        found: ast.expr = self._expressions.visit(node)
         return found
 
     @property
-    def _first_parameter(self) -> str | None:
-        return self._parameters[0] if self._parameters else None
+    def _expressions(self) -> Expressions:
+        return Expressions(self._parameters[0] if self._parameters else None, self._name, bool(self._name.loops))
 
 
 class _LeavesBlock(ast.NodeTransformer):

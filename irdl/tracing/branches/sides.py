@@ -13,7 +13,7 @@ from irdl.errors import TraceError
 from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
-from irdl.tracing import tree
+from irdl.tracing import counters, tree
 from irdl.tracing.aliases import connect
 from irdl.tracing.box import ARRAY, PYTHON, is_box, to_value, wrap
 from irdl.tracing.branches.blocks import NOTHING, RETURN_CODE, Block, Exit, capture, trace_block
@@ -27,6 +27,7 @@ from irdl.tracing.operations import cast
 from irdl.tracing.recorder import Cell, open_trace, trace_stack, user_line
 from irdl.tracing.region import Region
 from irdl.tracing.unset import Partly
+from irdl.tracing.views import cells_of
 
 _OTHER = (
     "an array is stored into that may be another one since a branch, with another dtype, seen at places that are not known, or decided "
@@ -116,6 +117,8 @@ def raises(block: Block, flag: Value, holds: bool) -> None:
     """A side raises that is taken where the flag is `holds`: from here on the other one is, as the call has ended there with that error."""
     error = block.raised
     assert error is not None
+    if isinstance(error, NameError) and counters.are_within(open_trace()):
+        raise TraceError(f"{error}: not at all steps of the loop{user_line()}")
     with block.trace.resumed():
         fail(error)
     if block.takes_numbers:  # it shows numbers that are computed on that side
@@ -261,7 +264,7 @@ def _connect(leaves: Sequence[_Leaf], found: Sequence[Any], side: Block, which: 
             continue
         is_new = item.cell.trace is side.trace
         refusal = (
-            "" if item.type == made.type and not any(cell.trace is side.trace for step in item.steps for cell in _cells(step)) else _OTHER
+            "" if item.type == made.type and not any(cell.trace is side.trace for step in item.steps for cell in cells_of(step)) else _OTHER
         )
         if not is_new:
             connect(trace, flag, holds, item.cell, item.steps, made.cell, refusal)
@@ -274,7 +277,3 @@ def _connect(leaves: Sequence[_Leaf], found: Sequence[Any], side: Block, which: 
             one, shown = met[item.cell]
             connect(trace, flag, holds, shown.cell, (), made.cell, refusal if one.steps == item.steps else _OTHER)
         met.setdefault(item.cell, (item, made))
-
-
-def _cells(step: Any) -> tuple[Cell, ...]:
-    return getattr(step, "numbers", ()) or getattr(step, "starts", ())

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from irdl.errors import TraceError
 from irdl.tracing.branches import rewrite
 from irdl.tracing.branches.nodes import IS_BLOCK
+from irdl.tracing.long_loops.plans import LongLoop, Plan, planning
 from irdl.tracing.recorder import trace_stack
 from irdl.tracing.users import is_users
 
@@ -30,19 +31,42 @@ _lock = threading.RLock()
 
 
 def traced(attempt: Callable[[], _Result]) -> _Result:
-    """What `attempt` gives, which traces a whole function. Where that branches on a traced value, it is rewritten and traced again."""
-    while True:
-        try:
-            return attempt()
-        except (TraceError, TypeError) as error:
-            code = None if trace_stack() else _branching(error)
-            reason = "" if code is None else _let_branch(code)
-            if code is None or reason is not None:
-                print(getattr(error, "printed", ""), end="")
-                if reason and isinstance(error, TraceError):
-                    raise TraceError(f"{error}. {reason}") from None
-                raise
-            error.__traceback__ = None  # of what it holds on to, the traced arrays, nothing is needed any more
+    """What `attempt` gives, which traces a whole function. Where that branches on a traced value, or goes through a long loop, it is
+    rewritten and traced again."""
+    if trace_stack():
+        return attempt()
+    with planning() as plan:
+        while True:
+            try:
+                return attempt()
+            except Exception as error:
+                if not _goes_on(error, plan):
+                    print(getattr(error, "printed", ""), end="")
+                    reason = _reason(error)
+                    if reason and isinstance(error, TraceError):
+                        raise TraceError(f"{error}. {reason}") from None
+                    raise
+                error.__traceback__ = None  # of what it holds on to, the traced arrays, nothing is needed any more
+
+
+def _goes_on(error: Exception, plan: Plan) -> bool:
+    """Whether another attempt is going to be another one."""
+    if plan.is_new:
+        plan.is_new = False
+        return True
+    if isinstance(error, LongLoop):
+        if error.branching is None or _let_branch(error.branching, error.site.line) is not None:
+            plan.by_steps.add(error.site)
+        return True
+    if isinstance(error, (TraceError, TypeError)) and (code := _branching(error)) is not None and _let_branch(code) is None:
+        return True
+    return plan.gives_up()
+
+
+def _reason(error: Exception) -> str | None:
+    """Why a branch could not be rewritten, if that is what the error is about."""
+    code = _branching(error) if isinstance(error, (TraceError, TypeError)) else None
+    return None if code is None else _let_branch(code)
 
 
 def _branching(error: TraceError | TypeError) -> types.CodeType | None:
@@ -63,15 +87,15 @@ def code_of(code: types.CodeType) -> types.CodeType:
     return code if file is None else file.rewritten(code)
 
 
-def _let_branch(code: types.CodeType) -> str | None:
-    """Have a function rewritten from now on; else why that cannot be done, or nothing where it has been."""
+def _let_branch(code: types.CodeType, loop: int | None = None) -> str | None:
+    """Have a function rewritten from now on, with the loop at this line; else why that cannot be done, or nothing where it has been."""
     if not is_users(code.co_filename):
         return ""
     with _lock:
         file = _files.get(code.co_filename)
         if file is None or not (file.knows(code) or file.is_current()):
             file = _files[code.co_filename] = _File(code.co_filename)
-        return file.let_branch(code)
+        return file.let_branch(code, loop)
 
 
 class _File:
@@ -82,6 +106,8 @@ class _File:
         self._text = _text_of(name)
         #: where the functions begin that are rewritten
         self._places: set[tuple[int, int]] = set()
+        #: where the loops begin that are
+        self._loops: set[tuple[int, int]] = set()
         self._original: types.CodeType | None = None
         self._whole: types.CodeType | None = None
         self._made: dict[types.CodeType, types.CodeType] = {}
@@ -94,9 +120,11 @@ class _File:
     def knows(self, code: types.CodeType) -> bool:
         return code in self._stands_for or self._original_of(code) is not None
 
-    def let_branch(self, code: types.CodeType) -> str | None:
+    def let_branch(self, code: types.CodeType, loop: int | None = None) -> str | None:
         """As `_let_branch`."""
         original = self._stands_for.get(code, code)
+        if original is None and loop is not None:
+            original = self._around(code)
         if original is None:
             return ""
         try:
@@ -108,14 +136,27 @@ class _File:
         if self._original_of(original) is None:
             return _NO_SOURCE
         node = _node_of(tree, _without_comprehensions(original, self._original))
-        if node is None or any(node in ast.walk(part) for part in _outermost(tree, self._places)):
+        is_rewritten = node is not None and any(node in ast.walk(part) for part in _outermost(tree, self._places))
+        if loop is not None:
+            found = node and rewrite.loop_at(node, loop)
+            if found is None or (is_rewritten and _place(found) in self._loops):
+                return ""
+            self._loops.add(_place(found))
+        elif node is None or is_rewritten:
             return ""
-        self._places.add(_place(node))
+        if not is_rewritten:
+            self._places.add(_place(node))
         for part in _outermost(tree, self._places):
-            rewrite.rewrite(part)
+            rewrite.rewrite(part, self._loops)
         self._whole = compile(tree, self._name, "exec", dont_inherit=True)
         self._made = {}
         return None
+
+    def _around(self, block: types.CodeType) -> types.CodeType | None:
+        """The function that a block is of."""
+        name, line = _plain_name(block, whole=True), block.co_firstlineno
+        found = [code for code in _all_codes(self._original) if code.co_qualname == name] if self._original else []
+        return next((code for code in found if _range(code)[0][0] <= line <= _range(code)[1][0]), None)
 
     def _original_of(self, code: types.CodeType) -> types.CodeType | None:
         """The same code, compiled from this source."""
@@ -158,9 +199,13 @@ def _all_codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _all_codes(part)
 
 
-def _plain_name(code: types.CodeType) -> str:
-    """Its qualified name, without the blocks that have become functions."""
-    return _WITHIN_BLOCK.sub("", code.co_qualname)
+def _plain_name(code: types.CodeType, whole: bool = False) -> str:
+    """Its qualified name, without the blocks that have become functions; `whole`: nor the one that it is."""
+    return (
+        (_WITHIN_BLOCK.sub("", f"{code.co_qualname}.<locals>.")).removesuffix(".<locals>.")
+        if whole
+        else _WITHIN_BLOCK.sub("", code.co_qualname)
+    )
 
 
 def _is_same(a: types.CodeType, b: types.CodeType) -> bool:

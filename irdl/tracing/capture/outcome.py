@@ -34,6 +34,7 @@ from irdl.tracing.capture.recipes import (
     Tree,
     ViewOf,
 )
+from irdl.tracing.long_loops.growing import GrownList
 from irdl.tracing.marks import MarkedRange
 from irdl.tracing.numpy.lists import real_ufunc
 from irdl.tracing.numpy.masks import Masked
@@ -122,8 +123,10 @@ class Recipes:
             return self._remember(item, Known(item))
         if cls is MarkedRange:
             return self._remember(item, Known(range(item.start, item.stop, item.step)))
+        if cls is GrownList:
+            cls = list
         if cls in _CONTAINERS or (isinstance(item, tuple) and hasattr(item, "_fields")):
-            container = self._remember(item, Container(item))
+            container = self._remember(item, Container([] if cls is list else item))
             container.parts = [self.of(part, f"{name}[{place}]") for place, part in enumerate(item)]
             return container
         if cls in _DICTS:

@@ -14,7 +14,7 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_supported
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
-from irdl.tracing.box import is_box, to_value, wrap
+from irdl.tracing.box import is_box, runs_of_rows, to_value, wrap
 from irdl.tracing.numpy.flat import Flat
 from irdl.tracing.numpy.joining import joined_by
 from irdl.tracing.numpy.layout import all_known, are_known, boxes_in, computed, copied, has_order
@@ -116,7 +116,12 @@ def _flat(items: Any) -> list[Any]:
 
 
 def _nested(items: Any) -> Any:
-    return np.stack([_nested(item) if isinstance(item, (list, tuple)) else wrap(to_value(item)) for item in items])
+    parts = []
+    for item, rows in runs_of_rows(items):
+        if rows is None:
+            rows = (_nested(item) if isinstance(item, (list, tuple)) else wrap(to_value(item)))[None]
+        parts.append(rows)
+    return np.concatenate(parts)
 
 
 def _from_function(function: Any, shape: Any, *, dtype: Any = float, like: Any = None, **options: Any) -> Any:

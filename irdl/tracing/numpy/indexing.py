@@ -14,6 +14,7 @@ from irdl.ops.index import GATHER, SCATTER_SET, IndexAttributes
 from irdl.ops.joining import CONCAT, ConcatAttributes
 from irdl.ops.shape import BROADCAST, RESHAPE, TRANSPOSE, BroadcastAttributes, ReshapeAttributes, TransposeAttributes
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, is_box, to_value, wrap, wrap_result
+from irdl.tracing.long_loops import plans
 from irdl.tracing.numpy import masks
 from irdl.tracing.numpy.layout import laid_out_like
 from irdl.tracing.numpy.moving_slices import MovingSlice, is_moving, moving_slice
@@ -82,6 +83,16 @@ def set_item(box: Box, index: Any, item: Any) -> None:
 
 def _view(box: Box, items: tuple[Any, ...]) -> tuple[list[Any], Any]:
     """The steps to `x[items]`, of numbers (traced ones too) and slices, and what its layout is."""
+    shadow = box.shadow[
+        (*(slice(0, item.size) if isinstance(item, MovingSlice) else 0 if is_box(item) else item for item in items), Ellipsis)
+    ]
+    if any(is_box(item) for item in items):  # one place, of all the numbers
+        extents = iter(box.shape)
+        given = [(item, None if item is None else next(extents)) for item in items]
+        for item, extent in given:
+            if is_box(item) and extent is not None:
+                plans.settle_index(open_trace(), item.value, extent)
+        items = tuple(_as_traced(item, extent) if type(item) is int and extent else item for item, extent in given)
     steps = basic_index_steps(box.shape, tuple(slice(None) if isinstance(item, (Box, MovingSlice)) else item for item in items))
     kept = [item for item in items if is_box(item) or not isinstance(item, int)]
     moving = [(axis, item) for axis, item in enumerate(kept) if isinstance(item, MovingSlice)]
@@ -95,8 +106,12 @@ def _view(box: Box, items: tuple[Any, ...]) -> tuple[list[Any], Any]:
     numbers = [(axis, Cell(open_trace(), item.value)) for axis, item in enumerate(kept) if is_box(item)]
     if numbers:
         steps.append(RowStep(tuple(cell for _, cell in numbers), tuple(axis for axis, _ in numbers)))
-    shown = [slice(0, item.size) if isinstance(item, MovingSlice) else 0 if is_box(item) else item for item in items]
-    return steps, box.shadow[(*shown, Ellipsis)]
+    return steps, shadow
+
+
+def _as_traced(number: int, extent: int) -> Any:
+    """A number as one beside traced ones, counted from the front."""
+    return wrap(open_trace().constant(np.int64(number % extent)), PYTHON)
 
 
 def _is_array(item: Any) -> bool:

@@ -12,7 +12,7 @@ from irdl.errors import TraceError
 from irdl.ir.graph import Value
 from irdl.ops.joining import CONCAT, PAD, ConcatAttributes, PadAttributes
 from irdl.ops.shape import RESHAPE, ReshapeAttributes
-from irdl.tracing.box import is_box, literal, to_value, wrap
+from irdl.tracing.box import is_box, literal, runs_of_rows, to_value, wrap
 from irdl.tracing.numpy import reductions
 from irdl.tracing.numpy.choosing import take
 from irdl.tracing.numpy.products import common_dtype
@@ -28,6 +28,8 @@ from irdl.tracing.sources import check_source
 def concatenate(arrays: Any, /, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     arrays = list(arrays)
     dtype = np.dtype(dtype) if dtype is not None else common_dtype(*arrays)
+    if axis is not None and arrays and np.ndim(arrays[0]):
+        arrays = [part if rows is None else _side_by_side(rows, axis) for part, rows in runs_of_rows(arrays)]
     values = [to_value(a, dtype) for a in arrays]
     if axis is None:
         values = [apply(RESHAPE, [v], ReshapeAttributes((v.type.size,))) for v in values]
@@ -42,13 +44,22 @@ def concatenate(arrays: Any, /, axis: Any = 0, out: Any = None, *, dtype: Any = 
     return wrap(result) if out is None else store_out("concatenate", out, result)
 
 
+def _side_by_side(rows: Any, axis: int) -> Any:
+    """The rows of an array joined along an axis of theirs."""
+    (place,) = reductions.normalise_axes(axis, rows.ndim - 1)
+    moved = moveaxis(rows, 0, place)
+    shape = moved.shape
+    return reshape(moved, (*shape[:place], shape[place] * shape[place + 1], *shape[place + 2 :]))
+
+
 @traced(np.stack)
 def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     arrays = list(arrays)
     shapes = {np.shape(a) for a in arrays}
     if len(shapes) != 1:
         raise ValueError("all input arrays must have the same shape" if arrays else "need at least one array to stack")
-    return concatenate([expand_dims(a, axis) for a in arrays], axis, out, dtype=dtype)
+    parts = [expand_dims(part, axis) if rows is None else moveaxis(rows, 0, axis) for part, rows in runs_of_rows(arrays)]
+    return concatenate(parts, axis, out, dtype=dtype)
 
 
 @traced(np.vstack)

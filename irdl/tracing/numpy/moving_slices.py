@@ -14,6 +14,7 @@ from irdl.ir.graph import Value
 from irdl.ops.elementwise import ADD, LESS, MUL, NEG, SELECT, SUB
 from irdl.ops.index import GATHER, IndexAttributes
 from irdl.ops.shape import IOTA, RESHAPE, IotaAttributes, ReshapeAttributes
+from irdl.tracing import counters
 from irdl.tracing.box import Box, is_box, to_value
 from irdl.tracing.operations import apply, cast
 from irdl.tracing.recorder import Cell, open_trace, user_line
@@ -41,9 +42,11 @@ class MovingSlice:
             raise IndexError(f"a slice of {self.size} elements does not fit an axis of {extent}{user_line()}")
         if extent > np.iinfo(dtype).max:
             raise TraceError(f"a slice of an axis of {extent} by {dtype} numbers: use int64{user_line()}")
-        start = cast(self.start, _INDEX)
+        start, trace = cast(self.start, _INDEX), open_trace()
+        ends = counters.reach(trace, start) if counters.are_within(trace) else None
+        if ends is not None and ends[0] >= 0 and ends[1] <= extent - self.size:
+            return Cell(trace, start)
         places = apply(IOTA, [], IotaAttributes(_INDEX, (extent - self.size + 1,), 0))
-        trace = open_trace()
         outside = trace.constant(np.int64(extent + 1))
         place = apply(SELECT, [apply(LESS, [start, trace.constant(np.int64(0))]), outside, start])
         return Cell(trace, apply(GATHER, [places, apply(RESHAPE, [place], ReshapeAttributes((1,)))], IndexAttributes((0,))))

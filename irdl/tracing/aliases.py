@@ -6,7 +6,7 @@ Each array knows all others that it may be, whatever number of branches lies bet
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,6 +85,13 @@ def _add(alias: Alias) -> None:
 def _drop(alias: Alias, *cells: Cell) -> None:
     for cell in cells:
         cell.aliases = tuple(other for other in cell.aliases if other is not alias)
+
+
+def may_be_another(cell: Cell, trace: Trace, given: Iterable[Any]) -> bool:
+    """Whether an array of the body of a loop may be one from outside of it, or one that it was given."""
+    others = [alias.other(cell) for alias in cell.aliases]
+    cells = {box.cell for box in given}
+    return any(other is not None and (other.trace is not trace or other in cells) for other in others)
 
 
 def store(trace: Trace, cell: Cell, new: Value) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType
-from irdl.tracing.aliases import connect
+from irdl.tracing.aliases import connect, may_be_another
 from irdl.tracing.box import ARRAY, PYTHON, Refusal, is_box, wrap
 from irdl.tracing.branches.blocks import CONTINUE_CODE, NOTHING, Block, Exit, capture, leave, trace_block
 from irdl.tracing.branches.merge import Merge
@@ -229,7 +229,8 @@ class _Loop:
             if is_box(after) and kind == ARRAY:
                 own = step.boxes[leaf].cell if leaf in step.boxes else None
                 others = {box.cell for box in step.boxes.values()} - {own}
-                is_shared = after.cell.trace is not step.trace or holders[after.cell] > 1 or after.cell in others
+                is_outer = after.cell.trace is not step.trace or may_be_another(after.cell, step.trace, step.boxes.values())
+            is_shared = is_outer or holders[after.cell] > 1 or after.cell in others
             found[leaf] = _Carried(type_, kind, is_shared)
         return found
 

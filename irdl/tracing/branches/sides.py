@@ -150,6 +150,7 @@ class Leaves:
     def collect(self, a: Any, b: Any, name: str) -> Any:
         """Take in two of them."""
         if (id(a), id(b)) not in self._places:
+            check_counted(a, b, name)
             self._places[id(a), id(b)] = len(self.items)
             self.items.append(_Leaf((a, b), *joined(a, b, name)))
         return a
@@ -174,6 +175,18 @@ def joined(a: Any, b: Any, name: str, what: str = "side of the branch") -> tuple
         raise TraceError(f"`{name}` is {types_[0]} on one {what} and {types_[1]} on the other: give it one shape{user_line()}")
     type_ = TensorType(joined_dtype(types_[0].dtype, types_[1].dtype, *kinds), types_[0].shape)
     return type_, joined_kind(Value(type_), *kinds)
+
+
+def check_counted(a: Any, b: Any, name: str) -> None:
+    """Where a loop is traced once, numbers of two types may each be known at every step.
+
+    Raises:
+        TraceError: these are such.
+    """
+    given = [item for item in (a, b) if item is not ANYTHING]
+    types_ = {(tree.leaf_type(item, f"`{name}`").dtype, tree.leaf_kind(item)) for item in given}
+    if len(types_) > 1 and counters.are_within(open_trace()):
+        raise TraceError(f"`{name}` is of one type or another{user_line()}")
 
 
 def as_type(leaf: Any, type_: TensorType) -> Value:

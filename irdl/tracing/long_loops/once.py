@@ -14,7 +14,7 @@ from irdl.ir.dtypes import is_inexact
 from irdl.ir.graph import Value
 from irdl.ir.types import TensorType
 from irdl.tracing import checks, counters, tree
-from irdl.tracing.aliases import connect
+from irdl.tracing.aliases import connect, may_be_another
 from irdl.tracing.box import ARRAY, PYTHON, Refusal, is_box, wrap
 from irdl.tracing.branches.blocks import CONTINUE_CODE, Block, Exit, capture, trace_block
 from irdl.tracing.branches.merge import ANYTHING, Merge
@@ -261,7 +261,8 @@ class _Loop:
         type_, kind = joined(before, after, leaf[1], "step of the loop")
         is_shared = False
         if is_box(after) and kind == ARRAY and leaf in step.boxes:  # at first it is what it was before the loop
-            is_shared = after.cell.trace is not step.trace or step.holders[after.cell] > 1 or self._was_shared(step, after.cell)
+            is_outer = after.cell.trace is not step.trace or may_be_another(after.cell, step.trace, step.boxes.values())
+            is_shared = is_outer or step.holders[after.cell] > 1 or self._was_shared(step, after.cell)
         return _Carried(type_, kind, is_shared)
 
     def _was_shared(self, step: _Step, cell: Cell) -> bool:

@@ -83,9 +83,7 @@ def set_item(box: Box, index: Any, item: Any) -> None:
 
 def _view(box: Box, items: tuple[Any, ...]) -> tuple[list[Any], Any]:
     """The steps to `x[items]`, of numbers (traced ones too) and slices, and what its layout is."""
-    shadow = box.shadow[
-        (*(slice(0, item.size) if isinstance(item, MovingSlice) else 0 if is_box(item) else item for item in items), Ellipsis)
-    ]
+    shown = [slice(0, item.size) if isinstance(item, MovingSlice) else 0 if is_box(item) else item for item in items]
     if any(is_box(item) for item in items):  # one place, of all the numbers
         extents = iter(box.shape)
         given = [(item, None if item is None else next(extents)) for item in items]
@@ -106,11 +104,17 @@ def _view(box: Box, items: tuple[Any, ...]) -> tuple[list[Any], Any]:
     numbers = [(axis, Cell(open_trace(), item.value)) for axis, item in enumerate(kept) if is_box(item)]
     if numbers:
         steps.append(RowStep(tuple(cell for _, cell in numbers), tuple(axis for axis, _ in numbers)))
-    return steps, shadow
+    return steps, box.shadow[(*shown, Ellipsis)]
 
 
 def _as_traced(number: int, extent: int) -> Any:
-    """A number as one beside traced ones, counted from the front."""
+    """A number as one beside traced ones, counted from the front.
+
+    Raises:
+        IndexError: there is no such place.
+    """
+    if not -extent <= number < extent:
+        raise IndexError(f"index {number} is out of bounds for an axis of size {extent}{user_line()}")
     return wrap(open_trace().constant(np.int64(number % extent)), PYTHON)
 
 

@@ -230,7 +230,7 @@ class _Loop:
                 own = step.boxes[leaf].cell if leaf in step.boxes else None
                 others = {box.cell for box in step.boxes.values()} - {own}
                 is_outer = after.cell.trace is not step.trace or may_be_another(after.cell, step.trace, step.boxes.values())
-            is_shared = is_outer or holders[after.cell] > 1 or after.cell in others
+                is_shared = is_outer or holders[after.cell] > 1 or after.cell in others
             found[leaf] = _Carried(type_, kind, is_shared)
         return found
 

@@ -21,8 +21,6 @@ class TraceError(IrdlError):
     witness: ClassVar[Callable[[TraceError], None]] = staticmethod(lambda error: None)
     #: the code of the function that asked for the truth of a traced value, where that is what went wrong
     branching: CodeType | None = None
-    #: what was printed before that
-    printed: str = ""
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)

@@ -27,6 +27,7 @@ MATRICES = "tests/tracing/test_factorizations.py"
 SPECTRAL = "tests/tracing/test_spectral.py"
 SCALARS, CHECKS = "tests/tracing/test_scalar_types.py", "tests/tracing/test_checks.py"
 BRANCHES = "tests/tracing/branches/test_branch_programs.py"
+ONCE = "tests/tracing/long_loops/test_traced_once.py"
 REWRITING = "tests/tracing/branches/test_rewriting.py"
 PASSES, ROLLING = "tests/passes/test_passes.py", "tests/tracing/rolling/test_"
 CONVERTED, RULE = "tests/passes/test_if_convert.py", "tests/ops/test_rules.py"
@@ -897,6 +898,32 @@ MUTANTS: list[Mutant] = [
     ("irdl/tracing/branches/source.py", "if self._original_of(original) is None:", "if False:", REWRITING + " -k changed_since"),
     ("irdl/tracing/branches/places.py", "(zip, enumerate, map, filter)", "()", REWRITING + " -k enumerate"),
     ("irdl/tracing/branches/merge.py", "if len(items) > 1:", "if False:", REWRITING + " -k one_or_another_and"),
+    # Long loops, traced once.
+    ("irdl/tracing/long_loops/places.py", "    if rest:\n        return None\n", "", ONCE + " -k interleave"),
+    ("irdl/tracing/long_loops/sequences.py", "distance == 0 and which < known", "distance == 0", ONCE + " -k in_place"),
+    (
+        "irdl/tracing/long_loops/sequences.py",
+        "        if place.scale < 0:\n            rows =",
+        "        if False:\n            rows =",
+        ONCE + " -k in_place_and_backwards",
+    ),
+    ("irdl/tracing/long_loops/sequences.py", "place.first - place.scale * (len(registers) + 1)", "place.first", ONCE + " -k stored_before"),
+    ("irdl/tracing/long_loops/sequences.py", "outside > (count == len(states) - 1)", "False", ONCE + " -k interleave"),
+    ("irdl/tracing/long_loops/numbers.py", "return made is not None and _INT64.min", "return True or _INT64.min", ONCE + " -k factorial"),
+    ("irdl/tracing/long_loops/growing.py", "if number in self.items and (not", "if False and (not", ONCE + " -k lists"),
+    ("irdl/tracing/long_loops/growth.py", "if new and (len(", "if False and (len(", ONCE + " -k many_times"),
+    ("irdl/tracing/long_loops/once.py", "            stored |= more\n", "            break\n", ONCE + " -k an_argument_that"),
+    ("irdl/tracing/long_loops/once.py", "or not held.isdisjoint(self._cells)", "", ONCE + " -k two_names"),
+    ("irdl/tracing/long_loops/once.py", "if (name := self._places.moving()) is not None:", "if False:", ONCE + " -k ring"),
+    ("irdl/tracing/counters.py", "line.scale + 1 if line.scale < 0", "line.scale if line.scale < 0", ONCE + " -k counters"),
+    ("irdl/tracing/recorder.py", "                self.changed.add(cell)\n", "                pass\n", ONCE + " -k arguments_that"),
+    (
+        "irdl/ops/index.py",
+        "np.zeros_like(taken), attributes.axes, adds=False)",
+        "taken, attributes.axes, adds=False)",
+        ONCE + " -k far_back",
+    ),
+    ("irdl/tracing/aliases.py", "(other.trace is not trace or other in cells)", "False", ONCE + " -k from_a_branch"),
 ]
 
 

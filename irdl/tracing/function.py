@@ -115,6 +115,7 @@ def _traced(
     decides: bool,
 ) -> TracedFunction:
     trace = Trace(name, roll)
+    trace.is_attempt = True
     leaves, structure = tree.flatten((tuple(arguments), dict(options)))
     names = bind(function, arguments, {**options, **{key: None for key in static if isinstance(key, str)}})
     aliases = dict(tree.aliases(leaves))

@@ -208,6 +208,8 @@ class Trace:
         #: what was printed, in order, and the numbers within texts (see `printing`)
         self.printed: list[Any] = []
         self.texts: dict[int, Any] = {}
+        #: whether, where it fails, another may be made (see `branches.source.traced`)
+        self.is_attempt = False
         #: whether it is one side of a branch in the user's code, or the body of a loop there: it may store into arrays from outside
         self.is_block = False
         #: what it has stored into those
@@ -250,12 +252,12 @@ class Trace:
             raise self.failure
 
     def _tell_printed(self, error: object) -> None:
-        """Of a trace that fails, what was printed on the way there; where it is going to be traced again, the error keeps it."""
+        """Of a trace that fails, what was printed on the way there; where it may be traced again, the error keeps it."""
         text = "".join([item.text for item in self.printed])
         if self.parent is not None:
             self.parent.printed += self.printed
-        elif isinstance(error, TraceError) and error.branching is not None:
-            error.printed += text
+        elif self.is_attempt and isinstance(error, Exception):
+            error.printed = getattr(error, "printed", "") + text  # type: ignore[attr-defined]
         else:
             print(text, end="")
 

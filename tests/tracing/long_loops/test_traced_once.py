@@ -12,6 +12,9 @@ import pytest
 
 import irdl
 from irdl.ir.graph import Graph, Node
+from irdl.ir.types import TensorType
+from irdl.tracing import counters
+from irdl.tracing.box import PYTHON, wrap
 from irdl.tracing.long_loops import plans
 from irdl.tracing.recorder import Trace
 
@@ -391,6 +394,39 @@ def test_an_array_under_two_names() -> None:
         return a, b, p
 
     check(f, signal(MANY))
+
+
+def test_an_array_from_a_branch_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "MANY_STEPS", 16)
+
+    def f(x):
+        x = x.copy()
+        place = x[:1]
+        for n in range(len(x)):
+            if x[n] > 2.0:
+                place = x[n : n + 1]
+        place[0] = -9.0
+        return x
+
+    check(f, signal(40))
+
+
+def test_counters() -> None:
+    trace = Trace("body")
+    counter = trace.input(TensorType(np.dtype(np.int64), ()))
+    trace.counters[counter] = range(-5, 20)
+    with trace:
+        for scale, offset, limit in itertools.product((-3, -2, -1, 1, 2, 3), range(-4, 5), (0, -3, 7)):
+            value = wrap(counter, PYTHON) * scale + offset
+            outcomes = [scale * step + offset < limit for step in range(-5, 20)]
+            found = counters.crosses_at(trace, value.value, limit)
+            cuts = [step for step in range(-4, 20) if outcomes[step + 5] != outcomes[step + 4]]
+            assert ([] if found is None else [found[1]]) == cuts
+            compared = value < limit
+            assert counters.outcome(trace, compared.value) == (outcomes[0] if len(set(outcomes)) == 1 else None)
+            cut = counters.cut_at(trace, compared.value)
+            assert ([] if cut is None else [cut[1]]) == cuts
+            assert counters.reach(trace, (value * 2).value) == tuple(sorted(2 * (scale * step + offset) for step in (-5, 19)))
 
 
 def test_errors_are_those_of_the_steps() -> None:

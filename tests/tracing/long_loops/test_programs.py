@@ -1,0 +1,148 @@
+"""Programs with long loops: compiled as in NumPy, whether their loops are traced once or step by step."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import irdl
+from irdl.errors import TraceError
+from tests.tracing.long_loops.corpus import EITHER, PROGRAMS, RAISING, Draw, Program
+from tests.tracing.outcomes import dtype_of, is_number, leaves, run
+
+for _file in sorted(Path(__file__).parent.glob("programs_*.py")):
+    importlib.import_module(f"tests.tracing.long_loops.{_file.stem}")
+
+_PLANS = "irdl.tracing.long_loops.plans"
+#: from so many steps on loops are traced once; None is what users have
+SWITCHES = (2, 16, None) if find_spec("irdl.tracing.long_loops") else (None,)
+#: steps of loops at a switch, where not all are run: each way of tracing at the size that shows it soonest
+QUICK: dict[int | None, tuple[int, ...]] = {2: (3, 40), 16: (300,), None: ()} if 2 in SWITCHES else {None: (3, 40)}
+
+
+@pytest.fixture(params=SWITCHES, ids=lambda switch: f"from_{switch or 'default'}")
+def switch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int | None:
+    if request.param is not None:
+        monkeypatch.setattr(importlib.import_module(_PLANS), "MANY_STEPS", request.param)
+    return request.param
+
+
+def sizes_of(item: Program, switch: int | None, request: pytest.FixtureRequest) -> tuple[int, ...]:
+    """How many steps its loops have in a test: with `--slow` all there are."""
+    if request.config.getoption("--slow"):
+        return item.sizes
+    if item.sizes != Program.sizes:
+        return () if switch is None and 2 in SWITCHES else item.sizes[:2] if switch in (2, None) else item.sizes[2:]
+    return QUICK[switch]
+
+
+def compare(got: dict[str, Any], expected: dict[str, Any], tolerance: float, where: str) -> None:
+    assert list(got) == list(expected), where
+    for path, wanted in expected.items():
+        found, place = got[path], f"{where}, {path}"
+        if not is_number(wanted):
+            assert found == wanted, place
+            continue
+        assert dtype_of(found) == dtype_of(wanted), f"{place}: {found!r}, not {wanted!r}"
+        assert np.shape(found) == np.shape(wanted), place
+        if np.asarray(wanted).dtype.kind in "fc":
+            accuracy = max(tolerance, 2e-4) if np.asarray(wanted).dtype in (np.float32, np.complex64) else tolerance
+            scale = np.max(np.abs(np.where(np.isfinite(wanted), wanted, 0)), initial=1)
+            np.testing.assert_allclose(found, wanted, rtol=accuracy, atol=accuracy * scale, err_msg=place)
+        else:
+            np.testing.assert_array_equal(found, wanted, err_msg=place)
+
+
+def check(item: Program, sizes: tuple[int, ...]) -> None:
+    for n in sizes:
+        arguments = item.call(n)
+        expected = run(item.function, arguments)
+        found = run(irdl.jit(item.function, static_argnums=item.static), arguments)
+        compare(found, expected, item.tolerance, f"{n} steps")
+
+
+def in_single(x: Any) -> Any:
+    """Arguments with float32 in the place of float64; Python's numbers stay."""
+    if isinstance(x, np.ndarray):
+        return x.astype(np.float32) if x.dtype == np.float64 else x.astype(np.complex64) if x.dtype == np.complex128 else x
+    if isinstance(x, dict):
+        return {key: in_single(value) for key, value in x.items()}
+    return type(x)(in_single(value) for value in x) if isinstance(x, (list, tuple)) else x
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_as_numpy(name: str, switch: int | None, request: pytest.FixtureRequest) -> None:
+    check(PROGRAMS[name], sizes_of(PROGRAMS[name], switch, request))
+
+
+@pytest.mark.parametrize("name", [name for name, item in PROGRAMS.items() if item.single])
+def test_as_numpy_in_single(name: str, switch: int | None, request: pytest.FixtureRequest) -> None:
+    item = PROGRAMS[name]
+    check(replace(item, arguments=lambda draw: in_single(item.arguments(draw))), sizes_of(item, switch, request)[-1:])
+
+
+@pytest.mark.parametrize("name", EITHER)
+def test_as_numpy_or_refused(name: str, switch: int | None, request: pytest.FixtureRequest) -> None:
+    for n in sizes_of(EITHER[name], switch, request):
+        with contextlib.suppress(TraceError):
+            check(EITHER[name], (n,))
+
+
+@pytest.mark.parametrize("name", RAISING)
+def test_raises_as_numpy(name: str, switch: int | None, request: pytest.FixtureRequest) -> None:
+    item = RAISING[name]
+    for n in sizes_of(item, switch, request):
+        arguments = item.call(n)
+        with pytest.raises(Exception) as expected:
+            run(item.function, arguments)
+        with pytest.raises(expected.type) as found:
+            run(irdl.jit(item.function, static_argnums=item.static), arguments)
+        assert not isinstance(found.value, TraceError) or isinstance(expected.value, TraceError), f"{n} steps: {found.value}"
+
+
+def total(f: Callable[..., Any], *arguments: Any) -> Any:
+    """A weighted sum of all floats that a function returns."""
+    result = 0.0
+    for leaf in irdl.tree.leaves(f(*arguments)):
+        if np.asarray(leaf).dtype.kind == "f" if is_number(leaf) else leaf.dtype.kind == "f":
+            shape = np.shape(leaf)
+            result += np.sum(leaf * np.cos(np.arange(float(np.prod(shape, dtype=int)))).reshape(shape))
+    return result
+
+
+def moved(x: Any, direction: Any, step: float) -> Any:
+    return irdl.tree.map(lambda leaf, d: leaf + step * d, x, direction)
+
+
+@pytest.mark.parametrize("name", [name for name, item in PROGRAMS.items() if item.gradient])
+def test_gradients(name: str, switch: int | None) -> None:
+    """By each argument, along a direction: against differences."""
+    item = PROGRAMS[name]
+    if switch == 16 or (switch is None and 2 in SWITCHES):
+        pytest.skip("its loop of 40 steps is traced as at another switch")
+    arguments, draw = item.call(item.sizes[1]), Draw(f"{name} gradients", 0)
+    found = irdl.jit(irdl.grad(lambda *given: total(item.function, *given), item.gradient), static_argnums=item.static)(*copy.deepcopy(arguments))
+    for place, gradient in zip(item.gradient, found, strict=True):
+        direction = irdl.tree.map(lambda leaf: draw.normal(*np.shape(leaf)), arguments[place])
+        sides = []
+        for step in (1e-6, -1e-6):
+            given = [*copy.deepcopy(arguments)]
+            given[place] = moved(given[place], direction, step)
+            sides.append(total(item.function, *given))
+        slope = (sides[0] - sides[1]) / 2e-6
+        along = sum(np.sum(np.asarray(g) * d) for g, d in zip(irdl.tree.leaves(gradient), irdl.tree.leaves(direction), strict=True))
+        np.testing.assert_allclose(along, slope, rtol=1e-4, atol=1e-5 * max(1, abs(sides[0])), err_msg=f"argument {place}")
+
+
+def test_programs_are_many() -> None:
+    assert len(PROGRAMS) + len(EITHER) + len(RAISING) >= 150
+    assert all(leaves(item.call(3)) for item in PROGRAMS.values())

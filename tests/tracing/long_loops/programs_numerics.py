@@ -183,7 +183,7 @@ def gauss_seidel(A, b, sweeps):
     return x
 
 
-@program(lambda a: (a.normal(4 * a.n).reshape(a.n, 4), a.normal(4)), sizes=(3, 40, 300), tolerance=1e-7)
+@program(lambda a: (a.normal(4 * a.n).reshape(a.n, 4), a.normal(4)), tolerance=1e-7)
 def kaczmarz(A, x):
     """A row of the equations in each step."""
     for row in A:
@@ -227,7 +227,7 @@ def mandelbrot_orbit(c, steps):
     return z, count
 
 
-@program(lambda a: (a.uniform(a.n) * 3.0, np.zeros(3)), sizes=(3, 40, 300))
+@program(lambda a: (a.uniform(a.n) * 3.0, np.zeros(3)))
 def leaky_neurons_with_resets(current, v):
     v = v.copy()
     weights = np.array([1.0, 0.8, 0.5])

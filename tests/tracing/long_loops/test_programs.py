@@ -113,7 +113,8 @@ def total(f: Callable[..., Any], *arguments: Any) -> Any:
     """A weighted sum of all floats that a function returns."""
     result = 0.0
     for leaf in irdl.tree.leaves(f(*arguments)):
-        if np.asarray(leaf).dtype.kind == "f" if is_number(leaf) else leaf.dtype.kind == "f":
+        dtype = np.asarray(leaf).dtype if is_number(leaf) else getattr(leaf, "dtype", np.dtype(object))
+        if dtype.kind == "f":
             shape = np.shape(leaf)
             result += np.sum(leaf * np.cos(np.arange(float(np.prod(shape, dtype=int)))).reshape(shape))
     return result

@@ -63,11 +63,14 @@ def compare(got: dict[str, Any], expected: dict[str, Any], tolerance: float, whe
 
 
 def check(item: Program, sizes: tuple[int, ...]) -> None:
+    """At each size, two calls of one compiled function: the second one with other numbers."""
     for n in sizes:
-        arguments = item.call(n)
-        expected = run(item.function, arguments)
-        found = run(irdl.jit(item.function, static_argnums=item.static), arguments)
-        compare(found, expected, item.tolerance, f"{n} steps")
+        eager, plain = item.make(), item.make()
+        compiled, owners = irdl.jit(plain, static_argnums=item.static), [getattr(f, "__self__", None) for f in (eager, plain)]
+        for call in range(2):
+            arguments = item.call(n, call)
+            expected = run(eager, arguments, owners[0])
+            compare(run(compiled, arguments, owners[1]), expected, item.tolerance, f"{n} steps, call {call}")
 
 
 def in_single(x: Any) -> Any:
@@ -103,9 +106,9 @@ def test_raises_as_numpy(name: str, switch: int | None, request: pytest.FixtureR
     for n in sizes_of(item, switch, request):
         arguments = item.call(n)
         with pytest.raises(Exception) as expected:
-            run(item.function, arguments)
+            run(item.make(), arguments)
         with pytest.raises(expected.type) as found:
-            run(irdl.jit(item.function, static_argnums=item.static), arguments)
+            run(irdl.jit(item.make(), static_argnums=item.static), arguments)
         assert not isinstance(found.value, TraceError) or isinstance(expected.value, TraceError), f"{n} steps: {found.value}"
 
 
@@ -130,15 +133,16 @@ def test_gradients(name: str, switch: int | None) -> None:
     item = PROGRAMS[name]
     if switch == 16 or (switch is None and 2 in SWITCHES):
         pytest.skip("its loop of 40 steps is traced as at another switch")
+    function = item.make()
     arguments, draw = item.call(item.sizes[1]), Draw(f"{name} gradients", 0)
-    found = irdl.jit(irdl.grad(lambda *given: total(item.function, *given), item.gradient), static_argnums=item.static)(*copy.deepcopy(arguments))
+    found = irdl.jit(irdl.grad(lambda *given: total(function, *given), item.gradient), static_argnums=item.static)(*copy.deepcopy(arguments))
     for place, gradient in zip(item.gradient, found, strict=True):
         direction = irdl.tree.map(lambda leaf: draw.normal(*np.shape(leaf)), arguments[place])
         sides = []
         for step in (1e-6, -1e-6):
             given = [*copy.deepcopy(arguments)]
             given[place] = moved(given[place], direction, step)
-            sides.append(total(item.function, *given))
+            sides.append(total(function, *given))
         slope = (sides[0] - sides[1]) / 2e-6
         along = sum(np.sum(np.asarray(g) * d) for g, d in zip(irdl.tree.leaves(gradient), irdl.tree.leaves(direction), strict=True))
         np.testing.assert_allclose(along, slope, rtol=1e-4, atol=1e-5 * max(1, abs(sides[0])), err_msg=f"argument {place}")

@@ -209,15 +209,6 @@ def powers_of_two_beyond_int64(count):
     return out
 
 
-@program(lambda a: (a.n,), static=(0,), sizes=(3, 20, 40))
-def factorials_in_python_ints(count):
-    total, factorial = 0.0, 1
-    for n in range(1, count + 1):
-        factorial *= n
-        total += 1 / factorial
-    return total
-
-
 @program(lambda a: (a.n,), static=(0,))
 def generator_modulo_two_to_the_64(count):
     state = 1

@@ -122,14 +122,6 @@ def variable_set_later_in_the_first_step(x):
     return s
 
 
-@raising(lambda a: (a.normal(a.n, 3),))
-def shapes_that_do_not_fit(m):
-    s = np.zeros(2)
-    for row in m:
-        s = s + row
-    return s
-
-
 @raising(lambda a: (a.normal(a.n), a.normal(a.n + 1)))
 def strict_zip_of_unequal_lengths(x, y):
     s = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.tracing.long_loops.corpus import either, program
+from tests.tracing.long_loops.corpus import program
 
 
 @program(lambda a: (a.normal(a.n, 3),), gradient=(0,))
@@ -287,7 +287,7 @@ def sorted_rows_stored_into_an_argument(m, out):
         out[n, ::2] = 0
 
 
-@either(lambda a: (a.normal(a.n), a.normal(2), a.normal(2)))
+@program(lambda a: (a.normal(a.n), a.normal(2), a.normal(2)))
 def one_of_two_arrays_by_numbers(x, a, b):
     c = a
     for v in x:
@@ -296,7 +296,7 @@ def one_of_two_arrays_by_numbers(x, a, b):
     return c
 
 
-@either(lambda a: (a.normal(a.n),))
+@program(lambda a: (a.normal(a.n),))
 def named_by_a_number_then_changed(x):
     best = np.zeros(2)
     h = np.ones(2)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tests.tracing.long_loops.corpus import either, program
+from tests.tracing.long_loops.corpus import program
 
 
 @program(lambda a: (a.normal(a.n),), gradient=(0,))
@@ -282,7 +282,7 @@ def random_numbers_by_the_counter(count):
     return out
 
 
-@either(lambda a: (a.normal(a.n), [a.normal(3) for _ in range(a.n)]))
+@program(lambda a: (a.normal(a.n), [a.normal(3) for _ in range(a.n)]))
 def list_of_arrays_by_the_counter(x, items):
     s = np.zeros(3)
     for n in range(len(x)):

@@ -35,6 +35,96 @@ def cycle_moved_on(x):
     return s
 
 
+def numbers_in_turn(n):
+    last = 1.0
+    for _ in range(n):
+        last = -0.9 * last
+        yield last
+
+
+@program(lambda a: (a.normal(a.n),), gradient=(0,))
+def generator_moved_on(x):
+    weights = numbers_in_turn(len(x))
+    s = 0.0
+    for v in x:
+        s = 0.5 * s + v * next(weights)
+    return s
+
+
+def averages():
+    """Is sent numbers, and gives what they are on average."""
+    total, count = 0.0, 0
+    value = yield 0.0
+    while True:
+        total += value
+        count += 1
+        value = yield total / count
+
+
+@program(lambda a: (a.normal(a.n),))
+def generator_that_is_sent_numbers(x):
+    average = averages()
+    next(average)
+    s = 0.0
+    for n, v in enumerate(x):
+        s = 0.5 * s + v * average.send(n % 5)
+    return s
+
+
+class Falling:
+    """An iterator of one's own, of known numbers."""
+
+    def __init__(self):
+        self.level = 1.0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.level *= 0.97
+        return self.level
+
+
+@program(lambda a: (a.normal(a.n),), gradient=(0,))
+def iterator_of_ones_own_moved_on(x):
+    falling = Falling()
+    s = 0.0
+    for v in x:
+        s = 0.5 * s + v * next(falling)
+    return s, falling.level
+
+
+@program(lambda a: (a.normal(a.n),), gradient=(0,))
+def iterators_of_tools_moved_on(x):
+    some = itertools.islice(itertools.cycle([1.0, -1.0, 2.0]), 2 * len(x))
+    sums = itertools.accumulate(itertools.chain([1.0, 2.0], itertools.repeat(0.1)))
+    numbers = iter(range(3, 3 + len(x)))
+    rows = iter(np.linspace(0, 1, len(x)))
+    s = 0.0
+    for v in x:
+        s = 0.5 * s + v * next(some) - 0.01 * next(sums) + next(numbers) * next(rows)
+    return s
+
+
+@program(lambda a: (a.normal(2 * a.n),), gradient=(0,))
+def two_items_in_each_step(x):
+    """The iterator that the loop goes through, moved on in its body."""
+    items = iter(x)
+    s = 0.0
+    for v in items:
+        s = 0.5 * s + v * next(items)
+    return s
+
+
+@program(lambda a: (a.normal(a.n),), gradient=(0,))
+def lines_read(x):
+    lines = io.StringIO("\n".join(str(n * n % 7) for n in range(len(x))))
+    s = 0.0
+    for v in x:
+        s = 0.5 * s + v * float(lines.readline())
+    return s
+
+
 @program(lambda a: (a.normal(a.n),), gradient=(0,))
 def numbers_out_of_a_count(x):
     ids = itertools.count(10)
@@ -62,7 +152,7 @@ def rows_out_of_a_generator_of_numpy(x):
     return out
 
 
-@either(lambda a: (a.normal(a.n),))
+@program(lambda a: (a.normal(a.n),))
 def generator_of_python_made_inside(x):
     rng = random.Random(5)
     s = 0.0
@@ -83,7 +173,7 @@ def text_that_grows(x):
     return s, trace
 
 
-@either(lambda a: (a.normal(a.n),))
+@program(lambda a: (a.normal(a.n),))
 def text_written(x):
     text = io.StringIO()
     s = 0.0
@@ -93,7 +183,7 @@ def text_written(x):
     return s, text.getvalue()
 
 
-@either(lambda a: (a.normal(a.n),))
+@program(lambda a: (a.normal(a.n),))
 def set_that_is_added_to(x):
     seen = set()
     s = 0.0
@@ -103,7 +193,7 @@ def set_that_is_added_to(x):
     return s, sorted(seen)
 
 
-@either(lambda a: (a.normal(a.n),))
+@program(lambda a: (a.normal(a.n),))
 def bytes_that_grow(x):
     b = bytearray()
     numbers = array("d")
@@ -115,7 +205,7 @@ def bytes_that_grow(x):
     return s, len(b), sum(b), sum(numbers)
 
 
-@either(lambda a: (a.normal(a.n),))
+@program(lambda a: (a.normal(a.n),))
 def heap_of_known_numbers(x):
     heap = [(0.0, 0), (0.5, 1), (0.7, 2)]
     s = 0.0
@@ -126,7 +216,7 @@ def heap_of_known_numbers(x):
     return s
 
 
-@either(lambda a: (a.normal(a.n),))
+@program(lambda a: (a.normal(a.n),))
 def list_kept_in_order(x):
     keys = []
     s = 0.0
@@ -136,7 +226,7 @@ def list_kept_in_order(x):
     return s, keys[0]
 
 
-@either(lambda a: (a.normal(a.n),))
+@program(lambda a: (a.normal(a.n),))
 def cache_of_the_least_recently_used(x):
     cache = OrderedDict()
     hits = 0
@@ -266,7 +356,7 @@ def default_that_is_a_list(x):
     return np.array([push(v) for v in x]), push(0.0)
 
 
-@either(lambda a: (a.normal(a.n),))
+@program(lambda a: (a.normal(a.n),))
 def events_in_a_list_of_texts(x):
     events = []
     s = 0.0

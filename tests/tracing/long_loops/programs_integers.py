@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
-from tests.tracing.long_loops.corpus import either, program
+from tests.tracing.long_loops.corpus import program
 
 
 @program(lambda a: (np.arange(1, 5), a.n), static=(1,))
@@ -218,7 +218,7 @@ def gcds_with_the_counter(limit):
     return np.array(out)
 
 
-@either(lambda a: (a.integers(4, a.n).tolist(),), static=(0,))
+@program(lambda a: (a.integers(4, a.n).tolist(),), static=(0,))
 def counted_in_a_dict(words):
     counts = {}
     for w in words:
@@ -226,7 +226,7 @@ def counted_in_a_dict(words):
     return counts
 
 
-@either(lambda a: (a.integers(4, a.n).tolist(), a.normal(a.n)), static=(0,))
+@program(lambda a: (a.integers(4, a.n).tolist(), a.normal(a.n)), static=(0,))
 def sums_in_a_defaultdict(keys, values):
     sums = defaultdict(float)
     seen = Counter()
@@ -236,7 +236,7 @@ def sums_in_a_defaultdict(keys, values):
     return dict(sums), dict(seen)
 
 
-@either(lambda a: (a.integers(4, a.n),))
+@program(lambda a: (a.integers(4, a.n),))
 def union_find(pairs):
     parent = np.arange(5)
     for i in range(len(pairs)):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.tracing.long_loops.corpus import either, program
+from tests.tracing.long_loops.corpus import program
 
 
 def smooth(state, v, rate=0.3):
@@ -445,7 +445,7 @@ def counter_changed_in_the_body(x):
     return out, n
 
 
-@either(lambda a: (a.normal(a.n),))
+@program(lambda a: (a.normal(a.n),))
 def attributes_of_a_function(x):
     def step(v):
         step.s = 0.5 * step.s + v

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.tracing.long_loops.corpus import either, program
+from tests.tracing.long_loops.corpus import program
 
 
 @program(lambda a: (a.normal(a.n),), gradient=(0,))
@@ -263,7 +263,7 @@ def same_dtype_only_behind_two_steps(x):
     return a, b, c
 
 
-@either(lambda a: (a.normal(a.n),))
+@program(lambda a: (a.normal(a.n),))
 def number_or_array_by_step(x):
     s = 0.0
     for n in range(len(x)):

@@ -60,9 +60,7 @@ def elman_of_columns_in_dicts(inputs, Wxh, Whh, Why):
     return np.hstack([ys[t] for t in range(len(inputs))]), hs[len(inputs) - 1]
 
 
-@program(
-    lambda a: (a.normal(a.n, N, D), a.weights(D, 4 * H), a.weights(H, 4 * H), a.normal(4 * H)), gradient=(0, 1, 2, 3), single=True
-)
+@program(lambda a: (a.normal(a.n, N, D), a.weights(D, 4 * H), a.weights(H, 4 * H), a.normal(4 * H)), gradient=(0, 1, 2, 3), single=True)
 def lstm_split(xs, W, U, b):
     h = c = np.zeros((xs.shape[1], H), xs.dtype)
     out = np.zeros((len(xs), xs.shape[1], H), xs.dtype)

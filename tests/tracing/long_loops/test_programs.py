@@ -17,7 +17,7 @@ import pytest
 import irdl
 from irdl.errors import TraceError
 from tests.tracing.long_loops.corpus import EITHER, PROGRAMS, RAISING, Draw, Program
-from tests.tracing.outcomes import dtype_of, is_number, leaves, run
+from tests.tracing.outcomes import dtype_of, is_number, run
 
 for _file in sorted(Path(__file__).parent.glob("programs_*.py")):
     importlib.import_module(f"tests.tracing.long_loops.{_file.stem}")
@@ -25,24 +25,26 @@ for _file in sorted(Path(__file__).parent.glob("programs_*.py")):
 _PLANS = "irdl.tracing.long_loops.plans"
 #: from so many steps on loops are traced once; None is what users have
 SWITCHES = (2, 16, None) if find_spec("irdl.tracing.long_loops") else (None,)
-#: steps of loops at a switch, where not all are run: each way of tracing at the size that shows it soonest
-QUICK: dict[int | None, tuple[int, ...]] = {2: (3, 40), 16: (300,), None: ()} if 2 in SWITCHES else {None: (3, 40)}
+#: where not all are run: the switch that traces most loops once, and the smaller sizes
+QUICK = SWITCHES[0]
 
 
-@pytest.fixture(params=SWITCHES, ids=lambda switch: f"from_{switch or 'default'}")
+@pytest.fixture(
+    params=[pytest.param(switch, marks=[pytest.mark.slow] if switch != QUICK else []) for switch in SWITCHES],
+    ids=lambda switch: f"from_{switch or 'default'}",
+)
 def switch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int | None:
+    """From how many steps on loops are traced once."""
     if request.param is not None:
         monkeypatch.setattr(importlib.import_module(_PLANS), "MANY_STEPS", request.param)
     return request.param
 
 
-def sizes_of(item: Program, switch: int | None, request: pytest.FixtureRequest) -> tuple[int, ...]:
-    """How many steps its loops have in a test: with `--slow` all there are."""
-    if request.config.getoption("--slow"):
-        return item.sizes
-    if item.sizes != Program.sizes:
-        return () if switch is None and 2 in SWITCHES else item.sizes[:2] if switch in (2, None) else item.sizes[2:]
-    return QUICK[switch]
+@pytest.fixture
+def sizes(name: str, switch: int | None, request: pytest.FixtureRequest) -> tuple[int, ...]:
+    """How many steps a program's loops have."""
+    given = {**PROGRAMS, **EITHER, **RAISING}[name].sizes
+    return given if request.config.getoption("--slow") else given[:2]
 
 
 def compare(got: dict[str, Any], expected: dict[str, Any], tolerance: float, where: str) -> None:
@@ -83,34 +85,36 @@ def in_single(x: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_as_numpy(name: str, switch: int | None, request: pytest.FixtureRequest) -> None:
-    check(PROGRAMS[name], sizes_of(PROGRAMS[name], switch, request))
+def test_as_numpy(name: str, sizes: tuple[int, ...]) -> None:
+    check(PROGRAMS[name], sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, item in PROGRAMS.items() if item.single])
-def test_as_numpy_in_single(name: str, switch: int | None, request: pytest.FixtureRequest) -> None:
+def test_as_numpy_in_single(name: str, sizes: tuple[int, ...]) -> None:
     item = PROGRAMS[name]
-    check(replace(item, arguments=lambda draw: in_single(item.arguments(draw))), sizes_of(item, switch, request)[-1:])
+    check(replace(item, arguments=lambda draw: in_single(item.arguments(draw))), sizes[-1:])
 
 
 @pytest.mark.parametrize("name", EITHER)
-def test_as_numpy_or_refused(name: str, switch: int | None, request: pytest.FixtureRequest) -> None:
-    for n in sizes_of(EITHER[name], switch, request):
+def test_as_numpy_or_refused(name: str, sizes: tuple[int, ...]) -> None:
+    for n in sizes:
         with contextlib.suppress(TraceError):
             check(EITHER[name], (n,))
 
 
 @pytest.mark.parametrize("name", RAISING)
-def test_raises_as_numpy(name: str, switch: int | None, request: pytest.FixtureRequest) -> None:
+def test_raises_as_numpy(name: str, sizes: tuple[int, ...]) -> None:
+    """The same error, with what it says."""
     item = RAISING[name]
-    for n in sizes_of(item, switch, request):
+    for n in sizes:
         arguments = item.call(n)
         with pytest.raises(Exception) as expected:
             run(item.make(), arguments)
         kind = next(base for base in expected.type.__mro__ if base.__module__ == "builtins")
         with pytest.raises(kind) as found:
             run(irdl.jit(item.make(), static_argnums=item.static), arguments)
-        assert not isinstance(found.value, TraceError), f"{n} steps: {found.value}"
+        assert not isinstance(found.value, TraceError) and str(found.value).startswith(str(expected.value)), f"{n} steps: {found.value}"
 
 
 def total(f: Callable[..., Any], *arguments: Any) -> Any:
@@ -128,15 +132,20 @@ def moved(x: Any, direction: Any, step: float) -> Any:
     return irdl.tree.map(lambda leaf, d: leaf + step * d, x, direction)
 
 
-@pytest.mark.parametrize("name", [name for name, item in PROGRAMS.items() if item.gradient])
+DIFFERENTIABLE = [name for name, item in PROGRAMS.items() if item.gradient]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if place % 3 else []) for place, name in enumerate(DIFFERENTIABLE)]
+)
 def test_gradients(name: str, switch: int | None) -> None:
     """By each argument, along a direction: against differences."""
     item = PROGRAMS[name]
-    if switch == 16 or (switch is None and 2 in SWITCHES):
-        pytest.skip("its loop of 40 steps is traced as at another switch")
     function = item.make()
     arguments, draw = item.call(item.sizes[1]), Draw(f"{name} gradients", 0)
-    found = irdl.jit(irdl.grad(lambda *given: total(function, *given), item.gradient), static_argnums=item.static)(*copy.deepcopy(arguments))
+    found = irdl.jit(irdl.grad(lambda *given: total(function, *given), item.gradient), static_argnums=item.static)(
+        *copy.deepcopy(arguments)
+    )
     for place, gradient in zip(item.gradient, found, strict=True):
         direction = irdl.tree.map(lambda leaf: draw.normal(*np.shape(leaf)), arguments[place])
         sides = []
@@ -147,8 +156,3 @@ def test_gradients(name: str, switch: int | None) -> None:
         slope = (sides[0] - sides[1]) / 2e-6
         along = sum(np.sum(np.asarray(g) * d) for g, d in zip(irdl.tree.leaves(gradient), irdl.tree.leaves(direction), strict=True))
         np.testing.assert_allclose(along, slope, rtol=1e-4, atol=1e-5 * max(1, abs(sides[0])), err_msg=f"argument {place}")
-
-
-def test_programs_are_many() -> None:
-    assert len(PROGRAMS) + len(EITHER) + len(RAISING) >= 150
-    assert all(leaves(item.call(3)) for item in PROGRAMS.values())

@@ -330,3 +330,42 @@ def integers_and_floats_stored_into_one_another(x, table):
         levels[n % 2] += counts[n % 2] + table[n % 2, 1]
         table[n % 2, 0] += counts[0]
     return counts, levels
+
+
+@program(lambda a: (a.normal(a.n), 0.5))
+def part_of_a_loop_stored_into_behind_it(x, limit):
+    place = x[:1]
+    for i in range(len(x)):
+        if x[i] > limit:
+            place = x[i : i + 1]
+    place[0] = -1
+
+
+@program(lambda a: (a.normal(a.n), 0.5))
+def array_chosen_in_a_loop_and_stored_into_behind_it(x, limit):
+    place, y = x, x * 2
+    for i in range(len(x)):
+        if x[i] > limit:
+            place = y
+    place[0] = -1
+    return y
+
+
+@program(lambda a: (a.normal(a.n), a.normal(3)))
+def names_that_change_places_beside_a_store(x, p):
+    a, b = np.ones(3), p
+    for v in x:
+        p[0] += v
+        a, b = b, a
+    return a
+
+
+@program(lambda a: (a.normal(a.n),))
+def names_of_one_list_that_change_places(x):
+    one, two = [0.0, 1.0], [2.0]
+    rows = [one]
+    for v in x:
+        one[0] += v
+        one, two = two, one
+        rows.append(two)
+    return one, two, rows[0], rows[-1]

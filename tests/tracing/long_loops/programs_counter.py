@@ -362,3 +362,13 @@ def compared_with_a_traced_number(x, split):
         else:
             s = 0.5 * s
     return s
+
+
+@program(lambda a: (a.normal(a.n),))
+def types_by_even_and_odd_steps(x):
+    """An int behind an even number of steps, a float behind an odd one."""
+    for n in range(len(x)):
+        u = n
+        if n % 2:
+            u = 0.5
+    return u, x[0]

@@ -222,6 +222,19 @@ def prints_in_each_step(x):
     return s
 
 
+@program(lambda a: (a.normal(a.n), 2))
+def prints_before_a_loop_that_is_left(x, k):
+    s = 0.0
+    if k > 0:
+        print("at", k)
+        for v in x:
+            if v > 1:
+                break
+            s = s + v
+        print("left at", s)
+    return s
+
+
 class Filter:
     count = 0
 

@@ -19,6 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--programs", type=int, default=800, help="how many random programs the fuzzer runs")
     parser.addoption("--loop-programs", type=int, default=120, help="how many random programs with loops are rolled")
     parser.addoption("--branch-programs", type=int, default=60, help="how many random programs that branch are run")
+    parser.addoption("--long-loop-programs", type=int, default=40, help="how many random programs with a long loop are run")
     parser.addoption("--numpy-programs", type=int, default=1600, help="how many random programs in plain NumPy are run")
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib
-import io
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -19,44 +17,11 @@ import irdl
 from irdl.errors import TraceError
 from tests.tracing.branches.corpus import EITHER, PROGRAMS, RAISING, REFUSED, Program
 from tests.tracing.branches.sides import Sides
+from tests.tracing.outcomes import dtype_of, is_number, leaves, run
 
 FOLDER = Path(__file__).parent
 for _file in sorted(FOLDER.glob("programs_*.py")):
     importlib.import_module(f"tests.tracing.branches.{_file.stem}")
-
-
-def leaves(x: Any, path: str = "", within: tuple[int, ...] = ()) -> dict[str, Any]:
-    """Arrays, numbers and whatever else a result or an object holds, by where it is held; containers by what they are."""
-    if id(x) in within:
-        return {path: "an object that holds itself"}
-    if isinstance(x, dict):
-        parts = {f"[{key!r}]": value for key, value in x.items()}
-    elif isinstance(x, (list, tuple)) or type(x).__name__ == "deque":
-        parts = {f"[{place}]": value for place, value in enumerate(x)}
-    elif hasattr(x, "__dict__") and not isinstance(x, (type, FunctionType)):
-        parts = {f".{key}": value for key, value in vars(x).items()}
-    else:
-        return {path: x}
-    found: dict[str, Any] = {f"{path} is": f"{type(x).__name__} of {len(parts)}"}
-    for key, value in parts.items():
-        found |= leaves(value, path + key, (*within, id(x)))
-    return found
-
-
-def dtype_of(x: Any) -> Any:
-    """What must be the same in compiled code: Python's numbers and NumPy's scalars of the same dtype are alike."""
-    if isinstance(x, (bool, int, float, complex, np.generic, np.ndarray)):
-        return isinstance(x, np.ndarray), np.asarray(x).dtype
-    return type(x)
-
-
-def run(f: Callable[..., Any], arguments: tuple[Any, ...], owner: Any = None) -> dict[str, Any]:
-    """Everything that there is after a call: its result, what it printed, its arguments, and the object whose method it is."""
-    given, text = copy.deepcopy(arguments), io.StringIO()
-    with contextlib.redirect_stdout(text), np.errstate(all="ignore"):
-        result = f(*given)
-    left = {"result": result, "printed": text.getvalue(), "arguments": given, "self": owner}
-    return leaves(copy.deepcopy(left))
 
 
 def compare(got: dict[str, Any], expected: dict[str, Any], dtypes: dict[str, set[Any]], call: int) -> None:
@@ -64,7 +29,7 @@ def compare(got: dict[str, Any], expected: dict[str, Any], dtypes: dict[str, set
     assert list(got) == list(expected), f"call {call}"
     for path, wanted in expected.items():
         found, where = got[path], f"call {call}, {path}"
-        if isinstance(wanted, (bool, int, float, complex, np.generic, np.ndarray)):
+        if is_number(wanted):
             # A number that is an int on one side and a float on the other has in compiled code one dtype for both.
             if len(dtypes.get(path, ())) == 1:
                 assert dtype_of(found) == dtype_of(wanted), f"{where}: {found!r}, not {wanted!r}"

@@ -15,31 +15,25 @@ import numpy as np
 from irdl.errors import ProgramError, out_of_bounds
 from irdl.ir.dtypes import is_float
 from irdl.ir.op import find_op
+from irdl.loops.expressions import Buffer, Expression, IndexValue, Literal, Load, Operation, Variable
 from irdl.loops.index import Index
 from irdl.loops.instructions import Fragment, round_to_tf32
 from irdl.loops.language import (
     BOUND,
-    Buffer,
     CheckIndex,
     Commit,
     Copy,
-    Expression,
     For,
     If,
-    IndexValue,
     Kernel,
     Launch,
     Leave,
     Let,
-    Literal,
-    Load,
     LoadMatrices,
     Multiply,
-    Operation,
     Program,
     Statement,
     Store,
-    Variable,
     Wait,
     While,
 )

@@ -16,7 +16,8 @@ import pytest
 import irdl
 from irdl.codegen.cuda.emit import emit_cuda, launches
 from irdl.ir.evaluate import evaluate
-from irdl.loops.language import Barrier, For, Load, Store
+from irdl.loops.expressions import Load
+from irdl.loops.language import Barrier, For, Store
 from irdl.loops.target import Gpu
 from irdl.loops.walk import buffers_of, expressions, subexpressions, walk
 from irdl.ops.elementwise import Elementwise

@@ -9,8 +9,9 @@ from irdl.codegen.lowering.group import Axis
 from irdl.codegen.lowering.nest import Loop, build_nest, narrow_lanes, wrap_in_loops
 from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Node
+from irdl.loops.expressions import Buffer, Expression, Literal, Load, Operation
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, Literal, Load, Operation, Statement, Store
+from irdl.loops.language import For, Statement, Store
 from irdl.loops.rewrite import substitute
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from irdl.codegen.cuda.dealing import WARP
 from irdl.codegen.lowering.body import Scope, combine, identity_of
 from irdl.codegen.lowering.group import Axis, Group
 from irdl.ir.graph import Node, Value
+from irdl.loops.expressions import Buffer, Expression, Literal, Load
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, Literal, Load, Statement, Store
+from irdl.loops.language import For, Statement, Store
 from irdl.loops.target import Gpu
 
 #: from a factor and a row to where it is at hand

@@ -15,8 +15,9 @@ from irdl.codegen.lowering.body import Scope, cast
 from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.graph import Node, Value
+from irdl.loops.expressions import Buffer, Expression, Literal, Load
 from irdl.loops.index import Index
-from irdl.loops.language import COPIED, Buffer, Copy, Expression, For, If, Literal, Load, Statement, Store
+from irdl.loops.language import COPIED, Copy, For, If, Statement, Store
 
 #: what is less than what
 Guard: TypeAlias = tuple[Index, int]

@@ -14,8 +14,9 @@ from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
 from irdl.ir.printer import format_location
+from irdl.loops.expressions import Expression, IndexValue, Literal, Load, Operation, Variable
 from irdl.loops.index import Index
-from irdl.loops.language import Check, CheckIndex, Expression, IndexValue, Let, Literal, Load, Operation, Statement, Variable
+from irdl.loops.language import Check, CheckIndex, Let, Statement
 from irdl.loops.rewrite import Names
 from irdl.ops.contract import DOT
 from irdl.ops.fusion import UNPACK

@@ -138,8 +138,8 @@ MUTANTS: list[Mutant] = [
     ("irdl/passes/fuse.py", 'return ("reduce", node.operands[0].shape, axes)', 'return ("reduce",)', PASSES + " -k different_lengths"),
     ("irdl/loops/passes/memory.py", "if other_end < start or other_start > end:", "if other_end <= start or other_start >= end - 2:", FUZZ),
     (
-        "irdl/codegen/lowering/body.py",
-        "return dtype.type(-np.inf if op is MAX else np.inf)",
+        "irdl/ops/reduce.py",
+        "return dtype.type(low if op in (MAX, CUMMAX) else high)",
         "return dtype.type(0)",
         OPS + " -k agree[max]",
     ),

@@ -16,11 +16,11 @@ os.environ["IRDL_CACHE"] = "0"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the slow tests too")
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/passes/golden from what the code gives now")
-    parser.addoption("--programs", type=int, default=800, help="how many random programs the fuzzer runs")
+    parser.addoption("--programs", type=int, default=500, help="how many random programs the fuzzer runs")
     parser.addoption("--loop-programs", type=int, default=120, help="how many random programs with loops are rolled")
     parser.addoption("--branch-programs", type=int, default=60, help="how many random programs that branch are run")
     parser.addoption("--long-loop-programs", type=int, default=40, help="how many random programs with a long loop are run")
-    parser.addoption("--numpy-programs", type=int, default=1600, help="how many random programs in plain NumPy are run")
+    parser.addoption("--numpy-programs", type=int, default=1000, help="how many random programs in plain NumPy are run")
 
 
 def _compile_once(module: ModuleType) -> None:

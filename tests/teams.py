@@ -10,8 +10,9 @@ from unittest import mock
 
 import numpy as np
 
+from irdl.loops.expressions import Buffer
 from irdl.loops.interpret import Machine, Run
-from irdl.loops.language import Barrier, Buffer, For, Kernel, Leave, Program, Statement
+from irdl.loops.language import Barrier, For, Kernel, Leave, Program, Statement
 from irdl.loops.target import Target, Worth
 from irdl.loops.walk import buffers_of, walk
 from irdl.runtime import cpu

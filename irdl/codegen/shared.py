@@ -8,27 +8,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+from irdl.loops.expressions import Buffer, Expression, IndexValue, Literal, Load, Operation, Variable
 from irdl.loops.index import Index
-from irdl.loops.language import (
-    Barrier,
-    Buffer,
-    CheckIndex,
-    Expression,
-    For,
-    If,
-    IndexValue,
-    Kernel,
-    Leave,
-    Let,
-    Literal,
-    Load,
-    Operation,
-    Prefetch,
-    Statement,
-    Store,
-    Variable,
-    While,
-)
+from irdl.loops.language import Barrier, CheckIndex, For, If, Kernel, Leave, Let, Prefetch, Statement, Store, While
 
 
 class Form:

@@ -28,6 +28,9 @@ _SHORT = {
 #: The first 8 bits of fraction of a float32, with all of its exponents. To NumPy it is a dtype of kind "V".
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
+#: Whether what is wider than float32 is rounded to bfloat16 once: ml_dtypes before 0.7 makes it float32 first.
+ROUNDS_ONCE = bool(np.array(1 + 2.0**-8 + 2.0**-40).astype(BFLOAT16) > 1)
+
 _LONG = {short: BFLOAT16 if short == "bf16" else np.dtype(long) for long, short in _SHORT.items()}
 
 #: By NumPy's type number (two numbers may be one type, as long and long long are): names are slow to ask for.

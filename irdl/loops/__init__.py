@@ -1,8 +1,8 @@
 """The loop language: what a graph becomes once it is scheduled, and what a backend prints.
 
-language            loops over kernels over places in buffers; `index` has the places
+language            loops over kernels over places in buffers; `expressions` has what is computed there, `index` the places
 instructions        what a warp does with one instruction
-text, parse         written and read
+text, parse         written and read; `parse_expressions` has what statements are made of
 verify              what holds of every program
 interpret           what a program means
 walk, rewrite       ways through it, and how it is changed

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from irdl.ir.op import find_op
-from irdl.loops.language import CheckIndex, For, Let, Load, Operation, Statement, Store, While
+from irdl.loops.expressions import Load, Operation
+from irdl.loops.language import CheckIndex, For, Let, Statement, Store, While
 from irdl.loops.walk import nested, subexpressions
 
 

@@ -9,8 +9,9 @@ from typing import TypeAlias
 import numpy as np
 
 from irdl.ir.dtypes import is_bool, is_integer
+from irdl.loops.expressions import Buffer, Expression, Literal, Load, Operation
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, CheckIndex, Expression, For, If, Kernel, Let, Literal, Load, Operation, Statement, Store, While
+from irdl.loops.language import CheckIndex, For, If, Kernel, Let, Statement, Store, While
 from irdl.loops.walk import buffers_of, expressions, subexpressions, walk
 
 #: A variable that may be as large as this goes anywhere.

@@ -7,22 +7,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from irdl.loops.expressions import Buffer, Expression, IndexValue, Load, Operation
 from irdl.loops.index import Index
 from irdl.loops.language import (
-    Buffer,
     CheckIndex,
     Copy,
-    Expression,
     For,
     If,
-    IndexValue,
     Kernel,
     Launch,
     Let,
-    Load,
     LoadMatrices,
     Multiply,
-    Operation,
     Prefetch,
     Program,
     Statement,

@@ -8,29 +8,24 @@ import numpy as np
 
 from irdl.ir.dtypes import short_name
 from irdl.ir.printer import fits_in_text, format_array, format_number
+from irdl.loops.expressions import Buffer, Expression, IndexValue, Literal, Load, Variable
 from irdl.loops.language import (
     Barrier,
-    Buffer,
     CheckIndex,
     Commit,
     Copy,
-    Expression,
     For,
     If,
-    IndexValue,
     Kernel,
     Launch,
     Leave,
     Let,
-    Literal,
-    Load,
     LoadMatrices,
     Multiply,
     Prefetch,
     Program,
     Statement,
     Store,
-    Variable,
     Wait,
     While,
 )

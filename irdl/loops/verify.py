@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from irdl.errors import ProgramError
+from irdl.loops.expressions import Expression, IndexValue, Load, Variable
 from irdl.loops.index import Index
 from irdl.loops.language import (
     COPIED,
     KINDS,
     CheckIndex,
     Copy,
-    Expression,
     For,
-    IndexValue,
     Let,
-    Load,
     LoadMatrices,
     Multiply,
     Prefetch,
     Program,
     Statement,
     Store,
-    Variable,
     While,
 )
 from irdl.loops.walk import expressions, nested, subexpressions

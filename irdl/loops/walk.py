@@ -4,26 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from irdl.loops.language import (
-    Buffer,
-    CheckIndex,
-    Copy,
-    Expression,
-    For,
-    If,
-    IndexValue,
-    Kernel,
-    Launch,
-    Let,
-    Load,
-    LoadMatrices,
-    Multiply,
-    Operation,
-    Statement,
-    Store,
-    Variable,
-    While,
-)
+from irdl.loops.expressions import Buffer, Expression, IndexValue, Load, Operation, Variable
+from irdl.loops.language import CheckIndex, Copy, For, If, Kernel, Launch, Let, LoadMatrices, Multiply, Statement, Store, While
 
 #: what has statements inside
 _OUTER = frozenset((For, Kernel, Launch, If, While))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from irdl.errors import GraphError
-from irdl.ir.dtypes import family, is_complex, short_name
+from irdl.ir.dtypes import family, is_complex, is_float, short_name
 from irdl.ir.op import Op, Sample, register
 from irdl.ir.types import TensorType
 
@@ -261,3 +261,14 @@ CUMSUM = register(CumulativeSum("cumsum", np.add, "fiuc"))
 CUMPROD = register(CumulativeProduct("cumprod", np.multiply, "fiuc"))
 CUMMAX = register(CumulativeExtremum("cummax", np.maximum, "fiu"))
 CUMMIN = register(CumulativeExtremum("cummin", np.minimum, "fiu"))
+
+
+def identity_of(op: Op, dtype: np.dtype) -> np.generic:
+    """What changes nothing in a reduction, a running one or a contraction: what those start from that are computed step by step. Of bools
+    there are `any` and `all` alone."""
+    if op in (PROD, ALL, CUMPROD):
+        return dtype.type(1)
+    if op not in (MAX, MIN, CUMMAX, CUMMIN):
+        return dtype.type(0)
+    low, high = (-np.inf, np.inf) if is_float(dtype) else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return dtype.type(low if op in (MAX, CUMMAX) else high)

@@ -10,15 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from irdl.ir.builder import Builder, rewrite
-from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value
 from irdl.loops.target import Gpu, Target
 from irdl.ops import elementwise as e
 from irdl.ops.joining import CONCAT, PAD, ConcatAttributes, PadAttributes
-from irdl.ops.reduce import CUMMAX, CUMMIN, CUMPROD, CUMSUM, CumulativeAttributes
+from irdl.ops.reduce import CUMMAX, CUMMIN, CUMPROD, CUMSUM, CumulativeAttributes, identity_of
 from irdl.passes.maker import Maker
 
 _COMBINED = {CUMSUM: e.ADD, CUMPROD: e.MUL, CUMMAX: e.MAXIMUM, CUMMIN: e.MINIMUM}
@@ -47,7 +44,7 @@ def _in_pieces(make: Maker, x: Value, attributes: CumulativeAttributes, most: in
     if extent < _SHORTEST or math.prod(x.shape) // extent >= most:
         return None
     op, piece = make.node.op, _LONG_PIECE if extent >= _LONG else _PIECE
-    count, neutral = -(-extent // piece), make.builder.constant(_neutral(make.node, x.dtype), x.dtype)
+    count, neutral = -(-extent // piece), make.builder.constant(identity_of(make.node.op, x.dtype), x.dtype)
     none, rest = [0] * len(x.shape), [0] * len(x.shape)
     rest[axis] = count * piece - extent
     padded = make(PAD, x, neutral, attributes=PadAttributes(tuple(none), tuple(rest))) if rest[axis] else x
@@ -63,12 +60,3 @@ def _in_pieces(make: Maker, x: Value, attributes: CumulativeAttributes, most: in
     before = make.spread(make.shaped(before, (*x.shape[:axis], count, 1, *x.shape[axis + 1 :])), rows.shape)
     whole = make.shaped(make(_COMBINED[op], before, inner), padded.shape)
     return make.part(whole, axis, 0, extent)
-
-
-def _neutral(node: Node, dtype: np.dtype) -> np.generic:
-    """What changes nothing."""
-    if node.op in (CUMSUM, CUMPROD):
-        return dtype.type(node.op is CUMPROD)
-    if is_float(dtype):
-        return dtype.type(-np.inf if node.op is CUMMAX else np.inf)
-    return dtype.type(np.iinfo(dtype).min if node.op is CUMMAX else np.iinfo(dtype).max)

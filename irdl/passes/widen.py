@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from irdl.ir.builder import Builder, rewrite
-from irdl.ir.dtypes import is_half
+from irdl.ir.dtypes import BFLOAT16, ROUNDS_ONCE, is_half, is_integer, is_signed
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.types import TensorType
 from irdl.ops import elementwise as e
@@ -94,10 +94,29 @@ def _casting(body: Graph, dtypes: Sequence[np.dtype]) -> Graph:
 
 
 def _converted(make: Maker, x: Value, dtype: np.dtype) -> Value:
-    """A cast to or from float32 is one that machines have. One of float64 to bfloat16 rounds twice, as ml_dtypes does."""
-    if dtype == np.float16 and x.dtype == np.float64:
-        x = _rounded_to_odd(make, x)
+    """A cast to or from float32 is one that machines have. What is wider is rounded once, but to bfloat16 as ml_dtypes does."""
+    if is_half(dtype) and (dtype == np.float16 or ROUNDS_ONCE):
+        if is_integer(x.dtype) and x.dtype.itemsize >= 4 and dtype == BFLOAT16:  # an integer that float32 lacks is infinite in float16
+            x = make.cast(_folded(make, x) if x.dtype.itemsize == 8 else x, np.dtype(np.float64))
+        if x.dtype == np.float64:
+            x = _rounded_to_odd(make, x)
     return make.cast(make.cast(x, _WIDE), dtype)
+
+
+def _folded(make: Maker, x: Value) -> Value:
+    """Integers of 64 bits that float64 has all of: of large ones the last 12 bits are 0, or 2048 for any others, on the same side of
+    each number of fewer digits."""
+
+    def constant(n: int) -> Value:
+        return make.builder.constant(n, x.dtype)
+
+    last = make(e.BITWISE_AND, x, constant(4095))
+    some = make(e.SELECT, make(e.EQUAL, last, constant(0)), constant(0), constant(2048))
+    folded = make(e.ADD, make(e.SUB, x, last), some)
+    is_large = make(e.LESS, constant(2**53), x)
+    if is_signed(x.dtype):
+        is_large = make(e.BITWISE_OR, is_large, make(e.LESS, x, constant(-(2**53))))
+    return make(e.SELECT, is_large, folded, x)
 
 
 def _rounded_to_odd(make: Maker, x: Value) -> Value:

@@ -12,7 +12,8 @@ from typing import Any
 from irdl import config
 from irdl.codegen.cuda.emit import LINE, barrier_bytes, launches, parameters
 from irdl.errors import IrdlError
-from irdl.loops.language import Buffer, Launch, Program
+from irdl.loops.expressions import Buffer
+from irdl.loops.language import Launch, Program
 from irdl.runtime.device import Device
 
 #: of the driver: the attribute that lets the blocks of a launch wait for each other, and a function's dynamic shared memory

@@ -9,7 +9,8 @@ import optree
 import pytest
 
 import irdl
-from irdl.loops.language import Buffer, For, Kernel, Load, Store
+from irdl.loops.expressions import Buffer, Load
+from irdl.loops.language import For, Kernel, Store
 from irdl.loops.walk import expressions, subexpressions, walk
 from irdl.testing import check_gradient
 from tests.teams import wide_vectors

@@ -16,9 +16,11 @@ import pytest
 import irdl
 from irdl.codegen.cuda.emit import emit_cuda, launches
 from irdl.ir.evaluate import evaluate
-from irdl.loops.language import Barrier, For, Load, Store
+from irdl.loops.expressions import Load
+from irdl.loops.language import Barrier, For, Store
 from irdl.loops.target import Gpu
 from irdl.loops.walk import buffers_of, expressions, subexpressions, walk
+from irdl.ops.elementwise import Elementwise
 from irdl.runtime.device_array import stand_in
 from irdl.testing import assert_close
 from tests.codegen.nvcc import stacks_and_spills
@@ -365,10 +367,12 @@ def test_an_index_out_of_range_is_reported(tmp_path):
         kernels(0, (normal(9, 4), np.array([3, 9, 0, 8])))
 
 
-def test_every_op(tmp_path, request):
+@pytest.mark.parametrize("kind", ["elementwise", "others"])
+def test_every_op(tmp_path, request, kind):
     """Every op that can be compiled, over some of its samples or with --slow all, with infinities and nans among the numbers."""
     rng = np.random.default_rng(0)
-    samples = [(op, sample) for op in OPS for sample in (op.samples() if request.config.getoption("--slow") else half(op))]
+    ops = [op for op in OPS if isinstance(op, Elementwise) == (kind == "elementwise")]
+    samples = [(op, sample) for op in ops for sample in (op.samples() if request.config.getoption("--slow") else half(op))]
     graphs = [graph_of(op, sample) for op, sample in samples]
     kernels = OnCpu([gpu_program(graph) for graph in graphs], tmp_path)
     for number, ((op, sample), graph) in enumerate(zip(samples, graphs, strict=True)):

@@ -17,9 +17,10 @@ from irdl.codegen.cuda.registers import are_paired, words
 from irdl.ir.dtypes import BFLOAT16, is_half
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
+from irdl.loops.expressions import Buffer
 from irdl.loops.instructions import INSTRUCTIONS, TF32
 from irdl.loops.interpret import interpret
-from irdl.loops.language import Barrier, Buffer, For, Launch, Multiply, Program
+from irdl.loops.language import Barrier, For, Launch, Multiply, Program
 from irdl.loops.target import Gpu
 from irdl.loops.walk import buffers_of, walk
 from irdl.ops.control import SCAN

@@ -11,8 +11,9 @@ import irdl
 from irdl.codegen.cuda.emit import launches
 from irdl.codegen.cuda.resident import keep_resident
 from irdl.ir.evaluate import evaluate
+from irdl.loops.expressions import Load
 from irdl.loops.interpret import Machine
-from irdl.loops.language import Kernel, Load, Store
+from irdl.loops.language import Kernel, Store
 from irdl.loops.target import Gpu
 from irdl.loops.walk import expressions, subexpressions, walk
 from irdl.ops.control import SCAN

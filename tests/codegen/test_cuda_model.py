@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import irdl
+from irdl.codegen.cuda.accesses import sectors
 from irdl.codegen.cuda.emit import launches
 from irdl.codegen.cuda.model import LIMITS, Prediction, predict
 from irdl.codegen.cuda.rates import A100, H100, H200, Rates, rates_of
-from irdl.codegen.cuda.work import sectors, work_of
+from irdl.codegen.cuda.work import work_of
 from irdl.errors import ProgramError
 from irdl.loops.language import Barrier, For, Launch, Program
 from irdl.loops.target import Gpu

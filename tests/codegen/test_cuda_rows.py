@@ -9,7 +9,8 @@ import pytest
 
 import irdl
 from irdl.codegen.cuda.emit import launches
-from irdl.loops.language import For, Kernel, Load
+from irdl.loops.expressions import Load
+from irdl.loops.language import For, Kernel
 from irdl.loops.walk import expressions, subexpressions, walk
 from tests.codegen.on_cpu import HAVE_COMPILER, gpu_program
 from tests.codegen.test_cuda import (

@@ -17,8 +17,9 @@ from irdl.codegen.cuda.registers import copied_at_once
 from irdl.codegen.cuda.vectors import make_vectors
 from irdl.errors import ProgramError
 from irdl.ir.evaluate import evaluate
+from irdl.loops.expressions import Load
 from irdl.loops.interpret import interpret
-from irdl.loops.language import Barrier, For, Load, Program, Store
+from irdl.loops.language import Barrier, For, Program, Store
 from irdl.loops.target import Gpu
 from irdl.loops.walk import expressions, subexpressions, walk
 from irdl.runtime.cubin import flags_for

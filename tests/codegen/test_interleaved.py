@@ -10,8 +10,9 @@ import pytest
 
 import irdl
 from irdl.codegen.cpu.llvm.interleaved import Interleaved
+from irdl.loops.expressions import Buffer, Load, Variable
 from irdl.loops.index import Index, part_of_run
-from irdl.loops.language import Buffer, Let, Load, Statement, Store, Variable
+from irdl.loops.language import Let, Statement, Store
 from tests.teams import team_of, wide_vectors
 
 RNG = np.random.default_rng(0)

@@ -12,7 +12,8 @@ import pytest
 
 import irdl
 from irdl.codegen.cpu import panels, parts
-from irdl.loops.language import Load, Program, Store
+from irdl.loops.expressions import Load
+from irdl.loops.language import Program, Store
 from irdl.loops.target import Target
 from irdl.loops.walk import buffers_of, expressions, subexpressions, walk
 from irdl.runtime import cpu

@@ -14,9 +14,9 @@ from irdl.ir.builder import make_node
 from irdl.ir.graph import Graph, Value
 from irdl.ir.types import TensorType
 from irdl.loops.dependence import interval
+from irdl.loops.expressions import Buffer, IndexValue, Literal, Load, Operation
 from irdl.loops.index import Index
 from irdl.loops.interpret import interpret
-from irdl.loops.language import Buffer, IndexValue, Literal, Load, Operation
 from irdl.loops.rewrite import Names
 from irdl.loops.walk import is_parallel, kernels
 from irdl.ops.sort import ARGSORT, SORT, SortAttributes

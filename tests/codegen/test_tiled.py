@@ -11,7 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import irdl
 from irdl.codegen.lowering.nest import blocks
-from irdl.loops.language import Buffer, Store
+from irdl.loops.expressions import Buffer
+from irdl.loops.language import Store
 from irdl.loops.walk import walk
 from tests.teams import team_of, wide_vectors
 

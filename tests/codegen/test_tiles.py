@@ -18,8 +18,9 @@ from irdl.codegen.cuda import tiling
 from irdl.codegen.cuda.emit import emit_cuda, launches
 from irdl.codegen.lowering.group import Group
 from irdl.ir.evaluate import evaluate
+from irdl.loops.expressions import Buffer
 from irdl.loops.interpret import interpret
-from irdl.loops.language import Buffer, For, Kernel, Multiply, Program
+from irdl.loops.language import For, Kernel, Multiply, Program
 from irdl.loops.target import Gpu
 from irdl.loops.walk import buffers_of, walk
 from tests.codegen.nvcc import stacks_and_spills

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from irdl.loops.expressions import Buffer
 from irdl.loops.interpret import Machine, Run
-from irdl.loops.language import BOUND, Barrier, Buffer, For, Launch, Program, Statement
+from irdl.loops.language import BOUND, Barrier, For, Launch, Program, Statement
 from irdl.loops.walk import bound_nest, nested, walk
 
 #: the finest piece of memory that is told apart, in bytes, where no dtype is smaller

@@ -10,7 +10,7 @@ import pytest
 
 import irdl
 from irdl.ir.graph import Graph
-from irdl.loops.language import Buffer
+from irdl.loops.expressions import Buffer
 from irdl.loops.passes import memory
 from irdl.loops.target import Gpu
 from irdl.loops.walk import buffers_of, walk

@@ -5,13 +5,15 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 
 import irdl
 from irdl.errors import TraceError
-from irdl.ir.dtypes import BFLOAT16, is_float
+from irdl.ir.dtypes import BFLOAT16, DTYPES, is_float
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
 from irdl.ir.op import Op, Sample
@@ -84,6 +86,10 @@ def test_casts_round_as_numpy(dtype: np.dtype, target: str, monkeypatch: pytest.
         for other in (np.int8, np.uint8, np.int32, np.int64, np.uint64, np.bool_):
             x = np.arange(-70000, 70000).astype(other)
             np.testing.assert_array_equal(_bits(narrow(x)), _bits(x.astype(dtype)))
+        for other in (np.int32, np.uint32, np.int64, np.uint64):
+            whole = middle[(middle > np.iinfo(other).min) & (middle < np.iinfo(other).max)].astype(other)
+            x = np.concatenate([whole, whole + 1, whole - 1, rng.integers(np.iinfo(other).min, np.iinfo(other).max, 20000, other)])
+            np.testing.assert_array_equal(_bits(narrow(x)), _bits(x.astype(dtype)))
         for other in (np.float32, np.float64, *HALVES):
             found = irdl.jit(lambda x, other=other: x.astype(other))(every)
             np.testing.assert_array_equal(_bits(found), _bits(every.astype(other)))
@@ -124,6 +130,66 @@ def test_functions_have_numpys_dtypes(name: str, dtype: np.dtype) -> None:
     with np.errstate(all="ignore"):
         expected, reference = FUNCTIONS[name](x, v), FUNCTIONS[name](*widened((x, v)))
     assert_close(irdl.jit(FUNCTIONS[name])(x, v), expected, reference, ulps=4)
+
+
+PAIRS = {
+    "add": np.add,
+    "power": np.power,
+    "less": np.less,
+    "maximum": np.maximum,
+    "arctan2": np.arctan2,
+    "divide": lambda x, y: (x / y, x // y, x % y),
+    "where": lambda x, y: np.where(np.array([True, False, True]), x, y),
+    "clip": lambda x, y: (np.clip(x, y, None), np.clip(x, None, y)),
+    "clip between": lambda x, y: np.clip(x, y, y),
+    "concatenate": lambda x, y: np.concatenate([np.atleast_1d(x), np.atleast_1d(y)]),
+    "linspace": lambda x, y: np.linspace(x, y, 5),
+    "result_type": lambda x, y: np.zeros(2, np.result_type(x, y)),
+    "choose": lambda x, y: np.choose(np.array([0, 1, 0]), [x, y]),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_promotion_is_that_of_the_dtypes_installed(name: str) -> None:
+    """Of each dtype and of Python's numbers, on either side; what NumPy cannot promote is an error too."""
+    x = np.ones(3, BFLOAT16)
+    for other in (*(of(dtype) for dtype in DTYPES for of in (partial(np.ones, 3), lambda d: d.type(1))), True, 2, 1.5, 1j):
+        for flipped in (False, True):
+            given = [y for y in (x, other) if not isinstance(y, int | float | complex) or isinstance(y, np.generic)]
+
+            def pair(*traced: Any, other: Any = other, flipped: bool = flipped) -> Any:
+                pair = (*traced, other)[:2]
+                return PAIRS[name](*(pair[::-1] if flipped else pair))
+
+            try:
+                expected = [y.dtype for y in irdl.tree.leaves(pair(*given))]
+            except TypeError:
+                with pytest.raises((TypeError, TraceError)):
+                    irdl.eval_shape(pair, *given)
+                continue
+            assert [y.dtype for y in irdl.tree.leaves(irdl.eval_shape(pair, *given))] == expected, (other, flipped)
+
+
+def test_numbers_of_python_are_rounded_as_numpy_rounds_them() -> None:
+    """Where that is by way of float32, and where it is not, of one next to the middle between two."""
+    number = 1 + 2.0**-8 + 2.0**-40
+
+    def stored(x: Any) -> Any:
+        x = x.copy()
+        x[0] = number
+        np.copyto(x[1:2], number)
+        return x
+
+    for function in (
+        stored,
+        lambda x: (x * number, np.maximum(x, number), np.clip(x, number, None), x + (2**30 + 2**22 + 1)),
+        lambda x: (np.where(x > 0, number, x), np.where(x > 0, x, number), np.full_like(x, number), np.full(3, number, x.dtype) * x),
+        lambda x: (x * np.array([number] * 3, x.dtype), x * x.dtype.type(number), np.pad(x, 1, constant_values=number)),
+    ):
+        x = np.ones(3, BFLOAT16)
+        for found, expected in zip(irdl.tree.leaves(irdl.jit(function)(x)), irdl.tree.leaves(function(x)), strict=True):
+            assert found.dtype == expected.dtype
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_a_mean_does_not_overflow() -> None:

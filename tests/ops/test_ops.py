@@ -16,8 +16,8 @@ from irdl.ir.parser import parse
 from irdl.ir.printer import print_graph
 from irdl.ir.types import TensorType
 from irdl.ir.verify import verify
+from irdl.loops.expressions import Buffer
 from irdl.loops.interpret import interpret
-from irdl.loops.language import Buffer
 from irdl.ops.elementwise import Elementwise
 from irdl.ops.fusion import UNPACK
 from irdl.ops.index import Gather, Scatter

@@ -1,4 +1,4 @@
-"""A signal ends a long call: within a second, with the exception of its handler, and everything works on."""
+"""A signal ends a long call: long before its own end, with the exception of its handler, and everything works on."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ from tests.teams import team_of
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers here")
 
+#: Seconds: a loaded machine may take some of them to end a call, and each of these programs takes several times as many.
+_SOON = 20
+
 WEIGHTS = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32) * np.float32(0.05)
 ROWS = np.linspace(-1, 1, 128 * 64, dtype=np.float32).reshape(128, 64)
 
@@ -34,7 +37,7 @@ def forever(x: Any) -> Any:
 
 
 def in_registers(x: Any) -> Any:
-    return irdl.fori_loop(0, 10**11, lambda i, s: s * 0.5 + x, x)
+    return irdl.fori_loop(0, 10**12, lambda i, s: s * 0.5 + x, x)
 
 
 def with_threads(x: Any) -> Any:
@@ -47,7 +50,7 @@ def nested_loops(x: Any) -> Any:
 
 
 def one_kernel(x: Any) -> Any:
-    return np.exp(np.sin(np.broadcast_to(x, (200_000, 128, 64)))).sum(axis=0)
+    return np.exp(np.sin(np.broadcast_to(x, (100_000_000, 128, 64)))).sum(axis=0)
 
 
 PROGRAMS: list[tuple[Callable[[Any], Any], np.ndarray]] = [
@@ -82,7 +85,7 @@ def stops(call: Callable[[], Any], after: float = 0.05) -> None:
     with pytest.raises(Rang), alarm(after, ring):
         start = time.perf_counter()
         call()
-    assert time.perf_counter() - start < after + 1
+    assert time.perf_counter() - start < after + _SOON
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -174,5 +177,5 @@ def test_control_c() -> None:
     start = time.perf_counter()
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "interrupted 5.0\n"
-    assert time.perf_counter() - start < 1
+    assert time.perf_counter() - start < _SOON
     assert process.wait() == 0

@@ -245,14 +245,13 @@ def test_the_interpreter_ends_while_daemon_threads_call():
 def test_short_calls_do_not_keep_the_interpreter_from_other_threads():
     count = """
     threading.Thread(target=call, daemon=True).start()
-    turns, end = 0, time.time() + 2
-    while time.time() < end:
+    start = time.perf_counter()
+    for _ in range(150):
         time.sleep(0)
-        turns += 1
-    print(turns)
+    print(time.perf_counter() - start)
     """
     # Python asks for the lock every 5 ms. When each call let go of it for a microsecond, a turn took 0.2 to 1.2 s.
-    assert int(run(PROGRAM + SHORT_CALLS + count, IRDL_NUM_THREADS="1")) > 40
+    assert float(run(PROGRAM + SHORT_CALLS + count, IRDL_NUM_THREADS="1")) < 150 * 0.15
 
 
 def test_a_thread_that_is_joined_at_the_end_may_go_on_calling():
@@ -280,13 +279,13 @@ def test_a_thread_that_is_joined_at_the_end_may_go_on_calling():
 def test_the_interpreter_does_not_wait_for_a_call():
     code = """
     import time
-    g = irdl.compile(lambda a: irdl.scan(lambda c, _: (np.tanh(c @ a), None), a, None, length=100_000)[0])(a)
+    g = irdl.compile(lambda a: irdl.scan(lambda c, _: (np.tanh(c @ a), None), a, None, length=10_000_000)[0])(a)
     threading.Thread(target=g, args=(a,), daemon=True).start()
     time.sleep(0.2)
     print(time.time())
     """
     end = float(run(PROGRAM + code, IRDL_NUM_THREADS="8"))
-    assert time.time() - end < 4
+    assert time.time() - end < 20  # the call takes hours
 
 
 def test_sleeping_workers_wake():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from irdl.codegen.lowering.body import COMBINE, Scope, combine, identity_of
+from irdl.codegen.lowering.body import COMBINE, Scope, combine
 from irdl.codegen.lowering.group import Axis
 from irdl.codegen.lowering.nest import Loop, build_nest, narrow_lanes, wrap_in_loops
 from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Node
+from irdl.loops.expressions import Buffer, Expression, Literal, Load, Operation
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, Literal, Load, Operation, Statement, Store
+from irdl.loops.language import For, Statement, Store
 from irdl.loops.rewrite import substitute
+from irdl.ops.reduce import identity_of
 
 if TYPE_CHECKING:
     from irdl.codegen.cpu.schedule import Scheduled

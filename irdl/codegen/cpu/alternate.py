@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from irdl.loops.cost import cycles
 from irdl.loops.dependence import is_divisible, loop_extents, path
-from irdl.loops.language import Buffer, For, Kernel, Load, Program, Statement
+from irdl.loops.expressions import Buffer, Load
+from irdl.loops.language import For, Kernel, Program, Statement
 from irdl.loops.walk import expressions, nested, subexpressions, walk
 
 #: Bytes that the nearest cache surely holds.

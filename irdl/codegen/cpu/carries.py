@@ -13,23 +13,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from irdl.loops.cost import cycles
+from irdl.loops.expressions import Buffer, Expression, IndexValue, Literal, Load, Variable
 from irdl.loops.index import Index
-from irdl.loops.language import (
-    Buffer,
-    CheckIndex,
-    Expression,
-    For,
-    IndexValue,
-    Kernel,
-    Let,
-    Literal,
-    Load,
-    Prefetch,
-    Program,
-    Statement,
-    Store,
-    Variable,
-)
+from irdl.loops.language import CheckIndex, For, Kernel, Let, Prefetch, Program, Statement, Store
 from irdl.loops.rewrite import Names, rebuild
 from irdl.loops.target import Target
 from irdl.loops.walk import expressions, nested, subexpressions, walk

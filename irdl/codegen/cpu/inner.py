@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from irdl.codegen.lowering.body import Scope, combine, identity_of
+from irdl.codegen.lowering.body import Scope, combine
 from irdl.codegen.lowering.group import Axis
 from irdl.codegen.lowering.nest import Loop, blocks, build_nest, wrap_in_loops
 from irdl.ir.graph import Node
+from irdl.loops.expressions import Buffer, Expression, Literal, Load, Operation
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, Literal, Load, Operation, Statement, Store
+from irdl.loops.language import For, Statement, Store
 from irdl.ops.contract import DOT
+from irdl.ops.reduce import identity_of
 
 if TYPE_CHECKING:
     from irdl.codegen.cpu.schedule import Scheduled

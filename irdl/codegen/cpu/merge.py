@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from irdl.loops.dependence import Extents, is_divisible, loop_extents
+from irdl.loops.expressions import Buffer, Expression, Load
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, Kernel, Load, Prefetch, Program, Statement, Store, While
+from irdl.loops.language import For, Kernel, Prefetch, Program, Statement, Store, While
 from irdl.loops.rewrite import Names, rewrite, substitute
 from irdl.loops.target import Target
 from irdl.loops.walk import buffers_of, expressions, nested, subexpressions, walk

@@ -24,8 +24,9 @@ from irdl.codegen.cpu.tiled import Tile
 from irdl.codegen.lowering.group import Axis
 from irdl.codegen.lowering.nest import Loop, blocks, build_nest, wrap_in_loops
 from irdl.ir.graph import Node
+from irdl.loops.expressions import Buffer, Expression, Literal, Load, Operation
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, Literal, Load, Operation, Statement, Store
+from irdl.loops.language import Statement, Store
 from irdl.loops.rewrite import rewrite, substitute
 from irdl.ops.contract import DOT
 

@@ -20,8 +20,9 @@ from irdl.codegen.lowering.layout import Layout, merged, sub_layout
 from irdl.codegen.lowering.nest import Loop, blocks, build_nest, join, narrow_lanes, wrap_in_loops
 from irdl.codegen.lowering.schedule import Element, Schedule
 from irdl.ir.graph import Graph
+from irdl.loops.expressions import Buffer, Load
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Load, Statement, Store
+from irdl.loops.language import Statement, Store
 from irdl.loops.rewrite import Names
 from irdl.loops.target import Target
 

@@ -19,8 +19,9 @@ import numpy as np
 from irdl.codegen.lowering.layout import Layout, merged
 from irdl.codegen.lowering.nest import Loop, narrow_lanes, wrap_in_loops
 from irdl.ir.dtypes import is_bool, is_float, is_signed
+from irdl.loops.expressions import Buffer, Expression, IndexValue, Literal, Load, Operation, Variable
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, IndexValue, Let, Literal, Load, Operation, Statement, Store, Variable
+from irdl.loops.language import For, Let, Statement, Store
 from irdl.loops.rewrite import Names
 from irdl.loops.target import Target
 

@@ -6,8 +6,9 @@ Loops that compute more, and those whose arrays the first-level cache holds, hav
 from __future__ import annotations
 
 from irdl.loops.cost import cycles
+from irdl.loops.expressions import Load
 from irdl.loops.index import Index
-from irdl.loops.language import For, Kernel, Load, Program, Statement, Store
+from irdl.loops.language import For, Kernel, Program, Statement, Store
 from irdl.loops.rewrite import Names, substitute
 from irdl.loops.walk import expressions, nested, subexpressions, walk
 

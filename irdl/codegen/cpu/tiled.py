@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from irdl.codegen.cpu.across import combine_tiles
-from irdl.codegen.lowering.body import Scope, combine, identity_of
+from irdl.codegen.lowering.body import Scope, combine
 from irdl.codegen.lowering.group import Axis
 from irdl.codegen.lowering.nest import Loop, build_nest, narrow_lanes, wrap_in_loops
 from irdl.ir.graph import Node
+from irdl.loops.expressions import Buffer, Expression, Literal, Load
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, Literal, Load, Prefetch, Statement, Store
+from irdl.loops.language import For, Prefetch, Statement, Store
+from irdl.ops.reduce import identity_of
 
 if TYPE_CHECKING:
     from irdl.codegen.cpu.schedule import Scheduled

@@ -24,5 +24,5 @@ A program, on its way to text:
 
     emit                launches -> CUDA C, with `declarations`, `expressions`, `prelude.h`, `tensor_cores.h` and `copies.h`
 
-    model               a prediction of the time: `work` of warps at the `costs` of operations and the `rates` of machines
+    model               a prediction of the time: `work` of warps and their `accesses` to memory, at the `costs` of operations and the `rates` of machines
 """

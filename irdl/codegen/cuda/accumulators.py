@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from irdl.codegen.cuda.dealing import WARP
-from irdl.codegen.lowering.body import Scope, combine, identity_of
+from irdl.codegen.lowering.body import Scope, combine
 from irdl.codegen.lowering.group import Axis, Group
 from irdl.ir.graph import Node, Value
+from irdl.loops.expressions import Buffer, Expression, Literal, Load
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, Literal, Load, Statement, Store
+from irdl.loops.language import For, Statement, Store
 from irdl.loops.target import Gpu
+from irdl.ops.reduce import identity_of
 
 #: from a factor and a row to where it is at hand
 Known: TypeAlias = Callable[[Value, int], Expression | None]

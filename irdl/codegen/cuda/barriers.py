@@ -27,7 +27,8 @@ from irdl.codegen.cuda.meetings import (
     reads,
 )
 from irdl.errors import ProgramError
-from irdl.loops.language import BOUND, Barrier, Buffer, Commit, Copy, For, If, Kernel, Launch, Program, Statement, Wait, While
+from irdl.loops.expressions import Buffer
+from irdl.loops.language import BOUND, Barrier, Commit, Copy, For, If, Kernel, Launch, Program, Statement, Wait, While
 from irdl.loops.walk import bound_nest, walk
 
 #: batches of copies, one behind the other, that are told apart

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from irdl.loops.language import Buffer, For, Program, Statement
+from irdl.loops.expressions import Buffer
+from irdl.loops.language import For, Program, Statement
 from irdl.loops.walk import buffers_of, nested, walk
 
 ALIGNMENT = 16

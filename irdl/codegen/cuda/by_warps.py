@@ -34,8 +34,9 @@ from irdl.codegen.lowering.body import COMBINE, Scope
 from irdl.codegen.lowering.group import Axis
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.graph import Node, Value
+from irdl.loops.expressions import Buffer, Expression, Load, Operation
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, Load, Operation, Statement, Store
+from irdl.loops.language import For, Statement, Store
 from irdl.loops.rewrite import substitute
 
 #: bytes of shared memory for what all columns of a tile read

@@ -17,8 +17,9 @@ from irdl.codegen.cuda.copies import copy_of, in_loops_of
 from irdl.codegen.cuda.copies import nest as nest_of
 from irdl.codegen.cuda.dealing import as_guard
 from irdl.codegen.cuda.registers import UNKNOWN, Touch, nests_of, threads_of, touches, with_copies, words
+from irdl.loops.expressions import Buffer, Expression, Load
 from irdl.loops.index import Index
-from irdl.loops.language import BOUND, Buffer, CheckIndex, Expression, For, If, Kernel, Let, Load, Program, Statement, Store
+from irdl.loops.language import BOUND, CheckIndex, For, If, Kernel, Let, Program, Statement, Store
 from irdl.loops.rewrite import Names, rebuild
 from irdl.loops.walk import bound_nest, buffers_of, nested, walk
 

@@ -30,8 +30,9 @@ from irdl.codegen.lowering.body import COMBINE, combine
 from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.graph import Node, Value
+from irdl.loops.expressions import Buffer, Expression, Literal, Load, Operation
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, Literal, Load, Operation, Statement, Store
+from irdl.loops.language import For, Statement, Store
 
 #: so that neighbouring steps are in different banks, and all are aligned for wide reads of rows
 _SPARE = Spare(4)

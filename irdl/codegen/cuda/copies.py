@@ -16,8 +16,9 @@ import numpy as np
 from irdl.codegen.cuda.dealing import LONGEST_RUN, WARP, WARPS, bound
 from irdl.codegen.cuda.registers import Touch, number_of, thread_number
 from irdl.codegen.lowering.nest import Loop
+from irdl.loops.expressions import Buffer, Expression, Load
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, If, Kernel, Load, Program, Statement, Store
+from irdl.loops.language import For, If, Kernel, Program, Statement, Store
 from irdl.loops.passes.memory import ALIGNMENT
 from irdl.loops.rewrite import Names, substitute
 from irdl.loops.walk import variables_read

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from irdl.codegen.cuda.registers import words
 from irdl.ir.op import find_op
-from irdl.loops.language import Operation
+from irdl.loops.expressions import Operation
 
 #: instructions of float32 operations, and how many of them the unit for special functions does: counted by hand in what nvcc makes of
 #: the prelude's and CUDA's functions, with approximate division

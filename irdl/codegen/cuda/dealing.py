@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from irdl.codegen.lowering.nest import Loop
+from irdl.loops.expressions import Expression, IndexValue, Literal, Operation
 from irdl.loops.index import Index
-from irdl.loops.language import Expression, For, If, IndexValue, Literal, Operation, Statement
+from irdl.loops.language import For, If, Statement
 from irdl.loops.rewrite import Names, substitute
 from irdl.loops.target import Gpu
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from irdl.codegen.cuda.registers import is_read_ahead
+from irdl.loops.expressions import Buffer, Load, Operation
 from irdl.loops.index import Index
-from irdl.loops.language import BOUND, Buffer, Copy, For, Kernel, Load, LoadMatrices, Multiply, Operation, Statement, Store
+from irdl.loops.language import BOUND, Copy, For, Kernel, LoadMatrices, Multiply, Statement, Store
 from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, variables_read, walk
 
 

@@ -19,32 +19,26 @@ from irdl.codegen.cuda.registers import (
     registers_of,
 )
 from irdl.errors import ProgramError
+from irdl.loops.expressions import Buffer, Expression, IndexValue, Literal, Load, Operation, Variable
 from irdl.loops.index import Index
 from irdl.loops.instructions import TF32
 from irdl.loops.language import (
     BOUND,
     Barrier,
-    Buffer,
     CheckIndex,
     Commit,
     Copy,
-    Expression,
     For,
     If,
-    IndexValue,
     Kernel,
     Launch,
     Let,
-    Literal,
-    Load,
     LoadMatrices,
     Multiply,
-    Operation,
     Prefetch,
     Program,
     Statement,
     Store,
-    Variable,
     Wait,
     While,
 )

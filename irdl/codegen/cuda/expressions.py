@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from irdl.ir.dtypes import is_bool, is_float, is_half, is_unsigned
+from irdl.loops.expressions import Operation
 from irdl.loops.index import Index
-from irdl.loops.language import Operation
 
 _TYPES = {
     "bool": "bool",

@@ -12,9 +12,9 @@ from irdl.codegen.lowering.body import GroupBody, Scope
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.dtypes import is_half
 from irdl.ir.graph import Node, Value
+from irdl.loops.expressions import Buffer, Expression, Operation
 from irdl.loops.index import Index
 from irdl.loops.instructions import BFLOAT16, BFLOAT16_BY_FOURS, FLOAT16, FLOAT16_BY_FOURS, TF32, Fragment, Instruction
-from irdl.loops.language import Buffer, Expression, Operation
 from irdl.loops.rewrite import Names
 from irdl.ops.contract import DOT
 from irdl.ops.elementwise import CAST

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from irdl.codegen.cuda.block_memory import shared_bytes
 from irdl.codegen.cuda.dealing import WARP, WARPS
-from irdl.loops.language import Barrier, CheckIndex, For, Kernel, Launch, Let, Load, Program, Statement, Store
+from irdl.loops.expressions import Load
+from irdl.loops.language import Barrier, CheckIndex, For, Kernel, Launch, Let, Program, Statement, Store
 from irdl.loops.rewrite import Names
 from irdl.loops.target import Gpu
 from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, walk

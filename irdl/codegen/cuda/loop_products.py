@@ -23,9 +23,10 @@ from irdl.codegen.lowering.body import Scope
 from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.graph import Node, Value
+from irdl.loops.expressions import Buffer, Expression, Literal, Load, Operation
 from irdl.loops.index import Index
 from irdl.loops.instructions import Fragment, Instruction
-from irdl.loops.language import Buffer, Expression, For, If, Literal, Load, Multiply, Operation, Statement, Store
+from irdl.loops.language import For, If, Multiply, Statement, Store
 from irdl.loops.target import Gpu
 
 #: the most registers of a thread for sums

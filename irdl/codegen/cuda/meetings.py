@@ -14,8 +14,9 @@ from typing import TypeAlias
 
 from irdl.codegen.cuda.dealing import as_guard
 from irdl.loops.dependence import Extents, apart, never_meet
+from irdl.loops.expressions import Buffer, Expression, Load
 from irdl.loops.index import Index
-from irdl.loops.language import BOUND, Buffer, Copy, Expression, For, If, Load, LoadMatrices, Statement, Store, While
+from irdl.loops.language import BOUND, Copy, For, If, LoadMatrices, Statement, Store, While
 from irdl.loops.walk import expressions, nested, subexpressions
 
 #: how many threads there are around both: none but the thread itself, a warp, a block, so many more blocks, all

@@ -16,8 +16,9 @@ from irdl.codegen.cuda.dealing import only_below, run_length, run_of
 from irdl.codegen.lowering.body import cast
 from irdl.codegen.lowering.sorting import Line
 from irdl.ir.dtypes import is_bool, is_float
+from irdl.loops.expressions import Buffer, Expression, IndexValue, Literal, Load, Operation, Variable
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, If, IndexValue, Let, Literal, Load, Operation, Statement, Store, Variable
+from irdl.loops.language import For, If, Let, Statement, Store
 from irdl.loops.rewrite import Names
 
 _BOOL = np.dtype(bool)

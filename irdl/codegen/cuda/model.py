@@ -23,13 +23,15 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from irdl.codegen.cuda.accesses import Steps, statements, unrolled
 from irdl.codegen.cuda.costs import Work
 from irdl.codegen.cuda.dealing import WARP
 from irdl.codegen.cuda.emit import launches
 from irdl.codegen.cuda.rates import Rates, rates_of
 from irdl.codegen.cuda.registers import is_read_ahead, reads_runs_ahead, registers_of
-from irdl.codegen.cuda.work import Steps, statements, unrolled, work_of
-from irdl.loops.language import BOUND, Barrier, Buffer, Commit, Copy, For, If, Kernel, Launch, Load, Program, Statement, Store, Wait, While
+from irdl.codegen.cuda.work import work_of
+from irdl.loops.expressions import Buffer, Load
+from irdl.loops.language import BOUND, Barrier, Commit, Copy, For, If, Kernel, Launch, Program, Statement, Store, Wait, While
 from irdl.loops.target import Gpu
 from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, walk
 

@@ -15,8 +15,9 @@ from irdl.codegen.lowering.body import Scope, cast
 from irdl.codegen.lowering.group import Group
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.graph import Node, Value
+from irdl.loops.expressions import Buffer, Expression, Literal, Load
 from irdl.loops.index import Index
-from irdl.loops.language import COPIED, Buffer, Copy, Expression, For, If, Literal, Load, Statement, Store
+from irdl.loops.language import COPIED, Copy, For, If, Statement, Store
 
 #: what is less than what
 Guard: TypeAlias = tuple[Index, int]
@@ -99,7 +100,8 @@ class Operand:
         names = frame.group.body.names
         self.value = node.operands[number]
         self.axis = frame.tiling.row if along_row else frame.tiling.column
-        self._loads = self._found_loads()
+        item, scope = self._anywhere()
+        self._loads = [found for found in scope.memo.values() if isinstance(found, Load)]
         self.along_steps = sum(load.index.coefficient(frame.steps.variable) == 1 for load in self._loads) * 2 > len(self._loads)
         lines = self.along_steps and spare.steps is not None
         self.line = depth + spare.steps if lines and spare.steps is not None else size + spare.rows
@@ -110,7 +112,8 @@ class Operand:
         self._each, self._place_in_run = names("n"), names("v")
         self._count = depth * size // (WARPS * WARP)
         wide = COPIED // dtype.itemsize
-        self.copied = frame.tiling.stages > 1 and self._is_copy() and self._begin_with_runs(wide)
+        lies_there = isinstance(item, Load) and not scope.statements and item.dtype == dtype
+        self.copied = frame.tiling.stages > 1 and lies_there and self._begin_with_runs(wide)
         self._length = wide if self.copied else next(n for n in (4, 2, 1) if n <= self._most() and self._begin_with_runs(n))
         # Lanes go where neighbours are: along the steps, some rows at a time, or along the rows.
         near, far = (depth, size) if self.along_steps else (size, depth)
@@ -201,19 +204,11 @@ class Operand:
         along = bool(places) and all(index.coefficient(moving.variable) == 1 for index in places)
         return along and all(part % length == 0 for part in parts)
 
-    def _is_copy(self) -> bool:
-        """Its elements are what lies in memory, of the tile's dtype."""
+    def _anywhere(self) -> tuple[Expression, Scope]:
+        """What an element is, in the axes' own variables, and what is bound for it."""
         value, where = self.frame.factors_anywhere(self._node)[self._number]
         scope = Scope()
-        item = self.frame.group.body.expression(as_read(value), where, scope)
-        return isinstance(item, Load) and not scope.statements and item.dtype == self.tile.dtype
-
-    def _found_loads(self) -> list[Load]:
-        """What an element is made of, in the axes' own variables."""
-        value, where = self.frame.factors_anywhere(self._node)[self._number]
-        scope = Scope()
-        self.frame.group.body.expression(value, where, scope)
-        return [item for item in scope.memo.values() if isinstance(item, Load)]
+        return self.frame.group.body.expression(as_read(value), where, scope), scope
 
 
 def _or_zeros(body: list[Statement], guards: Sequence[Guard], zeros: list[Statement]) -> list[Statement]:

@@ -20,8 +20,9 @@ from irdl.codegen.cuda.dealing import WARP, WARPS, only_below
 from irdl.codegen.lowering.body import Scope
 from irdl.codegen.lowering.group import Axis
 from irdl.ir.graph import Node, Value
+from irdl.loops.expressions import Buffer, Expression, Load
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, Load, Statement, Store
+from irdl.loops.language import Statement, Store
 
 #: loads of a thread that take longer than one launch more, and how many it has left then, at least
 _WORTH_A_LAUNCH, _LEFT = 512, 32

@@ -29,9 +29,10 @@ from irdl.codegen.cuda.operands import Operand, Spare, at
 from irdl.codegen.cuda.tiling import Tiling
 from irdl.codegen.lowering.group import Group
 from irdl.ir.graph import Value
+from irdl.loops.expressions import Expression, Load
 from irdl.loops.index import Index
 from irdl.loops.instructions import Fragment, Instruction
-from irdl.loops.language import Commit, Expression, For, Load, LoadMatrices, Multiply, Statement, Store, Wait
+from irdl.loops.language import Commit, For, LoadMatrices, Multiply, Statement, Store, Wait
 
 #: so that the lanes of a fragment, 8 rows of 4 steps, are in different banks; of 16 bits, the lines of a matrix, of 16 bytes
 _SPARE, _SPARE_OF_HALVES = Spare(8, 4), Spare(8, 8)

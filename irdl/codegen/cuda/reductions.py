@@ -13,8 +13,9 @@ from irdl.codegen.cuda.row_tiles import warps_of_row
 from irdl.codegen.lowering.group import Axis, Group
 from irdl.codegen.lowering.nest import Loop
 from irdl.ir.graph import Node
+from irdl.loops.expressions import Buffer, Expression, Load
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, Load, Statement
+from irdl.loops.language import Statement
 from irdl.loops.target import Gpu
 
 #: threads of a multiprocessor that hide each other's latency

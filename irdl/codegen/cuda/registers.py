@@ -10,23 +10,9 @@ import numpy as np
 
 from irdl.codegen.cuda.dealing import WARP, WARPS
 from irdl.ir.dtypes import is_half
+from irdl.loops.expressions import Buffer, Expression, Load, Operation, Variable
 from irdl.loops.index import Index
-from irdl.loops.language import (
-    BOUND,
-    Buffer,
-    Copy,
-    Expression,
-    For,
-    If,
-    Let,
-    Load,
-    LoadMatrices,
-    Multiply,
-    Operation,
-    Statement,
-    Store,
-    Variable,
-)
+from irdl.loops.language import BOUND, Copy, For, If, Let, LoadMatrices, Multiply, Statement, Store
 from irdl.loops.rewrite import rewrite
 from irdl.loops.walk import bound_nest, buffers_of, expressions, nested, subexpressions, walk
 

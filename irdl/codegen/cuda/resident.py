@@ -40,21 +40,9 @@ from irdl.codegen.cuda.registers import (
     words,
 )
 from irdl.ir.dtypes import is_half
+from irdl.loops.expressions import Buffer, Expression, Load, Operation
 from irdl.loops.index import Index
-from irdl.loops.language import (
-    BOUND,
-    Buffer,
-    Expression,
-    For,
-    If,
-    Kernel,
-    Launch,
-    Load,
-    Operation,
-    Program,
-    Statement,
-    Store,
-)
+from irdl.loops.language import BOUND, For, If, Kernel, Launch, Program, Statement, Store
 from irdl.loops.rewrite import Names, substitute
 from irdl.loops.target import Gpu
 from irdl.loops.walk import bound_nest, buffers_of, nested, variables_read, walk

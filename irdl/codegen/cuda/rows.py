@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 from irdl.codegen.cuda.dealing import WARP, WARPS
 from irdl.codegen.cuda.meetings import BLOCK, Access, Context, accesses, distinct, meeting
 from irdl.codegen.cuda.registers import Touch, thread_number, threads_of, touches, with_copies, words
+from irdl.loops.expressions import Buffer, Load
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, For, If, Kernel, Load, Program, Statement, Store
+from irdl.loops.language import For, If, Kernel, Program, Statement, Store
 from irdl.loops.rewrite import Names, substitute
 from irdl.loops.walk import bound_nest, buffers_of, nested, variables_read, walk
 

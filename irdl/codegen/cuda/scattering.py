@@ -28,8 +28,9 @@ from irdl.codegen.cuda.dealing import WARP, Tiles, bound, only_below
 from irdl.codegen.lowering.layout import is_same_place
 from irdl.codegen.lowering.nest import Loop
 from irdl.codegen.lowering.scattering import Scatter
+from irdl.loops.expressions import Buffer, Expression, IndexValue, Literal, Load, Operation
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, For, If, IndexValue, Literal, Load, Operation, Statement, Store
+from irdl.loops.language import For, If, Statement, Store
 from irdl.loops.rewrite import Names, substitute
 from irdl.loops.target import Gpu
 

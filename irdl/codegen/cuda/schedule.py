@@ -26,9 +26,10 @@ from irdl.codegen.lowering.nest import Loop
 from irdl.codegen.lowering.scattering import Scatter
 from irdl.codegen.lowering.schedule import Element, Schedule
 from irdl.ir.graph import Graph
+from irdl.loops.expressions import Buffer
 from irdl.loops.index import Index
 from irdl.loops.instructions import TF32
-from irdl.loops.language import Buffer, Statement
+from irdl.loops.language import Statement
 from irdl.loops.rewrite import Names, substitute
 from irdl.loops.target import Gpu
 from irdl.ops.contract import DOT

@@ -25,8 +25,9 @@ from irdl.codegen.lowering.body import cast
 from irdl.codegen.lowering.layout import Layout, merged
 from irdl.codegen.lowering.nest import Loop
 from irdl.codegen.lowering.sorting import Line
+from irdl.loops.expressions import Buffer, IndexValue, Literal, Operation, Variable
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, IndexValue, Let, Literal, Operation, Statement, Variable
+from irdl.loops.language import Let, Statement
 from irdl.loops.rewrite import Names
 from irdl.loops.target import Gpu
 

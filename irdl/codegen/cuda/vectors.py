@@ -21,20 +21,9 @@ from dataclasses import replace
 
 from irdl.codegen.cuda.dealing import LONGEST_RUN, WIDEST, run_length
 from irdl.codegen.cuda.registers import Touch, copied_at_once, registers_of, touches
+from irdl.loops.expressions import Buffer, Expression, Load
 from irdl.loops.index import Index
-from irdl.loops.language import (
-    Buffer,
-    CheckIndex,
-    Expression,
-    For,
-    Kernel,
-    Launch,
-    Let,
-    Load,
-    Program,
-    Statement,
-    Store,
-)
+from irdl.loops.language import CheckIndex, For, Kernel, Launch, Let, Program, Statement, Store
 from irdl.loops.rewrite import Names, rebuild, substitute
 from irdl.loops.target import Gpu
 from irdl.loops.walk import bound_nest, expressions, nested, subexpressions, variables_read

@@ -12,10 +12,10 @@ from irdl.codegen.lowering.layout import Layout, broadcast_index, view_index
 from irdl.ir.builder import CONSTANT
 from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Graph, Node, Value
-from irdl.ir.op import Op
 from irdl.ir.printer import format_location
+from irdl.loops.expressions import Expression, IndexValue, Literal, Load, Operation, Variable
 from irdl.loops.index import Index
-from irdl.loops.language import Check, CheckIndex, Expression, IndexValue, Let, Literal, Load, Operation, Statement, Variable
+from irdl.loops.language import Check, CheckIndex, Let, Statement
 from irdl.loops.rewrite import Names
 from irdl.ops.contract import DOT
 from irdl.ops.fusion import UNPACK
@@ -25,18 +25,6 @@ from irdl.ops.shape import IOTA
 from irdl.passes.fuse import is_inline_view
 
 COMBINE = {SUM: "add", PROD: "mul", MAX: "maximum", MIN: "minimum", ANY: "bitwise_or", ALL: "bitwise_and", DOT: "add"}
-
-
-def identity_of(op: Op, dtype: np.dtype) -> np.generic:
-    """What an accumulator starts from. Extrema of bools are made of `any` and `all` by then."""
-    if op in (SUM, DOT, ANY):
-        return dtype.type(0)
-    if op in (PROD, ALL):
-        return dtype.type(1)
-    if is_float(dtype):
-        return dtype.type(-np.inf if op is MAX else np.inf)
-    limits = np.iinfo(dtype)
-    return dtype.type(limits.min if op is MAX else limits.max)
 
 
 @dataclass

@@ -10,8 +10,9 @@ import numpy as np
 from irdl.codegen.lowering.body import GroupBody, Scope
 from irdl.codegen.lowering.layout import Layout
 from irdl.ir.graph import Graph, Node, Value, reachable_nodes
+from irdl.loops.expressions import Buffer, Expression, IndexValue, Load, Variable
 from irdl.loops.index import Index, part_of_run
-from irdl.loops.language import Buffer, Check, CheckIndex, Expression, IndexValue, Let, Load, Statement, Store, Variable
+from irdl.loops.language import Check, CheckIndex, Let, Statement, Store
 from irdl.loops.rewrite import Names
 from irdl.loops.walk import subexpressions
 from irdl.ops.contract import DOT

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from irdl.codegen.lowering.layout import Layout, before_view, is_same_place
 from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Graph, Node, Value
-from irdl.loops.language import Buffer
+from irdl.loops.expressions import Buffer
 from irdl.ops.contract import DOT
 from irdl.ops.control import SCAN, WHILE
 from irdl.ops.dynamic import DYNAMIC_UPDATE_SLICE

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from irdl.ir.graph import Node, Value
+from irdl.loops.expressions import Buffer
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer
 from irdl.ops.fusion import UNPACK
 from irdl.ops.shape import BROADCAST, RESHAPE, REVERSE, SLICE, TRANSPOSE
 from irdl.ops.windows import DIAGONAL, WINDOWS

@@ -21,8 +21,9 @@ from irdl.ir.builder import CONSTANT
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.printer import format_location, identifier
 from irdl.ir.types import TensorType
+from irdl.loops.expressions import Buffer, Load
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Check, For, If, Kernel, Leave, Load, Program, Statement, While
+from irdl.loops.language import Check, For, If, Kernel, Leave, Program, Statement, While
 from irdl.loops.rewrite import Names
 from irdl.ops.checks import CHECK
 from irdl.ops.control import COND, SCAN, WHILE, ScanAttributes

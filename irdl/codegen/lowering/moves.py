@@ -14,20 +14,9 @@ from irdl.codegen.lowering.schedule import Schedule
 from irdl.codegen.lowering.sorting import sort
 from irdl.errors import CODE
 from irdl.ir.graph import Node
+from irdl.loops.expressions import Expression, Literal, Load, Operation, Variable
 from irdl.loops.index import Index
-from irdl.loops.language import (
-    Check,
-    CheckIndex,
-    Expression,
-    For,
-    Let,
-    Literal,
-    Load,
-    Operation,
-    Statement,
-    Store,
-    Variable,
-)
+from irdl.loops.language import Check, CheckIndex, For, Let, Statement, Store
 from irdl.loops.rewrite import Names
 from irdl.ops.checks import CHECK
 from irdl.ops.dynamic import DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE

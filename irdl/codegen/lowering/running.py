@@ -9,8 +9,9 @@ from irdl.codegen.lowering.nest import Loop, blocks
 from irdl.codegen.lowering.schedule import Schedule
 from irdl.ir.dtypes import is_float
 from irdl.ir.graph import Node
+from irdl.loops.expressions import Buffer, Expression, IndexValue, Literal, Load, Operation, Variable
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Check, Expression, For, IndexValue, Let, Literal, Load, Operation, Statement, Store, Variable
+from irdl.loops.language import Check, For, Let, Statement, Store
 from irdl.loops.rewrite import Names
 from irdl.ops.reduce import ARGMAX, CUMMAX, CUMMIN, CUMPROD, CUMSUM
 

@@ -10,8 +10,9 @@ from irdl.codegen.lowering.layout import Layout
 from irdl.ir.builder import constant_of
 from irdl.ir.graph import Node, Value
 from irdl.ir.printer import format_location
+from irdl.loops.expressions import Expression, Load, Operation, Variable
 from irdl.loops.index import Index
-from irdl.loops.language import Check, CheckIndex, Expression, Load, Operation, Statement, Variable
+from irdl.loops.language import Check, CheckIndex, Statement
 from irdl.loops.rewrite import Names
 from irdl.ops.index import SCATTER_ADD
 from irdl.ops.joining import CONCAT

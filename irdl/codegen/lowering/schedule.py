@@ -13,8 +13,9 @@ from irdl.codegen.lowering.layout import Layout, merged
 from irdl.codegen.lowering.nest import Loop
 from irdl.codegen.lowering.scattering import Scatter
 from irdl.ir.graph import Graph
+from irdl.loops.expressions import Buffer, Expression, Load
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, Load, Statement, Store
+from irdl.loops.language import Statement, Store
 from irdl.loops.rewrite import Names
 
 #: from an index to the statements for that element

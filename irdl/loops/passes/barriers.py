@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from irdl.loops.dependence import apart, loop_extents, never_meet
+from irdl.loops.expressions import Buffer, Expression, Load
 from irdl.loops.index import Index
-from irdl.loops.language import Barrier, Buffer, Expression, For, If, Kernel, Load, Program, Statement, Store, While
+from irdl.loops.language import Barrier, For, If, Kernel, Program, Statement, Store, While
 from irdl.loops.walk import expressions, is_parallel, kernels, nested, subexpressions, walk
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-from irdl.loops.language import Buffer, For, Kernel, Program, Statement, While
+from irdl.loops.expressions import Buffer
+from irdl.loops.language import For, Kernel, Program, Statement, While
 from irdl.loops.walk import buffers_of, nested, walk
 
 ALIGNMENT = 64

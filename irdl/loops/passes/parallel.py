@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from irdl.loops.cost import cycles
 from irdl.loops.dependence import is_divisible, loop_extents, path
-from irdl.loops.language import Buffer, CheckIndex, For, Kernel, Let, Load, Program, Statement, Store
+from irdl.loops.expressions import Buffer, Load
+from irdl.loops.language import CheckIndex, For, Kernel, Let, Program, Statement, Store
 from irdl.loops.target import Target, Worth
 from irdl.loops.walk import buffers_of, expressions, is_parallel, kernels, subexpressions, walk
 

@@ -11,7 +11,7 @@ vectorized, flat    `np.vectorize`, `x.flat`; `iteration`: `np.nditer`
 ufuncs              with `ufunc_rules`, `ufunc_methods` and `folding`; `mathematics` (Python's) and `special` (SciPy's)
 functions           what has no other place
 shaping             views, with `windowing`; `joining` and `rearranging` put arrays together
-indexing            with `masks`, `moving_slices`, `choosing` and `picking`
+indexing            with `masks` (`same_masks`), `moving_slices`, `choosing` and `picking`
 reductions          with `missing` (nan left out), `statistics` and `quantiles`
 products            contractions; `linear`, `factorizations` and `spectral` are of matrices
 scipy_functions     SciPy's triangular systems, Cholesky factors and filters

@@ -51,9 +51,9 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
     dtype = options.get("dtype")
     low, high = (a_min if min is None else min), (a_max if max is None else max)
     result = as_box(x)
-    if dtype is None and result.dtype == BFLOAT16:
-        bounds = [bound for bound in (low, high) if bound is not None]
-        dtype = np.result_type(np.float32, *(loop_dtypes(np.maximum, (result, bound))[-1] for bound in bounds))  # there is no loop for it
+    if dtype is None and low is not None and high is not None:
+        found = [loop_dtypes(np.maximum, (result, bound))[-1] for bound in (low, high)]
+        dtype = np.result_type(np.float32, *found) if BFLOAT16 in found else None  # of two bounds there is no loop for it
     if low is not None:
         result = np.maximum(result, low, dtype=dtype)
     if high is not None:

@@ -23,7 +23,7 @@ from irdl.tracing.numpy.products import common_dtype
 from irdl.tracing.numpy.shaping import broadcast_arrays, ravel, reshape
 from irdl.tracing.numpy.table import TABLE, as_box, traced
 from irdl.tracing.numpy.ufunc_rules import as_bool
-from irdl.tracing.numpy.ufuncs import store, store_out
+from irdl.tracing.numpy.ufuncs import rounded, store, store_out
 from irdl.tracing.operations import apply
 from irdl.tracing.recorder import user_line
 
@@ -34,7 +34,7 @@ def _filled(x: Any, fill: Any, dtype: Any, shape: Any) -> Any:
     dtype = np.dtype(dtype) if dtype is not None else x.dtype
     shape = x.shape if shape is None else tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     TensorType(dtype, shape)
-    value = to_value(fill, dtype)
+    value = to_value(rounded(fill, dtype), dtype)
     return wrap(apply(BROADCAST, [value], BroadcastAttributes(tuple(int(n) for n in shape))))
 
 
@@ -65,7 +65,7 @@ def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
 def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     if not is_box(dst):
         raise TraceError(f"np.copyto would store traced values into a real array: make it with np.zeros_like(x, shape=...){user_line()}")
-    value = to_value(src, dst.dtype)
+    value = to_value(rounded(src, dst.dtype), dst.dtype)
     if where is not True:
         value = apply(SELECT, [as_bool(to_value(where)), value, dst.value])
     store(dst, value)
@@ -139,7 +139,7 @@ def linspace(
     if num < 0:
         raise ValueError(f"Number of samples, {num}, must be non-negative.{user_line()}")
     intervals = num - 1 if endpoint else num
-    working = np.result_type(common_dtype(start, stop), 0.0)
+    working = common_dtype(start, stop, 0.0)
     first, last = as_box(start).astype(working), as_box(stop).astype(working)
     delta = last - first
     counted = literal(np.arange(num, dtype=working).reshape((-1,) + (1,) * delta.ndim))
@@ -199,7 +199,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
 TABLE[np.shape] = lambda a: np.shape(a) if not is_box(a) else a.shape
 TABLE[np.ndim] = lambda a: np.ndim(a) if not is_box(a) else a.ndim
 TABLE[np.size] = lambda a, axis=None: a.size if axis is None else a.shape[axis]
-TABLE[np.result_type] = lambda *items: common_dtype(*[np.empty(0, i) if isinstance(i, (np.dtype, type)) else i for i in items])
+TABLE[np.result_type] = common_dtype
 TABLE[np.can_cast] = lambda from_, to, casting="safe": np.can_cast(from_.dtype, to, casting)
 TABLE[np.shares_memory] = TABLE[np.may_share_memory] = lambda a, b, **_: is_box(a) and is_box(b) and a.cell is b.cell
 

@@ -10,20 +10,18 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_bool, is_float, is_inexact
-from irdl.ir.graph import Value, freeze_attributes
+from irdl.ir.graph import Value
 from irdl.ops import reduce as ops
 from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
 from irdl.tracing.box import PYTHON, Box, is_box, to_value, wrap
 from irdl.tracing.numpy import reductions
+from irdl.tracing.numpy.same_masks import is_same
 from irdl.tracing.numpy.table import as_box
 from irdl.tracing.numpy.ufunc_rules import scalar_like
 from irdl.tracing.numpy.ufuncs import store_out
 from irdl.tracing.operations import apply, cast
 from irdl.tracing.recorder import open_trace, user_line
-
-#: how far two masks are compared op by op
-_MOST_OPS = 32
 
 
 def is_mask(index: Any) -> bool:
@@ -124,7 +122,7 @@ class Masked(NDArrayOperatorsMixin):
         self.axis = axis
 
     def fits(self, mask: Value, axis: int) -> bool:
-        return self.axis == axis and _is_same(self.mask.value, mask)
+        return self.axis == axis and is_same(self.mask.value, mask)
 
     def refused(self, what: str) -> TraceError:
         return _open(what)
@@ -355,7 +353,7 @@ def _product(x: Any, y: Any) -> Any:
     beside it."""
     if isinstance(x, Masked) and isinstance(y, Masked):
         along, across = x.axis + 1 == x.values.ndim, y.axis == max(y.values.ndim - 2, 0)
-        if not (along and across and x.mask.ndim == 1 and _is_same(x.mask.value, y.mask.value)):
+        if not (along and across and x.mask.ndim == 1 and is_same(x.mask.value, y.mask.value)):
             raise _open("np.matmul of arrays under masks, but along one,")
         return x.zeroed() @ y.zeroed()
     if isinstance(x, Masked) and np.ndim(y) in (1, 2) and x.axis + x.mask.ndim < x.values.ndim:
@@ -390,19 +388,3 @@ def _least(dtype: np.dtype) -> Any:
 
 def _most(dtype: np.dtype) -> Any:
     return True if is_bool(dtype) else np.inf if is_float(dtype) else np.iinfo(dtype).max
-
-
-def _is_same(a: Value, b: Value) -> bool:
-    """Two masks are one, or the same computation of the same values, as `x < 0` written twice."""
-    stack, left = [(a, b)], _MOST_OPS
-    while stack:
-        a, b = stack.pop()
-        if a is b:
-            continue
-        left -= 1
-        if a.node is None or b.node is None or not left or a.index != b.index or a.node.op is not b.node.op or a.node.regions:
-            return False
-        if len(a.node.operands) != len(b.node.operands) or freeze_attributes(a.node.attributes) != freeze_attributes(b.node.attributes):
-            return False
-        stack.extend(zip(a.node.operands, b.node.operands, strict=True))
-    return True

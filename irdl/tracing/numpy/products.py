@@ -25,17 +25,19 @@ _IN_ORDER = "".join(sorted(LETTERS))
 
 
 def common_dtype(*items: Any) -> np.dtype:
-    """NumPy's result dtype of arrays, boxes and Python scalars."""
+    """NumPy's result dtype of arrays, boxes, dtypes and Python scalars."""
     kinds = []
     for item in items:
         if is_box(item):
             weak = PYTHON_TYPES[family(item.dtype)]() if item.kind == "python" else None
-            kinds.append(item.dtype if weak is None else weak)
+            kinds.append(np.empty(0, item.dtype) if weak is None else weak)
         elif isinstance(item, (list, tuple)):
-            kinds.append(to_value(item).dtype)
+            kinds.append(np.empty(0, to_value(item).dtype))
+        elif isinstance(item, (np.dtype, type)):
+            kinds.append(np.dtype(item))
         else:
-            kinds.append(item if isinstance(item, PYTHON_NUMBERS) else np.asarray(item).dtype)
-    return np.result_type(*kinds)
+            kinds.append(item if isinstance(item, PYTHON_NUMBERS) else np.empty(0, np.asarray(item).dtype))
+    return np.result_type(*kinds)  # of bfloat16, arrays and their dtypes may give two answers
 
 
 def array_dtype(*items: Any) -> np.dtype:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.ir.dtypes import family, is_integer, is_signed, is_supported
+from irdl.ir.dtypes import BFLOAT16, family, is_integer, is_signed, is_supported
 from irdl.ir.graph import Value
 from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
@@ -119,12 +119,18 @@ def _compare_exactly(name: str, inputs: Sequence[Any]) -> Value | None:
     return apply(SELECT, [negative, to_value(np.bool_(answer)), plain])
 
 
+def rounded(x: Any, dtype: np.dtype) -> Any:
+    """What ufuncs and copies make of a Python number where they work in `dtype`: bfloat16 by way of float32, even where arrays of
+    float64 are rounded once; others as they are."""
+    return np.full((), x, dtype)[()] if dtype == BFLOAT16 and type(x) is float else x
+
+
 def _loop_operand(x: Any, dtype: np.dtype) -> Value:
     if type(x) is Box:
         if x.kind != PYTHON:
             return cast(x.value, dtype)
     elif isinstance(x, PYTHON_NUMBERS) and not isinstance(x, np.generic):
-        return open_trace().constant(x, dtype)  # raises OverflowError as NumPy does
+        return open_trace().constant(rounded(x, dtype), dtype)  # raises OverflowError as NumPy does
     else:
         return to_value(x, dtype)
     if is_signed(x.dtype) and is_integer(dtype) and dtype.itemsize < 8 and x.known is None:

@@ -112,9 +112,11 @@ _RETURNS = (
 
 
 class _Writer:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, most: int = 14) -> None:
         self.random = random.Random(seed)
-        self.steps = self.random.choice([4, 5, 6, 7, 9, 9, 14])
+        self.steps = min(self.random.choice([4, 5, 6, 7, 9, 9, 14]), most)
+        #: loops around each other
+        self.depth = 0
 
     def statement(self, index: str) -> str:
         r = self.random
@@ -134,6 +136,7 @@ class _Writer:
 
     def loop(self, depth: int) -> str:
         r = self.random
+        self.depth = max(self.depth, depth)
         i = "tsq"[depth]
         heads = _SMALL_HEADS if depth and r.random() < 0.4 else _HEADS
         body = self.block(depth)
@@ -169,7 +172,11 @@ def _indented(text: str) -> str:
 def random_loop(seed: int, folder: Path) -> tuple[Callable[..., Any], tuple[np.ndarray, ...], str]:
     """A function of a random program, arguments for it, and its text (which stands in a file of `folder` too, for lines)."""
     writer = _Writer(seed)
-    text, steps = writer.text(), writer.steps
+    text = writer.text()
+    if writer.depth == 2:  # the steps of three loops are multiplied: 14 of each take as long as a hundred other programs
+        writer = _Writer(seed, most=5)
+        text = writer.text()
+    steps = writer.steps
     file = folder / f"loops_{seed}.py"
     file.write_text(text)
     names: dict[str, Any] = {"__name__": file.stem}

@@ -12,7 +12,8 @@ from irdl.codegen.cpu.llvm.team import MOST_PATIENCE, patience
 from irdl.codegen.cpu.llvm.trust import account_of
 from irdl.codegen.cpu.llvm.values import INDEX, Operand
 from irdl.codegen.shared import Form
-from irdl.loops.language import Buffer, Kernel, Program
+from irdl.loops.expressions import Buffer
+from irdl.loops.language import Kernel, Program
 from irdl.loops.target import Target
 from irdl.loops.walk import is_parallel
 

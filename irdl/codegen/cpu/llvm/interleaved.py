@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from irdl.loops.expressions import Buffer, Load
 from irdl.loops.index import MOST_BETWEEN, Index, part_of_run
-from irdl.loops.language import Buffer, Load, Statement, Store
+from irdl.loops.language import Statement, Store
 from irdl.loops.walk import expressions, subexpressions
 
 

@@ -12,8 +12,9 @@ from irdl.codegen.cpu.llvm.arithmetic import emit_cast, emit_operation
 from irdl.codegen.cpu.llvm.interleaved import Interleaved
 from irdl.codegen.cpu.llvm.ir_builder import IRBuilder, Kind, scalar_constant
 from irdl.errors import ProgramError
+from irdl.loops.expressions import Buffer, Expression, IndexValue, Literal, Load, Variable
 from irdl.loops.index import Index
-from irdl.loops.language import Buffer, Expression, IndexValue, Literal, Load, Prefetch, Store, Variable
+from irdl.loops.language import Prefetch, Store
 
 if TYPE_CHECKING:
     from irdl.codegen.cpu.llvm.emit import Module

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from irdl.errors import TraceError
 from irdl.tracing.box import ARRAY, PYTHON, Refusal, is_box, literal, runs_of_rows, to_value, wrap
 from irdl.tracing.long_loops import plans
 from irdl.tracing.marks import MarkedRange, marked
+from irdl.tracing.recorder import user_line
 
 #: arrays are put together of so many pieces
 _MOST_PIECES = 8
@@ -85,6 +87,23 @@ class Rows(Items):
         return cls(array, first.kind == PYTHON)
 
 
+class _Listed(Items):
+    """Of a list; at a step that is not known, as rows of an array."""
+
+    def __init__(self, items: list[Any]) -> None:
+        super().__init__(list.__len__(items))
+        self._items = items
+        self._rows: Rows | None = None
+
+    def at(self, step: Any) -> Any:
+        if not is_box(step):
+            return self._items[step]
+        self._rows = self._rows or Rows.of(self._items)
+        if self._rows is None:
+            raise TraceError(f"the items of a list are not the rows of an array{user_line()}")
+        return self._rows.at(step)
+
+
 class _Numbered(Items):
     def __init__(self, items: Items, start: int) -> None:
         super().__init__(len(items))
@@ -139,5 +158,5 @@ def items_of(item: Any) -> Items | None:
     if (is_box(item) or type(item) is np.ndarray) and item.ndim:
         return Rows(item)
     if isinstance(item, list) and list.__len__(item) >= plans.MANY_STEPS:
-        return Rows.of(item)
+        return _Listed(item)
     return None

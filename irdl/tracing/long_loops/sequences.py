@@ -156,7 +156,7 @@ class Sequences:
         line, extent = lines[moving], extents[axes[moving]]
         assert line is not None
         low, high = sorted((line.at(self._loop.steps[0]), line.at(self._loop.steps[-1])))
-        if -extent <= low and high < 0:
+        if -extent <= low and high < 0 and node.op is not DYNAMIC_SLICE:  # which does not count from the end
             return Place(axes, numbers, tuple(lines), moving, line.at(self._loop.steps[0]) + extent)
         return Place(axes, numbers, tuple(lines), moving, line.at(self._loop.steps[0])) if low >= 0 and high < extent else None
 
@@ -173,11 +173,15 @@ class Sequences:
         return self._row(array, place, node.output.type)
 
     def _row(self, array: Value, place: Place, type_: TensorType) -> Value:
-        key = (array, place.axes, tuple(self._at_outside(number) for _, number in place.fixed), place.moving, place.scale, place.first)
+        key = (array, place.axes, self._fixed(array, place), place.moving, place.scale, place.first)
         if key not in self._rows:
             self._rows[key] = made = Value(type_)
             self._loop.xs[made] = self._slice(self._at_fixed(array, place), place.first, place.scale)
         return self._rows[key]
+
+    def _fixed(self, array: Value, place: Place) -> tuple[Hashable, ...]:
+        known = place.known(array.shape)
+        return tuple(known[axis] if axis in known else self._at_outside(number) for axis, number in place.fixed)
 
     def _frames(self, array: Value, place: Place, size: int, type_: TensorType) -> Value:
         """Slices that lie side by side."""

@@ -130,6 +130,22 @@ def test_what_was_stored_before_is_a_carry() -> None:
     assert not {"gather", "scatter_set"} & set(ops_of(graph))
 
 
+def test_diagonals_and_places_that_stay() -> None:
+    def f(x, k):
+        y = np.zeros((3, len(x)))
+        square = np.outer(x[:70], x[:70])
+        for n in range(len(x)):
+            y[1, n] = x[n]
+            y[n - n, n] += y[1, n] * 2.0
+            y[k, n] = x[n] - 1.0
+        total = 0.0
+        for n in range(70):
+            total = total + square[n, n] * square[69 - n, n - n]
+        return y, total
+
+    check(f, signal(MANY), 2)
+
+
 def test_in_place_and_backwards() -> None:
     def f(x):
         x = x.copy()
@@ -262,6 +278,23 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
         return np.stack(states), np.array(sums), times[-1], len(states), totals[5][0], np.array(back), np.concatenate(states)
 
     check(f, signal(40, 3))
+
+
+def test_items_of_a_list_that_are_stored_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "MANY_STEPS", 16)
+
+    def f(x):
+        rows, first = [np.zeros(2)], x[0] * np.ones(2)
+        rows.append(first)
+        for value in x:
+            rows.append(value * np.ones(2))
+        for row in rows:
+            row += 1.0
+        for t in range(3, len(rows)):
+            rows[t][1] = rows[t][0] * t
+        return np.stack(rows), first
+
+    check(f, signal(40))
 
 
 def test_a_list_that_is_returned_is_a_list() -> None:

@@ -119,7 +119,7 @@ def test_rows_go_in_and_come_out() -> None:
 
 def test_what_was_stored_before_is_a_carry() -> None:
     def f(x):
-        y = np.zeros((len(x), 2))
+        y = np.outer(x, np.array([0.5, -2.0]))
         for n in range(2, len(x)):
             y[n, 0] = x[n] + 0.5 * y[n - 1, 0] - 0.2 * y[n - 2, 1]
             y[n, 1] = 0.1 * y[n, 0] * np.tanh(y[n - 1, 1]) + 1.0
@@ -158,12 +158,23 @@ def test_in_place_and_backwards() -> None:
     assert "gather" not in ops_of(graph)
 
 
+def test_a_buffer_that_is_read_whole() -> None:
+    def f(x):
+        y, last = np.zeros(len(x)), np.ones(len(x))
+        for n in range(len(x)):
+            y[n] = x[n] + last[0]
+            last = y.copy()
+        return y, last
+
+    assert carried(check(f, signal(MANY))) == [2]
+
+
 def test_streams_that_interleave() -> None:
     def f(x):
         y = np.zeros(2 * len(x))
         for n in range(len(x)):
-            y[2 * n] = x[n]
             y[2 * n + 1] = -x[n]
+            y[2 * n] = x[n]
         return y
 
     assert carried(check(f, signal(MANY))) == [0]
@@ -364,6 +375,22 @@ def keys(x):
     return states[plans.MANY_STEPS - 1]
 
 
+def how_long_it_is(x):
+    out = [x[0]]
+    for value in x:
+        out.append(value * out[0] + len(out))
+    return np.array(out)
+
+
+def another_name_of_what_is_stored_into(x):
+    p, a, total = np.zeros(2), np.ones(2), 0.0
+    for value in x:
+        p[0] += value
+        total = total + a[0]
+        a = p
+    return total, a, p
+
+
 def a_row_many_times(x):
     row, rows = [0.0], []
     for value in x:
@@ -372,7 +399,7 @@ def a_row_many_times(x):
     return rows[0][0], rows[-1][0]
 
 
-@pytest.mark.parametrize("f", [factorial, ring, growing_shape, keys, a_row_many_times])
+@pytest.mark.parametrize("f", [factorial, ring, growing_shape, keys, a_row_many_times, how_long_it_is, another_name_of_what_is_stored_into])
 def test_what_cannot_be_goes_by_steps(f: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans, "MANY_STEPS", 40)
     check(f, signal(plans.MANY_STEPS))

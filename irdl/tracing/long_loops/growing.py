@@ -95,6 +95,9 @@ class GrownList(list[Any]):
         self.extend(items)
         return self
 
+    def __radd__(self, other: list[Any]) -> list[Any]:
+        return [*other, *self]
+
     def __getitem__(self, index: Any) -> Any:
         loops = self._loops
         if len(loops) == 1 and list.__len__(self) and loops[0].is_last(self, index):

@@ -382,6 +382,15 @@ def how_long_it_is(x):
     return np.array(out)
 
 
+def what_else_is_in_it(x):
+    push = (out := []).append
+    sizes = []
+    for value in x:
+        push(value)
+        sizes.append(len([0.0] + out))
+    return np.array(out), np.array(sizes)
+
+
 def another_name_of_what_is_stored_into(x):
     p, a, total = np.zeros(2), np.ones(2), 0.0
     for value in x:
@@ -399,7 +408,9 @@ def a_row_many_times(x):
     return rows[0][0], rows[-1][0]
 
 
-@pytest.mark.parametrize("f", [factorial, ring, growing_shape, keys, a_row_many_times, how_long_it_is, another_name_of_what_is_stored_into])
+@pytest.mark.parametrize(
+    "f", [factorial, ring, growing_shape, keys, what_else_is_in_it, a_row_many_times, how_long_it_is, another_name_of_what_is_stored_into]
+)
 def test_what_cannot_be_goes_by_steps(f: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans, "MANY_STEPS", 40)
     check(f, signal(plans.MANY_STEPS))

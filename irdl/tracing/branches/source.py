@@ -10,7 +10,9 @@ from __future__ import annotations
 import ast
 import linecache
 import re
+import sys
 import threading
+import traceback
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -24,6 +26,8 @@ from irdl.tracing.users import is_users
 
 _Result = TypeVar("_Result")
 _WITHIN_BLOCK = re.compile(rf"\.<locals>\.{IS_BLOCK.pattern}(?=\.<locals>\.)")
+#: what Python says where a variable of a function around is not set
+_UNSET = re.compile(r"cannot access free variable ('\w+') where it is not associated with a value in enclosing scope")
 #: what Python says where an object's `__bool__` gives a traced truth value
 _NO_BOOL = "__bool__ should return bool, returned Box"
 _NO_SOURCE = "Both sides of such a branch are recorded where the source of the function is at hand; this one's is not, or is not what runs"
@@ -45,6 +49,9 @@ def traced(attempt: Callable[[], _Result]) -> _Result:
                     reason = _reason(error)
                     if reason and isinstance(error, TraceError):
                         raise TraceError(f"{error}. {reason}") from None
+                    if type(error) is NameError and (name := _unset_variable(error)):
+                        error = UnboundLocalError(f"cannot access local variable {name} where it is not associated with a value")
+                        raise error.with_traceback(sys.exc_info()[2]) from None
                     raise
                 error.__traceback__ = None  # of what it holds on to, the traced arrays, nothing is needed any more
 
@@ -67,6 +74,13 @@ def _reason(error: Exception) -> str | None:
     """Why a branch could not be rewritten, if that is what the error is about."""
     code = _branching(error) if isinstance(error, (TraceError, TypeError)) else None
     return None if code is None else _let_branch(code)
+
+
+def _unset_variable(error: NameError) -> str | None:
+    """The name of a function's variable that a block of it has found without a value."""
+    frames = traceback.extract_tb(error.__traceback__)
+    found = _UNSET.match(str(error))
+    return found[1] if found and frames and IS_BLOCK.fullmatch(frames[-1].name) else None
 
 
 def _branching(error: TraceError | TypeError) -> types.CodeType | None:

@@ -124,7 +124,7 @@ MUTANTS: list[Mutant] = [
     ("irdl/ir/builder.py", "array.tobytes() == array.flat[0].tobytes() * array.size", "True", RULE + " -k signs"),
     ("irdl/ops/pieces.py", "result.append(a if a[2] is not None else b)", "result.append(a)", PASSES + " -k every_stage"),
     (
-        "irdl/passes/prune.py",
+        "irdl/ops/prune.py",
         "new = replace(attributes, consts=len(left.consts), carry=len(left.carry))",
         "new = replace(attributes, consts=len(left.consts), carry=len(left.carry), reverse=False)",
         FUZZ,
@@ -609,7 +609,7 @@ MUTANTS: list[Mutant] = [
     ("irdl/ops/spectral.py", "together - transposed(together)", "together + transposed(together)", SPECTRAL + " -k gradients"),
     ("irdl/passes/factorization/jacobi.py", "cond(np.any(is_null), complete, lambda x: x, right)", "right", SPECTRAL + " -k hard"),
     (
-        "irdl/passes/prune.py",
+        "irdl/ops/prune.py",
         "cut = prune(Graph(list(body.inputs), outputs, body.name))",
         "cut = Graph(list(body.inputs), outputs, body.name)",
         "tests/passes/test_cases.py -k prune",

@@ -5,7 +5,7 @@
     complex_parts       complex numbers -> pairs of real ones (`complex_functions`)
     widen               floats of 16 bits are computed in float32 (`half_sums`: sums are rounded once)
     simplify            the ops' equations to a fixed point (`transposes`: where those go)
-    prune               dead parts of loops
+    prune               dead parts of loops (`ops.prune`)
     if_convert          conds of cheap sides become straight code
     remat               what is stored for a backward loop, and what is computed again
     distribute          what does not need a loop's carry leaves the loop

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from irdl.ir.graph import Graph
+from irdl.ops.prune import prune
 from irdl.passes.complex_parts import split_complex
 from irdl.passes.distribute import distribute
 from irdl.passes.factorize import factorize
 from irdl.passes.if_convert import convert_branches
 from irdl.passes.inline import forget_order, inline_calls
 from irdl.passes.manager import Pass
-from irdl.passes.prune import prune
 from irdl.passes.remat import remat
 from irdl.passes.simplify import simplify
 from irdl.passes.widen import widen

@@ -20,8 +20,8 @@ from irdl.ops.control import SCAN, scan_of
 from irdl.ops.elementwise import CAST
 from irdl.ops.joining import CONCAT
 from irdl.ops.loop_parts import LoopInputs, LoopOutputs
+from irdl.ops.prune import prune
 from irdl.passes.half_sums import cast, widening_cast
-from irdl.passes.prune import prune
 
 
 def round_early(graph: Graph) -> Graph:

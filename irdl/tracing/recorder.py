@@ -218,6 +218,8 @@ class Trace:
         self.let_be: list[tuple[Any, Any, str]] = []
         #: numbers that are of one type or another since a branch, and these types
         self.types: dict[Cell, tuple[type, type]] = {}
+        #: whether a loop in it was traced once
+        self.has_long_loops = False
         #: inputs that it has stored into
         self.changed: set[Cell] = set()
         #: values that count the steps of a loop, and which steps those are

@@ -11,6 +11,7 @@ import numpy as np
 from irdl.errors import DifferentiationError, TraceError
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph, Value
+from irdl.ops.prune import prune
 from irdl.ops.rules import apply_rules
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, is_box, to_value, wrap
@@ -130,6 +131,8 @@ def trace_call(
     graph = Graph([*explicit, *lifted], trace.rolled([*outputs, *aux_values, *kept_values, *hidden]), name)
     if not trace.followed:
         graph = apply_rules(apply_rules(graph))  # what is simpler now has a simpler gradient
+        if trace.has_long_loops:  # which carry all variables of their bodies, read or not
+            graph = prune(graph)
     outer = [wrap(value) for value in trace.lifted_operands()] if lifted else []
     arguments = [leaf if is_box(leaf) else known for leaf, known in zip(leaves, knowns, strict=True)]
     kinds = [*kinds, *aux_kinds, *(box.kind for _, box in kept)]

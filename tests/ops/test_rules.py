@@ -7,8 +7,8 @@ import pytest
 
 import irdl
 from irdl.ir.evaluate import evaluate
+from irdl.ops.prune import prune
 from irdl.ops.rules import apply_rules
-from irdl.passes.prune import prune
 from irdl.passes.simplify import simplify
 from tests.programs import draw_inputs
 

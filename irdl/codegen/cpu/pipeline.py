@@ -16,12 +16,12 @@ from irdl.loops.language import Program
 from irdl.loops.passes.barriers import insert_barriers
 from irdl.loops.passes.memory import plan_memory
 from irdl.loops.passes.parallel import parallelise
+from irdl.ops.prune import prune
 from irdl.passes.distribute import hoist_invariants
 from irdl.passes.expand import expand
 from irdl.passes.fuse import fuse
 from irdl.passes.manager import Pass
 from irdl.passes.pipeline import GRAPH_PASSES
-from irdl.passes.prune import prune
 
 CPU_GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     *GRAPH_PASSES,

@@ -13,12 +13,12 @@ from irdl.codegen.cuda.vectors import make_vectors
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
 from irdl.loops.passes.memory import plan_shared_memory
+from irdl.ops.prune import prune
 from irdl.passes.distribute import hoist_invariants
 from irdl.passes.expand import expand
 from irdl.passes.fuse import fuse
 from irdl.passes.manager import Pass
 from irdl.passes.pipeline import GRAPH_PASSES
-from irdl.passes.prune import prune
 from irdl.passes.round_early import round_early
 from irdl.passes.running import run_in_pieces
 from irdl.passes.widen import sink_casts

@@ -29,7 +29,7 @@ from irdl.tracing.long_loops.numbers import Range, check_numbers
 from irdl.tracing.long_loops.plans import Plan, Site
 from irdl.tracing.long_loops.sequences import Loop, scan_of
 from irdl.tracing.printing import repeated
-from irdl.tracing.recorder import Cell, Trace, open_trace
+from irdl.tracing.recorder import Cell, Trace, open_trace, trace_stack
 from irdl.tracing.unset import Unset
 
 #: so often the body is traced until what it changes stands
@@ -346,6 +346,8 @@ class _Loop:
             dict(zip(graph.inputs[count + 1 :], region.operands, strict=True)),
             list(graph.outputs[count:]),
         )
+        for around in trace_stack():
+            around.has_long_loops = True
         results, rows = scan_of(loop, trace, step.trace, list(step.cells.values()))
         shown, codes = region.hidden([*results, *rows])
         if region.printed is not None:

@@ -117,6 +117,18 @@ def test_rows_go_in_and_come_out() -> None:
     assert "gather" not in ops_of(graph)
 
 
+def test_variables_that_nobody_reads_have_no_gradient() -> None:
+    def f(x):
+        h = np.zeros(2)
+        for row in x:
+            inner = np.tanh(row + h)
+            h = inner * 0.5
+        return np.sum(h)
+
+    graph = irdl.trace(irdl.grad(f))(signal(MANY, 2))
+    assert [node.attributes.carry for node in scans_of(graph)] == [1, 1]
+
+
 def test_what_was_stored_before_is_a_carry() -> None:
     def f(x):
         y = np.outer(x, np.array([0.5, -2.0]))

@@ -66,11 +66,15 @@ class Appended:
 
 
 class GrownList(list[Any]):
-    """A list that rewritten code has made. `tree_flatten`: as an argument or a result it is any other list."""
+    """A list that rewritten code has made; for all that it is asked it is any other list."""
 
     def __init__(self, items: Iterable[Any] = ()) -> None:
         super().__init__(items)
         self._within = _appended()
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return list
 
     @property
     def _loops(self) -> list[Appended]:

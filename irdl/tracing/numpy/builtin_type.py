@@ -6,6 +6,7 @@ from typing import Any
 
 from irdl.errors import TraceError
 from irdl.tracing.box import Box
+from irdl.tracing.long_loops.growing import GrownList
 from irdl.tracing.numpy.lists import TracedUfunc
 from irdl.tracing.numpy.scalars import real_type, traced_type
 from irdl.tracing.recorder import trace_stack, user_line
@@ -21,7 +22,7 @@ class _TypeOfTypes(type):
             (item,) = arguments
             if _types_of(item):
                 raise _differs(item, "type")
-            kind = item.__class__ if type(item) in (Box, TracedUfunc) else type(real_type(item))
+            kind = item.__class__ if type(item) in (Box, TracedUfunc, GrownList) else type(real_type(item))
             return TracedType if kind is type else traced_type(kind)
         return type(*arguments, **options)
 

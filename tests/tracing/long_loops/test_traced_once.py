@@ -325,7 +325,7 @@ def test_a_list_that_is_returned_is_a_list() -> None:
         out: list[Any] = []
         for value in x:
             out.append(value * 2.0)
-        return {"out": out}
+        return {"out": out if type(out) is list and isinstance(out, list) else "something else"}
 
     x = signal(plans.MANY_STEPS)
     found = irdl.jit(f)(x)["out"]

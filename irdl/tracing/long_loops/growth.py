@@ -57,6 +57,10 @@ class Growth:
         self._grown = grown
         self.leaves, self._structure = tree.flatten(items)
 
+    def arrays(self, trace: Trace) -> list[Cell]:
+        """What the leaves show that are other views at each step, or arrays."""
+        return [leaf.cell for leaf in self.leaves if is_box(leaf) and leaf.kind == ARRAY and _differs(trace, leaf)]
+
     def values(self, trace: Trace) -> list[Value]:
         """Of the leaves that differ from step to step, what they are."""
         return [to_value(leaf) for leaf in self.leaves if _differs(trace, leaf)]

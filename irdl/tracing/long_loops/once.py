@@ -157,6 +157,8 @@ class _Loop:
                 raise Unfit("the first step stores into an array from outside, later ones into what they have made")
         cells = {item.cell for item in taken}
         held = {item.cell for pair in step.leaves.values() for item in pair if _is_array(item)}
+        held.update(cell for growth in step.growths for cell in growth.arrays(step.trace))
+        held.update(other for cell in list(held) for alias in cell.aliases if (other := alias.other(cell)) is not None)
         if not cells.issuperset(self._replaced) or not held.isdisjoint(self._cells):
             raise Unfit("an array is stored into that is carried under another name")
         self._replaced = list(cells)

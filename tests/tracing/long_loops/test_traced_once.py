@@ -403,6 +403,14 @@ def what_else_is_in_it(x):
     return np.array(out), np.array(sizes)
 
 
+def views_of_what_is_stored_into(x):
+    x, out = x.reshape(-1, 2).repeat(2, 0).copy(), []
+    for n in range(1, len(x)):
+        out.append(x[n])
+        x[n - 1] = x[n] * 2.0
+    return np.stack(out), x
+
+
 def another_name_of_what_is_stored_into(x):
     p, a, total = np.zeros(2), np.ones(2), 0.0
     for value in x:
@@ -421,7 +429,18 @@ def a_row_many_times(x):
 
 
 @pytest.mark.parametrize(
-    "f", [factorial, ring, growing_shape, keys, what_else_is_in_it, a_row_many_times, how_long_it_is, another_name_of_what_is_stored_into]
+    "f",
+    [
+        factorial,
+        ring,
+        growing_shape,
+        keys,
+        what_else_is_in_it,
+        views_of_what_is_stored_into,
+        a_row_many_times,
+        how_long_it_is,
+        another_name_of_what_is_stored_into,
+    ],
 )
 def test_what_cannot_be_goes_by_steps(f: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans, "MANY_STEPS", 40)

@@ -914,6 +914,7 @@ MUTANTS: list[Mutant] = [
     ("irdl/tracing/long_loops/growth.py", "if new and (len(", "if False and (len(", ONCE + " -k many_times"),
     ("irdl/tracing/long_loops/once.py", "            stored |= more\n", "            break\n", ONCE + " -k an_argument_that"),
     ("irdl/tracing/long_loops/once.py", "or not held.isdisjoint(self._cells)", "", ONCE + " -k another_name"),
+    ("irdl/tracing/long_loops/once.py", "for growth in step.growths for cell", "for growth in () for cell", ONCE + " -k views_of"),
     ("irdl/tracing/long_loops/once.py", "if (name := self._places.moving()) is not None:", "if False:", ONCE + " -k ring"),
     ("irdl/tracing/counters.py", "line.scale + 1 if line.scale < 0", "line.scale if line.scale < 0", ONCE + " -k counters"),
     ("irdl/tracing/recorder.py", "                self.changed.add(cell)\n", "                pass\n", ONCE + " -k arguments_that"),

@@ -404,7 +404,7 @@ def what_else_is_in_it(x):
 
 
 def views_of_what_is_stored_into(x):
-    x, out = x.reshape(-1, 2).repeat(2, 0).copy(), []
+    x, out = x.reshape(-1, 2).repeat(4, 0).copy(), []
     for n in range(1, len(x)):
         out.append(x[n])
         x[n - 1] = x[n] * 2.0

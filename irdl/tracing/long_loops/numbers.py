@@ -38,8 +38,8 @@ class Unbounded(Exception):
     """It is not clear how large a number becomes, or whether it is divided by zero."""
 
 
-def check_numbers(nodes: Iterable[Node], known: Mapping[Value, Range], carried: Mapping[Value, tuple[Any, Value]]) -> set[Value]:
-    """Check the numbers of a body; those that nothing traced goes into.
+def check_numbers(nodes: Iterable[Node], known: Mapping[Value, Range], carried: Mapping[Value, tuple[Any, Value]]) -> None:
+    """Check the numbers of a body that nothing traced goes into.
 
     Args:
         nodes: the body's, in order.
@@ -61,7 +61,7 @@ def check_numbers(nodes: Iterable[Node], known: Mapping[Value, Range], carried: 
     for value, (first, after) in open_.items():
         behind = found[after]
         bounds[value] = None if behind is None else (min(first, behind[0]), max(first, behind[1]))
-    return set(_ranges(nodes, {**known, **bounds}, checks=True))
+    _ranges(nodes, {**known, **bounds}, checks=True)
 
 
 def _ranges(nodes: Iterable[Node], known: Mapping[Value, Range], checks: bool) -> dict[Value, Range]:

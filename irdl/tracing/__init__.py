@@ -10,7 +10,8 @@ capture             what a function reads from outside, and leaves there
 marks               loops report their steps
 rolling             Python's loops become scans again
 branches            Python's branches on traced values: both sides are recorded; `unset` is what only one of them sets
-long_loops          loops of many steps are traced once; `counters` is what follows from their counters alone
+long_loops          loops of many steps are traced once; `counters` is what follows from their counters alone, `intervals` how far
+                    it reaches
 control, loops      `scan`, `cond`, `while_loop`, and what is made of them; `of_regions`: as ops
 printing, extrema   Python's `print`, and `max`, `min`, `any` and `all`
 checks              errors that are raised where a traced bool holds; `raised` keeps an exception for each call,

@@ -12,6 +12,7 @@ from irdl.ir.dtypes import is_integer
 from irdl.ir.graph import Value
 from irdl.ops.elementwise import CAST
 from irdl.ops.shape import RESHAPE
+from irdl.tracing.intervals import Interval, interval_of
 from irdl.tracing.recorder import Trace
 
 _COMPARED: dict[str, Callable[[Any, Any], bool]] = {
@@ -21,13 +22,6 @@ _COMPARED: dict[str, Callable[[Any, Any], bool]] = {
     "greater_equal": operator.ge,
     "equal": operator.eq,
     "not_equal": operator.ne,
-}
-_COMPUTED: dict[str, Callable[[int, int], int]] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "minimum": min,
-    "maximum": max,
 }
 #: how far back it is looked for counters
 _DEPTH = 12
@@ -111,7 +105,7 @@ def difference(value: Value, other: Value | None) -> int | None:
     return int(by.reshape(-1)[0]) * (1 if node.op.name == "add" else -1)
 
 
-def reach(trace: Trace, value: Value, depth: int = _DEPTH) -> tuple[int, int] | None:
+def reach(trace: Trace, value: Value, depth: int = _DEPTH) -> Interval:
     """The least and the largest number that an integer may come to, as far as counters tell; None where they do not."""
     line = line_of(trace, value, depth)
     if line is not None:
@@ -123,25 +117,7 @@ def reach(trace: Trace, value: Value, depth: int = _DEPTH) -> tuple[int, int] | 
     node = value.node
     if node is None or not depth:
         return None
-    parts = [reach(trace, operand, depth - 1) for operand in node.operands]
-    name = node.op.name
-    if name == "remainder" and parts[1] is not None and parts[1][0] == parts[1][1] > 0:
-        divisor = parts[1][0]
-        return parts[0] if parts[0] is not None and parts[0][0] >= 0 and parts[0][1] < divisor else (0, divisor - 1)
-    if None in parts:
-        return None
-    known = [part for part in parts if part is not None]
-    if name in ("cast", "reshape"):
-        return known[0]
-    if name == "neg":
-        return -known[0][1], -known[0][0]
-    if name in _COMPUTED:
-        every = [_COMPUTED[name](a, b) for a in known[0] for b in known[1]]
-        return min(every), max(every)
-    if name == "floor_divide" and known[1][0] > 0:
-        every = [a // b for a in known[0] for b in known[1]]
-        return min(every), max(every)
-    return None
+    return interval_of(node.op.name, [reach(trace, operand, depth - 1) for operand in node.operands])
 
 
 def outcome(trace: Trace, value: Value) -> bool | None:

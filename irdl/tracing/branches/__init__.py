@@ -5,6 +5,7 @@ rewrite     its branches and loops as calls; `expressions` too, `scopes` are wha
             are left, `nodes` pieces of code
 flow        what is called: what Python does where the test is known; else
 sides       both sides of a branch are recorded, `loops` and `repeat` have `for` and `while`
+carrying    the body of a loop traced once; what it changes is carried from step to step
 blocks      one block of code traced for itself
 places      what it may change: variables, attributes, items of lists and dicts
 merge       what these hold behind both sides; `partly`: on some of the ways out of them

@@ -4,7 +4,7 @@ once computes them at run time, so it has to be clear that none grows beyond an 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,8 @@ from irdl.ir.builder import constant_of
 from irdl.ir.dtypes import is_integer
 from irdl.ir.graph import Node, Value
 from irdl.ops.control import COND, SCAN, WHILE
+from irdl.tracing.intervals import Interval, holds_zero, interval_of
 
-#: the least and the largest that a number may come to; None where that is not known
-Range = tuple[Any, Any] | None
 _INT64 = np.iinfo(np.int64)
 #: e to this is still a float
 _MOST_EXPONENT = 700.0
@@ -38,7 +37,7 @@ class Unbounded(Exception):
     """It is not clear how large a number becomes, or whether it is divided by zero."""
 
 
-def check_numbers(nodes: Iterable[Node], known: Mapping[Value, Range], carried: Mapping[Value, tuple[Any, Value]]) -> None:
+def check_numbers(nodes: Iterable[Node], known: Mapping[Value, Interval], carried: Mapping[Value, tuple[Any, Value]]) -> None:
     """Check the numbers of a body that nothing traced goes into.
 
     Args:
@@ -57,14 +56,14 @@ def check_numbers(nodes: Iterable[Node], known: Mapping[Value, Range], carried: 
         if len(still) == len(open_):
             break
         open_ = still
-    bounds: dict[Value, Range] = {}
+    bounds: dict[Value, Interval] = {}
     for value, (first, after) in open_.items():
         behind = found[after]
         bounds[value] = None if behind is None else (min(first, behind[0]), max(first, behind[1]))
     _ranges(nodes, {**known, **bounds}, checks=True)
 
 
-def _ranges(nodes: Iterable[Node], known: Mapping[Value, Range], checks: bool) -> dict[Value, Range]:
+def _ranges(nodes: Iterable[Node], known: Mapping[Value, Interval], checks: bool) -> dict[Value, Interval]:
     """Of all numbers that nothing traced goes into, how far they reach."""
     found = dict(known)
     for node in nodes:
@@ -80,9 +79,9 @@ def _ranges(nodes: Iterable[Node], known: Mapping[Value, Range], checks: bool) -
             operands.append(found[operand])
         else:
             if node.operands and all(value.type.size == 1 for value in node.outputs):
-                if checks and node.op.name in _DIVIDES and _holds_zero(operands[1]):
+                if checks and node.op.name in _DIVIDES and holds_zero(operands[1]):
                     raise Unbounded("a number is divided by one that may be zero")
-                made = _result(node.op.name, operands)
+                made = interval_of(node.op.name, operands)
                 if checks and _may_raise(node.op.name, operands):
                     raise Unbounded(f"`{node.op.name}` of a number of Python's may raise")
                 if is_integer(node.output.dtype) and node.op.name in _ARITHMETIC and checks and not _fits(made):
@@ -91,7 +90,7 @@ def _ranges(nodes: Iterable[Node], known: Mapping[Value, Range], checks: bool) -
     return found
 
 
-def _within(node: Node, found: Mapping[Value, Range], checks: bool) -> None:
+def _within(node: Node, found: Mapping[Value, Interval], checks: bool) -> None:
     """The numbers of a region: what a loop carries, or goes through, was looked at when that was recorded."""
     attributes: Any = node.attributes
     if node.op is COND:
@@ -106,11 +105,7 @@ def _within(node: Node, found: Mapping[Value, Range], checks: bool) -> None:
         _ranges(region.nodes, inner, checks)
 
 
-def _holds_zero(divisor: Range) -> bool:
-    return divisor is None or divisor[0] <= 0 <= divisor[1]
-
-
-def _may_raise(name: str, operands: list[Range]) -> bool:
+def _may_raise(name: str, operands: list[Interval]) -> bool:
     """Whether Python's function of these floats may, where NumPy's gives inf or nan; what it gives for a power may be complex."""
     domain = _DOMAINS.get(name)
     if name == "power":
@@ -121,41 +116,5 @@ def _may_raise(name: str, operands: list[Range]) -> bool:
     return domain is not None and (operands[0] is None or operands[0][0] < domain[0] or operands[0][1] > domain[1])
 
 
-def _fits(made: Range) -> bool:
+def _fits(made: Interval) -> bool:
     return made is not None and _INT64.min <= made[0] and made[1] <= _INT64.max
-
-
-def _result(name: str, operands: list[Range]) -> Range:
-    if name == "remainder" and operands[1] is not None and operands[1][0] == operands[1][1] > 0 and isinstance(operands[1][0], int):
-        divisor = operands[1][0]
-        inside = operands[0] is not None and operands[0][0] >= 0 and operands[0][1] < divisor
-        return operands[0] if inside else (0, divisor - 1)
-    known = [operand for operand in operands if operand is not None]
-    if name == "select":
-        known = known[-2:]
-        return (min(known[0][0], known[1][0]), max(known[0][1], known[1][1])) if None not in operands[1:] else None
-    if len(known) < len(operands):
-        return None
-    if name in ("cast", "reshape"):
-        return known[0]
-    if name == "neg":
-        return -known[0][1], -known[0][0]
-    if name == "abs":
-        ends = [abs(end) for end in known[0]]
-        return (0 if known[0][0] <= 0 <= known[0][1] else min(ends)), max(ends)
-    function = _FUNCTIONS.get(name)
-    if function is None or (name in ("div", "floor_divide") and _holds_zero(known[1])):
-        return None
-    every = [function(a, b) for a in known[0] for b in known[1]]
-    return None if any(math.isnan(end) for end in every) else (min(every), max(every))
-
-
-_FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "minimum": min,
-    "maximum": max,
-    "floor_divide": lambda a, b: a // b,
-    "div": lambda a, b: a / b,
-}

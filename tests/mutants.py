@@ -347,7 +347,7 @@ MUTANTS: list[Mutant] = [
         "tests/tracing/test_layout.py",
     ),
     (
-        "irdl/tracing/views.py",
+        "irdl/tracing/layout.py",
         "room = np.ones(_TINY **",
         "shape, strides = shape, sorted(strides)[::-1]\n    room = np.ones(_TINY **",
         "tests/tracing/test_layout.py",
@@ -914,7 +914,7 @@ MUTANTS: list[Mutant] = [
     ("irdl/tracing/long_loops/growth.py", "if new and (len(", "if False and (len(", ONCE + " -k many_times"),
     ("irdl/tracing/long_loops/once.py", "            stored |= more\n", "            break\n", ONCE + " -k an_argument_that"),
     ("irdl/tracing/long_loops/once.py", "or not held.isdisjoint(self._cells)", "", ONCE + " -k another_name"),
-    ("irdl/tracing/long_loops/once.py", "for growth in step.growths for cell", "for growth in () for cell", ONCE + " -k views_of"),
+    ("irdl/tracing/long_loops/once.py", "for growth in self._growths for cell", "for growth in () for cell", ONCE + " -k views_of"),
     ("irdl/tracing/long_loops/once.py", "if (name := self._places.moving()) is not None:", "if False:", ONCE + " -k ring"),
     ("irdl/tracing/counters.py", "line.scale + 1 if line.scale < 0", "line.scale if line.scale < 0", ONCE + " -k counters"),
     ("irdl/tracing/recorder.py", "                self.changed.add(cell)\n", "                pass\n", ONCE + " -k arguments_that"),

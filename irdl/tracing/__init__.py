@@ -2,7 +2,8 @@
 
 function, region    a whole function of the user's, and a body of a loop or a branch
 recorder            the stack of traces, and what each records
-box                 what stands for an array; `views` are the steps from its base to what it shows, `aliases` arrays that may be one
+box                 what stands for an array; `views` are the steps from its base to what it shows, `layout` how that lies in memory,
+                    `aliases` arrays that may be one
 operations          ops on plain values
 sources             real arrays that may be among them
 numpy               NumPy's functions on boxes
@@ -17,5 +18,5 @@ printing, extrema   Python's `print`, and `max`, `min`, `any` and `all`
 checks              errors that are raised where a traced bool holds; `raised` keeps an exception for each call,
                     `handlers` finds what would catch it
 tree                trees of arrays
-users               whose code something is
+users               whose code something is; `lines` the user's line
 """

@@ -13,7 +13,8 @@ from typing import Any
 from irdl.errors import TraceError
 from irdl.ir.graph import Value
 from irdl.ops.elementwise import BITWISE_AND, BITWISE_OR, INVERT, SELECT
-from irdl.tracing.recorder import Cell, Trace, trace_stack, user_line
+from irdl.tracing.lines import user_line
+from irdl.tracing.recorder import Cell, Trace, trace_stack
 
 _TANGLED = "an array is stored into that several branches may have made a part of another one: copy it on that side of the branch"
 

@@ -18,12 +18,13 @@ from irdl.ir.dtypes import family, is_complex, is_inexact, is_supported
 from irdl.ir.graph import Value
 from irdl.ir.op import Op
 from irdl.ir.types import TensorType
-from irdl.tracing import views
+from irdl.tracing import layout, views
 from irdl.tracing.aliases import store
+from irdl.tracing.lines import user_frame, user_line
 from irdl.tracing.long_loops import plans
 from irdl.tracing.marks import marked
 from irdl.tracing.operations import cast, viewed
-from irdl.tracing.recorder import Cell, Trace, current_trace, open_trace, trace_stack, user_frame, user_line
+from irdl.tracing.recorder import Cell, Trace, current_trace, open_trace, trace_stack
 from irdl.tracing.sources import check_source, is_irdls
 
 ARRAY, SCALAR, PYTHON = "array", "scalar", "python"
@@ -94,7 +95,7 @@ class Box:
     @property
     def shadow(self) -> np.ndarray:
         if self._shadow is None:
-            self._shadow = views.shadow_array(self.type.shape, self.type.dtype)
+            self._shadow = layout.shadow_array(self.type.shape, self.type.dtype)
         return self._shadow
 
     def through(self, steps: Sequence[Any], shadow: np.ndarray, kind: str = ARRAY) -> Box:
@@ -342,7 +343,7 @@ def wrap_result(value: Value, inputs: Sequence[Any] = ()) -> Any:
     type = value.type
     made = Box(Cell(open_trace(), value), type, ARRAY if type.shape else SCALAR)
     if len(type.shape) > 1 and any(is_box(x) and x._shadow is not None and not x._shadow.flags.c_contiguous for x in inputs):
-        made._shadow = views.result_shadow([x.shadow if is_box(x) else np.asarray(x) for x in inputs], value.shape, value.dtype)
+        made._shadow = layout.result_shadow([x.shadow if is_box(x) else np.asarray(x) for x in inputs], value.shape, value.dtype)
     return made
 
 

@@ -29,8 +29,9 @@ from irdl.ops.reduce import ARGMAX, ArgReduceAttributes
 from irdl.ops.shape import BROADCAST, RESHAPE, REVERSE, BroadcastAttributes, ReshapeAttributes, ReverseAttributes
 from irdl.tracing.box import is_box, wrap
 from irdl.tracing.handlers import catches
+from irdl.tracing.lines import user_line, user_location
 from irdl.tracing.raised import Errors, Raised
-from irdl.tracing.recorder import Trace, open_trace, trace_stack, user_line, user_location
+from irdl.tracing.recorder import Trace, open_trace, trace_stack
 
 #: from a code and the numbers that are kept to the error
 Find = Callable[[int, Sequence[np.ndarray]], BaseException]

@@ -14,10 +14,11 @@ from irdl.ops.control import SCAN, ScanAttributes
 from irdl.tracing import checks, tree
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, as_kind, is_box, result_kind, to_value, wrap
 from irdl.tracing.capture.capture import Capture
+from irdl.tracing.lines import user_line
 from irdl.tracing.of_regions import joined_dtype, joined_kind, record_cond, record_while
 from irdl.tracing.operations import cast
 from irdl.tracing.printing import repeated
-from irdl.tracing.recorder import Trace, current_trace, user_line
+from irdl.tracing.recorder import Trace, current_trace
 from irdl.tracing.region import Region, trace_region
 
 

@@ -23,9 +23,9 @@ from irdl.tracing.capture.outcome import Recipes, Results, results_of
 from irdl.tracing.capture.reads import Always, Read
 from irdl.tracing.capture.recipes import Effect, Recipe
 from irdl.tracing.checks import concluded
+from irdl.tracing.layout import shadow_array
 from irdl.tracing.raised import Errors
 from irdl.tracing.recorder import Cell, Trace
-from irdl.tracing.views import shadow_array
 
 
 @dataclass

@@ -12,7 +12,8 @@ from irdl.ir.dtypes import is_bool, is_complex, is_supported
 from irdl.ir.graph import Value
 from irdl.ir.op import NO_ATTRIBUTES, Op, find_op
 from irdl.ops.elementwise import CAST, CastAttributes
-from irdl.tracing.recorder import open_trace, user_line
+from irdl.tracing.lines import user_line
+from irdl.tracing.recorder import open_trace
 
 
 def apply(op: Op | str, operands: Sequence[Value], attributes: Any = NO_ATTRIBUTES) -> Value:

@@ -12,8 +12,9 @@ from irdl.ir.types import TensorType
 from irdl.tracing import tree
 from irdl.tracing.box import ARRAY, Box, to_value
 from irdl.tracing.checks import Checked, checked
+from irdl.tracing.lines import user_line
 from irdl.tracing.printing import Printed, together
-from irdl.tracing.recorder import Cell, Trace, current_trace, trace_stack, user_line
+from irdl.tracing.recorder import Cell, Trace, current_trace, trace_stack
 from irdl.tracing.sources import check_source
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.tracing.recorder import trace_stack, user_line
+from irdl.tracing.lines import user_line
+from irdl.tracing.recorder import trace_stack
 from irdl.tracing.users import Owner, owner_of
 
 

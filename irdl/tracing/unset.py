@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from irdl.errors import TraceError
-from irdl.tracing.recorder import user_line
+from irdl.tracing.lines import user_line
 
 
 class Unset:

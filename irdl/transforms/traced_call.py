@@ -20,8 +20,9 @@ from irdl.tracing.capture.arguments import let_trace
 from irdl.tracing.capture.capture import Capture
 from irdl.tracing.capture.reads import Write
 from irdl.tracing.checks import Checked, absorb, checked, raise_first, repeated
+from irdl.tracing.lines import user_line
 from irdl.tracing.printing import Printed, show_later, together
-from irdl.tracing.recorder import Cell, Trace, current_trace, trace_stack, user_line
+from irdl.tracing.recorder import Cell, Trace, current_trace, trace_stack
 from irdl.tracing.region import read_outputs, splice
 from irdl.tracing.sources import check_source
 

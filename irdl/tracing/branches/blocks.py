@@ -12,8 +12,9 @@ from irdl.ir.graph import Graph, Value
 from irdl.tracing.box import ARRAY
 from irdl.tracing.branches.places import Place, Places
 from irdl.tracing.checks import checked
+from irdl.tracing.lines import user_line
 from irdl.tracing.printing import together
-from irdl.tracing.recorder import Trace, trace_stack, user_line
+from irdl.tracing.recorder import Trace, trace_stack
 from irdl.tracing.region import Region
 
 #: how a block is left

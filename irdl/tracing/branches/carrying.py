@@ -17,7 +17,8 @@ from irdl.tracing.branches.blocks import Block, Exit, capture, trace_block
 from irdl.tracing.branches.merge import Merge
 from irdl.tracing.branches.places import Place, Places
 from irdl.tracing.branches.sides import as_type, joined
-from irdl.tracing.recorder import Cell, Trace, open_trace, user_line
+from irdl.tracing.lines import user_line
+from irdl.tracing.recorder import Cell, Trace, open_trace
 
 #: so often the body is traced until what it changes stands
 _MOST_TRIES = 8

@@ -15,10 +15,10 @@ from irdl.tracing.branches.loops import loop, repeat
 from irdl.tracing.branches.merge import may_be_one
 from irdl.tracing.branches.sides import Run, is_open, then, truth, two_sides
 from irdl.tracing.extrema import traced_all, traced_any
+from irdl.tracing.lines import user_line
 from irdl.tracing.long_loops.each import each
 from irdl.tracing.long_loops.growing import GrownList
 from irdl.tracing.long_loops.items import items
-from irdl.tracing.recorder import user_line
 
 __all__ = [
     "BREAK",

@@ -10,7 +10,7 @@ from irdl.errors import TraceError
 from irdl.tracing.branches.blocks import BREAK_CODE, CONTINUE_CODE, NOTHING, Exit
 from irdl.tracing.branches.repeat import repeat_open
 from irdl.tracing.branches.sides import Run, is_open, then, where_left, without
-from irdl.tracing.recorder import user_line
+from irdl.tracing.lines import user_line
 
 #: a loop with more steps behind one that may have ended it may as well have no end
 _MOST_STEPS = 20_000

@@ -11,7 +11,8 @@ from irdl.errors import TraceError
 from irdl.tracing import tree
 from irdl.tracing.box import is_box
 from irdl.tracing.branches.places import contents_of, set_contents
-from irdl.tracing.recorder import Trace, trace_stack, user_line
+from irdl.tracing.lines import user_line
+from irdl.tracing.recorder import Trace, trace_stack
 from irdl.tracing.unset import Unset
 from irdl.tracing.users import is_users_class
 

@@ -26,8 +26,8 @@ from irdl.tracing.capture.containers import GrowingList
 from irdl.tracing.capture.namespaces import Globals
 from irdl.tracing.capture.objects import MISSING, own_dict
 from irdl.tracing.capture.reads import generator_state
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.creation import SeededGenerator
-from irdl.tracing.recorder import user_line
 from irdl.tracing.users import contents_of as contents_in_bytes
 from irdl.tracing.users import is_users_class
 

@@ -20,8 +20,9 @@ from irdl.tracing.branches.merge import Merge
 from irdl.tracing.branches.partly import joined_variable, known_where, ways_of
 from irdl.tracing.branches.sides import Run, as_type, is_open, joined_exit, raises, truth, two_sides, without
 from irdl.tracing.capture.objects import MISSING
+from irdl.tracing.lines import user_line
 from irdl.tracing.of_regions import record_while
-from irdl.tracing.recorder import Cell, open_trace, user_line
+from irdl.tracing.recorder import Cell, open_trace
 from irdl.tracing.region import Region
 from irdl.tracing.unset import Partly
 

@@ -22,9 +22,10 @@ from irdl.tracing.branches.partly import joined_variable, resolve, ways_of
 from irdl.tracing.branches.places import Places
 from irdl.tracing.capture.objects import MISSING
 from irdl.tracing.checks import check, fail
+from irdl.tracing.lines import user_line
 from irdl.tracing.of_regions import joined_dtype, joined_kind, record_cond
 from irdl.tracing.operations import cast
-from irdl.tracing.recorder import Cell, open_trace, trace_stack, user_line
+from irdl.tracing.recorder import Cell, open_trace, trace_stack
 from irdl.tracing.region import Region
 from irdl.tracing.unset import Partly
 from irdl.tracing.views import cells_of

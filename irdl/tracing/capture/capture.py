@@ -49,6 +49,7 @@ from irdl.tracing.capture.reads import (
     outline,
     random_state,
 )
+from irdl.tracing.layout import shadow_array
 from irdl.tracing.numpy.creation import TracedModule, as_traced, is_numeric
 from irdl.tracing.numpy.layout import own
 from irdl.tracing.numpy.lists import traced_ufunc
@@ -57,7 +58,6 @@ from irdl.tracing.numpy.scalars import traced_type
 from irdl.tracing.numpy.vectorized import Vectorized, stand_in
 from irdl.tracing.recorder import Cell, Trace
 from irdl.tracing.users import contents_of, has_arrays, holds_arrays, is_code, is_hashable, is_plain_object, is_users
-from irdl.tracing.views import shadow_array
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
 #: Longer containers without arrays are taken as they are.

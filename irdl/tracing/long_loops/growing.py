@@ -8,9 +8,10 @@ from typing import Any
 from irdl.errors import TraceError
 from irdl.tracing.box import PYTHON, is_box
 from irdl.tracing.counters import line_of
+from irdl.tracing.lines import user_line
 from irdl.tracing.long_loops.items import Rows
 from irdl.tracing.long_loops.plans import current_plan
-from irdl.tracing.recorder import Trace, current_trace, user_line
+from irdl.tracing.recorder import Trace, current_trace
 
 
 class Appended:

@@ -18,7 +18,8 @@ from irdl.errors import TraceError
 from irdl.ir.graph import Value
 from irdl.tracing import counters
 from irdl.tracing.counters import Line
-from irdl.tracing.recorder import Trace, current_trace, trace_stack, user_line
+from irdl.tracing.lines import user_line
+from irdl.tracing.recorder import Trace, current_trace, trace_stack
 from irdl.tracing.users import Owner, is_users, owner_of
 
 #: a loop of fewer steps is traced step by step

@@ -6,10 +6,11 @@ from typing import Any
 
 from irdl.errors import TraceError
 from irdl.tracing.box import Box
+from irdl.tracing.lines import user_line
 from irdl.tracing.long_loops.growing import GrownList
 from irdl.tracing.numpy.lists import TracedUfunc
 from irdl.tracing.numpy.scalars import real_type, traced_type
-from irdl.tracing.recorder import trace_stack, user_line
+from irdl.tracing.recorder import trace_stack
 
 
 class _TypeOfTypes(type):

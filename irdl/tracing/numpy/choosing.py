@@ -10,6 +10,7 @@ from irdl.errors import TraceError
 from irdl.ir.dtypes import BFLOAT16, finfo, is_complex, is_float
 from irdl.ops.elementwise import SELECT
 from irdl.tracing.box import is_box, literal, to_value, wrap, wrap_result
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.complexes import join_parts
 from irdl.tracing.numpy.layout import INSTEAD
 from irdl.tracing.numpy.products import common_dtype
@@ -18,7 +19,6 @@ from irdl.tracing.numpy.table import as_box, settled, traced
 from irdl.tracing.numpy.ufunc_rules import as_bool, scalar_like
 from irdl.tracing.numpy.ufuncs import loop_dtypes, store, store_out
 from irdl.tracing.operations import apply
-from irdl.tracing.recorder import user_line
 
 
 @traced(np.where)

@@ -11,9 +11,9 @@ from irdl.ir.dtypes import is_complex
 from irdl.ops.elementwise import COMPLEX
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import ARRAY, PYTHON, Box, is_box, to_value, wrap, wrap_result
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.table import TABLE, as_box, traced
 from irdl.tracing.operations import apply, cast
-from irdl.tracing.recorder import user_line
 from irdl.tracing.views import PartStep
 
 

@@ -15,6 +15,8 @@ from irdl.errors import TraceError
 from irdl.ir.dtypes import is_supported
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import is_box, runs_of_rows, to_value, wrap
+from irdl.tracing.layout import shadow_array
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.flat import Flat
 from irdl.tracing.numpy.joining import joined_by
 from irdl.tracing.numpy.layout import all_known, are_known, boxes_in, computed, copied, has_order
@@ -27,9 +29,8 @@ from irdl.tracing.numpy.table import are_settled
 from irdl.tracing.numpy.vectorized import stand_in
 from irdl.tracing.numpy.windowing import as_strided
 from irdl.tracing.operations import apply
-from irdl.tracing.recorder import current_trace, open_trace, trace_stack, user_line
+from irdl.tracing.recorder import current_trace, open_trace, trace_stack
 from irdl.tracing.sources import check_source
-from irdl.tracing.views import shadow_array
 
 _MAKERS = (np.zeros, np.ones, np.empty, np.full, np.arange, np.eye, np.identity, np.linspace, np.tri)
 _CONVERTERS = (np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray)

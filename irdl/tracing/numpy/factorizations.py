@@ -13,11 +13,11 @@ from irdl.ir.op import NO_ATTRIBUTES
 from irdl.ops.linear import CHOLESKY, DET_SIGN, LOG_ABS_DET, QR, SOLVE, SolveAttributes
 from irdl.ops.spectral import COMPLEMENT
 from irdl.tracing.box import literal, wrap, wrap_result
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.layout import computed
 from irdl.tracing.numpy.shaping import broadcast_to, ravel, reshape
 from irdl.tracing.numpy.table import are_settled, as_box, traced
 from irdl.tracing.operations import apply
-from irdl.tracing.recorder import user_line
 
 
 def matrices_of(a: Any, *more: Any) -> list[Any]:

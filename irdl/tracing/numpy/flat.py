@@ -9,11 +9,11 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.tracing.box import ARRAY, Box, is_box, wrap
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.rearranging import resize
 from irdl.tracing.numpy.shaping import ravel, reshape
 from irdl.tracing.numpy.table import as_box
 from irdl.tracing.numpy.ufuncs import store
-from irdl.tracing.recorder import user_line
 
 
 class Flat:

@@ -9,12 +9,12 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.tracing.box import is_box, literal, to_value, wrap_result
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.reductions import normalise_axes
 from irdl.tracing.numpy.shaping import broadcast_to, expand_dims, moveaxis, reshape
 from irdl.tracing.numpy.table import as_box
 from irdl.tracing.numpy.ufuncs import loop_dtypes, store_out
 from irdl.tracing.operations import apply
-from irdl.tracing.recorder import user_line
 
 #: their loops give the dtype that they take
 FOLDED = (

@@ -16,11 +16,11 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_complex
 from irdl.tracing.box import literal, wrap
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.complexes import join_parts
 from irdl.tracing.numpy.shaping import moveaxis
 from irdl.tracing.numpy.table import TABLE, as_box, traced
 from irdl.tracing.numpy.ufuncs import store_out
-from irdl.tracing.recorder import user_line
 
 #: The longest of a prime length: its matrix has as many numbers squared.
 _LONGEST_PRIME = 1021

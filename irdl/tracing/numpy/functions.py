@@ -16,6 +16,7 @@ from irdl.ops.shape import (
     BroadcastAttributes,
 )
 from irdl.tracing.box import PYTHON, is_box, literal, to_value, wrap, wrap_result
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy import products, reductions
 from irdl.tracing.numpy.complexes import join_parts
 from irdl.tracing.numpy.layout import copied
@@ -25,7 +26,6 @@ from irdl.tracing.numpy.table import TABLE, as_box, traced
 from irdl.tracing.numpy.ufunc_rules import as_bool
 from irdl.tracing.numpy.ufuncs import rounded, store, store_out
 from irdl.tracing.operations import apply
-from irdl.tracing.recorder import user_line
 
 # Making arrays.
 

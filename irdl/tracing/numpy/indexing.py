@@ -14,15 +14,17 @@ from irdl.ops.index import GATHER, SCATTER_SET, IndexAttributes
 from irdl.ops.joining import CONCAT, ConcatAttributes
 from irdl.ops.shape import BROADCAST, RESHAPE, TRANSPOSE, BroadcastAttributes, ReshapeAttributes, TransposeAttributes
 from irdl.tracing.box import ARRAY, PYTHON, SCALAR, Box, is_box, to_value, wrap, wrap_result
+from irdl.tracing.layout import tiny
+from irdl.tracing.lines import user_line
 from irdl.tracing.long_loops import plans
 from irdl.tracing.numpy import masks
 from irdl.tracing.numpy.layout import laid_out_like
 from irdl.tracing.numpy.moving_slices import MovingSlice, is_moving, moving_slice
 from irdl.tracing.numpy.ufuncs import store
 from irdl.tracing.operations import apply, cast
-from irdl.tracing.recorder import Cell, open_trace, user_line
+from irdl.tracing.recorder import Cell, open_trace
 from irdl.tracing.sources import check_source
-from irdl.tracing.views import DynamicSliceStep, RowStep, basic_index_steps, expand_index, row_steps, tiny
+from irdl.tracing.views import DynamicSliceStep, RowStep, basic_index_steps, expand_index, row_steps
 
 
 def get_item(box: Box, index: Any) -> Any:

@@ -10,9 +10,9 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.tracing.box import Box, is_box
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.shaping import broadcast_to
 from irdl.tracing.numpy.table import as_box
-from irdl.tracing.recorder import user_line
 
 #: flags of NumPy's that change nothing in what an iterator shows, or only what it says of where it is
 _FLAGS = ("multi_index", "c_index", "f_index", "refs_ok", "zerosize_ok", "copy_if_overlap", "grow_inner")

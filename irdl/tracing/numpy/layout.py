@@ -14,8 +14,9 @@ from irdl.errors import TraceError
 from irdl.ir.dtypes import is_supported
 from irdl.ir.graph import Value
 from irdl.tracing.box import ARRAY, PYTHON, Box, is_box, wrap, wrap_result
-from irdl.tracing.recorder import current_trace, open_trace, user_line
-from irdl.tracing.views import fresh_strides, shadow_array, tiny
+from irdl.tracing.layout import fresh_strides, shadow_array, tiny
+from irdl.tracing.lines import user_line
+from irdl.tracing.recorder import current_trace, open_trace
 
 
 def lay_out(result: Any, function: Callable[..., Any], arguments: Sequence[Any], options: dict[str, Any]) -> Any:

@@ -9,11 +9,11 @@ import numpy as np
 
 from irdl.ir.dtypes import is_complex
 from irdl.tracing.box import literal, to_value, wrap, wrap_result
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.factorizations import inv, knowing
 from irdl.tracing.numpy.shaping import moveaxis, reshape
 from irdl.tracing.numpy.spectral import svdvals
 from irdl.tracing.numpy.table import TABLE, as_box, traced
-from irdl.tracing.recorder import user_line
 
 
 @traced(np.linalg.norm)

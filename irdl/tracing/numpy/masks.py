@@ -15,13 +15,14 @@ from irdl.ops import reduce as ops
 from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
 from irdl.tracing.box import PYTHON, Box, is_box, to_value, wrap
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy import reductions
 from irdl.tracing.numpy.same_masks import is_same
 from irdl.tracing.numpy.table import as_box
 from irdl.tracing.numpy.ufunc_rules import scalar_like
 from irdl.tracing.numpy.ufuncs import store_out
 from irdl.tracing.operations import apply, cast
-from irdl.tracing.recorder import open_trace, user_line
+from irdl.tracing.recorder import open_trace
 
 
 def is_mask(index: Any) -> bool:

@@ -14,8 +14,8 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_float
 from irdl.tracing.box import PYTHON, is_box, to_value, wrap
+from irdl.tracing.lines import user_line
 from irdl.tracing.operations import cast
-from irdl.tracing.recorder import user_line
 
 _SAME = (
     *("sqrt", "cbrt", "exp", "exp2", "expm1", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh"),

@@ -11,11 +11,11 @@ from irdl.ir.dtypes import is_inexact
 from irdl.ir.op import Op
 from irdl.ops import reduce as ops
 from irdl.tracing.box import to_value, wrap_result
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy import reductions
 from irdl.tracing.numpy.reductions import _UNSET
 from irdl.tracing.numpy.table import TABLE, as_box, traced
 from irdl.tracing.numpy.ufuncs import store_out
-from irdl.tracing.recorder import user_line
 
 
 def without_nan(a: Any, number: float) -> Any:

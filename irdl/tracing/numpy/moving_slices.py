@@ -16,8 +16,9 @@ from irdl.ops.index import GATHER, IndexAttributes
 from irdl.ops.shape import IOTA, RESHAPE, IotaAttributes, ReshapeAttributes
 from irdl.tracing import counters
 from irdl.tracing.box import Box, is_box, to_value
+from irdl.tracing.lines import user_line
 from irdl.tracing.operations import apply, cast
-from irdl.tracing.recorder import Cell, open_trace, user_line
+from irdl.tracing.recorder import Cell, open_trace
 
 _INDEX = np.dtype(np.int64)
 #: how far back two ways to compute a number are compared

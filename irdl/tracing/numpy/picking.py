@@ -10,6 +10,7 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_integer
 from irdl.tracing.box import is_box, literal, to_value, wrap
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.choosing import take
 from irdl.tracing.numpy.layout import all_known
 from irdl.tracing.numpy.products import common_dtype
@@ -17,7 +18,6 @@ from irdl.tracing.numpy.rearranging import resize
 from irdl.tracing.numpy.shaping import broadcast_to, ravel, reshape
 from irdl.tracing.numpy.table import TABLE, as_box, settled, traced
 from irdl.tracing.numpy.ufuncs import store, store_out
-from irdl.tracing.recorder import user_line
 
 
 @traced(np.compress)

@@ -9,13 +9,13 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.dtypes import finfo, is_complex, is_float, is_inexact
 from irdl.tracing.box import literal, wrap
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.factorizations import inv
 from irdl.tracing.numpy.layout import INSTEAD
 from irdl.tracing.numpy.shaping import reshape
 from irdl.tracing.numpy.signals import vander
 from irdl.tracing.numpy.spectral import lstsq
 from irdl.tracing.numpy.table import as_box, traced
-from irdl.tracing.recorder import user_line
 
 
 def _line(p: Any) -> Any:

@@ -16,10 +16,10 @@ from irdl.ops.elementwise import CONJ
 from irdl.ops.reduce import SUM, ReduceAttributes
 from irdl.ops.shape import RESHAPE, TRANSPOSE, ReshapeAttributes, TransposeAttributes
 from irdl.tracing.box import PYTHON_NUMBERS, PYTHON_TYPES, is_box, to_value, wrap_result
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.shaping import diagonal_view
 from irdl.tracing.numpy.ufuncs import loop_dtypes
 from irdl.tracing.operations import apply, cast
-from irdl.tracing.recorder import user_line
 
 _IN_ORDER = "".join(sorted(LETTERS))
 

@@ -12,6 +12,7 @@ from irdl.ir.dtypes import is_complex
 from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import ARRAY, PYTHON, Box, to_value, wrap, wrap_result
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy import (  # noqa: F401 - importing these fills the table of functions
     choosing,
     complexes,
@@ -45,7 +46,6 @@ from irdl.tracing.numpy.ufunc_rules import as_bool
 from irdl.tracing.numpy.ufuncs import binary, in_place, is_operand, record_ufunc, store, store_out, tuple_or_one
 from irdl.tracing.operations import apply, cast
 from irdl.tracing.printing import text_of
-from irdl.tracing.recorder import user_line
 
 
 def array_ufunc(self: Box, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:

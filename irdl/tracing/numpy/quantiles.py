@@ -11,13 +11,13 @@ from irdl.errors import TraceError
 from irdl.ir.dtypes import BFLOAT16, is_float, is_integer
 from irdl.ops.sort import SORT
 from irdl.tracing.box import PYTHON, is_box, literal, wrap, wrap_result
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.choosing import take_along_axis
 from irdl.tracing.numpy.reductions import _UNSET
 from irdl.tracing.numpy.shaping import expand_dims, moveaxis, reshape
 from irdl.tracing.numpy.sorting import ordered
 from irdl.tracing.numpy.table import TABLE, as_box, settled, traced
 from irdl.tracing.numpy.ufuncs import store_out
-from irdl.tracing.recorder import user_line
 
 # Lines: what is reduced lies along the last axis.
 

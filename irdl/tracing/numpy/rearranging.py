@@ -8,12 +8,12 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.tracing.box import is_box, literal, wrap
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.choosing import take
 from irdl.tracing.numpy.joining import concatenate, roll, split
 from irdl.tracing.numpy.layout import copied
 from irdl.tracing.numpy.shaping import array_view, broadcast_to, diag, flip, moveaxis, ravel, reshape, transpose
 from irdl.tracing.numpy.table import TABLE, as_box, settled, traced
-from irdl.tracing.recorder import user_line
 from irdl.tracing.sources import check_source
 
 

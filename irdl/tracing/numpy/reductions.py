@@ -15,10 +15,10 @@ from irdl.ops.elementwise import SELECT
 from irdl.ops.reduce import ArgReduceAttributes, CumulativeAttributes, ReduceAttributes
 from irdl.ops.shape import BROADCAST, RESHAPE, BroadcastAttributes, ReshapeAttributes
 from irdl.tracing.box import is_box, to_value, wrap_result
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.ufunc_rules import as_bool, scalar_like
 from irdl.tracing.numpy.ufuncs import store_out
 from irdl.tracing.operations import apply, cast
-from irdl.tracing.recorder import user_line
 
 _UNSET = np._NoValue
 

@@ -9,9 +9,9 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.dtypes import DTYPES, is_complex, is_integer
 from irdl.tracing.box import ARRAY, PYTHON, PYTHON_NUMBERS, SCALAR, is_box, to_value, wrap
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.layout import all_known
 from irdl.tracing.operations import cast
-from irdl.tracing.recorder import user_line
 
 _TYPES = (*(dtype.type for dtype in DTYPES), *PYTHON_NUMBERS)
 _made: dict[type, type] = {}

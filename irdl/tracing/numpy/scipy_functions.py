@@ -10,8 +10,8 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_complex, is_float
 from irdl.tracing.box import is_box, literal
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.table import as_box
-from irdl.tracing.recorder import user_line
 
 #: by their packages and names
 FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {}

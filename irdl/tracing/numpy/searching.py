@@ -9,10 +9,10 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_float
 from irdl.tracing.box import literal, wrap, wrap_result
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.choosing import take
 from irdl.tracing.numpy.shaping import expand_dims, reshape
 from irdl.tracing.numpy.table import as_box, settled, traced
-from irdl.tracing.recorder import user_line
 
 #: Up to so many numbers are compared one by one, which is done a vector at a time; in more of them the places are halved.
 FEW = 64

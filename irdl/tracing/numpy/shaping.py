@@ -18,20 +18,12 @@ from irdl.ops.shape import (
     TransposeAttributes,
 )
 from irdl.tracing.box import ARRAY, SCALAR, is_box, literal, wrap
+from irdl.tracing.layout import reshape_is_view, shadow_array
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy import reductions
 from irdl.tracing.numpy.table import TABLE, as_box, traced
 from irdl.tracing.operations import apply
-from irdl.tracing.recorder import user_line
-from irdl.tracing.views import (
-    BroadcastStep,
-    ReshapeStep,
-    ReverseStep,
-    SliceStep,
-    TransposeStep,
-    check_reshape,
-    reshape_is_view,
-    shadow_array,
-)
+from irdl.tracing.views import BroadcastStep, ReshapeStep, ReverseStep, SliceStep, TransposeStep, check_reshape
 
 
 def array_view(box: Any) -> Any:

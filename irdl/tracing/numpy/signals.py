@@ -10,11 +10,11 @@ from irdl.errors import TraceError
 from irdl.ir.dtypes import BFLOAT16, finfo, is_complex, is_integer
 from irdl.ops import reduce as ops
 from irdl.tracing.box import wrap
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy import reductions
 from irdl.tracing.numpy.shaping import broadcast_to, reshape
 from irdl.tracing.numpy.table import as_box, settled, traced
 from irdl.tracing.numpy.windowing import sliding_window_view
-from irdl.tracing.recorder import user_line
 
 _MODES = ("valid", "same", "full")
 

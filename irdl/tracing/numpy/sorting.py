@@ -11,13 +11,13 @@ from irdl.errors import TraceError
 from irdl.ir.op import Op
 from irdl.ops.sort import ARGSORT, SORT, SortAttributes
 from irdl.tracing.box import is_box, wrap
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.choosing import take_along_axis
 from irdl.tracing.numpy.layout import INSTEAD
 from irdl.tracing.numpy.shaping import ravel
 from irdl.tracing.numpy.table import TABLE, as_box, settled, traced
 from irdl.tracing.numpy.ufuncs import store
 from irdl.tracing.operations import apply
-from irdl.tracing.recorder import user_line
 
 
 def _check_order(order: Any = None, **options: Any) -> None:

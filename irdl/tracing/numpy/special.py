@@ -10,10 +10,10 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_float
 from irdl.tracing.box import to_value, wrap
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.table import as_box
 from irdl.tracing.numpy.ufunc_rules import RULES
 from irdl.tracing.operations import apply
-from irdl.tracing.recorder import user_line
 
 #: by their names in `scipy.special`
 FUNCTIONS: dict[str, Callable[..., Any]] = {}

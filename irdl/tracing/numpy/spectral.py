@@ -13,11 +13,11 @@ from irdl.ir.op import NO_ATTRIBUTES, Op
 from irdl.ops.index import sure
 from irdl.ops.spectral import COMPLEMENT, EIGENVALUES, EIGENVECTORS, PINV, SINGULAR_VALUES, SINGULAR_VECTORS
 from irdl.tracing.box import to_value, wrap, wrap_result
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.factorizations import floats_of, knowing, matrices_of
 from irdl.tracing.numpy.shaping import broadcast_to
 from irdl.tracing.numpy.table import as_box
 from irdl.tracing.operations import apply, cast
-from irdl.tracing.recorder import user_line
 
 _EighResult, _SVDResult = type(np.linalg.eigh(np.eye(1))), type(np.linalg.svd(np.eye(1)))
 _DEFICIENT = "LinAlgError: of a matrix without full rank np.linalg.lstsq gives no residuals"

@@ -9,10 +9,10 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_complex, is_inexact
 from irdl.tracing.box import wrap
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.reductions import _UNSET
 from irdl.tracing.numpy.shaping import broadcast_to, reshape, transpose
 from irdl.tracing.numpy.table import as_box, settled, traced
-from irdl.tracing.recorder import user_line
 
 
 @traced(np.average)

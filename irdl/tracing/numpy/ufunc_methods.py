@@ -11,6 +11,7 @@ from irdl.errors import TraceError
 from irdl.ops import reduce as ops
 from irdl.ops.index import SCATTER_ADD, IndexAttributes
 from irdl.tracing.box import PYTHON_NUMBERS, is_box, to_value
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.folding import FOLDED, accumulated, folded
 from irdl.tracing.numpy.indexing import _advanced, _normalise
 from irdl.tracing.numpy.reductions import cumulate, reduce
@@ -18,7 +19,6 @@ from irdl.tracing.numpy.shaping import broadcast_to, reshape
 from irdl.tracing.numpy.table import as_box, settled
 from irdl.tracing.numpy.ufuncs import store_out
 from irdl.tracing.operations import apply
-from irdl.tracing.recorder import user_line
 
 _REDUCE = {
     "add": ops.SUM,

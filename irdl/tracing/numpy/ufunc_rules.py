@@ -13,8 +13,9 @@ from irdl.ir.dtypes import family, is_complex, is_float, is_inexact
 from irdl.ir.graph import Value
 from irdl.ir.op import registered_ops
 from irdl.ops.elementwise import CAST, SELECT, CastAttributes, Elementwise
+from irdl.tracing.lines import user_line
 from irdl.tracing.operations import apply
-from irdl.tracing.recorder import current_trace, user_line
+from irdl.tracing.recorder import current_trace
 
 Rule = Callable[..., Any]
 

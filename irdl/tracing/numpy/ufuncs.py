@@ -14,9 +14,10 @@ from irdl.ir.graph import Value
 from irdl.ops.elementwise import SELECT
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.box import ARRAY, PYTHON, PYTHON_NUMBERS, PYTHON_TYPES, SCALAR, Box, is_box, to_value, wrap, wrap_result
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.ufunc_rules import INSTEAD, RULES, Rule, scalar_like
 from irdl.tracing.operations import apply, cast
-from irdl.tracing.recorder import open_trace, user_line
+from irdl.tracing.recorder import open_trace
 
 
 def loop_dtypes(ufunc: np.ufunc, inputs: Sequence[Any], dtype: Any = None) -> tuple[np.dtype, ...]:

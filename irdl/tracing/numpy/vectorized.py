@@ -9,12 +9,12 @@ import numpy as np
 
 from irdl.errors import TraceError
 from irdl.tracing.box import literal, to_value, wrap
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.flat import ndenumerate
 from irdl.tracing.numpy.iteration import nditer
 from irdl.tracing.numpy.shaping import broadcast_to, reshape
 from irdl.tracing.numpy.table import as_box
 from irdl.tracing.operations import cast
-from irdl.tracing.recorder import user_line
 
 
 class Vectorized:

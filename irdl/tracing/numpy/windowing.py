@@ -11,10 +11,11 @@ from irdl.errors import TraceError
 from irdl.ops.shape import BroadcastAttributes, ReshapeAttributes, SliceAttributes, TransposeAttributes
 from irdl.ops.windows import WindowsAttributes
 from irdl.tracing.box import is_box
+from irdl.tracing.layout import shadow_array
+from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.shaping import array_view, reshape
 from irdl.tracing.numpy.table import as_box, traced
-from irdl.tracing.recorder import user_line
-from irdl.tracing.views import BroadcastStep, ReshapeStep, SliceStep, TransposeStep, WindowsStep, shadow_array
+from irdl.tracing.views import BroadcastStep, ReshapeStep, SliceStep, TransposeStep, WindowsStep
 
 _READ_ONLY = "it is a view whose elements may overlap"
 

@@ -27,7 +27,8 @@ MATRICES = "tests/tracing/test_factorizations.py"
 SPECTRAL = "tests/tracing/test_spectral.py"
 SCALARS, CHECKS = "tests/tracing/test_scalar_types.py", "tests/tracing/test_checks.py"
 BRANCHES = "tests/tracing/branches/test_branch_programs.py"
-ONCE = "tests/tracing/long_loops/test_traced_once.py"
+ONCE, ENDS = "tests/tracing/long_loops/test_traced_once.py", "tests/tracing/long_loops/test_ends.py"
+CASES, EARLY = "tests/passes/test_cases.py", "tests/passes/test_early_exit.py"
 REWRITING = "tests/tracing/branches/test_rewriting.py"
 PASSES, ROLLING = "tests/passes/test_passes.py", "tests/tracing/rolling/test_"
 CONVERTED, RULE = "tests/passes/test_if_convert.py", "tests/ops/test_rules.py"
@@ -925,6 +926,24 @@ MUTANTS: list[Mutant] = [
         ONCE + " -k far_back",
     ),
     ("irdl/tracing/aliases.py", "(other.trace is not trace or other in cells)", "False", ONCE + " -k from_a_branch"),
+    # Loops that a step may end.
+    (
+        "irdl/tracing/long_loops/once.py",
+        "        found |= {key: item for key in found if is_array(",
+        "        {key: item for key in found if is_array(",
+        ENDS,
+    ),
+    ("irdl/tracing/recorder.py", "if outer not in self.lifted:", "if True:", ENDS + " -k a_copy_of_it"),
+    ("irdl/tracing/long_loops/each.py", "        if state.is_over:\n            return\n", "", ENDS + " -k known_step_alone"),
+    ("irdl/passes/early_exit.py", "return {test, *(value", "return {*(value", EARLY + " -k no_end"),
+    ("irdl/passes/early_exit.py", "not _asked(choice).isdisjoint(attributes.inputs(body.inputs).xs)", "False", CASES + " -k early-exit"),
+    (
+        "irdl/passes/early_exit.py",
+        "return found if _stays_left(body, attributes, found) else None",
+        "return found",
+        CASES + " -k early-exit",
+    ),
+    ("irdl/passes/early_exit.py", "make(e.SELECT, is_early, make.builder.constant(number), value)", "value", EARLY + " -k are_left"),
 ]
 
 

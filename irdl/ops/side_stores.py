@@ -85,6 +85,31 @@ def with_stores(make: Make, results: Sequence[Result], operands: Sequence[Value]
     return found
 
 
+def is_left_alone(value: Value, array: Value) -> bool:
+    """Whether a value is an array as it is, perhaps behind stores of what stands there already, as a side has them that does not store."""
+    while value is not array:
+        node = value.node
+        if node is None or node.op not in STORES:
+            return False
+        if node.op is UPDATE_SLICE:
+            part = _part(array, node.attributes, node.operands[1].shape)
+            nothing = None if part is None else [part]
+        else:
+            nothing = _nothing(array, node)
+        if nothing is None or not all(map(_is_same, node.operands[1:], nothing)):
+            return False
+        value = node.operands[0]
+    return True
+
+
+def _is_same(a: Value, b: Value) -> bool:
+    """Of short expressions of one output."""
+    if a is b or a.node is None or b.node is None:
+        return a is b
+    is_like = a.node.op is b.node.op and a.node.attributes == b.node.attributes and len(a.node.operands) == len(b.node.operands)
+    return is_like and all(map(_is_same, a.node.operands, b.node.operands))
+
+
 class _Piece(NamedTuple):
     """A store as that node does it, and what each side gives for its operands behind the first."""
 

@@ -6,6 +6,7 @@
     widen               floats of 16 bits are computed in float32 (`half_sums`: sums are rounded once)
     simplify            the ops' equations to a fixed point (`transposes`: where those go)
     prune               dead parts of loops (`ops.prune`)
+    early_exit          scans of which all that is left does nothing end there
     if_convert          conds of cheap sides become straight code
     remat               what is stored for a backward loop, and what is computed again
     distribute          what does not need a loop's carry leaves the loop

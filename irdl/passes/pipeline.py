@@ -6,6 +6,7 @@ from irdl.ir.graph import Graph
 from irdl.ops.prune import prune
 from irdl.passes.complex_parts import split_complex
 from irdl.passes.distribute import distribute
+from irdl.passes.early_exit import exit_early
 from irdl.passes.factorize import factorize
 from irdl.passes.if_convert import convert_branches
 from irdl.passes.inline import forget_order, inline_calls
@@ -21,6 +22,7 @@ GRAPH_PASSES: tuple[Pass[Graph], ...] = (
     Pass("widen", widen, required=True),
     Pass("simplify", simplify),
     Pass("prune", prune),
+    Pass("early-exit", exit_early),
     Pass("if-convert", convert_branches),
     Pass("remat", remat),
     Pass("distribute", distribute, needs=("target",)),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from irdl.ir.builder import constant_of
+from irdl.ir.builder import Builder, constant_of
 from irdl.ir.dtypes import is_integer
 from irdl.ir.graph import Value
 from irdl.ops.elementwise import CAST
@@ -177,9 +177,11 @@ def crosses_at(trace: Trace, value: Value, limit: int) -> tuple[Line, int] | Non
 
 
 def _compared(trace: Trace, value: Value) -> tuple[Callable[[Any, Any], bool], Trace, Value, Value] | None:
-    """Of a comparison how and what it compares, and the trace that this is of."""
+    """Of a comparison how and what it compares, and the trace that this is of; an integer is true where it is not zero."""
     if value in trace.lifted_cells:
         return _compared(*trace.lifted_cells[value])
+    if value.type.size == 1 and is_integer(value.dtype):
+        return operator.ne, trace, value, Builder().constant(0, value.dtype)
     node = value.node
     if node is not None and node.op is RESHAPE:
         return _compared(trace, node.operands[0])

@@ -24,7 +24,7 @@ def marked(items: Sequence[Any], is_known: bool = False) -> Iterator[Any]:
     if trace is None:
         yield from items
         return
-    if not is_known:
+    if not is_known and len(items) >= plans.MANY_STEPS:
         plans.ask(len(items))
     loop = trace.begin_loop()
     try:

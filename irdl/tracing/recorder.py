@@ -106,7 +106,7 @@ class Trace:
         self.known: dict[Value, np.ndarray] = {}
         #: of the known values those that depend on inputs: their numbers are there, but a derivative may pass through them
         self.followed: set[Value] = set()
-        #: outer cell value -> the input that stands for it here, in order of first use
+        #: value of the trace around -> the input that stands for it here, in order of first use
         self.lifted: dict[Value, Value] = {}
         self.lifted_cells: dict[Value, tuple[Trace, Value]] = {}
         self.parent: Trace | None = None
@@ -314,13 +314,12 @@ class Trace:
         array = constant_of(value)
         if array is not None:
             return self.constant(array)
-        if value not in self.lifted:
-            outer = self.parent.lift(owner, value)
-            inner = self.input(value.type, value.name, self.parent.known_array(outer))
-            self.lifted[value] = inner
+        outer = self.parent.lift(owner, value)
+        if outer not in self.lifted:
+            inner = self.lifted[outer] = self.input(value.type, value.name, self.parent.known_array(outer))
             self.lifted_cells[inner] = (self.parent, outer)
-        return self.lifted[value]
+        return self.lifted[outer]
 
     def lifted_operands(self) -> list[Value]:
         """The parent's values that the lifted inputs stand for, in order."""
-        return [self.lifted_cells[inner][1] for inner in self.lifted.values()]
+        return list(self.lifted)

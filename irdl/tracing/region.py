@@ -74,9 +74,8 @@ def trace_region(
                     f"`{name or 'the traced function'}` stores into its argument: a loop, branch or gradient works on "
                     "values, so copy first (x = x.copy()) and return the copy"
                 )
-    lifted = [trace.lifted[key] for key in trace.lifted]
     hidden = [*(printed.values if printed else ()), *(found.values if found else ())]
-    graph = Graph([*explicit, *lifted], trace.rolled([*outputs, *hidden]), name)
+    graph = Graph([*explicit, *trace.lifted.values()], trace.rolled([*outputs, *hidden]), name)
     return Region(graph, tuple(trace.lifted_operands()), out_structure, tuple(out_kinds), printed, found)
 
 

@@ -39,26 +39,32 @@ def joined_variable(merge: Merge, sides: Iterable[tuple[Any, Exit | None]], name
     Args:
         ways: those out of both.
         key: what the exit of both is going to have.
-        why: what to say where it is not set.
+        why: what to say where it is not set, if nobody has said yet.
     """
     given = [(*known_where(item, found), ways_of(found), item) for item, found in sides]
     if all(item is MISSING for *_, item in given):
         return MISSING
     known = frozenset(way for way in ways if all(way in where for _, where, possible, _ in given if way in possible))
+    told = next((item for *_, item in given if isinstance(item, Unset)), None)
+    why = why if told is None else told.why
     if not known:
-        told = next((item for *_, item in given if isinstance(item, Unset)), None)
-        return told if told is not None and not isinstance(told, Partly) else Unset(why)
+        return Unset(why)
     value = merge(given[0][0], given[1][0], name)
     return value if known == ways else Partly(why, value, known, key)
 
 
+def partly_set(cells: Iterable[types.CellType], key: Any) -> tuple[types.CellType, ...]:
+    """The variables among these that are set on some ways out of the block only whose exit has this key."""
+    given = [(cell, (contents_of(cell) or {}).get(CONTENTS)) for cell in cells]
+    return tuple(cell for cell, item in given if isinstance(item, Partly) and item.key is key)
+
+
 def resolve(cells: Iterable[types.CellType], found: Exit, ways: frozenset[int], places: Places) -> None:
     """Let variables hold what they hold on these ways out of a block."""
-    for cell in cells:
-        item = (contents_of(cell) or {}).get(CONTENTS)
-        if isinstance(item, Partly) and item.key is found.key:
-            _, known = known_where(item, found)
-            if ways <= known:
-                places.put([(cell, CONTENTS, item.value)])
-            elif not ways & known:
-                places.put([(cell, CONTENTS, Unset(item.why))])
+    for cell in partly_set(cells, found.key):
+        item = (contents_of(cell) or {})[CONTENTS]
+        _, known = known_where(item, found)
+        if ways <= known:
+            places.put([(cell, CONTENTS, item.value)])
+        elif not ways & known:
+            places.put([(cell, CONTENTS, Unset(item.why))])

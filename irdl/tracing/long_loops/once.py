@@ -14,7 +14,7 @@ from irdl.ir.types import TensorType
 from irdl.tracing import checks, counters, tree
 from irdl.tracing.aliases import connect
 from irdl.tracing.box import PYTHON, is_box, wrap
-from irdl.tracing.branches.blocks import CONTINUE_CODE, Exit
+from irdl.tracing.branches.blocks import CONTINUE_CODE, NOTHING, Exit
 from irdl.tracing.branches.carrying import SHARED, Carried, CarryingLoop, Key, Step, is_array
 from irdl.tracing.branches.merge import ANYTHING
 from irdl.tracing.branches.sides import without
@@ -29,7 +29,7 @@ from irdl.tracing.long_loops.plans import Plan, Site
 from irdl.tracing.long_loops.sequences import Loop, scan_of
 from irdl.tracing.printing import repeated
 from irdl.tracing.recorder import Cell, Trace, open_trace, trace_stack
-from irdl.tracing.unset import Unset
+from irdl.tracing.unset import Partly, Unset
 
 _INDEX = TensorType(np.dtype(np.int64), ())
 
@@ -46,13 +46,25 @@ class Unfit(Exception):
         self.hopeless = hopeless
 
 
-def record(items: Items, body: Callable[[Any], Exit | None], steps: range, site: Site, plan: Plan) -> None:
+class Ends(Unfit):
+    """A step may end the loop: it is left in one of these `ways`."""
+
+    def __init__(self, ways: frozenset[int]) -> None:
+        super().__init__("a step ends it", hopeless=NOTHING not in ways)
+        self.ways = ways
+
+
+def record(items: Items, body: Callable[[Any], Exit | None], steps: range, site: Site, plan: Plan, left: Exit | None = None) -> None:
     """Record `for step in steps: body(items.at(step))` as a scan; what it changes holds what comes out of that.
 
+    Args:
+        left: the exit that variables refer to which are set where the loop was left before a step.
+
     Raises:
+        Ends: a step may leave the loop.
         Unfit, or what else goes wrong: it cannot be done. What the body has changed is undone.
     """
-    loop = _Loop(items, body, steps, site, plan)
+    loop = _Loop(items, body, steps, site, plan, left)
     if not loop.settle():
         raise Unfit(f"it raises {loop.block.raised!r}")
     loop.check()
@@ -62,12 +74,12 @@ def record(items: Items, body: Callable[[Any], Exit | None], steps: range, site:
 class _Loop(CarryingLoop):
     """A loop that is being recorded. The first input of a step is the counter."""
 
-    def __init__(self, items: Items, body: Callable[[Any], Exit | None], steps: range, site: Site, plan: Plan) -> None:
+    def __init__(self, items: Items, body: Callable[[Any], Exit | None], steps: range, site: Site, plan: Plan, left: Exit | None) -> None:
         super().__init__([body])
         if (name := self._places.moving()) is not None:
             raise Unfit(f"`{name}` is an iterator, which a step may move on", hopeless=True)
         self._items, self._body, self._steps = items, body, steps
-        self._site, self._plan = site, plan
+        self._site, self._plan, self._left = site, plan, left
         #: arrays that it takes over
         self._replaced: list[Cell] = []
         #: numbers that follow from the counter, and how: what they are behind each step
@@ -131,10 +143,13 @@ class _Loop(CarryingLoop):
         """
         found = []
         for key, place in self._changes.items():
-            if _is_nothing(place.before) and not is_begun:
+            is_set = is_begun or not _is_nothing(place.before)
+            if not is_set and self._left is None:
                 continue
             before = ANYTHING if _is_nothing(place.before) else place.before
             item = self._giving(given, key)(before, place.after, place.name)
+            if not is_set and self._left is not None:  # it is where an earlier step has left the loop
+                item = Partly(f"`{place.name}` is not set in the first step", item, self._left.ways - {NOTHING}, self._left.key)
             if isinstance(place.owner, GrownList) and place.key == LAST:
                 last[id(place.owner)] = item
             else:
@@ -146,7 +161,7 @@ class _Loop(CarryingLoop):
 
     def _find(self, step: Step, is_first: bool) -> None:
         if step.block.exit is not None:
-            raise Unfit("it ends the loop")
+            raise Ends(step.block.exit.ways)
         self._growths = growths(self._appended, step.block.changes, self._places.knows)
         self._changes = step.block.changes
         counting: dict[Key, tuple[int, int]] = {}
@@ -228,10 +243,10 @@ class _Loop(CarryingLoop):
         """
         step, trace = self._step, self._step.trace
         known: dict[Value, Interval] = {step.own: (self._steps[0], self._steps[-1])}
-        for value, inner in trace.lifted.items():
-            owner, outer = trace.lifted_cells[inner]
+        for outer, inner in trace.lifted.items():
+            owner, _ = trace.lifted_cells[inner]
             ends = counters.reach(owner, outer) if counters.are_within(owner) else None
-            if ends is not None or (owner.known_array(outer) is not None and value.type.size == 1):
+            if ends is not None or (owner.known_array(outer) is not None and outer.type.size == 1):
                 known[inner] = ends
         carried = {}
         for key, inner in step.inputs.items():
@@ -280,11 +295,25 @@ class _Loop(CarryingLoop):
         """Let what it changes hold these, and append the rows to lists."""
         always = open_trace().constant(True)
         found = self._boxes_of(results, always)
+        found |= {key: item for key in found if is_array(item := self._passed_on(key)) and item.cell not in self._replaced}
         for cell in self._replaced:
             cell.trace = _GONE
         last = {key: scale * self._steps[-1] + offset for key, (scale, offset) in self._counting.items()}
         self._put_contents({**found, **last}, True, {})
         self._grow(list(rows), [found[key].cell for key, item in self._carried.items() if item.is_shared], always)
+
+    def _passed_on(self, key: Key) -> Any:
+        """What was there before the loop, and has only changed places since, as by `a, b = b, a`; None of what the steps have made."""
+        leaves, count, path = self._step.leaves, len(self._steps), [key]
+        owners = {box.cell: other for other, box in self._step.boxes.items() if is_array(box)}
+        while is_array(after := leaves[path[-1]][1]) and after.cell in owners:
+            path.append(owners[after.cell])
+            first = path.index(path[-1])
+            if len(path) > count:
+                return leaves[path[-1]][0]
+            if first < len(path) - 1:  # from there on they go round
+                return leaves[path[first + (count - first) % (len(path) - 1 - first)]][0]
+        return None
 
     def _grow(self, stacks: list[Value], shared: list[Cell], always: Value) -> None:
         """Append what the steps have. `shared`: arrays of it that are others' too."""

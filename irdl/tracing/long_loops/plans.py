@@ -26,6 +26,8 @@ from irdl.tracing.users import Owner, is_users, owner_of
 MANY_STEPS = 1000
 #: so is a piece of a longer one that has fewer than these
 FEW_STEPS = 64
+#: so many steps behind one that may have ended a loop are traced once
+STEPS_BEHIND = 16
 #: in so many places a loop is cut
 _MOST_CUTS = 8
 #: so many first steps may be unlike the others
@@ -42,8 +44,8 @@ class Site(NamedTuple):
 class LongLoop(TraceError):
     """Code is about to go through a long loop step by step: it is rewritten."""
 
-    def __init__(self, code: CodeType, site: Site) -> None:
-        super().__init__(f"a loop of more than {MANY_STEPS} steps")
+    def __init__(self, code: CodeType, site: Site, count: int) -> None:
+        super().__init__(f"a loop of {count} steps or more")
         self.branching, self.site = code, site
 
 
@@ -124,9 +126,9 @@ def planning() -> Iterator[Plan]:
         _state.plan = before
 
 
-def is_traced_once(trace: Trace | None, count: int) -> bool:
-    """Whether a loop of so many steps is, in this trace. Where numbers are known all along, the graph runs once."""
-    if trace is None or _state.plan is None or count < MANY_STEPS or not trace.rolls or config.ROLL.value == "0":
+def are_traced_once(trace: Trace | None) -> bool:
+    """Whether long loops are, in this trace. Where numbers are known all along, the graph runs once."""
+    if trace is None or _state.plan is None or not trace.rolls or config.ROLL.value == "0":
         return False
     return not trace.followed and (not trace.inputs or any(value not in trace.known for value in trace.inputs))
 
@@ -171,13 +173,13 @@ def _cut(found: tuple[Line, int] | None) -> None:
 
 
 def ask(count: int) -> None:
-    """Before a loop of so many steps.
+    """Before a loop of so many steps; or behind so many of one that may have ended already.
 
     Raises:
         LongLoop: it is the user's, and might be traced once.
     """
     plan = _state.plan
-    if count < MANY_STEPS or plan is None or not is_traced_once(current_trace(), count):
+    if plan is None or not are_traced_once(current_trace()):
         return
     frame: Any = sys._getframe(1)
     while frame is not None and owner_of(frame.f_code.co_filename) in (Owner.IRDL, Owner.TRACER):
@@ -186,4 +188,4 @@ def ask(count: int) -> None:
         return
     site = Site(frame.f_code.co_filename, frame.f_lineno)
     if site not in plan.by_steps:
-        raise LongLoop(frame.f_code, site)
+        raise LongLoop(frame.f_code, site, count)

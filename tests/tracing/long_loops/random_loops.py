@@ -54,6 +54,7 @@ CONDITIONS = (
     *("n == 0", "n > 0", "n < 2", "n >= N - 2", "n % 2", "n % 3 == 1", "f", "not f", "k == 2", "k > 3", "v > 0", "s < t", "n == 4"),
     *("n and f", "x[n] > 0.5", "n != 3", "1 < n <= 5"),
 )
+EXITS = ("v > 1", "x[n] < -1.5", "abs(v) < 0.1", "m[n].sum() > 2", "n == 5 and v > 0")
 ARRAYS = ("a", "b", "a.copy()", "b * 0.5", "a + v", "m[n]", "np.array([v, s, 1.0])", "m[n] + b", "np.zeros(3)", "a[::-1]", "p", "q")
 #: `#` is a or b, `@` an array
 CHANGES = (
@@ -124,16 +125,27 @@ class Draw:
     def program(self) -> str:
         head = self.random.choice(HEADS)
         body = [*([] if " v" in head or "(v" in head else ["v = x[n]"]), *self.block(4, 0)]
+        body, behind = self.with_exits(body) if self.random.random() < 0.3 else (body, [])
         used = _names("\n".join(body))
         for _ in BEGINNINGS:
             used |= {name for held in used & self.beginnings.keys() for name in _names(self.beginnings[held])}
         held = [name for name in self.beginnings if name in used]
-        lines = ["N = len(x)", *(f"{name} = {self.beginnings[name]}" for name in held), head, *_in(body)]
+        lines = ["N = len(x)", *(f"{name} = {self.beginnings[name]}" for name in held), head, *_in(body), *behind]
         if "y" in used and self.random.random() < 0.2:
             lines += ["for n, v in enumerate(y[:N]):", "    y[n] = 0.5 * y[n - 1] + v"]
-        results = ["o.h, o.g" if name == "o" else name for name in held]
-        lines.append(f"return {', '.join([*results, 'n'])}")
-        return f"{BOX}def program(x, m, p, q, w, z):\n" + "\n".join(_in(lines)) + "\n"
+        text = f"{BOX}def program(x, m, p, q, w, z):\n" + "\n".join(_in([*lines, "return RESULTS"])) + "\n"
+        return text.replace("RESULTS", ", ".join([*("o.h, o.g" if name == "o" else name for name in held), "n"]))
+
+    def with_exits(self, body: list[str]) -> tuple[list[str], list[str]]:
+        """A body that some of its steps may leave, and what stands behind the loop's."""
+        places = [place for place in range(1, len(body) + 1) if not "\n".join(body[place : place + 1]).startswith((" ", "else"))]
+        for place in sorted(self.random.sample(places, min(len(places), self.random.randint(1, 2))), reverse=True):
+            lines = [
+                *self.random.choice(([], ["s = v"], ["s += 1.0"])),
+                self.random.choice(("break", "break", "continue", "return RESULTS")),
+            ]
+            body = [*body[:place], f"if {self.random.choice((*CONDITIONS, *EXITS))}:", *_in(lines), *body[place:]]
+        return body, self.random.choice(([], ["else:", "    n = -1"]))
 
 
 def _names(text: str) -> set[str]:

@@ -229,6 +229,7 @@ def jit(
             works as it does without it. It holds for the whole compilation, for gradients too.
 
     Raises:
+        TypeError: `f` is no function, as in `jit(f(x))`.
         ValueError: there is no such backend or precision.
 
     Raises (when called):
@@ -239,7 +240,13 @@ def jit(
     """
     options = options_of(backend, static_argnums, static_argnames, donate_argnums, donate_argnames, disable_passes, precision)
     if f is None:
-        return lambda function: Jit(function, options)
+        return lambda function: _jitted(function, options)
+    return _jitted(f, options)
+
+
+def _jitted(f: Callable[..., Any], options: Options) -> Jit:
+    if not callable(f):
+        raise TypeError(f"irdl.jit takes a function, not {type(f).__name__}: irdl.jit(f)(x), or @irdl.jit above a def")
     return Jit(f, options)
 
 

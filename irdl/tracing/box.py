@@ -312,6 +312,10 @@ class Box:
         return apply_op(op, [to_value(operand) for operand in operands], attributes)
 
 
+# Python's own errors name it: "unsupported operand type(s) for +: 'ndarray' and 'NoneType'".
+Box.__name__ = Box.__qualname__ = "ndarray"
+
+
 def as_kind(result: np.ndarray, kind: str) -> Any:
     """An array result as NumPy code would have returned it."""
     if kind == ARRAY:

@@ -788,6 +788,8 @@ MUTANTS: list[Mutant] = [
     ("irdl/exporting/exported.py", "unread=True", "unread=False", SHARED_STATE + " -k not_fit"),
     ("irdl/exporting/exported.py", "for item in shared.kept}", "for item in ()}", SHARED_STATE + " -k several_lengths"),
     ("irdl/exporting/shared.py", "if number not in found and any(", "if False and any(", SHARED_STATE + " -k not_fit"),
+    ("irdl/tracing/capture/capture.py", "if is_iterator(item):", "if False:", "tests/tracing/test_moving_state.py -k iterators"),
+    ("irdl/tracing/capture/changes.py", "or capture.functions.changed()", "or None", "tests/tracing/test_moving_state.py -k attributes"),
     ("irdl/tracing/tree.py", "base not in (np.ndarray, ", "base not in (*cls.__mro__[1:], ", "tests/tracing/test_subclasses.py -k refused"),
     (
         "irdl/codegen/cpu/llvm/ir_builder.py",

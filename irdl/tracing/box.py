@@ -153,6 +153,10 @@ class Box:
     def shape(self) -> tuple[int, ...]:
         return self.type.shape
 
+    @shape.setter
+    def shape(self, _: Any) -> None:
+        raise TraceError(f"x.shape = ... is not traced: write x = x.reshape(...){user_line()}")
+
     @property
     def dtype(self) -> np.dtype:
         return self.type.dtype

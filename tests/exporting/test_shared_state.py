@@ -58,14 +58,15 @@ class Reader:
     """For a single sample it only reads what it keeps for longer blocks."""
 
     def __init__(self) -> None:
-        self.mean, self.scale, self.count = np.zeros(2, np.float32), 1.0, 0
+        self.mean, self.scale, self.count, self.odd = np.zeros(2, np.float32), 1.0, 0, False
 
     def process(self, x: Any) -> Any:
         if len(x) > 1:
             self.mean = 0.5 * self.mean + x.mean()
             self.scale *= 0.75
             self.count += 1
-        return x * np.float32(self.scale) + self.mean[0] + np.float32(self.count)
+            self.odd = not self.odd
+        return np.where(self.odd, x, 2 * x) * np.float32(self.scale) + self.mean[0] + np.float32(self.count)
 
 
 class Setter:

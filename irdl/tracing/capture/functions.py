@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from irdl.tracing.branches import source
@@ -23,6 +24,8 @@ class Functions:
         #: globals as the trace sees them, and what they stand for
         self.globals: list[tuple[Globals, dict[str, Any]]] = []
         self._variables: dict[int, Variable] = {}
+        #: copies, and the attributes of what they stand for
+        self._attributes: list[tuple[types.FunctionType, dict[str, Any]]] = []
 
     def copy(self, function: types.FunctionType, read: Read) -> types.FunctionType:
         """A copy of a user's function that sees traced arrays; of irdl's own wrappers, one around such copies."""
@@ -46,6 +49,12 @@ class Functions:
             made.__kwdefaults__ = {key: capture.replace(item, Item(defaults, key), key) for key, item in function.__kwdefaults__.items()}
         made.__qualname__ = function.__qualname__
         made.__dict__.update(function.__dict__)
+        self._attributes.append((made, function.__dict__))
+        capture.foreign += [
+            (item, item.copy(), f"{function.__name__}.{key}")
+            for key, item in function.__dict__.items()
+            if type(item) in (list, dict, set, deque)
+        ]
         capture.remember(function, made, read)
         if function.__defaults__:
             capture.guards.append((Defaults(function), function.__defaults__))
@@ -77,6 +86,14 @@ class Functions:
     def bound_variables(self) -> list[Variable]:
         """Those that the trace has bound to something else."""
         return [variable for variable in self._variables.values() if variable.is_bound]
+
+    def changed(self) -> str | None:
+        """An attribute of a function that the trace has set, by name."""
+        for made, before in self._attributes:
+            for key in {**before, **made.__dict__}:
+                if key not in before or made.__dict__.get(key, before) is not before[key]:
+                    return f"{made.__name__}.{key}"
+        return None
 
     def globals_of(self, names: dict[str, Any]) -> Globals:
         for made, original in self.globals:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import functools
 import itertools
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -157,3 +160,75 @@ def test_a_shape_is_not_set() -> None:
 
     with pytest.raises(TraceError, match=r"x = x\.reshape.*test_moving_state\.py"):
         irdl.jit(f)(X.copy())
+
+
+def alike(made: Callable[[], tuple[Any, Callable[[], Any]]], calls: int = 4) -> None:
+    """What a function gives and keeps, call by call, in NumPy and compiled."""
+    (function, kept), (twin, kept_compiled) = made(), made()
+    compiled = irdl.jit(twin)
+    for _ in range(calls):
+        np.testing.assert_equal(compiled(X), function(X))
+        np.testing.assert_equal(kept_compiled(), kept())
+
+
+def with_a_scope() -> tuple[Any, Callable[[], Any]]:
+    depth, seen = [1], {"mean": np.zeros(3)}
+
+    @contextlib.contextmanager
+    def scope(x: Any) -> Iterator[Any]:
+        depth[0] += 1
+        seen["mean"] = seen["mean"] + x
+        yield 2.0 * depth[0]
+        depth[0] += 1
+
+    def f(x: Any) -> Any:
+        with scope(x) as factor:
+            return x * factor + seen["mean"]
+
+    return f, lambda: (depth, seen)
+
+
+def with_a_decorator() -> tuple[Any, Callable[[], Any]]:
+    calls = {"n": 0}
+
+    @contextlib.contextmanager
+    def counting() -> Iterator[None]:
+        calls["n"] += 1
+        yield
+
+    @counting()
+    def f(x: Any) -> Any:
+        return x * calls["n"]
+
+    return f, lambda: calls
+
+
+def with_a_chain() -> tuple[Any, Callable[[], Any]]:
+    options: Any = collections.ChainMap({}, {"n": 5, "w": np.ones(3)})
+
+    def f(x: Any) -> Any:
+        options["n"] += 1
+        options["w"] = options["w"] + x
+        return options["w"] * options["n"]
+
+    return f, lambda: options.maps
+
+
+def with_a_namespace() -> tuple[Any, Callable[[], Any]]:
+    state = types.SimpleNamespace(best=np.inf, wait=0, calls=0)
+
+    def f(x: Any) -> Any:
+        state.calls += 1
+        loss = (x.sum() - state.calls) ** 2
+        if loss < state.best:
+            state.best, state.wait = loss, 0
+        else:
+            state.wait += 1
+        return state.wait
+
+    return f, lambda: vars(state)
+
+
+@pytest.mark.parametrize("made", [with_a_scope, with_a_decorator, with_a_chain, with_a_namespace])
+def test_state_behind_the_standard_library(made: Any) -> None:
+    alike(made)

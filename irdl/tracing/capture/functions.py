@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from irdl.tracing.capture.capture import Capture
 
 
+def _wraps_users(function: types.FunctionType) -> bool:
+    """A library's wrapper around a user's function, which says so."""
+    wrapped = getattr(function, "__wrapped__", None)
+    return isinstance(wrapped, types.FunctionType) and is_users(wrapped.__code__.co_filename)
+
+
 class Functions:
     """The functions of one trace."""
 
@@ -28,13 +34,14 @@ class Functions:
         self._attributes: list[tuple[types.FunctionType, dict[str, Any]]] = []
 
     def copy(self, function: types.FunctionType, read: Read) -> types.FunctionType:
-        """A copy of a user's function that sees traced arrays; of irdl's own wrappers, one around such copies."""
+        """A copy of a user's function that sees traced arrays; of irdl's own wrappers and a library's, as of `contextlib.contextmanager`, one
+        around such copies."""
         capture = self._capture
         if (met := capture.met(function)) is not None:
             return met
         file = function.__code__.co_filename
         users = is_users(file)
-        if not users and not (function.__closure__ and owner_of(file) in (Owner.IRDL, Owner.TRACER)):
+        if not users and not (function.__closure__ and (owner_of(file) in (Owner.IRDL, Owner.TRACER) or _wraps_users(function))):
             return function
         new: list[Variable] = []
         code, cells = source.code_of(function.__code__) if users else function.__code__, None

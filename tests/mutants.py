@@ -791,7 +791,7 @@ MUTANTS: list[Mutant] = [
     ("irdl/tracing/capture/capture.py", "if is_iterator(item):", "if False:", "tests/tracing/test_moving_state.py -k iterators"),
     ("irdl/tracing/capture/changes.py", "or capture.functions.changed()", "or None", "tests/tracing/test_moving_state.py -k attributes"),
     ("irdl/tracing/capture/functions.py", " or _wraps_users(function)", "", "tests/tracing/test_moving_state.py -k library"),
-    ("irdl/tracing/tree.py", "base not in (np.ndarray, ", "base not in (*cls.__mro__[1:], ", "tests/tracing/test_subclasses.py -k refused"),
+    ("irdl/tracing/tree.py", "base not in (np.ndarray, ", "base not in (*cls.__mro__[1:], ", "tests/tracing/test_mistakes.py -k refused"),
     (
         "irdl/codegen/cpu/llvm/ir_builder.py",
         'self.intrinsic(kind, "copysign", rounded, x)',

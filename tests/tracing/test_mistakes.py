@@ -1,4 +1,4 @@
-"""Subclasses of arrays: those that compute as arrays do are arrays, the others are refused; and how errors name a traced array."""
+"""Arguments and functions that are none: subclasses of arrays that compute in a way of their own, numbers in place of functions; and how errors name a traced array."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_those_with_an_arithmetic_of_their_own_are_refused(cls: type[np.ndarray]
 
 def test_captured_ones_are_named() -> None:
     captured = np.ones(3).view(Plain)
-    with pytest.raises(TraceError, match=r"a Plain \(float64\[3\]\) comes from outside.*keep np.asarray of it.*test_subclasses\.py"):
+    with pytest.raises(TraceError, match=r"a Plain \(float64\[3\]\) comes from outside.*keep np.asarray of it.*test_mistakes\.py"):
         irdl.jit(lambda x: x * captured)(1.0)
 
 
@@ -101,6 +101,16 @@ def test_what_is_no_function() -> None:
         irdl.jit(triple(x))
     with pytest.raises(TypeError, match=r"irdl\.jit takes a function, not float64"):
         irdl.jit(static_argnums=0)(x.sum())
+
+    async def waiting(x: Any) -> Any:
+        return x
+
+    def giving(x: Any) -> Any:
+        yield x
+
+    for function, kind in ((waiting, "async"), (giving, "a generator")):
+        with pytest.raises(TypeError, match=rf"{function.__name__} is {kind}.*jit functions that it calls"):
+            irdl.jit(function)
     for form in (irdl.compile, irdl.trace, irdl.export):
         with pytest.raises(TypeError, match=r"ndarray is not callable: .* take a function"):
             form(x)(x)

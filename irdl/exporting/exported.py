@@ -145,7 +145,7 @@ def export(
     if name is None:
         name = identifier(own, FUNCTIONS)
     elif not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or identifier(name, FUNCTIONS) != name:
-        raise ValueError(f"{name!r} can't be the name of a C function: it is no name, or C's own")
+        raise ValueError(f"{name!r} can't be the name of a C function: it is no name there, ends with _, or is C's own")
     processor = find_processor(target, cpu, features)
     shared = None
     if state is not None:

@@ -145,6 +145,28 @@ def test_attributes_of_functions_are_not_set(made: Any, name: str) -> None:
         assert vars(function) == before
 
 
+def test_attributes_of_functions_are_set_where_they_run_at_each_call() -> None:
+    def f(x: Any) -> Any:
+        f.calls += 1
+        return (x * x * f.calls).sum()
+
+    f.calls = 0
+    for call in (1, 2, 3):
+        np.testing.assert_array_equal(irdl.grad(f)(X), 2 * X * call)
+        assert f.calls == call
+
+    def keeping(x: Any) -> Any:
+        keeping.last = x * 2
+        return x.sum()
+
+    keeping.last = None
+    with pytest.raises(TraceError, match=r"keeps an array in keeping\.last inside vmap"):
+        irdl.vmap(keeping)(np.ones((2, 3)))
+    assert keeping.last is None
+    irdl.grad(keeping)(X)
+    np.testing.assert_array_equal(keeping.last, 2 * X)
+
+
 def test_attributes_of_functions_are_read() -> None:
     def f(x: Any) -> Any:
         return x * f.scale + len(f.names)

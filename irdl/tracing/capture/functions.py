@@ -55,13 +55,7 @@ class Functions:
             capture.guards.append((defaults, function.__kwdefaults__))
             made.__kwdefaults__ = {key: capture.replace(item, Item(defaults, key), key) for key, item in function.__kwdefaults__.items()}
         made.__qualname__ = function.__qualname__
-        made.__dict__.update(function.__dict__)
-        self._attributes.append((made, function.__dict__))
-        capture.foreign += [
-            (item, item.copy(), f"{function.__name__}.{key}")
-            for key, item in function.__dict__.items()
-            if type(item) in (list, dict, set, deque)
-        ]
+        self._share_attributes(function, made)
         capture.remember(function, made, read)
         if function.__defaults__:
             capture.guards.append((Defaults(function), function.__defaults__))
@@ -93,6 +87,19 @@ class Functions:
     def bound_variables(self) -> list[Variable]:
         """Those that the trace has bound to something else."""
         return [variable for variable in self._variables.values() if variable.is_bound]
+
+    def _share_attributes(self, function: types.FunctionType, made: types.FunctionType) -> None:
+        """What is set on the copy of a function that runs at each call is set on the function."""
+        own, capture = function.__dict__, self._capture
+        if capture.functions_only:
+            made.__dict__ = own
+            capture.seen.append((function, dict(own), function.__name__))
+            return
+        made.__dict__.update(own)
+        self._attributes.append((made, own))
+        capture.foreign += [
+            (item, item.copy(), f"{function.__name__}.{key}") for key, item in own.items() if type(item) in (list, dict, set, deque)
+        ]
 
     def changed(self) -> str | None:
         """An attribute of a function that the trace has set, by name."""

@@ -21,6 +21,7 @@ HALF_LOOPS = "tests/codegen/test_cuda_half_loops.py"
 VECTORS, LOOPS = "tests/codegen/test_cuda_vectors.py", "tests/codegen/test_cuda_loops.py"
 TILES, TAPS, EDGES = "tests/codegen/test_tiles.py", "tests/codegen/test_taps.py", "tests/codegen/test_edges.py"
 PANELS, EXPORT = "tests/codegen/test_panels.py", "tests/exporting/test_export.py"
+SHARED_STATE = "tests/exporting/test_shared_state.py"
 COPIES = "tests/codegen/test_cuda_copies.py"
 SORTS, STORED = "tests/codegen/test_cuda_sorting.py", "tests/runtime/test_stores_in_place.py"
 MATRICES = "tests/tracing/test_factorizations.py"
@@ -784,6 +785,14 @@ MUTANTS: list[Mutant] = [
     ),
     ("irdl/exporting/exported.py", "if not more:", "if True:", EXPORT + " -k test_state"),
     ("irdl/exporting/state.py", "if other is not None:", "if False:", EXPORT + " -k cannot_be_kept"),
+    ("irdl/exporting/state.py", "if isinstance(read, Item) else", "if False else", EXPORT + " -k containers"),
+    ("irdl/exporting/exported.py", "unread=True", "unread=False", SHARED_STATE + " -k not_fit"),
+    ("irdl/exporting/exported.py", "for item in shared.kept}", "for item in ()}", SHARED_STATE + " -k several_lengths"),
+    ("irdl/exporting/shared.py", "if number not in found and any(", "if False and any(", SHARED_STATE + " -k not_fit"),
+    ("irdl/tracing/capture/capture.py", "if is_iterator(item):", "if False:", "tests/tracing/test_moving_state.py -k iterators"),
+    ("irdl/tracing/capture/changes.py", "or capture.functions.changed()", "or None", "tests/tracing/test_moving_state.py -k attributes"),
+    ("irdl/tracing/capture/functions.py", " or _wraps_users(function)", "", "tests/tracing/test_moving_state.py -k library"),
+    ("irdl/tracing/tree.py", "base not in (np.ndarray, ", "base not in (*cls.__mro__[1:], ", "tests/tracing/test_mistakes.py -k refused"),
     (
         "irdl/codegen/cpu/llvm/ir_builder.py",
         'self.intrinsic(kind, "copysign", rounded, x)',

@@ -55,7 +55,7 @@ def c_entry(interface: Interface) -> str:
         parameters.insert(0, "ptr %state")
     parameters.append("ptr %memory")
     lines = [_data(_constant(interface, number), array, "internal") for number, array in enumerate(interface.constants)]
-    if interface.members:
+    if interface.members and interface.state == interface.name:
         lines.append(_data(f"{interface.name}_initial", _initial(interface), ""))
     lines.append("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
     return "\n".join([*lines, b.text(f"define i32 @{interface.name}({', '.join(parameters)}) nounwind"), ""])

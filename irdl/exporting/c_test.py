@@ -60,7 +60,7 @@ def c_test(interface: Interface, inputs: Sequence[np.ndarray], outputs: Sequence
         lines.append(f"static {kind} given_{parameter.name}_[{count}]{given};")
         calls.append(f"given_{parameter.name}_[0]" if parameter.by_value else f"given_{parameter.name}_")
     if interface.members:
-        lines.append(f"static {name}_state state_;")
+        lines.append(f"static {interface.state}_state state_;")
     found = {Place("parameter", position): f"given_{parameter.name}_" for position, parameter in enumerate(interface.parameters)}
     found |= {
         Place("state", m.offset): f"state_.{m.name}" if m.type.shape or parts_of(m.type.dtype) == 2 else f"&state_.{m.name}"
@@ -71,7 +71,7 @@ def c_test(interface: Interface, inputs: Sequence[np.ndarray], outputs: Sequence
         body += _comparison(number, found[place], output, lines)
     lines += ["", "int main(void) {", "    int wrong_ = 0;"]
     if interface.members:
-        lines.append(f"    state_ = {name}_initial;")
+        lines.append(f"    state_ = {interface.state}_initial;")
     calls.append(f"memory_ + (-(uintptr_t)memory_ & {ALIGNMENT - 1})")
     lines.append(f"    int code_ = {name}({', '.join(calls)});")
     lines += ["    if (code_) {", f'        printf("{name} returned %d\\n", code_);', "        return 1;", "    }", *body]

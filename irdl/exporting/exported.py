@@ -19,6 +19,7 @@ from irdl.exporting.c_test import c_test
 from irdl.exporting.header import c_header
 from irdl.exporting.interface import Contract, interface_of
 from irdl.exporting.names import FUNCTIONS, identifier
+from irdl.exporting.shared import State
 from irdl.exporting.state import Change, changes_of, check_sharing, numbers_in, paired, renewed_arguments, results_of
 from irdl.ir.evaluate import evaluate
 from irdl.ir.graph import Graph
@@ -43,7 +44,7 @@ class Exported:
         state_bytes: of what is kept from call to call.
     """
 
-    def __init__(self, contract: Contract, disable: Sequence[str], processor: Processor, source: str) -> None:
+    def __init__(self, contract: Contract, disable: Sequence[str], processor: Processor, source: str, shared: State | None) -> None:
         target = replace(processor.target, threads=1)
         backend = find_backend("cpu")
         build = Build(contract.graph, backend, contract.in_place, disable, static_arrays=contract.constants, target=target)
@@ -55,6 +56,8 @@ class Exported:
         # No function within has its name, which may be that of a kernel, as `sum_3`.
         self.llvm_ir = re.sub(rf"@{self.name}\b(?![.$])", f"@{self.name}.kernel", text) + c_entry(interface)
         self._contract, self._interface, self._processor = contract, interface, processor
+        contents = [array for _, array in contract.kept]
+        self._state = shared or State(interface.name, contract.function, contract.captured, interface.members, contents)
 
     def __repr__(self) -> str:
         return f"<exported {self.name} for {self.target}, {self.memory_bytes} bytes of memory, {self.state_bytes} of state>"
@@ -100,6 +103,7 @@ def export(
     target: str | None = None,
     cpu: str | None = None,
     features: str = "",
+    state: Exported | None = None,
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
     donate_argnums: int | Sequence[int] = (),
@@ -121,12 +125,16 @@ def export(
             this one.
         cpu: its processor: `cortex-a72`, `x86-64-v3`; by default this very one where no target and features are named, else the least.
         features: what it has besides, as `+neon`.
+        state: what the same function was exported as for other shapes, whose state this one works on: its header and object file are
+            needed too.
         static_argnums, static_argnames: arguments that are constants, beside those that `jit` was told of; see there.
         donate_argnums, donate_argnames: arguments that hold results of their types afterwards, beside those that `jit` was told of.
         disable_passes: optional passes to leave out.
 
     Raises:
-        ValueError: the name is none for C, or LLVM knows no such target, processor or feature.
+        TypeError: `state` is nothing that was exported.
+        ValueError: the name is none for C, or is the one of `state`; `state` is another function's; or LLVM knows no such target,
+            processor or feature.
 
     Raises (when called):
         TraceError: the code cannot be traced, or does what a C function cannot do.
@@ -137,8 +145,14 @@ def export(
     if name is None:
         name = identifier(own, FUNCTIONS)
     elif not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or identifier(name, FUNCTIONS) != name:
-        raise ValueError(f"{name!r} can't be the name of a C function: it is no name, or C's own")
+        raise ValueError(f"{name!r} can't be the name of a C function: it is no name there, ends with _, or is C's own")
     processor = find_processor(target, cpu, features)
+    shared = None
+    if state is not None:
+        if not isinstance(state, Exported):
+            raise TypeError(f"state= is what irdl.export(...)(...) gives, not {type(state).__name__}")
+        shared = state._state
+        shared.check(function, name)
 
     def export_call(*arguments: Any, **keywords: Any) -> Exported:
         roles = roles_of(function, options)
@@ -147,27 +161,30 @@ def export(
         call = take_apart(arguments, keywords, roles, function)
         # Each parameter is an array of its own, even where one was passed twice.
         call.leaves = [leaf.copy(order="K") if type(leaf) is np.ndarray else leaf for leaf in call.leaves]
-        contract = _contract(*_traced(function, call, own), call, name)
-        return Exported(contract, options.disable, processor, _source(function))
+        traced, changes = _traced(function, call, own, shared)
+        return Exported(_contract(function, traced, changes, call, name, shared), options.disable, processor, _source(function), shared)
 
     return export_call
 
 
-def _traced(function: Callable[..., Any], call: Call, name: str) -> tuple[TracedFunction, list[Change]]:
+def _traced(function: Callable[..., Any], call: Call, name: str, shared: State | None) -> tuple[TracedFunction, list[Change]]:
     """The call traced so that what it keeps is captured: numbers too, which a trace takes as they are unless it is told."""
     arguments, keywords = tree.unflatten(call.structure, call.leaves)
-    changing: set[str] = set()
+    changing: set[str] = set() if shared is None else {item.name for item in shared.kept}
     while True:
         # What is decided by a number that is kept would stay decided.
         traced = trace_function(function, arguments, keywords, name, dict(call.static), share=False, changing=changing, decides=False)
         changes = changes_of(traced, call)
-        more = numbers_in(changes) - changing
+        more = numbers_in(changes) | (set() if shared is None else shared.numbers_in(traced))
+        more -= changing
         if not more:
             return traced, changes
         changing |= more
 
 
-def _contract(traced: TracedFunction, changes: list[Change], call: Call, name: str) -> Contract:
+def _contract(
+    function: Callable[..., Any], traced: TracedFunction, changes: list[Change], call: Call, name: str, shared: State | None
+) -> Contract:
     """What of the inputs is an argument, kept or constant, in this order, and which outputs renew which."""
     count = len(call.leaves)
     pairs = paired(changes, traced)
@@ -176,6 +193,8 @@ def _contract(traced: TracedFunction, changes: list[Change], call: Call, name: s
     hidden = traced.graph.outputs[len(traced.kinds) + len(traced.stored) :]
     numbers = range(len(traced.captured))
     kept = [number for number in numbers if number in pairs or count + number in stored]
+    places = {} if shared is None else shared.found_in(traced, changes_of(traced, call, unread=True), kept)
+    kept = kept if shared is None else list(places)
     fixed = [number for number in numbers if number not in kept]
     values = traced.graph.inputs
     order = [*values[:count], *(values[count + number] for number in (*kept, *fixed)), *values[count + len(numbers) :]]
@@ -189,6 +208,8 @@ def _contract(traced: TracedFunction, changes: list[Change], call: Call, name: s
     bound = [place for _, place in renewed]
     renewed += [(output, place) for place, output in stored.items() if place < count and place not in bound]
     for place, number in enumerate(kept, count):
+        if number not in pairs and count + number not in stored:
+            continue  # of a shared state, and only read here
         result = pairs[number].result if number in pairs else None
         renewed.append((result.place if result is not None else stored[count + number], place))
     results = list(results_of(traced))
@@ -200,10 +221,14 @@ def _contract(traced: TracedFunction, changes: list[Change], call: Call, name: s
     taken, replaced = zip(*renewed, strict=True) if renewed else ((), ())
     others = [*taken, *range(len(used), len(graph.outputs))]
     donations = match_donations(graph, [place for place in call.donated if place not in replaced], others)
-    members = [(traced.captured[number].name.removeprefix(f"{traced.graph.name}."), array(number)) for number in kept]
+    contents = [array(number) if shared is None else shared.contents[places[number]] for number in kept]
+    captured = [traced.captured[number] for number in kept]
+    members = [(item.name.removeprefix(f"{traced.graph.name}."), first) for item, first in zip(captured, contents, strict=True)]
     constants = [*map(array, fixed), *traced.static_arrays]
     arguments = [np.array(leaf, value.dtype, order="C") for leaf, value in zip(call.leaves, values, strict=False)]
-    return Contract(graph, arguments, members, constants, results, [*renewed, *donations.items()], list(donations))
+    renewed += donations.items()
+    struct = (shared.owner, shared.members) if shared is not None and shared.members else None
+    return Contract(function, captured, graph, arguments, members, constants, results, renewed, list(donations), struct)
 
 
 def _source(function: Callable[..., Any]) -> str:

@@ -31,6 +31,7 @@ def c_header(interface: Interface, source: str, target: str) -> str:
         "",
         "#include <stdbool.h>",
         "#include <stdint.h>",
+        *([f'#include "{interface.state}.h"'] if interface.state != name else []),
         "",
         "#ifdef __cplusplus",
         'extern "C" {',
@@ -40,7 +41,7 @@ def c_header(interface: Interface, source: str, target: str) -> str:
         f"#define {name.upper()}_MEMORY_BYTES {interface.memory_bytes}",
         "",
     ]
-    if interface.members:
+    if interface.members and interface.state == name:
         lines.append("/* What is kept from call to call, and what it is at first. */")
         lines += ["typedef struct {", *(f"    {_member(member)}" for member in interface.members), f"}} {name}_state;", ""]
         lines += [f"extern const {name}_state {name}_initial;", ""]
@@ -104,7 +105,7 @@ def _parameter(parameter: Parameter) -> str:
 def _declaration(interface: Interface) -> list[str]:
     parts = [*map(_parameter, interface.parameters), "void *memory"]
     if interface.members:
-        parts.insert(0, f"{interface.name}_state *state")
+        parts.insert(0, f"{interface.state}_state *state")
     start = f"int {interface.name}("
     lines = [start]
     for place, part in enumerate(parts):

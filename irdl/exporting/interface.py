@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from irdl.ir.graph import Graph
 from irdl.ir.types import TensorType
 from irdl.loops.language import Check
 from irdl.runtime.build import Build
+from irdl.tracing.capture.capture import Captured
 
 #: how the code's arrays may be aligned, in bytes
 ALIGNMENT = 64
@@ -64,6 +65,7 @@ class Contract:
     """What is exported.
 
     Attributes:
+        function, captured: in Python what it is, and what of it is kept.
         graph: its inputs are the arguments, what is kept from call to call, and constants; outputs that are neither results nor new
             contents are nobody's.
         arguments, constants: arrays for those; `arguments` of the call that was traced.
@@ -71,8 +73,11 @@ class Contract:
         results: the way to each in what the function returns, and the output that it is.
         renewed: outputs, and the inputs whose new contents they are.
         donated: outputs that are results and stand in place of arguments.
+        shared: the function whose state it is, and that one's members, if not its own.
     """
 
+    function: Callable[..., Any]
+    captured: Sequence[Captured]
     graph: Graph
     arguments: Sequence[np.ndarray]
     kept: Sequence[tuple[str, np.ndarray]]
@@ -80,6 +85,7 @@ class Contract:
     results: Sequence[tuple[str, int]]
     renewed: Sequence[tuple[int, int]]
     donated: Collection[int]
+    shared: tuple[str, Sequence[Member]] | None = None
 
     @property
     def in_place(self) -> dict[int, int]:
@@ -92,14 +98,16 @@ class Interface:
     """
     Attributes:
         name: of the function.
+        state: of the function whose state it is.
         inputs, outputs: where the program's arrays are, in its order; constants behind them.
         copies: what is copied when all has gone well: from, to, and how many bytes.
         memory_bytes: scratch memory of a call.
     """
 
     name: str
+    state: str
     parameters: list[Parameter]
-    members: list[Member]
+    members: Sequence[Member]
     inputs: list[Place]
     outputs: list[Place]
     constants: list[np.ndarray]
@@ -160,7 +168,8 @@ def interface_of(contract: Contract, build: Build) -> Interface:
         if output not in contract.donated:
             results.setdefault(output, []).append(parameter(f"out{path}", graph.outputs[output].type, False, f"result{path}"))
     kept = list(zip(contract.kept, graph.inputs[count:], strict=False))
-    members = laid_out([(name, value.type, array) for (name, array), value in kept])
+    own = (graph.name, laid_out([(name, value.type, array) for (name, array), value in kept]))
+    state, members = contract.shared or own
     inputs += [Place("state", next(member.offset for member in members if member.initial is array)) for (_, array), _ in kept]
     memory = program.arena_bytes
     outputs: list[Place] = []
@@ -180,4 +189,4 @@ def interface_of(contract: Contract, build: Build) -> Interface:
     first = len(build.prepared)
     inputs += [Place("constant", number) for number in range(first)]
     outputs += [Place("constant", number) for number in range(first, len(constants))]
-    return Interface(graph.name, parameters, members, inputs, outputs, constants, copies, memory, program.checks)
+    return Interface(graph.name, state, parameters, members, inputs, outputs, constants, copies, memory, program.checks)

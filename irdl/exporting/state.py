@@ -21,7 +21,7 @@ from irdl.tracing.capture.recipes import Container, Dict, Existing, Instance, Kn
 from irdl.tracing.function import TracedFunction
 
 _NOTHING = object()
-_NUMBERS = (bool, int, float, complex, np.generic)
+NUMBERS = (bool, int, float, complex, np.generic)
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Change:
         return self.recipe if isinstance(self.recipe, Result) else None
 
 
-def changes_of(traced: TracedFunction, call: Call) -> list[Change]:
-    """All that a call binds to something else, where it may depend on what was there.
+def changes_of(traced: TracedFunction, call: Call, unread: bool = False) -> list[Change]:
+    """All that a call binds to something else, where it may depend on what was there; with `unread`, elsewhere too.
 
     Raises:
         TraceError: a C function has nothing that could change so.
@@ -56,9 +56,11 @@ def changes_of(traced: TracedFunction, call: Call) -> list[Change]:
     for effect in traced.effects:
         if effect.places is None:
             raise _none_in_c(traced.graph.name, effect.name)
-        if effect.is_read:
+        if effect.is_read or unread:
             for read, recipe in effect.places:
-                found += _parts(read, recipe, effect.name, _found(read, arguments), arguments)
+                # What a list or a dict holds is called as the trace calls it where it is read.
+                name = f"{effect.name}[{read.key!r}]" if isinstance(read, Item) else effect.name
+                found += _parts(read, recipe, name, _found(read, arguments), arguments)
     return found
 
 
@@ -143,7 +145,7 @@ def renewed_arguments(changes: list[Change], traced: TracedFunction) -> list[tup
 
 def numbers_in(changes: list[Change]) -> set[str]:
     """The names of Python's numbers among what changes, which a trace takes as they are unless it is told."""
-    return {change.name for change in changes if not isinstance(change.read, Part) and isinstance(change.now, _NUMBERS)}
+    return {change.name for change in changes if not isinstance(change.read, Part) and isinstance(change.now, NUMBERS)}
 
 
 def paired(changes: list[Change], traced: TracedFunction) -> Mapping[int, Change]:
@@ -169,7 +171,7 @@ def paired(changes: list[Change], traced: TracedFunction) -> Mapping[int, Change
                 "keeps from call to call are arrays and numbers, each at its place; keep a number there, and choose by that"
             )
         after = traced.graph.outputs[change.result.place].type
-        before = tree.leaf_type(change.now, change.name) if isinstance(change.now, (np.ndarray, *_NUMBERS)) else _described(change.now)
+        before = tree.leaf_type(change.now, change.name) if isinstance(change.now, (np.ndarray, *NUMBERS)) else _described(change.now)
         if before != after:
             raise TraceError(
                 f"`{change.name}` is {before} now, and `{function}` binds it to {after}: what is kept from call to call has one dtype and "
@@ -184,7 +186,7 @@ def paired(changes: list[Change], traced: TracedFunction) -> Mapping[int, Change
                 f"be one from the start, np.{after.dtype}({change.now!r})"
             )
         others = (found[number].read,) if number in found else _names(traced, number)
-        other = next((read for read in others if not _same_place(read, change.read)), None)
+        other = next((read for read in others if not is_same_place(read, change.read)), None)
         if other is not None:
             raise TraceError(
                 f"`{change.name}` and `{_name(other, change)}` are one array now, and will be two after a call: make each an array of its own"
@@ -194,7 +196,7 @@ def paired(changes: list[Change], traced: TracedFunction) -> Mapping[int, Change
 
 
 def _is_of(item: Captured, change: Change) -> bool:
-    return _found(item.read) is change.now if isinstance(change.now, np.ndarray) else _same_place(item.read, change.read)
+    return _found(item.read) is change.now if isinstance(change.now, np.ndarray) else is_same_place(item.read, change.read)
 
 
 def _names(traced: TracedFunction, number: int) -> Iterator[Read]:
@@ -206,7 +208,8 @@ def _names(traced: TracedFunction, number: int) -> Iterator[Read]:
             yield guard.first
 
 
-def _same_place(first: Read | Part, second: Read | Part) -> bool:
+def is_same_place(first: Read | Part, second: Read | Part) -> bool:
+    """Whether two ways lead to one attribute, item or name."""
     if isinstance(first, CellContents) and isinstance(second, CellContents):
         return first.cell is second.cell
     if isinstance(first, DictItem) and isinstance(second, DictItem):
@@ -231,7 +234,7 @@ def _name(read: Read | Part, beside: Change) -> str:
 
 
 def _described(item: Any) -> str:
-    return f"{item!r:.40}" if isinstance(item, (str, bytes, *_NUMBERS)) or item is None else f"of type {type(item).__name__}"
+    return f"{item!r:.40}" if isinstance(item, (str, bytes, *NUMBERS)) or item is None else f"of type {type(item).__name__}"
 
 
 def _made(recipe: Recipe) -> str:
@@ -240,6 +243,12 @@ def _made(recipe: Recipe) -> str:
     if isinstance(recipe, (Container, Dict)):
         return f"a {type(recipe.like).__name__} of other parts"
     return f"a new {recipe.cls.__name__}" if isinstance(recipe, Instance) else "something else"
+
+
+def array_of(item: Captured) -> np.ndarray:
+    """The array that was captured; of a number one of no memory."""
+    array = _found(item.read)
+    return array if isinstance(array, np.ndarray) else np.empty(0)
 
 
 def check_sharing(changes: list[Change], traced: TracedFunction, count: int) -> None:
@@ -253,7 +262,7 @@ def check_sharing(changes: list[Change], traced: TracedFunction, count: int) -> 
     """
     stored = {place - count for place in traced.stored if place >= count}
     function, captured = traced.graph.name, traced.captured
-    arrays = [array if isinstance(array := _found(item.read), np.ndarray) else np.empty(0) for item in captured]
+    arrays = [array_of(item) for item in captured]
     pair = overlapping(arrays, stored)
     if pair is not None:
         raise TraceError(
@@ -267,7 +276,7 @@ def check_sharing(changes: list[Change], traced: TracedFunction, count: int) -> 
     holders += [
         (traced.cells[number], item.name, number in stored)
         for number, item in enumerate(captured)
-        if not any(_same_place(item.read, change.read) for change in kept)
+        if not any(is_same_place(item.read, change.read) for change in kept)
     ]
     met: dict[Any, tuple[str, bool]] = {}
     for cell, name, is_stored in holders:

@@ -229,6 +229,7 @@ def jit(
             works as it does without it. It holds for the whole compilation, for gradients too.
 
     Raises:
+        TypeError: `f` is no function, as in `jit(f(x))`, or is a generator or async.
         ValueError: there is no such backend or precision.
 
     Raises (when called):
@@ -239,7 +240,18 @@ def jit(
     """
     options = options_of(backend, static_argnums, static_argnames, donate_argnums, donate_argnames, disable_passes, precision)
     if f is None:
-        return lambda function: Jit(function, options)
+        return lambda function: _jitted(function, options)
+    return _jitted(f, options)
+
+
+def _jitted(f: Callable[..., Any], options: Options) -> Jit:
+    if not callable(f):
+        raise TypeError(f"irdl.jit takes a function, not {type(f).__name__}: irdl.jit(f)(x), or @irdl.jit above a def")
+    if inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f) or inspect.isgeneratorfunction(f):
+        kind = "a generator" if inspect.isgeneratorfunction(f) else "async"
+        raise TypeError(
+            f"irdl.jit: {f.__qualname__} is {kind}, and what it does between its stops is not known: jit functions that it calls"
+        )
     return Jit(f, options)
 
 

@@ -154,6 +154,10 @@ class Box:
     def shape(self) -> tuple[int, ...]:
         return self.type.shape
 
+    @shape.setter
+    def shape(self, _: Any) -> None:
+        raise TraceError(f"x.shape = ... is not traced: write x = x.reshape(...){user_line()}")
+
     @property
     def dtype(self) -> np.dtype:
         return self.type.dtype
@@ -311,6 +315,10 @@ class Box:
 
     def __irdl_apply__(self, op: Op, operands: Sequence[Any], attributes: Any) -> list[Any]:
         return apply_op(op, [to_value(operand) for operand in operands], attributes)
+
+
+# Python's own errors name it: "unsupported operand type(s) for +: 'ndarray' and 'NoneType'".
+Box.__name__ = Box.__qualname__ = "ndarray"
 
 
 def as_kind(result: np.ndarray, kind: str) -> Any:

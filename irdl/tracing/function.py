@@ -205,7 +205,7 @@ def _called(function: Callable[..., Any], capture: Capture, given: Any, static: 
         capture.know(item, _static_name(function, key))
     copy = capture.replace(function, Always(function), name)
     if not callable(copy):
-        raise TraceError(f"{name} is not callable")
+        raise TypeError(f"{name} is not callable: irdl.compile, irdl.trace and irdl.export take a function, as in irdl.trace(f)(x)")
     fixed = {key: capture.static(item, _static_name(function, key)) for key, item in static.items()}
     arguments, options = given
     arguments = [fixed.get(place, argument) for place, argument in enumerate(arguments)]

@@ -24,6 +24,11 @@ def check_source(x: Any) -> None:
                 f"an array ({x.dtype}{list(x.shape)}) was made after a draw from {generator}, whose numbers would come back at every call: "
                 f"use irdl.random with a key, or draw outside and pass it as an argument{user_line()}"
             )
+        if type(x) is not np.ndarray:
+            raise TraceError(
+                f"a {type(x).__name__} ({x.dtype}{list(x.shape)}) comes from outside, a subclass of np.ndarray that irdl does not look into "
+                f"there: keep np.asarray of it in a global, a closure or an attribute, or pass that as an argument{user_line()}"
+            )
         raise TraceError(
             f"an array ({x.dtype}{list(x.shape)}) comes from where irdl cannot read it again at each call (an object or a library's "
             "function that it does not look into): pass it as an argument, keep it in a global, a closure or an attribute, or make it "

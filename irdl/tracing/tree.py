@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import dataclasses
 import enum
-import sys
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
@@ -31,6 +31,12 @@ NAMESPACE = "irdl"
 INSTEAD = "list it in static_argnums, close over it, or register its class with irdl.tree.register_class"
 #: fields of a dataclass that are no parts of it as a tree, but of its form
 STATIC = (str, bytes, enum.Enum, np.dtype)
+#: what a subclass of arrays may define anew without computing otherwise
+_HARMLESS = (
+    {"__new__", "__doc__", "__class_getitem__", "__repr__", "__str__", "__format__", "__sizeof__", "__hash__"}
+    | {"__array_finalize__", "__array_wrap__", "__array_priority__"}
+    | {"__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__", "__setstate__", "dump", "dumps", "tofile", "tobytes"}
+)
 _DICTS = (optree.PyTreeKind.DICT, optree.PyTreeKind.ORDEREDDICT, optree.PyTreeKind.DEFAULTDICT)
 #: classes that were met
 _seen: set[type] = set()
@@ -213,6 +219,13 @@ def leaf_kind(leaf: Any) -> str | None:
     return None
 
 
+def has_own_arithmetic(cls: type) -> bool:
+    """Whether a subclass of arrays defines anew what arrays do, as units and masks do, which code made for plain arrays would pass over.
+    Those that look like arrays, carry something with them, or lie in a file do not."""
+    bases = itertools.takewhile(lambda base: base not in (np.ndarray, np.memmap, np.recarray), cls.__mro__)
+    return any(name in vars(np.ndarray) and name not in _HARMLESS for base in bases for name in vars(base))
+
+
 def leaf_type(leaf: Any, what: str) -> TensorType:
     """The type of an array-like leaf.
 
@@ -225,8 +238,7 @@ def leaf_type(leaf: Any, what: str) -> TensorType:
         leaf.refuse()
     if leaf_kind(leaf) is None:
         raise TraceError(f"{what} is a {type(leaf).__name__}, not an array or a number: {INSTEAD}")
-    # NumPy imports its masked arrays when they are first asked for; without them there is none.
-    if isinstance(leaf, np.matrix) or ("numpy.ma" in sys.modules and isinstance(leaf, np.ma.MaskedArray)):
+    if type(leaf) is not np.ndarray and isinstance(leaf, np.ndarray) and has_own_arithmetic(type(leaf)):
         raise TraceError(f"{what} is a {type(leaf).__name__}, whose arithmetic is its own: pass np.asarray of it")
     array = np.asarray(leaf)
     if isinstance(leaf, int) and not isinstance(leaf, np.generic) and not -(2**63) <= leaf < 2**63:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import os
 import sys
 import sysconfig
 import types
-from collections import UserDict, UserList, deque
+from collections import ChainMap, UserDict, UserList, deque
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def owner_of(file: str) -> Owner:
     return Owner.LIBRARY if file.startswith("<frozen ") or path.startswith(_LIBRARIES) else Owner.USER
 
 
-_HOLDERS = (types.SimpleNamespace, UserDict, UserList)
+_HOLDERS = (types.SimpleNamespace, UserDict, UserList, ChainMap, contextlib._GeneratorContextManager)
 
 
 def is_users(file: str | None) -> bool:

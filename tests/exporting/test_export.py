@@ -504,6 +504,52 @@ def test_numbers_bound_to_constants(tmp_path: Path) -> None:
     assert run(exported, tmp_path).returncode == 0
 
 
+class Numbers:
+    """Numbers of Python's in dicts, lists and tuples."""
+
+    def __init__(self) -> None:
+        self.named: dict[str, Any] = {"gain": 1.0, "count": 0, "on": False}
+        self.row, self.pair, self.deep = [0, 1.0, np.float32(2), [5, True]], (1, 2.0), {0: {"x": 3}}
+
+    def numbers(self, x: Any) -> Any:
+        named, row = self.named, self.row
+        y = x * named["gain"] + np.where(named["on"], 1.0, 2.0) + self.pair[0] * self.pair[1] + self.deep[0]["x"]
+        named["gain"] *= 0.5
+        named["count"] += 1
+        named["on"] = named["count"] > 2
+        row[0], row[1], row[2] = row[0] + 2, row[1] / 3, row[2] + np.float32(1)
+        row[3][0] += 1
+        row[3][1] = not row[3][1]
+        self.pair = (self.pair[0] + 1, self.pair[1] * 2)
+        self.deep[0]["x"] += 1
+        return y + row[0] + row[1] + row[2] + row[3][0] + np.where(row[3][1], 1.0, 2.0)
+
+
+@needs_compiler
+def test_numbers_in_containers(tmp_path: Path) -> None:
+    exported = irdl.export(Numbers().numbers)(np.ones(3))
+    members = re.search(r"typedef struct \{(.*)\} numbers_state;", exported.header, re.DOTALL)[1]
+    assert sorted(re.findall(r"(\w+) (\w+);", members)) == [
+        *(
+            ("bool", "named_on"),
+            ("bool", "row_3_1"),
+            ("double", "named_gain"),
+            ("double", "pair_1"),
+            ("double", "row_1"),
+            ("float", "row_2"),
+        ),
+        *(("int64_t", "deep_0_x"), ("int64_t", "named_count"), ("int64_t", "pair_0"), ("int64_t", "row_0"), ("int64_t", "row_3_0")),
+    ]
+    assert run(exported, tmp_path).returncode == 0
+    library, (memory, _) = loaded(exported, tmp_path), scratch(exported)
+    state, y, twin = ctypes.create_string_buffer(exported.state_bytes), np.empty(3), Numbers()
+    ctypes.memmove(state, ctypes.addressof(ctypes.c_char.in_dll(library, "numbers_initial")), exported.state_bytes)
+    for call in range(6):
+        x = np.full(3, call / 4)
+        assert library.numbers(state, x.ctypes, y.ctypes, memory) == 0
+        np.testing.assert_allclose(y, twin.numbers(x), rtol=1e-6)
+
+
 def test_what_cannot_be_returned() -> None:
     holder = Holder(h=np.zeros(3))
 

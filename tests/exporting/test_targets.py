@@ -53,6 +53,8 @@ def test_this_processor() -> None:
         ({"target": "pdp11-unknown-unix"}, "LLVM knows no target 'pdp11-unknown-unix'"),
         ({"target": "aarch64-linux-gnu", "cpu": "cortex-a99"}, "'cortex-a99' is not a recognized processor"),
         ({"features": "+wings"}, r"'\+wings' is not a recognized feature"),
+        ({"features": "neon"}, "'neon' is none of LLVM's, which begin with"),
+        ({"features": "+fma, +avx2"}, r"' \+avx2' is none of LLVM's"),
         ({"target": "mips-linux-gnu"}, "keeps the high byte of numbers first"),
     ],
 )

@@ -269,7 +269,8 @@ def set_contents(item: Any, contents: dict[Any, Any]) -> None:
 def _slots(cls: type) -> tuple[str, ...]:
     found = _slots_of.get(cls)
     if found is None:
-        members = [(name, member) for base in cls.__mro__ for name, member in vars(base).items()]
+        # A SimpleNamespace's dict is such a member too.
+        members = [(name, member) for base in cls.__mro__ for name, member in vars(base).items() if name != "__dict__"]
         found = _slots_of[cls] = tuple(name for name, member in members if isinstance(member, types.MemberDescriptorType))
     return found
 

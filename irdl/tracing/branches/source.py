@@ -28,8 +28,8 @@ _Result = TypeVar("_Result")
 _WITHIN_BLOCK = re.compile(rf"\.<locals>\.{IS_BLOCK.pattern}(?=\.<locals>\.)")
 #: what Python says where a variable of a function around is not set
 _UNSET = re.compile(r"cannot access free variable ('\w+') where it is not associated with a value in enclosing scope")
-#: what Python says where an object's `__bool__` gives a traced truth value
-_NO_BOOL = "__bool__ should return bool, returned Box"
+#: what Python says where an object's `__bool__` gives a traced truth value, which goes by the name of an array
+_NO_BOOL = "__bool__ should return bool, returned ndarray"
 _NO_SOURCE = "Both sides of such a branch are recorded where the source of the function is at hand; this one's is not, or is not what runs"
 _lock = threading.RLock()
 

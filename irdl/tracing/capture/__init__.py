@@ -4,6 +4,7 @@
     functions           the user's functions, with their globals (`namespaces`) and closures (`variables`)
     classes, objects    the user's classes, and objects of them
     containers          lists, dicts and deques from outside; `arguments`: those that are passed
+    iterators           which are not moved on
     reads               how all that is found again at each call
     decisions           what is decided by numbers that change
 

@@ -32,6 +32,7 @@ from irdl.tracing.capture.containers import (
 )
 from irdl.tracing.capture.decisions import argument_behind, decided, family_of
 from irdl.tracing.capture.functions import Functions
+from irdl.tracing.capture.iterators import Resting, is_iterator
 from irdl.tracing.capture.namespaces import Module, Package
 from irdl.tracing.capture.objects import Objects, own_dict
 from irdl.tracing.capture.reads import (
@@ -241,6 +242,8 @@ class Capture:
         if is_plain_object(item):
             return self.objects.copy(item, self.classes.of(type(item)), read, name)
         self.guards.append((read, item))
+        if is_iterator(item):
+            return Resting(type(item).__name__, name)
         if isinstance(item, (list, dict, deque, set)):
             self.foreign.append((item, item.copy(), name))
         if (contents := contents_of(item)) is not None:

@@ -35,9 +35,9 @@ def effects(capture: Capture, recipes: Recipes) -> list[Effect]:
         if restored(item, contents):
             raise TraceError(
                 f"`{name}`, a {type(item).__name__}, was changed during the trace: that would happen once, not at each call; use a plain "
-                "list or dict"
+                "list or dict, in a closure or on an object"
             )
-    changed = capture.classes.changed()
+    changed = capture.classes.changed() or capture.functions.changed()
     if changed is not None:
         raise TraceError(f"{changed} was set during the trace: that would happen once, not at each call; keep it on an object")
     found: list[Effect] = []

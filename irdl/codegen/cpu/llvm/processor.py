@@ -107,6 +107,12 @@ def find_processor(triple: str | None = None, cpu: str | None = None, features: 
     Raises:
         ValueError: LLVM does not know the triple, the processor or a feature; or numbers lie the other way round there.
     """
+    # LLVM ends the process at what is none.
+    wrong = next((part for part in features.split(",") if features and not re.fullmatch(r"[+-][\w.+-]+", part, re.ASCII)), None)
+    if wrong is not None:
+        raise ValueError(
+            f"features={features!r}: {wrong!r} is none of LLVM's, which begin with + or -, with commas between, as '+neon,-fma'"
+        )
     if triple is None and cpu is None and not features:
         return host()
     llvm.initialize_all_targets()

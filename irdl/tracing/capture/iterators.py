@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from irdl.errors import TraceError
-from irdl.tracing.recorder import user_line
+from irdl.tracing.lines import user_line
 
 
 class Resting:

@@ -701,6 +701,33 @@ MUTANTS: list[Mutant] = [
         "",
         "tests/passes/test_cases.py -k distribute",
     ),
+    (
+        "irdl/passes/distribute.py",
+        "return set().union(*found) if all(found) else set()",
+        "return set().union(*found)",
+        "tests/passes -k distribute",
+    ),
+    ("irdl/passes/distribute.py", "(node.op is not MUL or len(terms) == 1) and", "", "tests/passes -k distribute"),
+    ("irdl/passes/distribute.py", "all(term.type == value.type for term in terms)", "True", "tests/passes -k distribute"),
+    (
+        "irdl/passes/distribute.py",
+        "return self._leaves(node)\n        if any",
+        "return False\n        if any",
+        "tests/passes -k distribute",
+    ),
+    ("irdl/ops/invariants.py", "inner not in stay or _leads_to(inner, body, moved - stay)", "True", "tests/transforms/test_invariants.py"),
+    (
+        "irdl/ops/invariants.py",
+        "stack += [user for user in users if user.op is BROADCAST or user.op.is_view]",
+        "",
+        "tests/transforms/test_invariants.py",
+    ),
+    (
+        "irdl/transforms/reverse.py",
+        "if ct is not None or consts <= place < consts + count}",
+        "}",
+        "tests/transforms/test_invariants.py -k no_step_reads",
+    ),
     ("irdl/codegen/cuda/meetings.py", "here[1] < there[0] or", "here[0] <= there[0] or", COPIES + " -k meet"),
     (
         "irdl/codegen/cuda/emit.py",

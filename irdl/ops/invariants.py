@@ -56,8 +56,7 @@ def _hoist(builder: Builder, node: Node, body: Graph, operands: list[Value], kee
     consts = attributes.consts
     moved = _invariant_nodes(body, attributes)
     stay = _widening(body, moved) if keep_broadcasts else set()
-    moved = {inner for inner in moved if inner not in stay or _leads_to(inner, body, moved - stay)}
-    if not moved - stay:
+    if moved <= stay:
         return builder.node(SCAN, operands, attributes, [body], node.location).outputs
     mapping = dict(zip(body.inputs[:consts], operands[:consts], strict=True))
     literals = [n for n in body.nodes if not n.operands and any(n.output in m.operands for m in moved)]
@@ -94,13 +93,3 @@ def _widening(body: Graph, moved: set[Node]) -> set[Node]:
         if node in moved and (node.op is BROADCAST or (node.op.is_view and node.operands[0].node in found)):
             found.add(node)
     return found
-
-
-def _leads_to(node: Node, body: Graph, targets: set[Node]) -> bool:
-    stack = [node]
-    while stack:
-        users = [user for value in stack.pop().outputs for user in body.users()[value]]
-        if any(user in targets for user in users):
-            return True
-        stack += [user for user in users if user.op is BROADCAST or user.op.is_view]
-    return False

@@ -76,11 +76,11 @@ class _Parts:
 
     def _goes_first(self, node: Node) -> bool:
         """It is made before the loop where it can. On a CPU a product costs less than reading it would (see `expand`)."""
-        return self._leaves(node) and (self.reductions or node.op is not DOT or terms_of(node) > 1)
+        return self._gains(node) and (self.reductions or node.op is not DOT or terms_of(node) > 1)
 
-    def _goes_last(self, node: Node) -> bool:
-        """It is made behind the loop where it can. On a CPU, what is multiplied in each step with another matrix gains nothing from that,
-        and finds what it reads in the cache, unless it is summed over the steps or reads less than it makes."""
+    def _gains(self, node: Node) -> bool:
+        """It is worth a loop of its own. On a CPU, what is multiplied in each step with another matrix gains nothing from that, and finds
+        what it reads in the cache, unless it is summed over the steps or reads less than it makes."""
         if node.op is not DOT or self.reductions or node in self.summed:
             return self._leaves(node)
         if any(self._is_invariant(value) for value in node.operands):
@@ -131,7 +131,7 @@ class _Parts:
         if node is None or node.op not in (ADD, SUB, NEG, MUL) or len(self.users[value]) != 1 or value in self.body.outputs:
             return ()
         terms = [v for v in node.operands if node.op is not MUL or not (v in self.inputs.consts or is_literal(v))]
-        return terms if (node.op is not MUL or len(terms) == 1) and all(term.type == value.type for term in terms) else ()
+        return terms if node.op is not MUL or len(terms) == 1 else ()
 
     def _is_zero(self, value: Value) -> bool:
         """In each step; it may be made outside."""
@@ -180,7 +180,7 @@ class _Parts:
             if node in needed or node in self.before or node in self.dropped or node.regions:
                 continue
             follows = any(value.node in chosen for value in node.operands)
-            if follows or self._goes_last(node):
+            if follows or self._gains(node):
                 chosen.add(node)
         for node in reversed(self.body.nodes if self.reductions else ()):
             if node in needed or node in self.before or node.regions or node.op.can_raise or not node.operands:

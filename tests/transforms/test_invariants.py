@@ -54,13 +54,13 @@ def test_what_is_only_repeated_is_not_added_up_as_such() -> None:
 def test_a_broadcast_that_something_else_is_made_of_leaves_with_it() -> None:
     def loss(b, w, xs):
         def step(h, x):
-            wide = np.broadcast_to(b, (4, 3))
+            wide = np.broadcast_to(b, (4, 3)).reshape(2, 6)
             h = np.tanh(h * wide + (wide * w).sum(0) + x)
             return h, h
 
-        return irdl.scan(step, np.zeros((4, 3)), xs)[1].sum()
+        return irdl.scan(step, np.zeros((2, 6)), xs)[1].sum()
 
-    check_gradient(loss, RNG.standard_normal(3), RNG.standard_normal((4, 3)), RNG.standard_normal((5, 4, 3)))
+    check_gradient(loss, RNG.standard_normal(3), RNG.standard_normal((2, 6)), RNG.standard_normal((5, 2, 6)))
 
 
 def test_parameters_that_no_step_reads_any_more_have_no_sum() -> None:

@@ -717,6 +717,13 @@ MUTANTS: list[Mutant] = [
     ("irdl/ops/invariants.py", "_widening(body, moved) if keep_broadcasts else set()", "set()", "tests/transforms/test_invariants.py"),
     ("irdl/ops/invariants.py", "or (node.op.is_view and node.operands[0].node in found)", "", "tests/transforms/test_invariants.py"),
     ("irdl/ops/invariants.py", "if n not in moved or n in stay]", "if n not in moved]", "tests/transforms/test_invariants.py"),
+    ("irdl/ops/invariants.py", "second, harmless=True)", "second)", "tests/transforms/test_invariants.py"),
+    (
+        "irdl/ops/invariants.py",
+        "node.op.can_raise or any(inner",
+        "any(inner",
+        "tests/transforms/test_invariants.py",
+    ),
     (
         "irdl/transforms/reverse.py",
         "if ct is not None or consts <= place < consts + count}",

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value
-from irdl.ops.control import SCAN, ScanAttributes
+from irdl.ir.op import Op
+from irdl.ops.control import SCAN, WHILE, ScanAttributes, WhileAttributes
 from irdl.ops.shape import BROADCAST
 
-#: From a scan, its body with its own loops changed, and its operands in the new graph to its outputs there.
-Change = Callable[[Builder, Node, Graph, list[Value]], Sequence[Value]]
+#: From a loop, its regions with their own loops changed, and its operands in the new graph to its outputs there.
+Change = Callable[[Builder, Node, Sequence[Graph], list[Value]], Sequence[Value]]
 
 
 def hoist_invariants(graph: Graph) -> Graph:
-    """Move what depends on a loop's constants alone out of the loop."""
-    return each_scan(graph, lambda builder, node, body, operands: _hoist(builder, node, body, operands, False))
+    """Move what depends on a loop's constants alone out of the loop; of a `while`, which may run no step, what cannot raise."""
+    return each_loop(graph, partial(_hoist, keep_broadcasts=False), (SCAN, WHILE))
 
 
 def hoist_for_gradients(graph: Graph) -> Graph:
@@ -25,21 +28,21 @@ def hoist_for_gradients(graph: Graph) -> Graph:
 
     Broadcasts stay: their gradient is a sum, and without it what is added up over the steps would be as large as they are.
     """
-    return each_scan(graph, lambda builder, node, body, operands: _hoist(builder, node, body, operands, True))
+    return each_loop(graph, partial(_hoist, keep_broadcasts=True))
 
 
-def each_scan(graph: Graph, change: Change) -> Graph:
-    """The graph with every scan changed, inner loops first."""
-    if not graph.has((SCAN,)):
+def each_loop(graph: Graph, change: Change, ops: Container[Op] = (SCAN,)) -> Graph:
+    """The graph with every loop that is one of the `ops` changed, inner loops first."""
+    if not graph.has(ops):
         return graph
     builder = Builder(fold=False)
     inputs = fresh_inputs(graph.inputs)
     mapping: dict[Value, Value] = dict(zip(graph.inputs, inputs, strict=True))
     for node in graph.nodes:
         operands = [mapping[value] for value in node.operands]
-        regions = [each_scan(region, change) for region in node.regions]
-        if node.op is SCAN:
-            outputs = change(builder, node, regions[0], operands)
+        regions = [each_loop(region, change, ops) for region in node.regions]
+        if node.op in ops:
+            outputs = change(builder, node, regions, operands)
         else:
             outputs = builder.node(node.op, operands, node.attributes, regions, node.location).outputs
         mapping.update(zip(node.outputs, outputs, strict=True))
@@ -51,14 +54,36 @@ def is_literal(value: Value) -> bool:
     return value.node is not None and not value.node.operands
 
 
-def _hoist(builder: Builder, node: Node, body: Graph, operands: list[Value], keep_broadcasts: bool) -> Sequence[Value]:
-    attributes: ScanAttributes = node.attributes
-    consts = attributes.consts
-    moved = _invariant_nodes(body, attributes)
-    stay = _widening(body, moved) if keep_broadcasts else set()
+def _hoist(builder: Builder, node: Node, regions: Sequence[Graph], operands: list[Value], keep_broadcasts: bool) -> Sequence[Value]:
+    attributes: Any = node.attributes
+    if node.op is WHILE:
+        return _hoist_while(builder, node, regions, operands)
+    consts, (body,) = attributes.consts, regions
+    moved = _invariant_nodes(body, consts) if attributes.length else set()
+    body, extra = _without(builder, body, operands[:consts], moved, _widening(body, moved) if keep_broadcasts else set())
+    new: ScanAttributes = replace(attributes, consts=consts + len(extra))
+    return builder.node(SCAN, [*operands[:consts], *extra, *operands[consts:]], new, [body], node.location).outputs
+
+
+def _hoist_while(builder: Builder, node: Node, regions: Sequence[Graph], operands: list[Value]) -> Sequence[Value]:
+    """The condition is computed at least once, the body may never be."""
+    attributes: WhileAttributes = node.attributes
+    first, second = attributes.cond_consts, attributes.body_consts
+    of_condition, of_body, carry = operands[:first], operands[first : first + second], operands[first + second :]
+    condition, more = _without(builder, regions[0], of_condition, _invariant_nodes(regions[0], first), set())
+    body, extra = _without(builder, regions[1], of_body, _invariant_nodes(regions[1], second, harmless=True), set())
+    new = WhileAttributes(first + len(more), second + len(extra))
+    given = [*of_condition, *more, *of_body, *extra, *carry]
+    return builder.node(WHILE, given, new, [condition, body], node.location).outputs
+
+
+def _without(builder: Builder, body: Graph, consts: Sequence[Value], moved: set[Node], stay: set[Node]) -> tuple[Graph, list[Value]]:
+    """A body whose first inputs are `consts` outside, without the nodes that moved there, but with those that `stay` as well; and what
+    it takes behind its constants instead."""
     if moved <= stay:
-        return builder.node(SCAN, operands, attributes, [body], node.location).outputs
-    mapping = dict(zip(body.inputs[:consts], operands[:consts], strict=True))
+        return body, []
+    count = len(consts)
+    mapping = dict(zip(body.inputs[:count], consts, strict=True))
     literals = [n for n in body.nodes if not n.operands and any(n.output in m.operands for m in moved)]
     copy_nodes(builder, sorted([*moved, *literals], key=lambda n: n.serial), mapping)
     left = [n for n in body.nodes if n not in moved or n in stay]
@@ -69,17 +94,16 @@ def _hoist(builder: Builder, node: Node, body: Graph, operands: list[Value], kee
     inner_mapping = dict(zip([*body.inputs, *wanted], [*inputs, *extra], strict=True))
     copy_nodes(Builder(fold=False), left, inner_mapping)
     outputs = [inner_mapping[value] for value in body.outputs]
-    new_body = Graph([*inputs[:consts], *extra, *inputs[consts:]], outputs, body.name)
-    new = replace(attributes, consts=consts + len(extra))
-    given = [*operands[:consts], *(mapping[value] for value in wanted), *operands[consts:]]
-    return builder.node(SCAN, given, new, [new_body], node.location).outputs
+    return Graph([*inputs[:count], *extra, *inputs[count:]], outputs, body.name), [mapping[value] for value in wanted]
 
 
-def _invariant_nodes(body: Graph, attributes: ScanAttributes) -> set[Node]:
-    """The nodes of a body that depend on the loop's constants alone; of a loop that may not run none."""
-    fixed = set(body.inputs[: attributes.consts])
+def _invariant_nodes(body: Graph, consts: int, harmless: bool = False) -> set[Node]:
+    """The nodes of a body that depend on the loop's constants alone; of those that are `harmless`, which cannot raise."""
+    fixed = set(body.inputs[:consts])
     found: set[Node] = set()
-    for node in body.nodes if attributes.length else ():
+    for node in body.nodes:
+        if harmless and (node.op.can_raise or any(inner.op.can_raise for region in node.regions for inner in region.all_nodes())):
+            continue
         if node.operands and all(value in fixed or is_literal(value) for value in node.operands):
             fixed.update(node.outputs)
             found.add(node)

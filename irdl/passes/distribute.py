@@ -27,7 +27,7 @@ from irdl.ops.contract import DOT, terms_of
 from irdl.ops.control import SCAN, ScanAttributes, scan_of
 from irdl.ops.elementwise import ADD, MUL, NEG, SUB
 from irdl.ops.index import SCATTER_ADD
-from irdl.ops.invariants import each_scan, hoist_invariants, is_literal
+from irdl.ops.invariants import each_loop, hoist_invariants, is_literal
 from irdl.ops.loop_parts import LoopInputs, LoopOutputs
 from irdl.ops.pieces import is_zero
 from irdl.ops.reduce import SUM, Reduce, ReduceAttributes
@@ -41,7 +41,7 @@ _STACKED = 256 * 1024 * 1024
 
 def distribute(graph: Graph, target: Target | Gpu | None = None) -> Graph:
     """Split every scan of `graph`, inner loops first. `target`: the machine; reductions leave loops on a GPU alone."""
-    return each_scan(hoist_invariants(graph), partial(_split, reductions=isinstance(target, Gpu)))
+    return each_loop(hoist_invariants(graph), partial(_split, reductions=isinstance(target, Gpu)))
 
 
 def _leaves(node: Node, reductions: bool) -> bool:
@@ -247,7 +247,8 @@ def _sum_of_three(
     return None
 
 
-def _split(builder: Builder, node: Node, body: Graph, operands: list[Value], reductions: bool) -> Sequence[Value]:
+def _split(builder: Builder, node: Node, regions: Sequence[Graph], operands: list[Value], reductions: bool) -> Sequence[Value]:
+    (body,) = regions
     attributes: ScanAttributes = node.attributes
     length, given = attributes.length, attributes.inputs(operands)
     if length < 2 or attributes.segments:
@@ -255,7 +256,7 @@ def _split(builder: Builder, node: Node, body: Graph, operands: list[Value], red
     body, narrow = rounded_once(body, attributes, partial(_leaves, reductions=reductions))
     if narrow:
         carry = [cast(builder, value, inner.dtype) for value, inner in zip(given.carry, attributes.inputs(body.inputs).carry, strict=True)]
-        results = _split(builder, node, body, [*given.consts, *carry, *given.xs], reductions)
+        results = _split(builder, node, [body], [*given.consts, *carry, *given.xs], reductions)
         return [cast(builder, value, narrow[place]) if place in narrow else value for place, value in enumerate(results)]
     body = _invariants_first(body, attributes)
     parts = _Parts(node, body, reductions)

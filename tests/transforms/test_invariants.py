@@ -102,3 +102,25 @@ def test_a_complex_weight_made_of_parts_is_two_products_behind_the_loop() -> Non
     compiled = irdl.compile(irdl.value_and_grad(loss, argnums=(0, 1)))(re, im, xs, target)
     stages = dict(compiled.stages)
     assert not any(node.op.name == "dot" for scan in scans(stages["distribute"]) for node in scan.regions[0].nodes)
+
+
+def test_a_while_that_runs_no_step_raises_nothing() -> None:
+    def settle(w, x, steps):
+        def step(state):
+            h, n = state
+            return np.tanh(h @ np.linalg.inv(w) + x @ w), n + 1
+
+        return irdl.while_loop(lambda state: state[1] < steps, step, (x, np.int64(0)))[0]
+
+    singular, x = np.ones((3, 3)), RNG.standard_normal((2, 3))
+    compiled = irdl.jit(settle)
+    np.testing.assert_array_equal(compiled(singular, x, np.int64(0)), x)
+    with pytest.raises(np.linalg.LinAlgError):
+        compiled(singular, x, np.int64(1))
+    regular = RNG.standard_normal((3, 3)) + 3 * np.eye(3)
+    np.testing.assert_allclose(compiled(regular, x, np.int64(3)), settle(regular, x, 3), rtol=1e-9)
+    # What cannot raise is computed once, in front of it.
+    graph = dict(irdl.compile(settle)(regular, x, np.int64(3)).stages)["distribute"]
+    (loop,) = (node for node in graph.nodes if node.op.name == "while")
+    assert sum(node.op.name == "dot" for node in graph.nodes) == 1
+    assert loop.attributes.cond_consts == 1

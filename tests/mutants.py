@@ -714,9 +714,10 @@ MUTANTS: list[Mutant] = [
         "return False\n        if any",
         "tests/passes -k distribute",
     ),
-    ("irdl/ops/invariants.py", "_widening(body, moved) if keep_broadcasts else set()", "set()", "tests/transforms/test_invariants.py"),
+    ("irdl/ops/invariants.py", "(broadcasts and node.op is BROADCAST)", "False", "tests/transforms/test_invariants.py"),
     ("irdl/ops/invariants.py", "or (node.op.is_view and node.operands[0].node in found)", "", "tests/transforms/test_invariants.py"),
     ("irdl/ops/invariants.py", "if n not in moved or n in stay]", "if n not in moved]", "tests/transforms/test_invariants.py"),
+    ("irdl/ops/invariants.py", "node.op.cycles <= _CHEAP and", "", "tests/passes/test_cases.py -k hoist"),
     ("irdl/ops/invariants.py", "second, harmless=True)", "second)", "tests/transforms/test_invariants.py"),
     (
         "irdl/ops/invariants.py",

@@ -11,15 +11,22 @@ from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value
 from irdl.ir.op import Op
 from irdl.ops.control import SCAN, WHILE, ScanAttributes, WhileAttributes
+from irdl.ops.elementwise import Elementwise
 from irdl.ops.shape import BROADCAST
+
+#: cycles of a vector, as ops count them
+_CHEAP = 1.0
 
 #: From a loop, its regions with their own loops changed, and its operands in the new graph to its outputs there.
 Change = Callable[[Builder, Node, Sequence[Graph], list[Value]], Sequence[Value]]
 
 
 def hoist_invariants(graph: Graph) -> Graph:
-    """Move what depends on a loop's constants alone out of the loop; of a `while`, which may run no step, what cannot raise."""
-    return each_loop(graph, partial(_hoist, keep_broadcasts=False), (SCAN, WHILE))
+    """Move what depends on a loop's constants alone out of the loop; of a `while`, which may run no step, what cannot raise.
+
+    What costs no more than to read it, as it is larger than what it is made of, stays.
+    """
+    return each_loop(graph, partial(_hoist, broadcasts=False), (SCAN, WHILE))
 
 
 def hoist_for_gradients(graph: Graph) -> Graph:
@@ -28,10 +35,10 @@ def hoist_for_gradients(graph: Graph) -> Graph:
 
     Broadcasts stay: their gradient is a sum, and without it what is added up over the steps would be as large as they are.
     """
-    return each_loop(graph, partial(_hoist, keep_broadcasts=True))
+    return each_loop(graph, partial(_hoist, broadcasts=True), (SCAN,))
 
 
-def each_loop(graph: Graph, change: Change, ops: Container[Op] = (SCAN,)) -> Graph:
+def each_loop(graph: Graph, change: Change, ops: Container[Op]) -> Graph:
     """The graph with every loop that is one of the `ops` changed, inner loops first."""
     if not graph.has(ops):
         return graph
@@ -54,13 +61,13 @@ def is_literal(value: Value) -> bool:
     return value.node is not None and not value.node.operands
 
 
-def _hoist(builder: Builder, node: Node, regions: Sequence[Graph], operands: list[Value], keep_broadcasts: bool) -> Sequence[Value]:
+def _hoist(builder: Builder, node: Node, regions: Sequence[Graph], operands: list[Value], broadcasts: bool) -> Sequence[Value]:
     attributes: Any = node.attributes
     if node.op is WHILE:
         return _hoist_while(builder, node, regions, operands)
     consts, (body,) = attributes.consts, regions
     moved = _invariant_nodes(body, consts) if attributes.length else set()
-    body, extra = _without(builder, body, operands[:consts], moved, _widening(body, moved) if keep_broadcasts else set())
+    body, extra = _without(builder, body, operands[:consts], moved, _widening(body, moved, broadcasts))
     new: ScanAttributes = replace(attributes, consts=consts + len(extra))
     return builder.node(SCAN, [*operands[:consts], *extra, *operands[consts:]], new, [body], node.location).outputs
 
@@ -110,10 +117,17 @@ def _invariant_nodes(body: Graph, consts: int, harmless: bool = False) -> set[No
     return found
 
 
-def _widening(body: Graph, moved: set[Node]) -> set[Node]:
-    """Those of the nodes that are broadcasts, or views of broadcasts."""
+def _widening(body: Graph, moved: set[Node], broadcasts: bool) -> set[Node]:
+    """Those of the nodes that make more than they read, at no cost, and views of them; with or without broadcasts."""
     found: set[Node] = set()
     for node in body.nodes:
-        if node in moved and (node.op is BROADCAST or (node.op.is_view and node.operands[0].node in found)):
+        if node not in moved:
+            continue
+        wider = isinstance(node.op, Elementwise) and node.op.cycles <= _CHEAP and _bytes(node.outputs) > _bytes(node.operands)
+        if wider or (broadcasts and node.op is BROADCAST) or (node.op.is_view and node.operands[0].node in found):
             found.add(node)
     return found
+
+
+def _bytes(values: Sequence[Value]) -> int:
+    return sum(value.type.nbytes for value in values)

@@ -41,7 +41,7 @@ _STACKED = 256 * 1024 * 1024
 
 def distribute(graph: Graph, target: Target | Gpu | None = None) -> Graph:
     """Split every scan of `graph`, inner loops first. `target`: the machine; reductions leave loops on a GPU alone."""
-    return each_loop(hoist_invariants(graph), partial(_split, reductions=isinstance(target, Gpu)))
+    return each_loop(hoist_invariants(graph), partial(_split, reductions=isinstance(target, Gpu)), (SCAN,))
 
 
 def _leaves(node: Node, reductions: bool) -> bool:

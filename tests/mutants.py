@@ -718,6 +718,7 @@ MUTANTS: list[Mutant] = [
     ("irdl/ops/invariants.py", "or (node.op.is_view and node.operands[0].node in found)", "", "tests/transforms/test_invariants.py"),
     ("irdl/ops/invariants.py", "if n not in moved or n in stay]", "if n not in moved]", "tests/transforms/test_invariants.py"),
     ("irdl/ops/invariants.py", "node.op.cycles <= _CHEAP and", "", "tests/passes/test_cases.py -k hoist"),
+    ("irdl/ops/invariants.py", "all(user.op.is_elementwise for user in users[node.output])", "True", "tests/passes/test_cases.py -k hoist"),
     ("irdl/ops/invariants.py", "second, harmless=True)", "second)", "tests/transforms/test_invariants.py"),
     (
         "irdl/ops/invariants.py",

@@ -118,12 +118,15 @@ def _invariant_nodes(body: Graph, consts: int, harmless: bool = False) -> set[No
 
 
 def _widening(body: Graph, moved: set[Node], broadcasts: bool) -> set[Node]:
-    """Those of the nodes that make more than they read, at no cost, and views of them; with or without broadcasts."""
+    """Those of the nodes that make more than they read, at no cost, for steps that do so too; and broadcasts, where these are asked for.
+    Views of them too."""
     found: set[Node] = set()
+    users = body.users()
     for node in body.nodes:
         if node not in moved:
             continue
         wider = isinstance(node.op, Elementwise) and node.op.cycles <= _CHEAP and _bytes(node.outputs) > _bytes(node.operands)
+        wider = wider and node.output not in body.outputs and all(user.op.is_elementwise for user in users[node.output])
         if wider or (broadcasts and node.op is BROADCAST) or (node.op.is_view and node.operands[0].node in found):
             found.add(node)
     return found

@@ -12,7 +12,7 @@
     fusion              made by passes
 
 `rules` holds the equations between them, with `products`, those of contractions, `pieces`, those of arrays put together,
-`choices`, those of cond, `prune` what of loops nobody reads, `branches`, what of a region can be done outside of it, and `side_stores`, stores behind a cond.
+`choices`, those of cond, `prune` what of loops nobody reads, `branches`, what of a region can be done outside of it, `invariants`, what of a loop's steps is the same, and `side_stores`, stores behind a cond.
 """
 
 from irdl.ops import checks, contract, control, dynamic, elementwise, fusion, index, joining, linear, reduce, shape, sort, spectral, windows

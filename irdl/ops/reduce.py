@@ -102,10 +102,11 @@ class Prod(Reduce):
 
 class Extremum(Reduce):
     def vjp(self, operands: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any], attributes: Any) -> Sequence[Any]:
+        # Equal ones have equal shares of it: divided where there is one number for all of them.
         (x,) = operands
         hit = (x == expand(outputs[0], attributes.axes, x.shape)).astype(x.dtype)
-        count = expand(np.sum(hit, axis=attributes.axes), attributes.axes, x.shape)
-        return [expand(cotangents[0], attributes.axes, x.shape) * hit / count]
+        share = cotangents[0] / np.sum(hit, axis=attributes.axes)
+        return [expand(share, attributes.axes, x.shape) * hit]
 
 
 class Logical(Reduce):

@@ -247,8 +247,8 @@ class _Splitter:
 
 
 def _is_nothing(value: Value) -> bool:
-    """Zeros, seen in any form: the imaginary part of what was real."""
-    while value.node is not None and value.node.op.is_view:
+    """Zeros, seen in any form, negated ones too: the imaginary part of what was real, and of its conjugate."""
+    while value.node is not None and (value.node.op.is_view or value.node.op is e.NEG):
         value = value.node.operands[0]
     return is_zero(value)
 

@@ -17,18 +17,17 @@ and to nothing else. A CPU finds what they read in its cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from irdl.ir.builder import Builder, copy_nodes, fresh_inputs
 from irdl.ir.graph import Graph, Node, Value
 from irdl.loops.target import Gpu, Target
 from irdl.ops.contract import DOT, terms_of
 from irdl.ops.control import SCAN, ScanAttributes, scan_of
-from irdl.ops.elementwise import ADD
+from irdl.ops.elementwise import ADD, MUL, NEG, SUB
 from irdl.ops.index import SCATTER_ADD
+from irdl.ops.invariants import each_loop, hoist_invariants, is_literal
 from irdl.ops.loop_parts import LoopInputs, LoopOutputs
 from irdl.ops.pieces import is_zero
 from irdl.ops.reduce import SUM, Reduce, ReduceAttributes
@@ -42,70 +41,7 @@ _STACKED = 256 * 1024 * 1024
 
 def distribute(graph: Graph, target: Target | Gpu | None = None) -> Graph:
     """Split every scan of `graph`, inner loops first. `target`: the machine; reductions leave loops on a GPU alone."""
-    return _each_scan(hoist_invariants(graph), partial(_split, reductions=isinstance(target, Gpu)))
-
-
-def hoist_invariants(graph: Graph) -> Graph:
-    """Move what depends on a loop's constants alone out of the loop."""
-    return _each_scan(graph, _hoist)
-
-
-def _each_scan(graph: Graph, change: Callable[..., Any]) -> Graph:
-    if not graph.has((SCAN,)):
-        return graph
-    builder = Builder(fold=False)
-    inputs = fresh_inputs(graph.inputs)
-    mapping: dict[Value, Value] = dict(zip(graph.inputs, inputs, strict=True))
-    for node in graph.nodes:
-        operands = [mapping[value] for value in node.operands]
-        regions = [_each_scan(region, change) for region in node.regions]
-        if node.op is SCAN:
-            outputs = change(builder, node, regions[0], operands)
-        else:
-            outputs = builder.node(node.op, operands, node.attributes, regions, node.location).outputs
-        mapping.update(zip(node.outputs, outputs, strict=True))
-    return Graph(inputs, [mapping[value] for value in graph.outputs], graph.name)
-
-
-def _hoist(builder: Builder, node: Node, body: Graph, operands: list[Value]) -> Sequence[Value]:
-    attributes: ScanAttributes = node.attributes
-    consts = attributes.consts
-    fixed = set(body.inputs[:consts])
-    moved: list[Node] = []
-    for inner in body.nodes:
-        if inner.op.can_raise and attributes.length == 0:
-            continue
-        if inner.operands and all(value in fixed or _literal(value) for value in inner.operands):
-            fixed.update(inner.outputs)
-            moved.append(inner)
-    if not moved or attributes.length == 0:
-        return builder.node(SCAN, operands, attributes, [body], node.location).outputs
-    mapping = dict(zip(body.inputs[:consts], operands[:consts], strict=True))
-    literals = [n for n in body.nodes if not n.operands and any(n.output in m.operands for m in moved)]
-    copy_nodes(builder, sorted([*moved, *literals], key=lambda n: n.serial), mapping)
-    moved_set = set(moved)
-    wanted = [
-        value
-        for inner in moved
-        for value in inner.outputs
-        if value in body.outputs or any(value in n.operands for n in body.nodes if n not in moved_set)
-    ]
-    inner_mapping: dict[Value, Value] = {}
-    inputs = fresh_inputs(body.inputs)
-    inner_mapping.update(zip(body.inputs, inputs, strict=True))
-    extra = [Value(value.type, name=value.name) for value in wanted]
-    inner_mapping.update(zip(wanted, extra, strict=True))
-    inner_builder = Builder(fold=False)
-    copy_nodes(inner_builder, [n for n in body.nodes if n not in moved_set], inner_mapping)
-    outputs = [inner_mapping[value] for value in body.outputs]
-    new_body = Graph([*inputs[:consts], *extra, *inputs[consts:]], outputs, body.name)
-    new = replace(attributes, consts=consts + len(extra))
-    given = [*operands[:consts], *(mapping[value] for value in wanted), *operands[consts:]]
-    return builder.node(SCAN, given, new, [new_body], node.location).outputs
-
-
-def _literal(value: Value) -> bool:
-    return value.node is not None and not value.node.operands
+    return each_loop(hoist_invariants(graph), partial(_split, reductions=isinstance(target, Gpu)), (SCAN,))
 
 
 def _leaves(node: Node, reductions: bool) -> bool:
@@ -123,6 +59,8 @@ class _Parts:
         self.inputs, self.outputs = attributes.inputs(body.inputs), attributes.outputs(body.outputs)
         self.body = body
         self.users = body.users()
+        #: contractions that are summed over the steps
+        self.summed: set[Node] = set()
         self.sums, self.scatters = self._accumulated()
         added = (body.outputs[place].node for place in (*self.sums, *self.scatters))
         self.dropped = {n for n in (*added, *self.scatters.values()) if n is not None}
@@ -138,10 +76,24 @@ class _Parts:
 
     def _goes_first(self, node: Node) -> bool:
         """It is made before the loop where it can. On a CPU a product costs less than reading it would (see `expand`)."""
-        return self._leaves(node) and (self.reductions or node.op is not DOT or terms_of(node) > 1)
+        return self._gains(node) and (self.reductions or node.op is not DOT or terms_of(node) > 1)
+
+    def _gains(self, node: Node) -> bool:
+        """It is worth a loop of its own. On a CPU, what is multiplied in each step with another matrix gains nothing from that, and finds
+        what it reads in the cache, unless it is summed over the steps or reads less than it makes."""
+        if node.op is not DOT or self.reductions or node in self.summed:
+            return self._leaves(node)
+        if any(self._is_invariant(value) for value in node.operands):
+            return True
+        return sum(value.type.nbytes for value in node.operands) <= node.output.type.nbytes
+
+    def _is_invariant(self, value: Value) -> bool:
+        while value.node is not None and value.node.op.is_view:
+            value = value.node.operands[0]
+        return value in self.inputs.consts or is_literal(value)
 
     def _accumulated(self) -> tuple[dict[int, Value], dict[int, Node]]:
-        """Carries that only add up a contraction: place -> what is added. (A plain sum is cheaper where its operand is in cache.) And those
+        """Carries that only add up contractions: place -> what is added. (A plain sum is cheaper where its operand is in cache.) And those
         that only add up what is scattered into zeros, by that."""
         found: dict[int, Value] = {}
         scatters: dict[int, Node] = {}
@@ -152,11 +104,9 @@ class _Parts:
             if self.users[old] != [node] or old in self.body.outputs or list(node.operands).count(old) != 1:
                 continue
             term = node.operands[1] if node.operands[0] is old else node.operands[0]
-            source = term
-            while source.node is not None and source.node.op.is_view and len(self.users[source]) == 1:
-                source = source.node.operands[0]
-            if term.type == old.type and source.node is not None and self._leaves(source.node):
+            if term.type == old.type and (leaving := self._leaving_in(term)):
                 found[place] = term
+                self.summed |= leaving
             elif (
                 term.node is not None
                 and term.node.op is SCATTER_ADD
@@ -165,6 +115,23 @@ class _Parts:
             ):
                 scatters[place] = term.node
         return found, scatters
+
+    def _leaving_in(self, value: Value) -> set[Node]:
+        """The contractions that it is made of so that the sum of it over the steps is made so of theirs; none if it is made of others too."""
+        if terms := self.linear_in(value):
+            found = [self._leaving_in(term) for term in terms]
+            return set().union(*found) if all(found) else set()
+        while value.node is not None and value.node.op.is_view and len(self.users[value]) == 1:
+            value = value.node.operands[0]
+        return {value.node} if value.node is not None and self._leaves(value.node) else set()
+
+    def linear_in(self, value: Value) -> Sequence[Value]:
+        """The operands in which a sum, a difference or a product with what is the same in all steps is linear."""
+        node = value.node
+        if node is None or node.op not in (ADD, SUB, NEG, MUL) or len(self.users[value]) != 1 or value in self.body.outputs:
+            return ()
+        terms = [v for v in node.operands if node.op is not MUL or not (v in self.inputs.consts or is_literal(v))]
+        return terms if node.op is not MUL or len(terms) == 1 else ()
 
     def _is_zero(self, value: Value) -> bool:
         """In each step; it may be made outside."""
@@ -190,7 +157,7 @@ class _Parts:
             inner = [value for value in node.operands if value.node in chosen]
             others = [value for value in node.operands if value.node not in chosen]
             only = all(self._only_leads_to(value, node, chosen) for value in inner)
-            if inner and only and all(v in invariant or _literal(v) for v in others):
+            if inner and only and all(v in invariant or is_literal(v) for v in others):
                 chosen.add(node)
         return chosen
 
@@ -213,7 +180,7 @@ class _Parts:
             if node in needed or node in self.before or node in self.dropped or node.regions:
                 continue
             follows = any(value.node in chosen for value in node.operands)
-            if self._leaves(node) or follows:
+            if follows or self._gains(node):
                 chosen.add(node)
         for node in reversed(self.body.nodes if self.reductions else ()):
             if node in needed or node in self.before or node.regions or node.op.can_raise or not node.operands:
@@ -239,7 +206,7 @@ class _Parts:
         kept = {value for value in self.read_behind() if value not in there and value.node not in self.before}
         stay = (node for node in self.body.nodes if node not in self.before | self.after | self.dropped)
         made = {value for node in stay for value in node.operands if value.node in self.before}
-        return sum(value.type.nbytes for value in kept | made if not _literal(value))
+        return sum(value.type.nbytes for value in kept | made if not is_literal(value))
 
 
 def _invariants_first(body: Graph, attributes: ScanAttributes) -> Graph:
@@ -253,7 +220,7 @@ def _invariants_first(body: Graph, attributes: ScanAttributes) -> Graph:
     for node in body.nodes:
         if any(value in depends for value in node.operands) or node.regions:
             depends.update(node.outputs)
-        elif all(value in fixed or _literal(value) for value in node.operands):
+        elif all(value in fixed or is_literal(value) for value in node.operands):
             fixed.update(node.outputs)
         terms = _sum_of_three(node, users, depends, fixed)
         if terms is None:
@@ -280,7 +247,8 @@ def _sum_of_three(
     return None
 
 
-def _split(builder: Builder, node: Node, body: Graph, operands: list[Value], reductions: bool) -> Sequence[Value]:
+def _split(builder: Builder, node: Node, regions: Sequence[Graph], operands: list[Value], reductions: bool) -> Sequence[Value]:
+    (body,) = regions
     attributes: ScanAttributes = node.attributes
     length, given = attributes.length, attributes.inputs(operands)
     if length < 2 or attributes.segments:
@@ -288,7 +256,7 @@ def _split(builder: Builder, node: Node, body: Graph, operands: list[Value], red
     body, narrow = rounded_once(body, attributes, partial(_leaves, reductions=reductions))
     if narrow:
         carry = [cast(builder, value, inner.dtype) for value, inner in zip(given.carry, attributes.inputs(body.inputs).carry, strict=True)]
-        results = _split(builder, node, body, [*given.consts, *carry, *given.xs], reductions)
+        results = _split(builder, node, [body], [*given.consts, *carry, *given.xs], reductions)
         return [cast(builder, value, narrow[place]) if place in narrow else value for place, value in enumerate(results)]
     body = _invariants_first(body, attributes)
     parts = _Parts(node, body, reductions)
@@ -310,8 +278,8 @@ def _split(builder: Builder, node: Node, body: Graph, operands: list[Value], red
     results = [body.outputs[place] for place in kept_carry]
     wanted = [value for value in parts.read_behind() if value not in whole]
     needed = set(results) | set(wanted) | {value for inner in stay for value in inner.operands}
-    new_xs = [value for value in whole if value in needed and value in stepped and not _literal(value)]
-    new_consts = [value for value in whole if value in needed and value not in stepped and not _literal(value)]
+    new_xs = [value for value in whole if value in needed and value in stepped and not is_literal(value)]
+    new_consts = [value for value in whole if value in needed and value not in stepped and not is_literal(value)]
     parts_left = LoopInputs(new_consts, [parts.inputs.carry[place] for place in kept_carry], new_xs)
     table = {value: Value(value.type, name=value.name) for value in parts_left}
     inputs = LoopInputs(*([table[value] for value in part] for part in (parts_left.consts, parts_left.carry, parts_left.xs)))
@@ -328,12 +296,7 @@ def _split(builder: Builder, node: Node, body: Graph, operands: list[Value], red
     carries = dict(zip(kept_carry, loop.carry, strict=True))
     for place in range(attributes.carry):
         if place in parts.sums:
-            term = _stack(builder, parts.sums[place], whole, stepped, length)
-            axes: tuple[int, ...] = (0,)
-            if term.node is not None and term.node.op is SUM and 0 not in term.node.attributes.axes:
-                # A sum of sums is one over all axes.
-                axes, term = (0, *term.node.attributes.axes), term.node.operands[0]
-            total = builder.value(SUM, [term], ReduceAttributes(axes))
+            total = _sum_of_steps(builder, parts, parts.sums[place], whole, stepped, length)
             final.append(builder.value(ADD, [given.carry[place], total], location=node.location))
         elif place in parts.scatters:
             scatter = parts.scatters[place]
@@ -343,6 +306,20 @@ def _split(builder: Builder, node: Node, body: Graph, operands: list[Value], red
             final.append(carries[place])
     ys = [_stack(builder, value, whole, stepped, length) for value in parts.outputs.ys]
     return [*final, *ys]
+
+
+def _sum_of_steps(builder: Builder, parts: _Parts, value: Value, whole: dict[Value, Value], stepped: set[Value], length: int) -> Value:
+    terms, node = parts.linear_in(value), value.node
+    if terms and node is not None:
+        totals = {term: _sum_of_steps(builder, parts, term, whole, stepped, length) for term in terms}
+        operands = [totals[v] if v in totals else whole[v] for v in node.operands]
+        return builder.value(node.op, operands, node.attributes, location=node.location)
+    axes: tuple[int, ...] = (0,)
+    term = _stack(builder, value, whole, stepped, length)
+    if term.node is not None and term.node.op is SUM and 0 not in term.node.attributes.axes:
+        # A sum of sums is one over all axes.
+        axes, term = (0, *term.node.attributes.axes), term.node.operands[0]
+    return builder.value(SUM, [term], ReduceAttributes(axes))
 
 
 def _stack(builder: Builder, value: Value, whole: dict[Value, Value], stepped: set[Value], length: int) -> Value:

@@ -20,6 +20,7 @@ from irdl.ir.op import Op
 from irdl.ir.printer import at_location
 from irdl.ir.types import TensorType
 from irdl.ops.control import AFTER, COND, SCAN, WHILE, ScanAttributes, scan_of
+from irdl.ops.invariants import hoist_for_gradients
 from irdl.ops.loop_parts import LoopInputs, LoopOutputs, settle
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
 from irdl.tracing.region import trace_rule
@@ -35,6 +36,7 @@ def vjp_graph(graph: Graph, wrt: Sequence[int]) -> Graph:
     Raises:
         DifferentiationError: a loop without a known length is in the way, or an op has no derivative.
     """
+    graph = hoist_for_gradients(graph)
     builder = Builder(fold=False)
     cotangents = [Value(value.type, name=f"ct{place}") for place, value in enumerate(graph.outputs) if is_inexact(value.dtype)]
     given = iter(cotangents)
@@ -234,7 +236,9 @@ def _scan(builder: Builder, node: Node, mapping: dict[Value, Value], active: set
         for place, (v, mark) in enumerate(zip(body.outputs, [*carry_marks, *y_marks], strict=True))
     ]
     outputs, results = reverse(inner, body, [inputs[place] for place in wrt], seeds)
-    cts = [zeros(inner, inputs[place].type) if ct is None else ct for place, ct in zip(wrt, results, strict=True)]
+    read = {place: ct for place, ct in zip(wrt, results, strict=True) if ct is not None or consts <= place < consts + count}
+    wrt = list(read)
+    cts = [zeros(inner, inputs[place].type) if ct is None else ct for place, ct in read.items()]
     seed_values = [seed for seed in seeds if seed is not None]
     residuals, recomputed = _residuals(body, outputs, cts, seed_values, consts)
     # Forward: the same loop, the residuals (but those that are elements of xs) as further ys.
@@ -245,7 +249,7 @@ def _scan(builder: Builder, node: Node, mapping: dict[Value, Value], active: set
     forward = builder.node(SCAN, operands, attributes, [forward_body], node.location)
     stacked = dict(zip(saved, forward.outputs[len(body.outputs) :], strict=True))
     places = attributes.inputs(range(len(inputs)))
-    wrt_consts, wrt_carry, wrt_xs = ([place for place in part if active_inputs[place]] for part in (places.consts, places.carry, places.xs))
+    wrt_consts, wrt_carry, wrt_xs = ([place for place in part if place in read] for part in (places.consts, places.carry, places.xs))
 
     def pullback(given: list[Value | None]) -> list[Value | None]:
         carry_cts, y_cts = given[:count], given[count:]

@@ -51,3 +51,13 @@ def test_gradients_at_the_edges(exponent: float) -> None:
         expected = exponent * x ** (exponent - 1)
         for f in (irdl.grad(lambda x: (x**exponent).sum()), irdl.jit(irdl.grad(lambda x: np.power(x, exponent).sum()))):
             np.testing.assert_allclose(f(x), expected, rtol=1e-12)
+
+
+def test_integer_powers_of_known_arrays() -> None:
+    def f(x):
+        periods = np.repeat(2 ** np.arange(4), 2)
+        return x * periods + (np.arange(3, dtype=np.int8) ** np.array([1, 2, 3], np.int8)).sum(), 2 ** np.arange(0)
+
+    check(f, np.ones(8, np.float32), grad=False)
+    with pytest.raises(ValueError, match="negative integer powers"):
+        irdl.jit(lambda x: x + np.arange(2) ** np.array([-1, 2]))(np.ones(2))

@@ -16,8 +16,8 @@ from irdl.loops.language import Program
 from irdl.loops.passes.barriers import insert_barriers
 from irdl.loops.passes.memory import plan_memory
 from irdl.loops.passes.parallel import parallelise
+from irdl.ops.invariants import hoist_invariants
 from irdl.ops.prune import prune
-from irdl.passes.distribute import hoist_invariants
 from irdl.passes.expand import expand
 from irdl.passes.fuse import fuse
 from irdl.passes.manager import Pass

@@ -13,8 +13,8 @@ from irdl.codegen.cuda.vectors import make_vectors
 from irdl.ir.graph import Graph
 from irdl.loops.language import Program
 from irdl.loops.passes.memory import plan_shared_memory
+from irdl.ops.invariants import hoist_invariants
 from irdl.ops.prune import prune
-from irdl.passes.distribute import hoist_invariants
 from irdl.passes.expand import expand
 from irdl.passes.fuse import fuse
 from irdl.passes.manager import Pass

@@ -156,6 +156,9 @@ def _integer_power(x: Value, y: Value) -> Value:
         # NumPy takes the square root for an exponent of 0.5 that is one number: it differs from pow at -0.0 and -inf.
         is_root = POWER_IS_ROOT and known is not None and known.ndim == 0 and known == 0.5
         return apply("sqrt", [x]) if is_root else apply("power", [x, y])
+    base = trace.known_array(x)
+    if known is not None and base is not None:
+        return trace.constant(np.power(base, known))
     if known is None or known.size == 0 or (known != known.flat[0]).any():
         raise TraceError(f"an integer power with an exponent that is not one known number is not supported: use floats{user_line()}")
     exponent = int(known.flat[0])

@@ -207,8 +207,7 @@ def emit_cast(b: IRBuilder, source: Kind, target: Kind, x: str) -> str:
     if new == np.bool_:
         return b.compare(source, "une" if old.kind == "f" else "ne", x, source.constant(0))
     if old == np.bool_:
-        op = "uitofp" if new.kind == "f" else "zext"
-        return b.emit(f"{op} {source.text} {x} to {target.text}")
+        return b.select(target, x, target.constant(1), target.constant(0))  # LLVM converts vectors of flags in three steps
     if old.kind == "f" and new.kind == "f":
         op = "fpext" if new.itemsize > old.itemsize else "fptrunc"
         return b.emit(f"{op} {source.text} {x} to {target.text}")

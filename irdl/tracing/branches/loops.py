@@ -10,7 +10,7 @@ from typing import Any
 from irdl.errors import TraceError
 from irdl.tracing.branches.blocks import BREAK_CODE, CONTINUE_CODE, NOTHING, RETURN_CODE, Exit
 from irdl.tracing.branches.merge import ANYTHING
-from irdl.tracing.branches.partly import partly_set
+from irdl.tracing.branches.partly import partly_set, rename
 from irdl.tracing.branches.repeat import repeat_open
 from irdl.tracing.branches.sides import Run, is_open, then, where_left, without
 from irdl.tracing.lines import user_line
@@ -78,14 +78,15 @@ class loop:  # called as a function is
             found = where_left(replace(left, code=code, value=value, partly=partly), once) if is_open(code) else once()
             if found is None:
                 return None
-            if not found.ways <= ways or partly_set(found.partly, found.key):
+            if not found.ways <= ways:
                 return found
+            rename(found.partly, found, left.key)
             code = found.code
             value = found.value if RETURN_CODE in found.ways else value
             return None
 
         run(step, left)
-        self._found = replace(left, code=code, value=value)
+        self._found = replace(left, code=code, value=value, partly=partly_set(body.__closure__ or (), left.key))
 
     @property
     def can_be_resumed(self) -> bool:

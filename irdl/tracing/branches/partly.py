@@ -59,6 +59,13 @@ def partly_set(cells: Iterable[types.CellType], key: Any) -> tuple[types.CellTyp
     return tuple(cell for cell, item in given if isinstance(item, Partly) and item.key is key)
 
 
+def rename(cells: Iterable[types.CellType], found: Exit, key: Any) -> None:
+    """Let variables that are set on some of these ways out of a block refer to them by another key."""
+    for cell in partly_set(cells, found.key):
+        item = cell.cell_contents
+        cell.cell_contents = Partly(item.why, item.value, known_where(item, found)[1], key)
+
+
 def resolve(cells: Iterable[types.CellType], found: Exit, ways: frozenset[int], places: Places) -> None:
     """Let variables hold what they hold on these ways out of a block."""
     for cell in partly_set(cells, found.key):

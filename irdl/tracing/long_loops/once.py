@@ -17,6 +17,7 @@ from irdl.tracing.box import PYTHON, is_box, wrap
 from irdl.tracing.branches.blocks import CONTINUE_CODE, NOTHING, Exit
 from irdl.tracing.branches.carrying import SHARED, Carried, CarryingLoop, Key, Step, is_array
 from irdl.tracing.branches.merge import ANYTHING
+from irdl.tracing.branches.places import Place
 from irdl.tracing.branches.sides import without
 from irdl.tracing.capture.objects import MISSING
 from irdl.tracing.counters import difference, line_of
@@ -147,14 +148,24 @@ class _Loop(CarryingLoop):
             if not is_set and self._left is None:
                 continue
             before = ANYTHING if _is_nothing(place.before) else place.before
-            item = self._giving(given, key)(before, place.after, place.name)
-            if not is_set and self._left is not None:  # it is where an earlier step has left the loop
-                item = Partly(f"`{place.name}` is not set in the first step", item, self._left.ways - {NOTHING}, self._left.key)
+            after, ways = self._behind(place)
+            item = self._giving(given, key)(before, after, place.name)
+            if self._left is not None and not (is_set and ways == self._left.ways):
+                # At the beginning of a step it is set where an earlier one has left the loop, at most.
+                why = f"`{place.name}` is not set in the first step"
+                item = Partly(why, item, ways if is_begun else ways - {NOTHING}, self._left.key)
             if isinstance(place.owner, GrownList) and place.key == LAST:
                 last[id(place.owner)] = item
             else:
                 found.append((place.owner, place.key, item))
         self._places.put(found)
+
+    def _behind(self, place: Place) -> tuple[Any, frozenset[int]]:
+        """What a place holds behind a step, and on which ways."""
+        item, ways = place.after, frozenset() if self._left is None else self._left.ways
+        if isinstance(item, Partly) and self._left is not None and item.key is self._left.key and _is_nothing(place.before):
+            return item.value, item.ways
+        return item, ways
 
     def _carries(self) -> tuple[Any, ...]:
         return *super()._carries(), self._counting
@@ -166,7 +177,7 @@ class _Loop(CarryingLoop):
         self._changes = step.block.changes
         counting: dict[Key, tuple[int, int]] = {}
         for key, place in step.block.changes.items():
-            before, after = place.before, place.after
+            before, (after, _) = place.before, self._behind(place)
             if _is_nothing(after) or (_is_nothing(before) and not isinstance(place.owner, types.CellType)):
                 raise Unfit(f"`{place.name}` is there on one side of a step only")
 

@@ -152,8 +152,23 @@ def test_variables_of_one_way_only() -> None:
             where = -1
         return where
 
-    for x in (signal(50), np.zeros(50)):
+    def converged(x):
+        total = 0.0
+        for value in x:
+            total = total + value
+            if total > 3.0:
+                ok = True
+                break
+            if total < -3.0:
+                ok, low = False, total
+                return ok, low
+        else:
+            ok = False
+        return ok, total * 2
+
+    for x in (signal(50), np.zeros(50), signal(1500), np.zeros(1500), signal(1500) + 1, signal(1500) - 1):
         assert irdl.jit(f)(x) == f(x)
+        assert irdl.jit(converged)(x) == pytest.approx(converged(x))
 
     def unset(x):
         for n in range(len(x)):

@@ -70,6 +70,17 @@ def zoneout_lstm(ops, p, carry, x):
     return (h, c), h
 
 
+def fast_weights(ops, p, carry, x):
+    """The delta rule: a matrix that each step reads and writes by vectors of its own."""
+    h, memory = carry
+    query, key, value = ops.split(x @ p["W"] + h @ p["U"] + p["b"], 3)
+    key = ops.tanh(key) * key.shape[-1] ** -0.5
+    change = value - (memory * key[:, None, :]).sum(-1)
+    memory = 0.95 * memory + change[:, :, None] * key[:, None, :]
+    h = ops.tanh((memory * query[:, None, :]).sum(-1))
+    return (h, memory), h
+
+
 def random_cell(seed: int, gates: int):
     """`gates` gates wired by chance."""
 
@@ -91,16 +102,17 @@ def random_cell(seed: int, gates: int):
     return cell
 
 
-#: cell, gates, carries
+#: cell, gates, and of each carry how many axes of the hidden size it has
 CELLS = {
-    "rnn": (rnn, 1, 1),
-    "gru": (gru, 3, 1),
-    "peephole": (peephole_lstm, 4, 2),
-    "coupled": (coupled_lstm, 3, 2),
-    "layer-norm": (layer_norm_lstm, 4, 2),
-    "zoneout": (zoneout_lstm, 4, 2),
-    "random-a": (random_cell(1, 3), 3, 2),
-    "random-b": (random_cell(2, 5), 5, 2),
+    "rnn": (rnn, 1, (1,)),
+    "gru": (gru, 3, (1,)),
+    "peephole": (peephole_lstm, 4, (1, 1)),
+    "coupled": (coupled_lstm, 3, (1, 1)),
+    "layer-norm": (layer_norm_lstm, 4, (1, 1)),
+    "zoneout": (zoneout_lstm, 4, (1, 1)),
+    "fast-weights": (fast_weights, 3, (1, 2)),
+    "random-a": (random_cell(1, 3), 3, (1, 1)),
+    "random-b": (random_cell(2, 5), 5, (1, 1)),
 }
 
 
@@ -117,8 +129,10 @@ PEERS = ("irdl", "numpy", "torch", "jax", "onnxruntime")
 
 def work(row: str, mode: str) -> tuple[float, str]:
     T, B, I, H = ROWS[row].shape
-    one = 2.0 * T * B * CELLS[ROWS[row].cell][1] * H
-    return one * (I + H if mode == "infer" else 2 * (I + H) + H), "float32"
+    _, gates, carries = CELLS[ROWS[row].cell]
+    one = 2.0 * T * B * gates * H
+    matrices = 2.0 * T * B * H * H * 3 * carries.count(2)  # read twice, and written
+    return one * (I + H if mode == "infer" else 2 * (I + H) + H) + matrices * (1 if mode == "infer" else 3), "float32"
 
 
 def data(row: Row, dtype):
@@ -145,7 +159,7 @@ NUMPY = SimpleNamespace(
 
 def numpy_forward(row: Row, p, x):
     cell, _, carries = CELLS[row.cell]
-    carry = tuple(np.zeros((x.shape[1], p["U"].shape[0]), x.dtype) for _ in range(carries))
+    carry = tuple(np.zeros((x.shape[1], *[len(p["U"])] * axes), x.dtype) for axes in carries)
     ys = []
     for step in x:
         carry, y = cell(NUMPY, p, carry, step)
@@ -185,8 +199,8 @@ def forward_of(row: Row):
     cell, _, carries = CELLS[row.cell]
 
     def forward(p, x):
-        zero = np.zeros((x.shape[1], p["U"].shape[0]), x.dtype)
-        return irdl.scan(lambda carry, x: cell(NUMPY, p, carry, x), (zero,) * carries, x)[1]
+        zeros = tuple(np.zeros((x.shape[1], *[len(p["U"])] * axes), x.dtype) for axes in carries)
+        return irdl.scan(lambda carry, x: cell(NUMPY, p, carry, x), zeros, x)[1]
 
     return forward
 
@@ -242,7 +256,7 @@ def _torch(row, task, p, x, gy):
         )
 
         def forward():
-            carry, ys = tuple(torch.zeros(B, H) for _ in range(carries)), []
+            carry, ys = tuple(torch.zeros(B, *[H] * axes) for axes in carries), []
             for step in tx:
                 carry, y = cell(ops, named, carry, step)
                 ys.append(y)
@@ -282,8 +296,8 @@ def _jax(row, task, p, x, gy):
     )
 
     def forward(p, x):
-        zero = jnp.zeros((x.shape[1], p["U"].shape[0]), x.dtype)
-        return jax.lax.scan(lambda carry, x: cell(ops, p, carry, x), (zero,) * carries, x)[1]
+        zeros = tuple(jnp.zeros((x.shape[1], *[len(p["U"])] * axes), x.dtype) for axes in carries)
+        return jax.lax.scan(lambda carry, x: cell(ops, p, carry, x), zeros, x)[1]
 
     jp, jx, jgy = jax.tree.map(jnp.asarray, (p, x, gy))
     if task.mode == "infer":

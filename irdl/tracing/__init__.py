@@ -3,7 +3,7 @@
 function, region    a whole function of the user's, and a body of a loop or a branch
 recorder            the stack of traces, and what each records
 box                 what stands for an array; `views` are the steps from its base to what it shows, `layout` how that lies in memory,
-                    `aliases` arrays that may be one
+                    `rows` of one array among items, `aliases` arrays that may be one
 operations          ops on plain values
 sources             real arrays that may be among them
 numpy               NumPy's functions on boxes

@@ -30,10 +30,6 @@ from irdl.tracing.sources import check_source, is_irdls
 ARRAY, SCALAR, PYTHON = "array", "scalar", "python"
 #: Python's numbers, which are weak in promotion
 PYTHON_NUMBERS = (bool, int, float, complex)
-
-
-#: so many rows of an array are put together as a slice of it
-_MANY_ROWS = 64
 #: by family
 PYTHON_TYPES: dict[str, type] = {"b": bool, "i": int, "f": float, "c": complex}
 
@@ -402,30 +398,3 @@ def _stack_nested(items: Sequence[Any]) -> Value:
     """`[a, b]` of traced arrays, as np.array would stack them."""
     boxes = [item if is_box(item) else wrap_result(to_value(item)) for item in items]
     return np.stack(boxes).value  # type: ignore[attr-defined]
-
-
-def runs_of_rows(items: Sequence[Any]) -> Iterator[tuple[Any, Box | None]]:
-    """The items one by one; where many are one after the other the rows of one array, these rows (of the last of them)."""
-    place = 0
-    while place < len(items):
-        end = place + 1
-        if (row := _row(items[place])) is not None:
-            first = items[place]
-            while end < len(items) and is_box(items[end]) and items[end].cell is first.cell and _row(items[end]) == row + end - place:
-                end += 1
-        if end - place >= min(_MANY_ROWS, plans.MANY_STEPS) and row is not None:
-            base = Box(first.cell, first.cell.value.type)
-            part = slice(row, row + end - place)
-            yield (
-                items[place],
-                base.through(views.basic_index_steps(base.shape, (part, *[slice(None)] * (base.ndim - 1))), base.shadow[part]),
-            )
-        else:
-            for item in items[place:end]:
-                yield item, None
-        place = end
-
-
-def _row(item: Any) -> int | None:
-    """Which row of its cell's array a box is."""
-    return views.row_of(item._steps, item.cell.value.type.shape) if is_box(item) else None

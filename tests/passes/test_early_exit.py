@@ -90,8 +90,7 @@ def test_numbers_of_steps_that_are_left(where: int | None) -> None:
     def f(x: Any) -> Any:
         def step(carry: Any, v: Any) -> Any:
             left, h = carry
-            going = lambda left, h, v: (np.where(v > 1.0, 3, 0), h + v)  # noqa: E731
-            return irdl.cond(left == 0, going, lambda left, h, v: (7, h), left, h, v), ()
+            return irdl.cond(left == 0, lambda left, h, v: (np.where(v > 1.0, 3, 0), h + v), lambda left, h, v: (7, h), left, h, v), ()
 
         return irdl.scan(step, (0, np.float64(0.5)), x)[0]
 

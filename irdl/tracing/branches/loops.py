@@ -58,7 +58,7 @@ class loop:  # called as a function is
         """The ways on which steps may have left it, its end among them; none where it is known that none has."""
         return frozenset() if self._found is None else self._found.ways
 
-    def steps(
+    def with_exits(
         self, body: Callable[[Any], Exit | None], ways: frozenset[int], run: Callable[[Callable[[Any], Exit | None], Exit], None]
     ) -> None:
         """Let `run` run the body as often as it will: each time that does nothing if the loop was left, in one of these ways. How it is
@@ -90,7 +90,7 @@ class loop:  # called as a function is
 
     @property
     def can_be_resumed(self) -> bool:
-        """Whether `steps` can go on with it: all variables are set, or none of those of some ways only."""
+        """Whether `with_exits` can go on with it: all variables are set, or none of those of some ways only."""
         return self._found is None or not self._found.partly
 
     def finish(self, orelse: Run) -> Exit | None:

@@ -29,7 +29,9 @@ def each(given: Any, body: Callable[[Any], Exit | None], orelse: Run, line: int)
 
 
 def _by_steps(items: Iterable[Any], body: Callable[[Any], Exit | None], state: loop) -> None:
-    any(state.step(body, item) for item in items)
+    for item in items:
+        if state.step(body, item):
+            break
 
 
 def _in_pieces(items: Items, body: Callable[[Any], Exit | None], site: Site, plan: Plan, state: loop) -> None:
@@ -81,7 +83,7 @@ def _record(items: Items, body: Callable[[Any], Exit | None], steps: range, site
     while True:
         try:
             if ways:
-                state.steps(body, ways, lambda step, left: record(items, step, steps, site, plan, left))
+                state.with_exits(body, ways, lambda step, left: record(items, step, steps, site, plan, left))
             else:
                 record(items, body, steps, site, plan)
             return

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from irdl.errors import TraceError
-from irdl.tracing.box import ARRAY, PYTHON, Refusal, is_box, literal, runs_of_rows, to_value, wrap
+from irdl.tracing.box import ARRAY, PYTHON, Refusal, is_box, literal, to_value, wrap
 from irdl.tracing.lines import user_line
 from irdl.tracing.long_loops import plans
 from irdl.tracing.marks import MarkedRange, marked
+from irdl.tracing.rows import runs_of_rows
 
 #: arrays are put together of so many pieces
 _MOST_PIECES = 8

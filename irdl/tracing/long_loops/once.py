@@ -289,7 +289,7 @@ class _Loop(CarryingLoop):
         loop = Loop(
             step.own,
             self._steps,
-            {value: pair for value, *pair in zip(self._inputs, self._before(), graph.outputs, strict=False)},  # type: ignore[misc]
+            dict(zip(self._inputs, zip(self._before(), graph.outputs, strict=False), strict=True)),
             dict(zip(graph.inputs[count + 1 :], region.operands, strict=True)),
             list(graph.outputs[count:]),
         )

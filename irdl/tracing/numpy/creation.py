@@ -14,7 +14,7 @@ import numpy as np
 from irdl.errors import TraceError
 from irdl.ir.dtypes import is_supported
 from irdl.ops.shape import BROADCAST, BroadcastAttributes
-from irdl.tracing.box import is_box, runs_of_rows, to_value, wrap
+from irdl.tracing.box import is_box, to_value, wrap
 from irdl.tracing.layout import shadow_array
 from irdl.tracing.lines import user_line
 from irdl.tracing.numpy.flat import Flat
@@ -30,6 +30,7 @@ from irdl.tracing.numpy.vectorized import stand_in
 from irdl.tracing.numpy.windowing import as_strided
 from irdl.tracing.operations import apply
 from irdl.tracing.recorder import current_trace, open_trace, trace_stack
+from irdl.tracing.rows import runs_of_rows
 from irdl.tracing.sources import check_source
 
 _MAKERS = (np.zeros, np.ones, np.empty, np.full, np.arange, np.eye, np.identity, np.linspace, np.tri)

@@ -12,7 +12,7 @@ from irdl.errors import TraceError
 from irdl.ir.graph import Value
 from irdl.ops.joining import CONCAT, PAD, ConcatAttributes, PadAttributes
 from irdl.ops.shape import RESHAPE, ReshapeAttributes
-from irdl.tracing.box import is_box, literal, runs_of_rows, to_value, wrap
+from irdl.tracing.box import is_box, literal, to_value, wrap
 from irdl.tracing.lines import user_line
 from irdl.tracing.numpy import reductions
 from irdl.tracing.numpy.choosing import take
@@ -21,6 +21,7 @@ from irdl.tracing.numpy.shaping import broadcast_to, expand_dims, moveaxis, resh
 from irdl.tracing.numpy.table import TABLE, as_box, traced
 from irdl.tracing.numpy.ufuncs import store_out
 from irdl.tracing.operations import apply
+from irdl.tracing.rows import runs_of_rows
 from irdl.tracing.sources import check_source
 
 
